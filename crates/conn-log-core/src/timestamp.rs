@@ -1,0 +1,109 @@
+//! Instants: microseconds since 1970 in UTC, and their RFC 3339 text.
+//!
+//! This module reads no clock. Whoever needs "now" passes it in.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+/// An instant in UTC, to the microsecond.
+///
+/// Microseconds are what PostgreSQL's `timestamptz` keeps; finer digits are cut off, so that an
+/// event reads back the same from every database.
+///
+/// ```
+/// use conn_log_core::Timestamp;
+///
+/// let t = Timestamp::parse("2024-01-15T12:30:00.250+02:00").unwrap();
+/// assert_eq!(t.to_string(), "2024-01-15T10:30:00.250Z");
+/// assert_eq!(t.micros(), 1_705_314_600_250_000);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Timestamp = Timestamp(0);
+
+    /// The last microsecond of the year 9999, the latest that RFC 3339 can write.
+    pub const MAX: Timestamp = Timestamp(253_402_300_799_999_999);
+
+    /// The first microsecond of the year 0, the earliest that RFC 3339 can write.
+    pub const MIN: Timestamp = Timestamp(-62_167_219_200_000_000);
+
+    /// The instant that many microseconds after 1970, held within the years 0 to 9999.
+    pub fn from_micros(micros: i64) -> Self {
+        Timestamp(micros.clamp(Self::MIN.0, Self::MAX.0))
+    }
+
+    /// Reads an RFC 3339 date-time, which must carry an offset. `None` if it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = DateTime::parse_from_rfc3339(text).ok()?;
+        Some(Self::from(time.to_utc()))
+    }
+
+    /// Microseconds since 1970; negative before.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// This instant moved by `delta`, held within the years 0 to 9999.
+    #[must_use]
+    pub fn plus(self, delta: TimeDelta) -> Self {
+        let micros = delta
+            .num_microseconds()
+            .unwrap_or(if delta < TimeDelta::zero() {
+                i64::MIN
+            } else {
+                i64::MAX
+            });
+        Self::from_micros(self.0.saturating_add(micros))
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::from_micros(time.timestamp_micros())
+    }
+}
+
+impl From<Timestamp> for DateTime<Utc> {
+    fn from(time: Timestamp) -> Self {
+        DateTime::from_timestamp_micros(time.0).unwrap_or_default()
+    }
+}
+
+/// RFC 3339 in UTC with `Z`; a fraction of 3 or 6 digits, and only where there is one.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&DateTime::<Utc>::from(*self).to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_is_written_only_where_there_is_one() {
+        for text in [
+            "2024-01-15T10:30:00Z",
+            "2024-01-15T10:30:00.120Z",
+            "2024-01-15T10:30:00.000001Z",
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_time_without_an_offset_is_refused() {
+        assert_eq!(Timestamp::parse("2024-01-15T10:30:00"), None);
+    }
+
+    #[test]
+    fn the_ends_of_the_range_can_be_written_and_read() {
+        for end in [Timestamp::MIN, Timestamp::MAX] {
+            assert_eq!(Timestamp::parse(&end.to_string()), Some(end));
+        }
+    }
+}
