@@ -1,12 +1,74 @@
-//! Connection events between devices and applications: the model and every rule that it keeps.
+//! Connection events between devices and applications: the model, and every rule that it keeps.
+//!
+//! A service that depends on this crate alone builds and checks events exactly as the server
+//! does. Nothing here does I/O, reads a clock or knows a database or HTTP.
+//!
+//! ```
+//! use conn_log_core::{Edition, Record, Rules, Timestamp};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = Timestamp::parse("2024-01-15T10:30:05Z").ok_or("not a time")?;
+//! let parsed = Rules::default().parse_event(
+//!     r#"{
+//!         "device_id": "dev_12345",
+//!         "application_id": "app_67890",
+//!         "connection_type": "established",
+//!         "timestamp": "2024-01-15T12:30:00+02:00",
+//!         "ip_address": "192.168.1.100",
+//!         "status": "success",
+//!         "metadata": {"protocol": "TLS 1.3", "access_token": "hunter2"}
+//!     }"#,
+//!     now,
+//! )?;
+//! assert_eq!(parsed.edition, Edition::Second);
+//! assert_eq!(
+//!     parsed.event.parts().metadata,
+//!     r#"{"access_token":"[REDACTED]","protocol":"TLS 1.3"}"#,
+//! );
+//!
+//! let record = Record { id: 1, created_at: now, event: parsed.event };
+//! assert!(record.to_json().starts_with(r#"{"id":1,"device_id":"dev_12345","#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is wrong with an event is told all at once:
+//!
+//! ```
+//! use conn_log_core::{FaultCode, Rules, Timestamp};
+//!
+//! let json = r#"{"device_id": " dev", "application_id": "app", "timestamp": "yesterday",
+//!     "connection_type": "established", "status": "success"}"#;
+//! let faults = Rules::default().parse_event(json, Timestamp::EPOCH).unwrap_err();
+//! let found: Vec<_> = faults.as_slice().iter().map(|f| (f.pointer.as_str(), f.code)).collect();
+//! assert_eq!(
+//!     found,
+//!     [
+//!         ("/device_id", FaultCode::SurroundingSpace),
+//!         ("/timestamp", FaultCode::InvalidTimestamp),
+//!     ],
+//! );
+//! ```
 
+mod body;
+mod draft;
 mod event;
+mod fault;
 mod filter;
+mod members;
 mod metadata;
+mod parse;
 mod record;
+mod redaction;
+mod rules;
 mod timestamp;
 
+pub use body::{BodyError, EventJson, JsonBody, utf8};
 pub use event::{Event, EventParts};
+pub use fault::{Fault, FaultCode, FaultKind, Faults};
 pub use filter::{EventFilter, EventQuery, MetadataFilter, Order, Position, Start};
+pub use parse::{Edition, ParsedEvent};
 pub use record::Record;
+pub use redaction::{REDACTED, SensitiveKeys};
+pub use rules::{CONNECTION_TYPES, Rules, STATUSES};
 pub use timestamp::Timestamp;

@@ -1,0 +1,159 @@
+//! What a JSON request body is: one event, an envelope around more JSON, or an array of events.
+
+use serde_json::value::RawValue;
+
+use crate::fault::{Fault, FaultCode, Faults};
+use crate::members::{JSON_SPACE, Members, invalid_json};
+use crate::{ParsedEvent, Rules, Timestamp};
+
+/// A JSON body, told apart but not yet held against the rules.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a request, taken apart where it is made"
+)]
+pub enum JsonBody<'a> {
+    /// One event.
+    Event(EventJson<'a>),
+    /// An array; each element is the JSON text of what should be an event.
+    Events(Vec<&'a RawValue>),
+    /// `{"data": "<JSON text>"}`, unwrapped: the text inside is the body.
+    Envelope(String),
+}
+
+/// One event's JSON, split into its members.
+#[derive(Debug)]
+pub struct EventJson<'a>(Members<'a>);
+
+impl EventJson<'_> {
+    /// Holds the event against every rule; `now` is the server's time.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn check(self, rules: &Rules, now: Timestamp) -> Result<ParsedEvent, Faults> {
+        rules.parse_members(self.0, now)
+    }
+}
+
+impl<'a> JsonBody<'a> {
+    /// Tells what `bytes` is. An array of more than `events_max` elements is read no further
+    /// than to know that.
+    ///
+    /// # Errors
+    /// [`BodyError::Faults`] if it is not JSON, or an envelope without text in it;
+    /// [`BodyError::TooManyEvents`] for an array beyond the limit.
+    pub fn read(bytes: &'a [u8], events_max: usize) -> Result<Self, BodyError> {
+        let text = utf8(bytes)?;
+        let start = text.trim_start_matches(JSON_SPACE);
+        if start.is_empty() {
+            return Err(Fault::new("", FaultCode::Empty, "the body is empty").into());
+        }
+        if start.starts_with('[') {
+            return Ok(JsonBody::Events(elements::read(text, events_max)?));
+        }
+        let members = Members::parse(text)?;
+        match members.envelope() {
+            Some(data) => Ok(JsonBody::Envelope(envelope_text(data)?)),
+            None => Ok(JsonBody::Event(EventJson(members))),
+        }
+    }
+}
+
+/// Why a body holds no events.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum BodyError {
+    /// The body's own shape is wrong.
+    #[error(transparent)]
+    Faults(Faults),
+    /// There are more events in it than the limit.
+    #[error("more events than the limit")]
+    TooManyEvents,
+}
+
+impl From<Faults> for BodyError {
+    fn from(faults: Faults) -> Self {
+        BodyError::Faults(faults)
+    }
+}
+
+impl From<Fault> for BodyError {
+    fn from(fault: Fault) -> Self {
+        BodyError::Faults(fault.into())
+    }
+}
+
+/// `bytes` as text; JSON is UTF-8 (RFC 8259, section 8.1).
+///
+/// # Errors
+/// One fault, which says at which byte the text breaks off.
+pub fn utf8(bytes: &[u8]) -> Result<&str, Faults> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let detail = format!("not UTF-8 from byte {} on", error.valid_up_to());
+        Fault::new("", FaultCode::InvalidJson, detail).into()
+    })
+}
+
+fn envelope_text(data: &RawValue) -> Result<String, Fault> {
+    serde_json::from_str(data.get()).map_err(|_| {
+        let detail = "data is a JSON string that holds the JSON text of an event or an array";
+        Fault::new("/data", FaultCode::WrongType, detail)
+    })
+}
+
+/// Reads a JSON array's elements as raw text, up to a limit.
+mod elements {
+    use std::fmt;
+
+    use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
+
+    use super::{BodyError, RawValue, invalid_json};
+
+    pub(super) fn read(text: &str, events_max: usize) -> Result<Vec<&RawValue>, BodyError> {
+        let mut too_many = false;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let elements = Elements {
+            events_max,
+            too_many: &mut too_many,
+        }
+        .deserialize(&mut json);
+        if too_many {
+            return Err(BodyError::TooManyEvents);
+        }
+        let elements = elements.map_err(|error| invalid_json(&error))?;
+        json.end().map_err(|error| invalid_json(&error))?;
+        Ok(elements)
+    }
+
+    struct Elements<'t> {
+        events_max: usize,
+        too_many: &'t mut bool,
+    }
+
+    impl<'de> DeserializeSeed<'de> for Elements<'_> {
+        type Value = Vec<&'de RawValue>;
+
+        fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+            json.deserialize_seq(self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for Elements<'_> {
+        type Value = Vec<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut elements = Vec::new();
+            while let Some(element) = seq.next_element()? {
+                if elements.len() == self.events_max {
+                    *self.too_many = true;
+                    return Err(A::Error::custom("too many events"));
+                }
+                elements.push(element);
+            }
+            Ok(elements)
+        }
+    }
+}

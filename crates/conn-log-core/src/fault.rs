@@ -1,0 +1,181 @@
+//! What can be wrong with an event: one table of codes, and the list that a client gets.
+
+use std::fmt;
+
+/// Whether the shape of an event is wrong, or a value in an event of the right shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Not JSON, a field missing, of the wrong type, given twice.
+    Shape,
+    /// A value that breaks a rule of its field.
+    Value,
+}
+
+macro_rules! fault_codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $kind:ident;)*) => {
+        /// The stable name of a fault, for programs.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum FaultCode {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl FaultCode {
+            /// Every code there is.
+            pub const ALL: &[FaultCode] = &[$(FaultCode::$variant,)*];
+
+            /// The name as clients see it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(FaultCode::$variant => $text,)*
+                }
+            }
+
+            /// Whether the shape is wrong or a value.
+            pub fn kind(self) -> FaultKind {
+                match self {
+                    $(FaultCode::$variant => FaultKind::$kind,)*
+                }
+            }
+        }
+    };
+}
+
+fault_codes! {
+    /// The text is not JSON, or not UTF-8.
+    InvalidJson = "invalid_json", Shape;
+    /// There is no event in it.
+    Empty = "empty", Shape;
+    /// The JSON is not an object where an event is expected.
+    NotAnObject = "not_an_object", Shape;
+    /// A required field is not there.
+    Missing = "missing", Shape;
+    /// A required field is null.
+    Null = "null", Shape;
+    /// A field has another JSON type than its own.
+    WrongType = "wrong_type", Shape;
+    /// A member name stands twice in one object.
+    DuplicateKey = "duplicate_key", Shape;
+    /// One thing is given under the names of two editions.
+    MixedEditions = "mixed_editions", Shape;
+    /// A text is shorter or longer than its field allows.
+    Length = "length", Value;
+    /// A control character in a name.
+    ControlCharacter = "control_character", Value;
+    /// White space at the start or the end of a name.
+    SurroundingSpace = "surrounding_space", Value;
+    /// U+0000 in a text.
+    NulCharacter = "nul_character", Value;
+    /// None of the values that the field takes.
+    UnknownValue = "unknown_value", Value;
+    /// Not an RFC 3339 date-time with an offset.
+    InvalidTimestamp = "invalid_timestamp", Value;
+    /// More than five minutes ahead of the server's clock.
+    InTheFuture = "in_the_future", Value;
+    /// Before 1970.
+    Before1970 = "before_1970", Value;
+    /// Neither an IPv4 nor an IPv6 address.
+    InvalidAddress = "invalid_address", Value;
+    /// A number outside its field's range.
+    OutOfRange = "out_of_range", Value;
+    /// Metadata of more than 16 KiB.
+    TooLarge = "too_large", Value;
+    /// Metadata of more than 8 levels.
+    TooDeep = "too_deep", Value;
+    /// JSON that RFC 7493 (I-JSON) does not take: a lone surrogate, or an integer beyond 2^53 - 1.
+    NotIJson = "not_i_json", Value;
+}
+
+/// Faults told of one event at most. An honest event has one a field; without a bound, a batch of
+/// hostile ones would make an answer far larger than its request.
+pub(crate) const FAULTS_MAX: usize = 32;
+
+/// Bytes of a fault's pointer at most, for the same reason.
+const POINTER_BYTES_MAX: usize = 512;
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where in the event: a JSON Pointer (RFC 6901), empty for the whole of it.
+    pub pointer: String,
+    /// What, for programs.
+    pub code: FaultCode,
+    /// What, for people. Never repeats a value of the client's.
+    pub detail: String,
+}
+
+impl Fault {
+    pub(crate) fn new(
+        pointer: impl Into<String>,
+        code: FaultCode,
+        detail: impl Into<String>,
+    ) -> Self {
+        let mut pointer = pointer.into();
+        if pointer.len() > POINTER_BYTES_MAX {
+            pointer.truncate(pointer.floor_char_boundary(POINTER_BYTES_MAX));
+            pointer.push('…');
+        }
+        Fault {
+            pointer,
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// Everything that is wrong with one event; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// The faults in the order they were found.
+    pub fn as_slice(&self) -> &[Fault] {
+        &self.0
+    }
+
+    /// [`FaultKind::Shape`] as soon as one fault is of shape.
+    pub fn kind(&self) -> FaultKind {
+        if self
+            .0
+            .iter()
+            .any(|fault| fault.code.kind() == FaultKind::Shape)
+        {
+            FaultKind::Shape
+        } else {
+            FaultKind::Value
+        }
+    }
+
+    /// `Err` with the faults, or `Ok` if there are none.
+    pub(crate) fn check(mut faults: Vec<Fault>) -> Result<(), Faults> {
+        faults.truncate(FAULTS_MAX);
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Faults(faults))
+        }
+    }
+}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Faults(vec![fault])
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{}: {}", fault.pointer, fault.detail)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// `name` as a further step of a JSON Pointer (RFC 6901, section 3).
+pub(crate) fn pointer_step(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}

@@ -1,0 +1,264 @@
+//! From an event's JSON, in either edition, to an [`Event`].
+//!
+//! The edition is told by the field names. The first edition's fields become the second's here,
+//! and nowhere else.
+
+use std::borrow::Cow;
+
+use crate::draft::{Context, Draft, Names, Reader};
+use crate::fault::{Fault, FaultCode, Faults};
+use crate::members::{Field, Members};
+use crate::metadata::MetadataBuilder;
+use crate::{Event, EventParts, Rules, Timestamp};
+
+/// A published shape of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Edition {
+    /// `app_id` and `connection_status`, with `connection_type` the kind of network.
+    First,
+    /// `application_id` and `status`, with `connection_type` what happened.
+    Second,
+}
+
+/// An event, and the edition that its client speaks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParsedEvent {
+    /// Which answer the client expects.
+    pub edition: Edition,
+    /// What it registers.
+    pub event: Event,
+}
+
+impl Rules {
+    /// Reads one event of either edition and holds it against every rule.
+    ///
+    /// `now` is the server's time, which the timestamp is compared with.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn parse_event(&self, json: &str, now: Timestamp) -> Result<ParsedEvent, Faults> {
+        self.parse_members(Members::parse(json)?, now)
+    }
+
+    pub(crate) fn parse_members(
+        &self,
+        mut members: Members<'_>,
+        now: Timestamp,
+    ) -> Result<ParsedEvent, Faults> {
+        let mut faults = std::mem::take(&mut members.faults);
+        refuse_mixed_names(&members, &mut faults);
+        let spelling = Spelling::of(&members);
+        let mut metadata = MetadataBuilder::new(&self.sensitive);
+        let mut draft = read_fields(&members, &spelling, &mut faults);
+        if let Some(raw) = Reader::optional(members.get(Field::Metadata)) {
+            metadata.object(raw);
+        }
+        if members.has(Field::ConnectionStatus) {
+            first_edition(&members, &mut draft, &mut metadata, &mut faults);
+        }
+        if draft.status.as_deref() == Some("failed") {
+            draft.status = Some(Cow::Borrowed("failure"));
+        }
+        for (name, raw) in &members.extra {
+            metadata.member(name, raw);
+        }
+        draft.check(&Context { rules: self, now }, &spelling.names, &mut faults);
+        let event = finish(draft, metadata, faults)?;
+        Ok(ParsedEvent {
+            edition: spelling.edition,
+            event,
+        })
+    }
+}
+
+/// Which names a client uses.
+struct Spelling {
+    edition: Edition,
+    names: Names,
+}
+
+impl Spelling {
+    fn of(members: &Members<'_>) -> Self {
+        let app_id = members.has(Field::AppId);
+        let connection_status = members.has(Field::ConnectionStatus);
+        let first = app_id || connection_status;
+        let application_id = if app_id || (first && !members.has(Field::ApplicationId)) {
+            Field::AppId
+        } else {
+            Field::ApplicationId
+        };
+        let status = if connection_status || (first && !members.has(Field::Status)) {
+            Field::ConnectionStatus
+        } else {
+            Field::Status
+        };
+        Spelling {
+            edition: if first {
+                Edition::First
+            } else {
+                Edition::Second
+            },
+            names: Names {
+                application_id,
+                status,
+            },
+        }
+    }
+}
+
+fn refuse_mixed_names(members: &Members<'_>, faults: &mut Vec<Fault>) {
+    for (first, second) in [
+        (Field::AppId, Field::ApplicationId),
+        (Field::ConnectionStatus, Field::Status),
+    ] {
+        if members.has(first) && members.has(second) {
+            let detail = format!(
+                "{} and {} are two names for one thing",
+                first.name(),
+                second.name()
+            );
+            faults.push(Fault::new(
+                first.pointer(),
+                FaultCode::MixedEditions,
+                detail,
+            ));
+        }
+    }
+}
+
+fn read_fields<'a>(
+    members: &Members<'a>,
+    spelling: &Spelling,
+    faults: &mut Vec<Fault>,
+) -> Draft<'a> {
+    let mut reader = Reader { faults };
+    let mut required_text = |field: Field| {
+        let raw = reader.required(field, members.get(field));
+        reader.text(field, raw)
+    };
+    let device_id = required_text(Field::DeviceId);
+    let application_id = required_text(spelling.names.application_id);
+    let connection_type = required_text(Field::ConnectionType);
+    let status = required_text(spelling.names.status);
+    let timestamp = reader.required(Field::Timestamp, members.get(Field::Timestamp));
+    let optional = |field: Field| Reader::optional(members.get(field));
+    Draft {
+        device_id,
+        application_id,
+        connection_type,
+        status,
+        timestamp: reader.time(Field::Timestamp, timestamp),
+        ip_address: reader.address(Field::IpAddress, optional(Field::IpAddress)),
+        user_agent: reader.text(Field::UserAgent, optional(Field::UserAgent)),
+        duration: reader.number(Field::Duration, optional(Field::Duration)),
+        session_id: reader.text(Field::SessionId, optional(Field::SessionId)),
+        event_id: reader.text(Field::EventId, optional(Field::EventId)),
+    }
+}
+
+/// Turns the first edition's kind of network and connection status into metadata, and into what
+/// the second edition says of them.
+fn first_edition(
+    members: &Members<'_>,
+    draft: &mut Draft<'_>,
+    metadata: &mut MetadataBuilder<'_>,
+    faults: &mut Vec<Fault>,
+) {
+    if let Some(network) = draft.connection_type.take() {
+        if network.contains('\0') {
+            let detail = "U+0000 is not taken in any text";
+            faults.push(Fault::new(
+                "/connection_type",
+                FaultCode::NulCharacter,
+                detail,
+            ));
+        }
+        if !(1..=255).contains(&network.chars().count()) {
+            let detail = "the text has 1 to 255 characters";
+            faults.push(Fault::new("/connection_type", FaultCode::Length, detail));
+        }
+        metadata.insert("network_type", network.into());
+    }
+    if let Some(connection_status) = draft.status.take() {
+        let meaning = match connection_status.as_ref() {
+            "connected" => Some(("established", "success")),
+            "disconnected" => Some(("terminated", "success")),
+            "failed" => Some(("attempted", "failure")),
+            "error" => Some(("attempted", "error")),
+            "denied" => Some(("attempted", "denied")),
+            "timeout" => Some(("attempted", "timeout")),
+            _ => None,
+        };
+        if let Some((connection_type, status)) = meaning {
+            draft.connection_type = Some(Cow::Borrowed(connection_type));
+            draft.status = Some(Cow::Borrowed(status));
+        } else {
+            let detail = "one of connected, disconnected, failed, error, denied, timeout";
+            faults.push(Fault::new(
+                "/connection_status",
+                FaultCode::UnknownValue,
+                detail,
+            ));
+        }
+        metadata.insert("connection_status", connection_status.into());
+    }
+    for (name, raw) in &members.extra {
+        let is_number = raw
+            .get()
+            .starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        if matches!(name.as_ref(), "signal_strength" | "data_transferred")
+            && !is_number
+            && raw.get() != "null"
+        {
+            let detail = "this field is a JSON number";
+            faults.push(Fault::new(format!("/{name}"), FaultCode::WrongType, detail));
+        }
+    }
+}
+
+/// An event, if nothing is wrong.
+fn finish(
+    draft: Draft<'_>,
+    metadata: MetadataBuilder<'_>,
+    mut faults: Vec<Fault>,
+) -> Result<Event, Faults> {
+    let session_id = draft
+        .session_id
+        .as_deref()
+        .or(metadata.session_id())
+        .map(str::to_owned);
+    let metadata = metadata.finish(&mut faults);
+    let required = (
+        draft.device_id,
+        draft.application_id,
+        draft.connection_type,
+        draft.status,
+        draft.timestamp,
+    );
+    let (
+        Some(device_id),
+        Some(application_id),
+        Some(connection_type),
+        Some(status),
+        Some(timestamp),
+    ) = required
+    else {
+        // A required field that could not be read has left a fault.
+        Faults::check(faults)?;
+        return Err(Fault::new("", FaultCode::Missing, "a required field is missing").into());
+    };
+    Faults::check(faults)?;
+    Ok(Event::restore(EventParts {
+        device_id: device_id.into_owned(),
+        application_id: application_id.into_owned(),
+        connection_type: connection_type.into_owned(),
+        status: status.into_owned(),
+        timestamp,
+        ip_address: draft.ip_address,
+        user_agent: draft.user_agent.map(Cow::into_owned),
+        duration: draft.duration,
+        session_id,
+        event_id: draft.event_id.map(Cow::into_owned),
+        metadata,
+    }))
+}

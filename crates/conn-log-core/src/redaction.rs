@@ -1,0 +1,123 @@
+//! Which metadata may hold a secret, told by its name.
+//!
+//! A secret that is never stored cannot leak. What stands under a sensitive name is replaced
+//! before the event is hashed, stored or shown; the name stays, so that readers see that
+//! something was there.
+
+use std::collections::BTreeSet;
+
+/// What stands in a sensitive value's place.
+pub const REDACTED: &str = "[REDACTED]";
+
+/// A name with one of these in it is sensitive, whatever stands around it: `db_password`,
+/// `X-Api-Key`, `clientSecret`.
+const SENSITIVE_PARTS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "credential",
+    "apikey",
+    "privatekey",
+    "accesskey",
+    "authorization",
+    "cookie",
+    "creditcard",
+    "cardnumber",
+    "socialsecurity",
+];
+
+/// A name that ends in one of these is sensitive: `access_token`, but not `token_count`.
+const SENSITIVE_ENDINGS: &[&str] = &["token", "jwt", "bearer"];
+
+/// Only these names as a whole: they are parts of harmless words too.
+const SENSITIVE_NAMES: &[&str] = &["auth", "pwd", "pin", "cvv", "cvc", "ssn", "otp", "iban"];
+
+/// Tells sensitive names from others. Case, `_`, `-`, `.` and spaces make no difference.
+///
+/// ```
+/// use conn_log_core::SensitiveKeys;
+///
+/// let keys = SensitiveKeys::default().with("badge_number");
+/// assert!(keys.matches("Access-Token") && keys.matches("badgeNumber"));
+/// assert!(!keys.matches("session_id") && !keys.matches("token_count"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct SensitiveKeys {
+    own: BTreeSet<String>,
+}
+
+impl SensitiveKeys {
+    /// Also takes `name` as sensitive.
+    #[must_use]
+    pub fn with(mut self, name: &str) -> Self {
+        self.own.insert(squash(name));
+        self
+    }
+
+    /// Whether what stands under `name` is to be redacted.
+    pub fn matches(&self, name: &str) -> bool {
+        let name = squash(name);
+        SENSITIVE_PARTS.iter().any(|part| name.contains(part))
+            || SENSITIVE_ENDINGS
+                .iter()
+                .any(|ending| name.ends_with(ending))
+            || SENSITIVE_NAMES.contains(&name.as_str())
+            || self.own.contains(&name)
+    }
+}
+
+/// `name` in lower case, without what separates its words.
+fn squash(name: &str) -> String {
+    name.chars()
+        .filter(|c| !matches!(c, '_' | '-' | '.' | ' '))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    fn a_secret_s_name_is_sensitive_however_it_is_written(
+        #[values(
+            "password",
+            "DB_PASSWORD",
+            "userPassword",
+            "client-secret",
+            "api_key",
+            "X-Api-Key",
+            "accessToken",
+            "refresh_token",
+            "Authorization",
+            "Set-Cookie",
+            "PIN",
+            "cvv"
+        )]
+        name: &str,
+    ) {
+        assert!(SensitiveKeys::default().matches(name));
+    }
+
+    #[rstest]
+    fn a_harmless_name_is_left_alone(
+        #[values(
+            "session_id",
+            "protocol",
+            "author",
+            "token_count",
+            "ping_ms",
+            "spinning",
+            "keyboard",
+            "network_type",
+            "authenticated",
+            "pass_count"
+        )]
+        name: &str,
+    ) {
+        assert!(!SensitiveKeys::default().matches(name));
+    }
+}
