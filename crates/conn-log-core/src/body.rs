@@ -8,10 +8,7 @@ use crate::{ParsedEvent, Rules, Timestamp};
 
 /// A JSON body, told apart but not yet held against the rules.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one a request, taken apart where it is made"
-)]
+#[expect(clippy::large_enum_variant, reason = "one a request, taken apart where it is made")]
 pub enum JsonBody<'a> {
     /// One event.
     Event(EventJson<'a>),
@@ -111,11 +108,7 @@ mod elements {
     pub(super) fn read(text: &str, events_max: usize) -> Result<Vec<&RawValue>, BodyError> {
         let mut too_many = false;
         let mut json = serde_json::Deserializer::from_str(text);
-        let elements = Elements {
-            events_max,
-            too_many: &mut too_many,
-        }
-        .deserialize(&mut json);
+        let elements = Elements { events_max, too_many: &mut too_many }.deserialize(&mut json);
         if too_many {
             return Err(BodyError::TooManyEvents);
         }

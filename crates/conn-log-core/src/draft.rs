@@ -28,17 +28,9 @@ pub(crate) struct Context<'a> {
 #[derive(Debug, Default, validator::Validate)]
 #[validate(context = "Context<'v_a>")]
 pub(crate) struct Draft<'a> {
-    #[validate(
-        length(min = 1, max = 255),
-        non_control_character,
-        custom(function = "trimmed")
-    )]
+    #[validate(length(min = 1, max = 255), non_control_character, custom(function = "trimmed"))]
     pub(crate) device_id: Option<Cow<'a, str>>,
-    #[validate(
-        length(min = 1, max = 255),
-        non_control_character,
-        custom(function = "trimmed")
-    )]
+    #[validate(length(min = 1, max = 255), non_control_character, custom(function = "trimmed"))]
     pub(crate) application_id: Option<Cow<'a, str>>,
     #[validate(custom(function = "known_connection_type", use_context))]
     pub(crate) connection_type: Option<Cow<'a, str>>,
@@ -65,11 +57,7 @@ impl Draft<'_> {
         };
         for (field, errors) in errors.field_errors() {
             let pointer = format!("/{}", names.of(&field));
-            faults.extend(
-                errors
-                    .iter()
-                    .map(|error| fault(&pointer, error, context.rules)),
-            );
+            faults.extend(errors.iter().map(|error| fault(&pointer, error, context.rules)));
         }
         // The validator keeps its findings in a hash map; clients get them in one order.
         faults.sort_by(|a, b| a.pointer.cmp(&b.pointer));
@@ -93,42 +81,23 @@ impl Names {
 }
 
 fn fault(pointer: &str, error: &ValidationError, rules: &Rules) -> Fault {
-    let limit = |name: &str| {
-        error
-            .params
-            .get(name)
-            .map_or_else(|| "0".to_owned(), ToString::to_string)
-    };
+    let limit =
+        |name: &str| error.params.get(name).map_or_else(|| "0".to_owned(), ToString::to_string);
     let (code, detail) = match error.code.as_ref() {
         "length" => (
             FaultCode::Length,
-            format!(
-                "the text has {} to {} characters",
-                limit("min"),
-                limit("max")
-            ),
+            format!("the text has {} to {} characters", limit("min"), limit("max")),
         ),
         "range" => (FaultCode::OutOfRange, "the number is 0 or more".to_owned()),
-        "non_control_character" => (
-            FaultCode::ControlCharacter,
-            "control characters are not taken here".to_owned(),
-        ),
-        "surrounding_space" => (
-            FaultCode::SurroundingSpace,
-            "no white space at the start or the end".to_owned(),
-        ),
-        "nul_character" => (
-            FaultCode::NulCharacter,
-            "U+0000 is not taken in any text".to_owned(),
-        ),
-        "connection_type" => (
-            FaultCode::UnknownValue,
-            format!("one of {}", rules.names().0),
-        ),
-        "status" => (
-            FaultCode::UnknownValue,
-            format!("one of {}", rules.names().1),
-        ),
+        "non_control_character" => {
+            (FaultCode::ControlCharacter, "control characters are not taken here".to_owned())
+        }
+        "surrounding_space" => {
+            (FaultCode::SurroundingSpace, "no white space at the start or the end".to_owned())
+        }
+        "nul_character" => (FaultCode::NulCharacter, "U+0000 is not taken in any text".to_owned()),
+        "connection_type" => (FaultCode::UnknownValue, format!("one of {}", rules.names().0)),
+        "status" => (FaultCode::UnknownValue, format!("one of {}", rules.names().1)),
         "in_the_future" => (
             FaultCode::InTheFuture,
             format!(
@@ -146,41 +115,22 @@ fn broken(code: &'static str) -> Result<(), ValidationError> {
 }
 
 fn trimmed(text: &str) -> Result<(), ValidationError> {
-    if text.trim() == text {
-        Ok(())
-    } else {
-        broken("surrounding_space")
-    }
+    if text.trim() == text { Ok(()) } else { broken("surrounding_space") }
 }
 
 fn no_nul(text: &str) -> Result<(), ValidationError> {
-    if text.contains('\0') {
-        broken("nul_character")
-    } else {
-        Ok(())
-    }
+    if text.contains('\0') { broken("nul_character") } else { Ok(()) }
 }
 
 fn known_connection_type(name: &str, context: &Context<'_>) -> Result<(), ValidationError> {
-    if context.rules.has_connection_type(name) {
-        Ok(())
-    } else {
-        broken("connection_type")
-    }
+    if context.rules.has_connection_type(name) { Ok(()) } else { broken("connection_type") }
 }
 
 fn known_status(name: &str, context: &Context<'_>) -> Result<(), ValidationError> {
-    if context.rules.has_status(name) {
-        Ok(())
-    } else {
-        broken("status")
-    }
+    if context.rules.has_status(name) { Ok(()) } else { broken("status") }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the validator calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the validator calls it with a reference")]
 fn within_time(time: &Timestamp, context: &Context<'_>) -> Result<(), ValidationError> {
     if *time > context.now.plus(AHEAD_MAX) {
         broken("in_the_future")

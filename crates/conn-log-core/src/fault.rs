@@ -115,11 +115,7 @@ impl Fault {
             pointer.truncate(pointer.floor_char_boundary(POINTER_BYTES_MAX));
             pointer.push('…');
         }
-        Fault {
-            pointer,
-            code,
-            detail: detail.into(),
-        }
+        Fault { pointer, code, detail: detail.into() }
     }
 }
 
@@ -135,11 +131,7 @@ impl Faults {
 
     /// [`FaultKind::Shape`] as soon as one fault is of shape.
     pub fn kind(&self) -> FaultKind {
-        if self
-            .0
-            .iter()
-            .any(|fault| fault.code.kind() == FaultKind::Shape)
-        {
+        if self.0.iter().any(|fault| fault.code.kind() == FaultKind::Shape) {
             FaultKind::Shape
         } else {
             FaultKind::Value
@@ -149,11 +141,7 @@ impl Faults {
     /// `Err` with the faults, or `Ok` if there are none.
     pub(crate) fn check(mut faults: Vec<Fault>) -> Result<(), Faults> {
         faults.truncate(FAULTS_MAX);
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(Faults(faults))
-        }
+        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
     }
 }
 

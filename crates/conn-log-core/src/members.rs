@@ -129,9 +129,7 @@ impl<'a> Members<'a> {
         let mut names: Vec<&str> = self.extra.iter().map(|(name, _)| name.as_ref()).collect();
         names.sort_unstable();
         let repeated = names.windows(2).filter(|pair| pair[0] == pair[1]);
-        let faults = repeated
-            .take(FAULTS_MAX)
-            .map(|pair| duplicate_key("", pair[0]));
+        let faults = repeated.take(FAULTS_MAX).map(|pair| duplicate_key("", pair[0]));
         self.faults.extend(faults);
     }
 }
@@ -140,11 +138,7 @@ impl<'a> Members<'a> {
 pub(crate) const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 pub(crate) fn invalid_json(error: &serde_json::Error) -> Fault {
-    Fault::new(
-        "",
-        FaultCode::InvalidJson,
-        format!("not valid JSON: {error}"),
-    )
+    Fault::new("", FaultCode::InvalidJson, format!("not valid JSON: {error}"))
 }
 
 pub(crate) fn duplicate_key(parent: &str, name: &str) -> Fault {

@@ -36,11 +36,7 @@ pub(crate) struct MetadataBuilder<'r> {
 
 impl<'r> MetadataBuilder<'r> {
     pub(crate) fn new(sensitive: &'r SensitiveKeys) -> Self {
-        MetadataBuilder {
-            sensitive,
-            object: Map::new(),
-            faults: Vec::new(),
-        }
+        MetadataBuilder { sensitive, object: Map::new(), faults: Vec::new() }
     }
 
     /// Takes the `metadata` member itself.
@@ -105,11 +101,7 @@ impl<'r> MetadataBuilder<'r> {
         }
         let mut pointer = pointer.to_owned();
         let start = pointer.clone();
-        let seed = Reader {
-            builder: self,
-            pointer: &mut pointer,
-            level,
-        };
+        let seed = Reader { builder: self, pointer: &mut pointer, level };
         match seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get())) {
             Ok(value) => Some(value),
             // The text is JSON already, so what is left is a lone surrogate or a number that no
@@ -135,11 +127,7 @@ fn too_large(pointer: &str) -> Fault {
 }
 
 fn nul_character(pointer: &str) -> Fault {
-    Fault::new(
-        pointer,
-        FaultCode::NulCharacter,
-        "U+0000 is not taken in any text",
-    )
+    Fault::new(pointer, FaultCode::NulCharacter, "U+0000 is not taken in any text")
 }
 
 /// The text under `session_id` of canonical metadata.
@@ -168,9 +156,7 @@ struct Reader<'b, 'r> {
 
 impl Reader<'_, '_> {
     fn fault(&mut self, code: FaultCode, detail: &str) {
-        self.builder
-            .faults
-            .push(Fault::new(self.pointer.clone(), code, detail));
+        self.builder.faults.push(Fault::new(self.pointer.clone(), code, detail));
     }
 
     fn is_too_deep(&mut self) -> bool {
@@ -183,10 +169,7 @@ impl Reader<'_, '_> {
 
     fn number(&mut self, value: f64, number: Value) -> Value {
         if value.abs() > INTEGER_MAX {
-            self.fault(
-                FaultCode::NotIJson,
-                "integers are within ±(2^53 - 1) (RFC 7493)",
-            );
+            self.fault(FaultCode::NotIJson, "integers are within ±(2^53 - 1) (RFC 7493)");
         }
         number
     }
@@ -200,10 +183,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_, '_> {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "only compared with 2^53, far above any loss"
-)]
+#[expect(clippy::cast_precision_loss, reason = "only compared with 2^53, far above any loss")]
 impl<'de> Visitor<'de> for Reader<'_, '_> {
     type Value = Value;
 

@@ -59,9 +59,7 @@ impl SensitiveKeys {
     pub fn matches(&self, name: &str) -> bool {
         let name = squash(name);
         SENSITIVE_PARTS.iter().any(|part| name.contains(part))
-            || SENSITIVE_ENDINGS
-                .iter()
-                .any(|ending| name.ends_with(ending))
+            || SENSITIVE_ENDINGS.iter().any(|ending| name.ends_with(ending))
             || SENSITIVE_NAMES.contains(&name.as_str())
             || self.own.contains(&name)
     }

@@ -5,14 +5,8 @@ use std::collections::BTreeSet;
 use crate::SensitiveKeys;
 
 /// The connection types that every deployment takes.
-pub const CONNECTION_TYPES: [&str; 6] = [
-    "attempted",
-    "authenticated",
-    "established",
-    "resumed",
-    "suspended",
-    "terminated",
-];
+pub const CONNECTION_TYPES: [&str; 6] =
+    ["attempted", "authenticated", "established", "resumed", "suspended", "terminated"];
 
 /// The statuses that every deployment takes.
 pub const STATUSES: [&str; 5] = ["success", "failure", "denied", "timeout", "error"];
@@ -72,16 +66,8 @@ impl Rules {
     pub(crate) fn names(&self) -> (String, String) {
         let list = |fixed: &[&str], own: &BTreeSet<String>| {
             let own = own.iter().map(String::as_str);
-            fixed
-                .iter()
-                .copied()
-                .chain(own)
-                .collect::<Vec<_>>()
-                .join(", ")
+            fixed.iter().copied().chain(own).collect::<Vec<_>>().join(", ")
         };
-        (
-            list(&CONNECTION_TYPES, &self.connection_types),
-            list(&STATUSES, &self.statuses),
-        )
+        (list(&CONNECTION_TYPES, &self.connection_types), list(&STATUSES, &self.statuses))
     }
 }

@@ -50,13 +50,11 @@ impl Timestamp {
     /// This instant moved by `delta`, held within the years 0 to 9999.
     #[must_use]
     pub fn plus(self, delta: TimeDelta) -> Self {
-        let micros = delta
-            .num_microseconds()
-            .unwrap_or(if delta < TimeDelta::zero() {
-                i64::MIN
-            } else {
-                i64::MAX
-            });
+        let micros = delta.num_microseconds().unwrap_or(if delta < TimeDelta::zero() {
+            i64::MIN
+        } else {
+            i64::MAX
+        });
         Self::from_micros(self.0.saturating_add(micros))
     }
 }
@@ -92,11 +90,9 @@ mod tests {
 
     #[test]
     fn a_fraction_is_written_only_where_there_is_one() {
-        for text in [
-            "2024-01-15T10:30:00Z",
-            "2024-01-15T10:30:00.120Z",
-            "2024-01-15T10:30:00.000001Z",
-        ] {
+        for text in
+            ["2024-01-15T10:30:00Z", "2024-01-15T10:30:00.120Z", "2024-01-15T10:30:00.000001Z"]
+        {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
     }

@@ -1,2 +1,73 @@
-//! placeholder
-fn main() {}
+//! The connection log in one program: the server, and the command line that looks after it.
+//!
+//! This crate reads the environment and puts the others together; it decides nothing of its own.
+//! Results go to stdout, everything for people to stderr.
+
+mod arguments;
+mod server;
+mod tenants;
+mod tokens;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use conn_log_store::{Store, StoreOptions};
+
+use arguments::{Arguments, Command, Database};
+
+/// Small allocations of many sizes from several threads are most of what a request costs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    env_logger::Builder::new().parse_filters(&arguments.log).format_timestamp_millis().init();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("conn-log: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        None => server::serve(&arguments.serve),
+        Some(Command::Serve(serve)) => server::serve(&serve),
+        Some(Command::Migrate(database)) => migrate(&database),
+        Some(Command::Token { command }) => tokens::run(command),
+        Some(Command::Tenant { command }) => tenants::run(command),
+    }
+}
+
+fn migrate(database: &Database) -> anyhow::Result<()> {
+    let url = database.url.clone();
+    let applied = Store::migrate(&url).with_context(|| format!("cannot migrate {url}"))?;
+    if applied.is_empty() {
+        say("nothing to do: all migrations are applied");
+    }
+    for name in applied {
+        say(&format!("applied {name}"));
+    }
+    Ok(())
+}
+
+/// Opens the store for one command.
+fn open(database: &Database) -> anyhow::Result<Store> {
+    let url = database.url.clone();
+    Store::open(StoreOptions::new(url.clone())).with_context(|| format!("cannot open {url}"))
+}
+
+/// One line for people.
+#[expect(clippy::print_stderr, reason = "stderr is where people read what the program says")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// One line of result.
+#[expect(clippy::print_stdout, reason = "stdout is where programs read results")]
+fn result(line: &str) {
+    println!("{line}");
+}

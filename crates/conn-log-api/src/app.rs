@@ -1,0 +1,55 @@
+//! What every handler may reach: the store, the tokens seen, the limits.
+
+use actix_web::{HttpRequest, web};
+use conn_log_store::Store;
+
+use crate::auth::Tokens;
+use crate::body::BodyRoom;
+use crate::metrics::Metrics;
+use crate::options::ApiOptions;
+use crate::problem::Problem;
+use crate::rate_limits::{AuthFailures, EventRates};
+use crate::store_problem;
+
+/// The state of one server, shared by all its workers.
+pub struct App {
+    pub(crate) store: Store,
+    pub(crate) tokens: Tokens,
+    pub(crate) options: ApiOptions,
+    pub(crate) body_room: BodyRoom,
+    pub(crate) metrics: Metrics,
+    pub(crate) event_rates: EventRates,
+    pub(crate) auth_failures: AuthFailures,
+}
+
+impl App {
+    /// A server on `store`, which tells its commits to the same `metrics`.
+    pub fn new(store: Store, options: ApiOptions, metrics: Metrics) -> web::Data<App> {
+        web::Data::new(App {
+            tokens: Tokens::new(store.clone()),
+            store,
+            body_room: BodyRoom::new(options.bodies_bytes_max),
+            metrics,
+            event_rates: EventRates::new(options.default_rate),
+            auth_failures: AuthFailures::new(options.auth_failures_per_minute),
+            options,
+        })
+    }
+
+    /// The app that a request came to.
+    #[expect(clippy::expect_used, reason = "`configure` puts it there before any route")]
+    pub(crate) fn of(request: &HttpRequest) -> web::Data<App> {
+        request.app_data::<web::Data<App>>().expect("configure sets the app").clone()
+    }
+
+    /// Asks the store, off the workers: a read may wait for a disk.
+    pub(crate) async fn read<T, F>(&self, question: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Store) -> Result<T, conn_log_store::StoreError> + Send + 'static,
+    {
+        let store = self.store.clone();
+        let answer = web::block(move || question(&store)).await;
+        answer.map_err(|error| Problem::internal(&error))?.map_err(store_problem)
+    }
+}

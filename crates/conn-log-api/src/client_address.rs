@@ -1,0 +1,95 @@
+//! Where a request comes from, also behind proxies.
+//!
+//! Anyone can write `Forwarded` or `X-Forwarded-For`. They are believed only as far as the
+//! connection, and then each hop, belongs to a proxy that the deployment has named.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
+use ipnet::IpNet;
+
+/// The client's address: the nearest hop that is no proxy of ours.
+pub(crate) fn of(request: &HttpRequest, proxies: &[IpNet]) -> IpAddr {
+    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    nearest_stranger(peer, request.headers(), proxies)
+}
+
+/// Whether the connection itself comes from one of the deployment's proxies.
+pub(crate) fn is_by_proxy(request: &HttpRequest, proxies: &[IpNet]) -> bool {
+    request.peer_addr().is_some_and(|peer| is_proxy(peer.ip(), proxies))
+}
+
+fn nearest_stranger(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    let mut nearest = peer.to_canonical();
+    for hop in hops(headers).into_iter().rev() {
+        if !is_proxy(nearest, proxies) {
+            break;
+        }
+        // A hop that hides its address leaves nothing to go by but the proxy before it.
+        let Some(address) = hop else { break };
+        nearest = address.to_canonical();
+    }
+    nearest
+}
+
+fn is_proxy(address: IpAddr, proxies: &[IpNet]) -> bool {
+    proxies.iter().any(|network| network.contains(&address))
+}
+
+/// The hops as the proxies wrote them, the client's first. `Forwarded` (RFC 7239) wins.
+fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let list = |name: &str| -> Vec<String> {
+        let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).map(|hop| hop.trim().to_owned()).collect()
+    };
+    let forwarded = list("forwarded");
+    if forwarded.is_empty() {
+        return list("x-forwarded-for").iter().map(|hop| address(hop)).collect();
+    }
+    let node = |hop: &String| {
+        hop.split(';').find_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            name.eq_ignore_ascii_case("for").then(|| address(value.trim_matches('"')))?
+        })
+    };
+    forwarded.iter().map(node).collect()
+}
+
+/// An address as a hop may be written: with a port, an IPv6 one in brackets.
+fn address(node: &str) -> Option<IpAddr> {
+    let bare = node.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare.parse::<IpAddr>().ok();
+    bare.or_else(|| node.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::without_headers("9.9.9.9", "x-forwarded-for", "", "9.9.9.9")]
+    #[case::from_a_stranger("9.9.9.9", "x-forwarded-for", "1.1.1.1", "9.9.9.9")]
+    #[case::from_a_proxy("10.0.0.1", "x-forwarded-for", "1.1.1.1", "1.1.1.1")]
+    #[case::with_a_forged_first_hop("10.0.0.1", "x-forwarded-for", "6.6.6.6, 1.1.1.1", "1.1.1.1")]
+    #[case::through_two_proxies("10.0.0.1", "x-forwarded-for", "1.1.1.1, 10.0.0.2", "1.1.1.1")]
+    #[case::by_the_standard("10.0.0.1", "forwarded", "for=\"[2001:db8::1]:4711\"", "2001:db8::1")]
+    #[case::hidden("10.0.0.1", "forwarded", "for=_secret", "10.0.0.1")]
+    fn the_client_is_the_nearest_hop_that_is_no_proxy(
+        #[case] peer: &str,
+        #[case] name: &'static str,
+        #[case] value: &'static str,
+        #[case] expected: &str,
+    ) {
+        let mut headers = HeaderMap::new();
+        if !value.is_empty() {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let proxies = ["10.0.0.0/8".parse().unwrap()];
+        let found = nearest_stranger(peer.parse().unwrap(), &headers, &proxies);
+        assert_eq!(found, expected.parse::<IpAddr>().unwrap());
+    }
+}

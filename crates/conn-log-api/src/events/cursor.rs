@@ -1,0 +1,63 @@
+//! Opaque cursors: where a page ended, and which way the next one goes.
+
+use conn_log_core::{Order, Position, Start, Timestamp};
+use data_encoding::BASE64URL_NOPAD;
+
+/// The first byte of every cursor. A cursor of another make is refused, not misread.
+const VERSION: u8 = 1;
+
+/// Writes a place as a cursor. It holds the order, so that it cannot be taken into another one.
+pub(crate) fn encode(order: Order, start: Start) -> Option<String> {
+    let (direction, position) = match start {
+        Start::First => return None,
+        Start::After(position) => (b'a', position),
+        Start::Before(position) => (b'b', position),
+    };
+    let mut bytes = vec![VERSION, order_byte(order), direction];
+    bytes.extend(position.id.to_be_bytes());
+    bytes.extend(position.timestamp.micros().to_be_bytes());
+    Some(BASE64URL_NOPAD.encode(&bytes))
+}
+
+/// Reads a cursor of the same order.
+pub(crate) fn decode(order: Order, cursor: &str) -> Option<Start> {
+    let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
+    let [VERSION, made_for, direction, numbers @ ..] = bytes.as_slice() else {
+        return None;
+    };
+    let (id, micros) = numbers.split_first_chunk()?;
+    let position = Position {
+        id: i64::from_be_bytes(*id),
+        timestamp: Timestamp::from_micros(i64::from_be_bytes(micros.try_into().ok()?)),
+    };
+    match direction {
+        _ if *made_for != order_byte(order) => None,
+        b'a' => Some(Start::After(position)),
+        b'b' => Some(Start::Before(position)),
+        _ => None,
+    }
+}
+
+fn order_byte(order: Order) -> u8 {
+    match order {
+        Order::IdDescending => b'd',
+        Order::IdAscending => b'a',
+        Order::TimestampDescending => b'T',
+        Order::TimestampAscending => b't',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_in_its_own_order_only() {
+        let position = Position { id: 7, timestamp: Timestamp::from_micros(-5) };
+        for start in [Start::After(position), Start::Before(position)] {
+            let cursor = encode(Order::TimestampAscending, start).unwrap();
+            assert_eq!(decode(Order::TimestampAscending, &cursor), Some(start));
+            assert_eq!(decode(Order::IdAscending, &cursor), None);
+        }
+    }
+}

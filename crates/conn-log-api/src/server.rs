@@ -1,0 +1,52 @@
+//! The server itself: the app with all that surrounds its routes, and its life on a socket.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::{Error, HttpServer, web};
+
+use crate::app::App;
+use crate::observe::observe;
+use crate::routes;
+
+/// A request's head may take this long to arrive.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long requests under way may take once the server is to stop. A commit takes milliseconds;
+/// a body may take a minute, and its sender will try again elsewhere.
+const STOP_TIME_SECONDS_MAX: u64 = 30;
+
+/// Connections open at one time, per worker. Each costs some 10 KiB while it is idle.
+const CONNECTIONS_MAX: usize = 25_000;
+
+/// The app: every route, and around each request its id and its log line.
+pub fn create_app(
+    app: web::Data<App>,
+) -> actix_web::App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    actix_web::App::new().app_data(app).configure(routes::register).wrap(from_fn(observe))
+}
+
+/// Serves the app on `listener` until the process is told to stop (SIGTERM or SIGINT): then it
+/// takes no more connections, finishes the requests under way, and the future is done.
+///
+/// # Errors
+/// If the socket cannot be used.
+pub fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || create_app(app.clone()))
+        .client_request_timeout(HEAD_TIME_MAX)
+        .shutdown_timeout(STOP_TIME_SECONDS_MAX)
+        .max_connections(CONNECTIONS_MAX)
+        .listen(listener)?;
+    Ok(server.run())
+}

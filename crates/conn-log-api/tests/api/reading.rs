@@ -1,0 +1,148 @@
+//! Lists, filters, cursors and the feed.
+
+use actix_web::http::Method;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::test_app::{Answer, Database, EVENTS, TestApp, event};
+
+fn ids(answer: &Answer) -> Vec<i64> {
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let body = answer.json();
+    body["results"].as_array().unwrap().iter().map(|r| r["id"].as_i64().unwrap()).collect()
+}
+
+/// The path and query of a link, which a client would follow on the same server.
+fn link(answer: &Answer, name: &str) -> Option<String> {
+    let link = answer.json()[name].as_str()?.to_owned();
+    Some(link.strip_prefix("http://log.test").unwrap().to_owned())
+}
+
+async fn twelve_events(database: Database) -> TestApp {
+    let app = TestApp::on(database).await;
+    let events: Vec<Value> = (1..=12)
+        .map(|i| {
+            let mut event = event();
+            event["device_id"] = format!("dev_{}", i % 3).into();
+            event["application_id"] = format!("app_{}", i % 2).into();
+            event["timestamp"] = format!("2024-01-15T10:{:02}:00Z", 60 - i * 4).into();
+            event["status"] = if i % 4 == 0 { "failure" } else { "success" }.into();
+            event["ip_address"] = format!("10.0.{}.{i}", i % 2).into();
+            event["metadata"] = json!({"n": i, "tag": {"parity": if i % 2 == 0 { "even" } else { "odd" }}});
+            event["duration"] = json!(i);
+            if i > 10 {
+                event["session_id"] = "s-1".into();
+            }
+            event
+        })
+        .collect();
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    app
+}
+
+#[rstest]
+#[actix_web::test]
+async fn every_filter_narrows_the_list_and_they_combine(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    for (query, expected) in [
+        ("", &[12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1][..]),
+        ("limit=3", &[12, 11, 10]),
+        ("order=id&limit=2", &[1, 2]),
+        ("order=timestamp&limit=2", &[12, 11]),
+        ("order=-timestamp&limit=2", &[1, 2]),
+        ("device_id=dev_0", &[12, 9, 6, 3]),
+        ("device_id=dev_0&device_id=dev_1&limit=3", &[12, 10, 9]),
+        ("application_id=app_1&device_id=dev_0", &[9, 3]),
+        ("status=failed", &[12, 8, 4]),
+        ("connection_type=terminated", &[]),
+        ("ip_address=10.0.1.0/24", &[11, 9, 7, 5, 3, 1]),
+        ("ip_address=10.0.1.7", &[7]),
+        ("session_id=s-1", &[12, 11]),
+        ("since=2024-01-15T10:48:00Z&until=2024-01-15T10:56:00Z", &[3, 2]),
+        ("min_duration=3&max_duration=4.5", &[4, 3]),
+        ("metadata.n=7", &[7]),
+        ("metadata.tag.parity=even&min_duration=9", &[12, 10]),
+        ("metadata.tag=even", &[]),
+    ] {
+        assert_eq!(ids(&app.get(&format!("{EVENTS}?{query}")).await), expected, "{query}");
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn following_next_and_previous_meets_every_event_once(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+    #[values("-id", "id", "-timestamp", "timestamp")] order: &str,
+) {
+    let app = twelve_events(database).await;
+    let whole = ids(&app.get(&format!("{EVENTS}?order={order}")).await);
+    let (mut forwards, mut last) = (Vec::new(), None);
+    let mut path = Some(format!("{EVENTS}?order={order}&limit=5"));
+    while let Some(at) = path {
+        let page = app.get(&at).await;
+        forwards.extend(ids(&page));
+        path = link(&page, "next");
+        last = Some(page);
+    }
+    assert_eq!(forwards, whole);
+
+    let mut backwards = ids(last.as_ref().unwrap());
+    let mut path = link(last.as_ref().unwrap(), "previous");
+    while let Some(at) = path {
+        let page = app.get(&at).await;
+        backwards.splice(0..0, ids(&page));
+        path = link(&page, "previous");
+    }
+    assert_eq!(backwards, whole);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn the_links_stand_in_the_header_too(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    let page = app.get(&format!("{EVENTS}?limit=5")).await;
+    let next = page.json()["next"].as_str().unwrap().to_owned();
+    assert_eq!(page.header("link").unwrap(), format!("<{next}>; rel=\"next\""));
+    assert_eq!(page.json()["previous"], json!(null));
+}
+
+#[rstest]
+#[actix_web::test]
+async fn who_follows_the_feed_sees_what_comes_after(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    let page = app.get(&format!("{EVENTS}?order=id&after=9&limit=2")).await;
+    assert_eq!(ids(&page), [10, 11]);
+    let page = app.get(&link(&page, "next").unwrap()).await;
+    assert_eq!(ids(&page), [12]);
+    let end = app.get(&link(&page, "next").unwrap()).await;
+    assert_eq!(ids(&end), [0; 0]);
+    app.post(&event()).await;
+    let grown = app.get(&link(&end, "next").unwrap()).await;
+    assert_eq!(ids(&grown), [13]);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_filtered_feed_moves_on_past_what_it_leaves_out(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    let page = app.get(&format!("{EVENTS}?order=id&after=0&device_id=none")).await;
+    assert_eq!(ids(&page), [0; 0]);
+    assert!(link(&page, "next").unwrap().ends_with("after=12"));
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_head_request_has_the_head_of_the_get(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    assert_eq!(app.send(app.request(Method::HEAD, &format!("{EVENTS}3/"))).await.status, 200);
+}

@@ -1,0 +1,58 @@
+//! What surrounds the API: health, documents, and that they say what the server does.
+
+use std::collections::BTreeSet;
+
+use rstest::rstest;
+
+use crate::test_app::{Database, TestApp};
+
+#[rstest]
+#[actix_web::test]
+async fn the_server_says_that_it_is_alive_and_ready(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for path in ["/healthz", "/healthz/", "/readyz"] {
+        assert_eq!(app.get(path).await.status, 200);
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn the_openapi_document_names_the_server_s_routes_and_no_others(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let document = app.get("/openapi.json").await.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let mut described = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            described.insert((path.trim_end_matches('/').to_owned(), method.to_uppercase()));
+        }
+    }
+    let served: BTreeSet<(String, String)> = conn_log_api::routes()
+        .into_iter()
+        .map(|(path, method)| (path.to_owned(), method.to_string()))
+        .collect();
+    assert_eq!(described, served);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn the_docs_page_and_all_it_loads_come_from_the_server(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let page = app.get("/docs").await;
+    assert_eq!(page.status, 200);
+    let addresses: Vec<&str> = page
+        .body
+        .split('"')
+        .filter(|text| text.starts_with('/') || text.starts_with("http"))
+        .collect();
+    assert!(addresses.len() >= 4, "{addresses:?}");
+    for address in addresses {
+        assert_eq!(app.get_bytes(address).await, 200, "{address}");
+    }
+}

@@ -1,0 +1,148 @@
+//! A server in the test's own process, made by the same `create_app` as the program's.
+
+use std::rc::Rc;
+
+use actix_http::Request;
+use actix_web::body::{self, BoxBody};
+use actix_web::dev::{Service as _, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::HeaderMap;
+use actix_web::test::{TestRequest, init_service};
+use conn_log_api::{ApiOptions, App, create_app};
+use conn_log_store::{NewToken, Scope, Store, StoreOptions, TenantId};
+use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
+
+pub(crate) use crate::test_app::database::Database;
+use crate::test_app::database::TestDatabase;
+
+#[path = "../../../conn-log-store/tests/store/database.rs"]
+pub(crate) mod database;
+
+/// The path that everything here is about.
+pub(crate) const EVENTS: &str = "/api/v1/device_app_connection_log/";
+
+type Call = Box<dyn Fn(Request) -> LocalBoxFuture<'static, ServiceResponse<BoxBody>>>;
+
+/// A server, its database, and a token for everything.
+pub(crate) struct TestApp {
+    call: Call,
+    pub(crate) store: Store,
+    pub(crate) token: String,
+    _database: TestDatabase,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl TestApp {
+    pub(crate) async fn on(database: Database) -> Self {
+        Self::with(database, ApiOptions::default()).await
+    }
+
+    pub(crate) async fn with(database: Database, options: ApiOptions) -> Self {
+        let database = TestDatabase::create(database);
+        let store = Store::open(StoreOptions::new(database.url())).unwrap();
+        let app = App::new(store.clone(), options);
+        let service = Rc::new(init_service(create_app(app)).await);
+        let call: Call = Box::new(move |request| {
+            let service = service.clone();
+            Box::pin(async move { service.call(request).await.unwrap().map_into_boxed_body() })
+        });
+        let token = store.first_token().unwrap().unwrap().expose().to_owned();
+        TestApp { call, store, token, _database: database }
+    }
+
+    pub(crate) fn token_with(&self, tenant: TenantId, scopes: &[Scope]) -> String {
+        let new = NewToken {
+            tenant,
+            name: "test".to_owned(),
+            scopes: scopes.to_vec(),
+            expires_at: None,
+        };
+        self.store.token_create(&new).unwrap().1.expose().to_owned()
+    }
+
+    /// A request with the token for everything.
+    pub(crate) fn request(&self, method: Method, path: &str) -> TestRequest {
+        TestRequest::with_uri(path)
+            .method(method)
+            .insert_header(("authorization", format!("Bearer {}", self.token)))
+            .insert_header(("host", "log.test"))
+    }
+
+    pub(crate) async fn send(&self, request: TestRequest) -> Answer {
+        let response = (self.call)(request.to_request()).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = body::to_bytes(response.into_body()).await.unwrap();
+        Answer { status, headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// The status of a GET whose body need not be text.
+    pub(crate) async fn get_bytes(&self, path: &str) -> u16 {
+        (self.call)(self.request(Method::GET, path).to_request()).await.status().as_u16()
+    }
+
+    /// Posts a body of some type to the events.
+    pub(crate) async fn post_as(&self, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let request = self.request(Method::POST, EVENTS).insert_header(("content-type", content_type));
+        self.send(request.set_payload(body.into())).await
+    }
+
+    /// Posts JSON to the events.
+    pub(crate) async fn post(&self, json: &Value) -> Answer {
+        self.post_as("application/json", json.to_string()).await
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The faults of a problem: where, and which.
+    pub(crate) fn faults(&self) -> Vec<(String, String)> {
+        let problem = self.json();
+        let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        errors.iter().map(|error| (text(&error["pointer"]), text(&error["code"]))).collect()
+    }
+
+    pub(crate) fn is_problem(&self, status: u16, slug: &str) {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let problem = self.json();
+        assert_eq!(problem["type"], format!("/problems/{slug}"));
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["instance"].as_str(), self.header("x-request-id"));
+        assert!(problem["title"].is_string() && problem["detail"].is_string());
+    }
+}
+
+/// An event that nothing is wrong with.
+pub(crate) fn event() -> Value {
+    serde_json::json!({
+        "device_id": "dev_1", "application_id": "app_1", "connection_type": "established",
+        "timestamp": "2024-01-15T10:30:00Z", "status": "success"
+    })
+}
+
+/// The same of some device.
+pub(crate) fn event_of(device_id: &str) -> Value {
+    let mut event = event();
+    event["device_id"] = device_id.into();
+    event
+}

@@ -1,0 +1,172 @@
+//! The command line. Every flag has an environment variable; a flag wins over its variable.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use conn_log_store::{DatabaseUrl, Scope};
+use uuid::Uuid;
+
+/// A connection log: events between devices and applications, registered durably, read back
+/// exactly. Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+
+    /// What to log, as env_logger takes it: a level, or target=level,…
+    #[arg(long, env = "CONN_LOG_LOG", default_value = "info", global = true)]
+    pub(crate) log: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the API; applies migrations first
+    Serve(Serve),
+    /// Apply the migrations that the database lacks
+    Migrate(Database),
+    /// Make, list and revoke tokens
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Make and list tenants
+    Tenant {
+        #[command(subcommand)]
+        command: TenantCommand,
+    },
+}
+
+/// Which database.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Database {
+    /// sqlite://path/to/file.db (sqlite:///absolute/path.db) or postgres://user@host/database
+    #[arg(
+        id = "database-url",
+        long,
+        env = "CONN_LOG_DATABASE_URL",
+        default_value = "sqlite://data/conn-log.db",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) url: DatabaseUrl,
+}
+
+/// How to serve.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) database: Database,
+
+    /// The address to listen on
+    #[arg(long, env = "CONN_LOG_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub(crate) listen: SocketAddr,
+
+    /// Also take this connection type (repeatable; comma-separated in the variable)
+    #[arg(long, env = "CONN_LOG_CONNECTION_TYPES", value_delimiter = ',', value_name = "NAME",
+        value_parser = vocabulary_name)]
+    pub(crate) connection_type: Vec<String>,
+
+    /// Also take this status (repeatable; comma-separated in the variable)
+    #[arg(long, env = "CONN_LOG_STATUSES", value_delimiter = ',', value_name = "NAME",
+        value_parser = vocabulary_name)]
+    pub(crate) status: Vec<String>,
+
+    /// Also redact metadata under this name (repeatable; comma-separated in the variable)
+    #[arg(long, env = "CONN_LOG_SENSITIVE_KEYS", value_delimiter = ',', value_name = "NAME")]
+    pub(crate) sensitive_key: Vec<String>,
+
+    /// Events that a request may hold
+    #[arg(long, env = "CONN_LOG_EVENTS_MAX", default_value_t = 10_000, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
+    pub(crate) events_max: usize,
+
+    /// Mebibytes that a body may have as sent
+    #[arg(long, env = "CONN_LOG_BODY_MIB_MAX", default_value_t = 16, value_name = "MIB",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) body_mib_max: usize,
+
+    /// Mebibytes that a body may have after decompression
+    #[arg(long, env = "CONN_LOG_DECODED_MIB_MAX", default_value_t = 64, value_name = "MIB",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) decoded_mib_max: usize,
+
+    /// Events that may wait for the disk; beyond, requests are answered 503
+    #[arg(long, env = "CONN_LOG_QUEUE_EVENTS_MAX", default_value_t = 100_000, value_name = "N",
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
+    pub(crate) queue_events_max: usize,
+
+    /// How long an idempotency key is remembered, such as 24h
+    #[arg(long, env = "CONN_LOG_IDEMPOTENCY_WINDOW", default_value = "24h", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    pub(crate) idempotency_window: Duration,
+
+    /// How long an event_id is remembered, such as 24h
+    #[arg(long, env = "CONN_LOG_EVENT_ID_WINDOW", default_value = "24h", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    pub(crate) event_id_window: Duration,
+}
+
+/// Names that a deployment adds are written as the contract's own are.
+fn vocabulary_name(name: &str) -> Result<String, &'static str> {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if plain && (1..=64).contains(&name.len()) {
+        Ok(name.to_owned())
+    } else {
+        Err("a name has 1 to 64 of the characters a-z, 0-9 and _")
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token; prints it, and nothing else, on stdout
+    Create(TokenCreate),
+    /// List the tokens: id, tenant, name, scopes, expiry, state
+    List(Database),
+    /// Revoke a token
+    Revoke {
+        /// The token's id, from the list
+        id: Uuid,
+        #[command(flatten)]
+        database: Database,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenCreate {
+    #[command(flatten)]
+    pub(crate) database: Database,
+
+    /// What the token is for
+    #[arg(long)]
+    pub(crate) name: String,
+
+    /// What it may do (repeatable): write, read, admin or operator
+    #[arg(long, required = true, value_name = "SCOPE")]
+    pub(crate) scope: Vec<Scope>,
+
+    /// Whose log it is about
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: String,
+
+    /// How long it is valid, such as 90d; without, until it is revoked
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) expires: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Make a tenant: a log of its own
+    Create {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        database: Database,
+    },
+    /// List the tenants
+    List(Database),
+}

@@ -1,0 +1,84 @@
+//! `conn-log serve`: from arguments to a running server, and to its end.
+
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::Context as _;
+use conn_log_api::{ApiOptions, App};
+use conn_log_core::Rules;
+use conn_log_store::{Store, StoreOptions};
+
+use crate::arguments::Serve;
+use crate::say;
+
+pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
+    // The socket comes first: a second server by mistake is told before it touches the database.
+    let listener = TcpListener::bind(arguments.listen)
+        .with_context(|| format!("cannot listen on {}", arguments.listen))?;
+    let address = listener.local_addr().context("cannot tell the address listened on")?;
+    let url = &arguments.database.url;
+    let store =
+        Store::open(store_options(arguments)).with_context(|| format!("cannot open {url}"))?;
+    greet(&store, address)?;
+
+    let app = App::new(store.clone(), api_options(arguments));
+    actix_web::rt::System::new().block_on(async move {
+        let server = conn_log_api::serve(app, listener).context("cannot serve")?;
+        say(&format!("conn-log listens on http://{address}"));
+        server.await.context("the server failed")
+    })?;
+    store.close();
+    log::info!("stopped; everything accepted is stored");
+    Ok(())
+}
+
+fn store_options(arguments: &Serve) -> StoreOptions {
+    let mut options = StoreOptions::new(arguments.database.url.clone());
+    options.queue_events_max = arguments.queue_events_max;
+    options.idempotency_window = arguments.idempotency_window;
+    options.event_id_window = arguments.event_id_window;
+    options
+}
+
+fn api_options(arguments: &Serve) -> ApiOptions {
+    let mut rules = Rules::default();
+    for name in &arguments.connection_type {
+        rules = rules.with_connection_type(name);
+    }
+    for name in &arguments.status {
+        rules = rules.with_status(name);
+    }
+    for name in &arguments.sensitive_key {
+        rules = rules.with_sensitive_key(name);
+    }
+    ApiOptions {
+        rules,
+        events_max: arguments.events_max,
+        body_bytes_max: arguments.body_mib_max << 20,
+        decoded_bytes_max: arguments.decoded_mib_max << 20,
+        ..ApiOptions::default()
+    }
+}
+
+/// On a database without a token, makes one and shows it, this once.
+fn greet(store: &Store, address: SocketAddr) -> anyhow::Result<()> {
+    let Some(secret) = store.first_token().context("cannot make the first token")? else {
+        return Ok(());
+    };
+    let secret = secret.expose();
+    say(&format!(
+        "This log is new. Here is its admin token, shown this once:
+
+  {secret}
+
+Register an event with it:
+
+  curl -i http://{address}/api/v1/device_app_connection_log/ \\
+    -H 'Authorization: Bearer {secret}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{EXAMPLE}'
+"
+    ));
+    Ok(())
+}
+
+const EXAMPLE: &str = r#"{"device_id": "dev_12345", "application_id": "app_67890", "connection_type": "established", "timestamp": "2024-01-15T10:30:00Z", "ip_address": "192.168.1.100", "status": "success"}"#;
