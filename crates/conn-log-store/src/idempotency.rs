@@ -1,0 +1,136 @@
+//! The keys that make a retry safe: those of requests, and the events' own ids.
+//!
+//! Who holds the head row of a tenant's log reads and writes its keys: no one else does meanwhile.
+
+use std::collections::HashMap;
+
+use conn_log_core::Timestamp;
+use diesel::prelude::*;
+
+use crate::connection::AnyConnection;
+use crate::schema::idempotency_keys as keys;
+use crate::tenants::TenantId;
+use crate::types::Micros;
+
+/// What a key is the key of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A request's `Idempotency-Key`.
+    Request = 1,
+    /// An event's `event_id`.
+    Event = 2,
+}
+
+/// A key as it was remembered.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = keys)]
+pub(crate) struct Remembered {
+    pub(crate) key: String,
+    pub(crate) fingerprint: Option<Vec<u8>>,
+    pub(crate) record_id: Option<i64>,
+    pub(crate) answer: Option<Vec<u8>>,
+    pub(crate) created_at: Micros,
+}
+
+/// A key to remember.
+#[derive(Insertable)]
+#[diesel(table_name = keys, treat_none_as_default_value = false)]
+pub(crate) struct NewKey<'a> {
+    pub(crate) tenant_id: i32,
+    pub(crate) kind: i16,
+    pub(crate) key: &'a str,
+    pub(crate) fingerprint: Option<&'a [u8]>,
+    pub(crate) record_id: Option<i64>,
+    pub(crate) answer: Option<&'a [u8]>,
+    pub(crate) created_at: Micros,
+}
+
+/// At most this many keys in one statement: SQLite takes 32,766 parameters, and a plan for a few
+/// hundred is as good.
+const KEYS_AT_ONCE: usize = 500;
+
+/// Those of the keys that are remembered since `since`. Older ones are forgotten here and now, so
+/// that they can be used anew.
+pub(crate) fn recall(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+    wanted: &[&str],
+    since: Timestamp,
+) -> QueryResult<HashMap<String, Remembered>> {
+    let mut found = HashMap::new();
+    for some in wanted.chunks(KEYS_AT_ONCE) {
+        let rows: Vec<Remembered> = keys::table
+            .filter(keys::tenant_id.eq(tenant.0))
+            .filter(keys::kind.eq(kind as i16))
+            .filter(keys::key.eq_any(some.iter().copied()))
+            .select(Remembered::as_select())
+            .load(connection)?;
+        let (kept, expired): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.created_at.0 > since);
+        if !expired.is_empty() {
+            diesel::delete(
+                keys::table
+                    .filter(keys::tenant_id.eq(tenant.0))
+                    .filter(keys::kind.eq(kind as i16))
+                    .filter(keys::key.eq_any(expired.iter().map(|row| row.key.as_str()))),
+            )
+            .execute(connection)?;
+        }
+        found.extend(kept.into_iter().map(|row| (row.key.clone(), row)));
+    }
+    Ok(found)
+}
+
+/// Remembers keys that are not remembered.
+pub(crate) fn remember(connection: &mut AnyConnection, new: Vec<NewKey<'_>>) -> QueryResult<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    match connection {
+        AnyConnection::Sqlite(sqlite) => {
+            for key in new {
+                diesel::insert_into(keys::table).values(key).execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            diesel::copy_from(keys::table).from_insertable(new).execute(postgres)?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets at most `limit` keys of that kind that are older than `until`; gives how many.
+pub(crate) fn expire(
+    connection: &mut AnyConnection,
+    kind: Kind,
+    until: Timestamp,
+    limit: i64,
+) -> QueryResult<usize> {
+    connection.in_txn(|connection| {
+        let old: Vec<(i32, String)> = keys::table
+            .filter(keys::kind.eq(kind as i16))
+            .filter(keys::created_at.le(Micros(until)))
+            .limit(limit)
+            .select((keys::tenant_id, keys::key))
+            .load(connection)?;
+        let mut by_tenant: HashMap<i32, Vec<String>> = HashMap::new();
+        for (tenant, key) in old {
+            by_tenant.entry(tenant).or_default().push(key);
+        }
+        let mut count = 0;
+        for (tenant, old) in by_tenant {
+            for some in old.chunks(KEYS_AT_ONCE) {
+                count += diesel::delete(
+                    keys::table
+                        .filter(keys::tenant_id.eq(tenant))
+                        .filter(keys::kind.eq(kind as i16))
+                        .filter(keys::created_at.le(Micros(until)))
+                        .filter(keys::key.eq_any(some)),
+                )
+                .execute(connection)?;
+            }
+        }
+        Ok(count)
+    })
+}

@@ -1,0 +1,93 @@
+//! Brings a database's tables up to what this program knows, once, however many start at once.
+
+use diesel::connection::SimpleConnection;
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use crate::connection::AnyConnection;
+use crate::error::OpenError;
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+
+/// Any number, the same for every conn-log: whoever holds PostgreSQL's advisory lock of it migrates.
+const ADVISORY_LOCK: i64 = 0x636f_6e6e_6c6f_6701;
+
+/// Applies what is missing and gives its names. The other processes wait meanwhile.
+pub(crate) fn run(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
+    match connection {
+        AnyConnection::Sqlite(sqlite) => {
+            // Two that set up a new file at once wait for each other here.
+            sqlite
+                .immediate_transaction(|sqlite| {
+                    Ok::<_, diesel::result::Error>(apply::<Sqlite>(sqlite, || SQLITE))
+                })
+                .map_err(|error| OpenError::Migration(error.to_string()))?
+        }
+        AnyConnection::Postgres(postgres) => {
+            // A lock of the session: a migration may be one that cannot run in a transaction.
+            lock(postgres, "pg_advisory_lock")?;
+            let applied = apply::<Pg>(postgres, || POSTGRES);
+            lock(postgres, "pg_advisory_unlock")?;
+            applied
+        }
+    }
+}
+
+/// Fails unless the database is exactly as far as this program.
+pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
+    let pending = match connection {
+        AnyConnection::Sqlite(sqlite) => {
+            refuse_newer::<Sqlite>(sqlite, || SQLITE)?;
+            sqlite.has_pending_migration(SQLITE)
+        }
+        AnyConnection::Postgres(postgres) => {
+            refuse_newer::<Pg>(postgres, || POSTGRES)?;
+            postgres.has_pending_migration(POSTGRES)
+        }
+    };
+    match pending {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::Migration("migrations are waiting to be applied".to_owned())),
+        Err(error) => Err(OpenError::Migration(error.to_string())),
+    }
+}
+
+fn lock(postgres: &mut PgConnection, function: &str) -> Result<(), OpenError> {
+    postgres
+        .batch_execute(&format!("SELECT {function}({ADVISORY_LOCK})"))
+        .map_err(|error| OpenError::Migration(error.to_string()))
+}
+
+fn apply<DB: diesel::backend::Backend>(
+    connection: &mut impl MigrationHarness<DB>,
+    known: impl Fn() -> EmbeddedMigrations,
+) -> Result<Vec<String>, OpenError> {
+    refuse_newer(connection, &known)?;
+    let applied = connection
+        .run_pending_migrations(known())
+        .map_err(|error| OpenError::Migration(error.to_string()))?;
+    Ok(applied.iter().map(ToString::to_string).collect())
+}
+
+fn refuse_newer<DB: diesel::backend::Backend>(
+    connection: &mut impl MigrationHarness<DB>,
+    known: impl Fn() -> EmbeddedMigrations,
+) -> Result<(), OpenError> {
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
+        OpenError::Migration(error.to_string())
+    };
+    let migrations: Vec<Box<dyn Migration<DB>>> = known().migrations().map_err(failed)?;
+    let names: Vec<String> = migrations.iter().map(|m| m.name().version().to_string()).collect();
+    let unknown: Vec<String> = connection
+        .applied_migrations()
+        .map_err(failed)?
+        .iter()
+        .map(ToString::to_string)
+        .filter(|version| !names.contains(version))
+        .collect();
+    if unknown.is_empty() { Ok(()) } else { Err(OpenError::NewerDatabase(unknown.join(", "))) }
+}

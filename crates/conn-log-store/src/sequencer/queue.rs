@@ -1,0 +1,198 @@
+//! Where submissions wait for the writer: bounded by events and by bytes, in two lanes.
+//!
+//! Small submissions and big batches have a lane each, and a group takes from both, so that neither
+//! keeps the other waiting for more than a commit.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::Pending;
+use crate::connection::AnyConnection;
+use crate::error::AppendError;
+
+/// A submission of more events than this goes into the lane of batches.
+const SMALL_EVENTS_MAX: usize = 16;
+
+/// Turns at the write connection that may wait: background work is a handful of tasks.
+const TURNS_MAX: usize = 64;
+
+/// Something other than an append that is to run on the write connection.
+pub(crate) type Turn = Box<dyn FnOnce(&mut AnyConnection) + Send>;
+
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    events_max: usize,
+    bytes_max: usize,
+    group_events_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    small: VecDeque<Pending>,
+    batches: VecDeque<Pending>,
+    turns: VecDeque<Turn>,
+    events: usize,
+    bytes: usize,
+    is_closed: bool,
+    /// The database is away: who comes now is told so at once.
+    is_away: bool,
+    /// The writer has ended, as planned or not.
+    is_dead: bool,
+}
+
+/// What the writer does next.
+pub(crate) enum Work {
+    /// Some submissions to commit, then perhaps a turn.
+    Some { group: Vec<Pending>, turn: Option<Turn> },
+    /// Closed, and nothing is left.
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn new(events_max: usize, bytes_max: usize, group_events_max: usize) -> Self {
+        Queue {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            events_max,
+            bytes_max,
+            group_events_max,
+        }
+    }
+
+    /// Takes a submission in, or says at once why not.
+    pub(crate) fn push(&self, pending: Pending) -> Result<(), AppendError> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return refuse(pending, AppendError::Closed);
+        }
+        if state.is_dead || state.is_away {
+            return refuse(pending, AppendError::Unavailable);
+        }
+        let events = pending.events.len();
+        if state.events + events > self.events_max || state.bytes + pending.bytes > self.bytes_max {
+            return refuse(pending, AppendError::Overloaded);
+        }
+        state.events += events;
+        state.bytes += pending.bytes;
+        if events > SMALL_EVENTS_MAX {
+            state.batches.push_back(pending);
+        } else {
+            state.small.push_back(pending);
+        }
+        drop(state);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Lets a turn wait. `false` if it cannot.
+    pub(crate) fn push_turn(&self, turn: Turn) -> bool {
+        let mut state = self.lock();
+        if state.is_closed || state.is_dead || state.turns.len() >= TURNS_MAX {
+            return false;
+        }
+        state.turns.push_back(turn);
+        drop(state);
+        self.wake.notify_one();
+        true
+    }
+
+    /// Waits until there is something to do, and takes a group of it.
+    pub(crate) fn take(&self) -> Work {
+        let mut state = self.lock();
+        loop {
+            if !state.small.is_empty() || !state.batches.is_empty() || !state.turns.is_empty() {
+                let group = state.take_group(self.group_events_max);
+                return Work::Some { group, turn: state.turns.pop_front() };
+            }
+            if state.is_closed {
+                return Work::Closed;
+            }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Everything that waits, to turn it away.
+    pub(crate) fn drain(&self) -> (Vec<Pending>, Vec<Turn>) {
+        let mut state = self.lock();
+        let mut all: Vec<Pending> = std::mem::take(&mut state.small).into();
+        all.extend(std::mem::take(&mut state.batches));
+        state.events = 0;
+        state.bytes = 0;
+        (all, std::mem::take(&mut state.turns).into())
+    }
+
+    /// Waits that long, or until the queue is closed; tells whether it is.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let (state, _) = self
+            .wake
+            .wait_timeout_while(self.lock(), pause, |state| !state.is_closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.is_closed
+    }
+
+    /// Takes nothing in any more. What waits is still done.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.wake.notify_all();
+    }
+
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.lock().is_away = is_away;
+    }
+
+    pub(crate) fn set_dead(&self) {
+        self.lock().is_dead = true;
+    }
+
+    /// Whether the writer works and reaches the database.
+    pub(crate) fn is_available(&self) -> bool {
+        let state = self.lock();
+        !state.is_dead && !state.is_away
+    }
+
+    /// Events and bytes that wait.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.events, state.bytes)
+    }
+
+    /// Whoever panicked while holding the lock left the state whole: each change is made at once.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Small submissions of up to `events_max` events; at least one batch if there is one, and more
+    /// of them while the whole is below `events_max`.
+    fn take_group(&mut self, events_max: usize) -> Vec<Pending> {
+        let mut group = Vec::new();
+        let mut events = 0;
+        while let Some(next) = self.small.front() {
+            if !group.is_empty() && events + next.events.len() > events_max {
+                break;
+            }
+            events += next.events.len();
+            group.extend(self.small.pop_front());
+        }
+        let mut has_batch = false;
+        while let Some(next) = self.batches.front() {
+            if has_batch && events + next.events.len() > events_max {
+                break;
+            }
+            has_batch = true;
+            events += next.events.len();
+            group.extend(self.batches.pop_front());
+        }
+        self.events -= events;
+        self.bytes -= group.iter().map(|pending| pending.bytes).sum::<usize>();
+        group
+    }
+}
+
+fn refuse(pending: Pending, error: AppendError) -> Result<(), AppendError> {
+    pending.fail(error);
+    Err(error)
+}

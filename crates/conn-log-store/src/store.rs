@@ -1,0 +1,230 @@
+//! The store: opens a database, owns the threads and pools, and gives turns to write.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use diesel::prelude::*;
+use tokio::sync::watch;
+
+use crate::clock::now;
+use crate::connection::{AnyConnection, Role};
+use crate::error::{AppendError, OpenError, StoreError};
+use crate::idempotency::{self, Kind};
+use crate::options::StoreOptions;
+use crate::pool::{self, Connections, Pooled};
+use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
+use crate::stats::Stats;
+use crate::url::DatabaseUrl;
+use crate::{listener, migrations, partitions, tenants};
+
+/// A connection log. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    options: StoreOptions,
+    queue: Arc<Queue>,
+    readers: Connections,
+    /// PostgreSQL only: SQLite's writes take turns on the writer's own connection.
+    writers: Option<Connections>,
+    commits: Arc<watch::Sender<u64>>,
+    stop_listening: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.stop_listening.store(true, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.options.url).finish()
+    }
+}
+
+impl Store {
+    /// Opens a log: makes the folder and file of an embedded one, applies migrations, makes the
+    /// tenant `default`, and starts to take events in.
+    pub fn open(options: StoreOptions) -> Result<Store, OpenError> {
+        let mut connection = open_for_writing(&options.url)?;
+        for name in migrations::run(&mut connection)? {
+            log::info!("applied the migration {name}");
+        }
+        tenants::ensure_default(&mut connection)?;
+
+        let queue = Arc::new(Queue::new(
+            options.queue_events_max,
+            options.queue_bytes_max,
+            options.group_events_max,
+        ));
+        let commits = Arc::new(watch::Sender::new(0));
+        let stop_listening = Arc::new(AtomicBool::new(false));
+        let writer = Writer::new(&options, connection, Arc::clone(&queue), Arc::clone(&commits));
+        let thread = |result: std::io::Result<JoinHandle<()>>| {
+            result.map_err(|error| StoreError::Internal(format!("cannot start a thread: {error}")))
+        };
+        let mut threads = vec![thread(spawn(writer))?];
+        let is_server = matches!(options.url, DatabaseUrl::Postgres(_));
+        if is_server {
+            let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop_listening));
+            threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
+        }
+        Ok(Store(Arc::new(Inner {
+            readers: pool::readers(&options),
+            writers: is_server.then(|| pool::writers(&options)),
+            options,
+            queue,
+            commits,
+            stop_listening,
+            threads: Mutex::new(threads),
+        })))
+    }
+
+    /// Applies migrations and nothing else. Gives the names of those applied.
+    pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+        let mut connection = open_for_writing(url)?;
+        let applied = migrations::run(&mut connection)?;
+        tenants::ensure_default(&mut connection)?;
+        Ok(applied)
+    }
+
+    /// Stores events. Returns once they are on disk, or are known not to be.
+    pub async fn append(&self, submission: Submission) -> Result<Outcome, AppendError> {
+        let (pending, answer) = Pending::new(submission);
+        if let Err(error) = self.0.queue.push(pending) {
+            if let (AppendError::Overloaded, Some(observer)) = (error, &self.0.options.observer) {
+                observer.overloaded();
+            }
+            return Err(error);
+        }
+        answer.await.unwrap_or(Err(AppendError::Internal))
+    }
+
+    /// Changes after each commit that stored events, of any tenant and any process. Tells that
+    /// there may be something to read, and not what.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.0.commits.subscribe()
+    }
+
+    /// Whether the store can be reached and written to, and is as far as this program. Blocks the
+    /// thread.
+    pub fn ready(&self) -> Result<(), StoreError> {
+        if !self.0.queue.is_available() {
+            return Err(StoreError::Unavailable("the writer cannot write".to_owned()));
+        }
+        migrations::check(&mut *self.reader()?).map_err(|error| match error {
+            OpenError::Store(error) => error,
+            other => StoreError::Unavailable(other.to_string()),
+        })
+    }
+
+    /// How things stand.
+    pub fn stats(&self) -> Stats {
+        let (queue_events, queue_bytes) = self.0.queue.depth();
+        let readers = self.0.readers.state();
+        Stats {
+            queue_events,
+            queue_bytes,
+            readers: readers.connections,
+            readers_idle: readers.idle_connections,
+            available: self.0.queue.is_available(),
+        }
+    }
+
+    /// Forgets idempotency keys and event ids whose window has passed, at most `limit` of each.
+    /// Gives how many; fewer than `limit` means that there are no more. Blocks the thread.
+    pub fn idempotency_expire(&self, limit: u32) -> Result<usize, StoreError> {
+        let windows = [
+            (Kind::Request, self.0.options.idempotency_window),
+            (Kind::Event, self.0.options.event_id_window),
+        ];
+        let mut count = 0;
+        for (kind, window) in windows {
+            let window = chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
+            let until = now().plus(-window);
+            count += self.write(move |connection| {
+                Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Makes the partitions of this moment and of the next `ahead` spans, for PostgreSQL. The
+    /// writer makes one that is missing itself; made ahead, no append waits for it. Blocks the
+    /// thread.
+    pub fn partitions_ensure(&self, ahead: u32) -> Result<(), StoreError> {
+        let size = self.0.options.partition;
+        self.write(move |connection| {
+            let AnyConnection::Postgres(_) = connection else { return Ok(()) };
+            connection.in_txn(|connection| {
+                let AnyConnection::Postgres(postgres) = connection else { return Ok(()) };
+                let mut time = now();
+                for _ in 0..=ahead {
+                    time = partitions::ensure_in_txn(postgres, time, size)?.end;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Takes nothing in any more, stores what was taken in, and returns when that is done. Blocks
+    /// the thread.
+    pub fn close(self) {
+        self.0.queue.close();
+        self.0.stop_listening.store(true, Ordering::Relaxed);
+        let threads = {
+            let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *threads)
+        };
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a thread of the store ended by a panic");
+            }
+        }
+    }
+
+    /// A connection that reads.
+    pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
+        Ok(self.0.readers.get()?)
+    }
+
+    /// A turn to write something other than events. On SQLite it is the writer's own connection,
+    /// between two groups, so that no two ever contend for the lock; on PostgreSQL one of a pool.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if let Some(writers) = &self.0.writers {
+            return work(&mut *writers.get()?);
+        }
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let turn = Box::new(move |connection: &mut AnyConnection| {
+            // Who no longer waits needs no answer.
+            sender.send(work(connection)).ok();
+        });
+        let refused = || StoreError::Unavailable("the writer takes no work at present".to_owned());
+        if !self.0.queue.push_turn(turn) {
+            return Err(refused());
+        }
+        receiver.recv().unwrap_or_else(|_| Err(refused()))
+    }
+}
+
+fn open_for_writing(url: &DatabaseUrl) -> Result<AnyConnection, OpenError> {
+    if let Some(folder) = url.file().and_then(|path| path.parent())
+        && !folder.as_os_str().is_empty()
+    {
+        std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
+            folder: folder.display().to_string(),
+            source,
+        })?;
+    }
+    AnyConnection::open(url, Role::Writer).map_err(|error: ConnectionError| OpenError::Connect {
+        url: url.to_string(),
+        reason: error.to_string(),
+    })
+}
