@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::draft::{Context, Draft, Names, Reader};
-use crate::fault::{Fault, FaultCode, Faults};
+use crate::fault::{Fault, FaultCode, FaultList, Faults};
 use crate::members::{Field, Members};
 use crate::metadata::MetadataBuilder;
 use crate::{Event, EventParts, Rules, Timestamp};
@@ -53,7 +53,7 @@ impl Rules {
         if let Some(raw) = Reader::optional(members.get(Field::Metadata)) {
             metadata.object(raw);
         }
-        if members.has(Field::ConnectionStatus) {
+        if spelling.names.status == Field::ConnectionStatus {
             first_edition(&members, &mut draft, &mut metadata, &mut faults);
         }
         if draft.status.as_deref() == Some("failed") {
@@ -61,6 +61,9 @@ impl Rules {
         }
         for (name, raw) in &members.extra {
             metadata.member(name, raw);
+        }
+        if members.too_many {
+            metadata.overflow();
         }
         draft.check(&Context { rules: self, now }, &spelling.names, &mut faults);
         let event = finish(draft, metadata, faults)?;
@@ -106,7 +109,7 @@ impl Spelling {
     }
 }
 
-fn refuse_mixed_names(members: &Members<'_>, faults: &mut Vec<Fault>) {
+fn refuse_mixed_names(members: &Members<'_>, faults: &mut FaultList) {
     for (first, second) in [
         (Field::AppId, Field::ApplicationId),
         (Field::ConnectionStatus, Field::Status),
@@ -129,7 +132,7 @@ fn refuse_mixed_names(members: &Members<'_>, faults: &mut Vec<Fault>) {
 fn read_fields<'a>(
     members: &Members<'a>,
     spelling: &Spelling,
-    faults: &mut Vec<Fault>,
+    faults: &mut FaultList,
 ) -> Draft<'a> {
     let mut reader = Reader { faults };
     let mut required_text = |field: Field| {
@@ -162,7 +165,7 @@ fn first_edition(
     members: &Members<'_>,
     draft: &mut Draft<'_>,
     metadata: &mut MetadataBuilder<'_>,
-    faults: &mut Vec<Fault>,
+    faults: &mut FaultList,
 ) {
     if let Some(network) = draft.connection_type.take() {
         if network.contains('\0') {
@@ -220,7 +223,7 @@ fn first_edition(
 fn finish(
     draft: Draft<'_>,
     metadata: MetadataBuilder<'_>,
-    mut faults: Vec<Fault>,
+    mut faults: FaultList,
 ) -> Result<Event, Faults> {
     let session_id = draft
         .session_id
@@ -244,10 +247,10 @@ fn finish(
     ) = required
     else {
         // A required field that could not be read has left a fault.
-        Faults::check(faults)?;
+        faults.check()?;
         return Err(Fault::new("", FaultCode::Missing, "a required field is missing").into());
     };
-    Faults::check(faults)?;
+    faults.check()?;
     Ok(Event::restore(EventParts {
         device_id: device_id.into_owned(),
         application_id: application_id.into_owned(),
