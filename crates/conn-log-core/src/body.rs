@@ -1,9 +1,11 @@
 //! What a JSON request body is: one event, an envelope around more JSON, or an array of events.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use crate::fault::{Fault, FaultCode, Faults};
-use crate::members::{JSON_SPACE, Members, invalid_json};
+use crate::members::{JSON_SPACE, Members, invalid_json, string};
 use crate::{ParsedEvent, Rules, Timestamp};
 
 /// A JSON body, told apart but not yet held against the rules.
@@ -91,10 +93,12 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, Faults> {
 }
 
 fn envelope_text(data: &RawValue) -> Result<String, Fault> {
-    serde_json::from_str(data.get()).map_err(|_| {
+    if !data.get().starts_with('"') {
         let detail = "data is a JSON string that holds the JSON text of an event or an array";
-        Fault::new("/data", FaultCode::WrongType, detail)
-    })
+        return Err(Fault::new("/data", FaultCode::WrongType, detail));
+    }
+    let text = string(data).map(Cow::into_owned);
+    text.ok_or_else(|| Fault::new("/data", FaultCode::NotIJson, "a lone surrogate (RFC 7493)"))
 }
 
 /// Reads a JSON array's elements as raw text, up to a limit.

@@ -10,8 +10,8 @@ use chrono::TimeDelta;
 use serde_json::value::RawValue;
 use validator::{ValidateArgs, ValidationError};
 
-use crate::fault::{Fault, FaultCode};
-use crate::members::Field;
+use crate::fault::{Fault, FaultCode, FaultList};
+use crate::members::{Field, string};
 use crate::{Rules, Timestamp};
 
 /// How far a client's clock may run ahead of the server's.
@@ -51,7 +51,7 @@ pub(crate) struct Draft<'a> {
 
 impl Draft<'_> {
     /// Adds every value that breaks its rule to `faults`, under the name that the client used.
-    pub(crate) fn check(&self, context: &Context<'_>, names: &Names, faults: &mut Vec<Fault>) {
+    pub(crate) fn check(&self, context: &Context<'_>, names: &Names, faults: &mut FaultList) {
         let Err(errors) = self.validate_with_args(context) else {
             return;
         };
@@ -60,7 +60,7 @@ impl Draft<'_> {
             faults.extend(errors.iter().map(|error| fault(&pointer, error, context.rules)));
         }
         // The validator keeps its findings in a hash map; clients get them in one order.
-        faults.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        faults.sort_by_pointer();
     }
 }
 
@@ -143,7 +143,7 @@ fn within_time(time: &Timestamp, context: &Context<'_>) -> Result<(), Validation
 
 /// Reads raw members as their own types, and notes those that are not.
 pub(crate) struct Reader<'f> {
-    pub(crate) faults: &'f mut Vec<Fault>,
+    pub(crate) faults: &'f mut FaultList,
 }
 
 impl Reader<'_> {
@@ -172,20 +172,16 @@ impl Reader<'_> {
         field: Field,
         raw: Option<&'a RawValue>,
     ) -> Option<Cow<'a, str>> {
-        let raw = raw?.get();
-        let Some(inside) = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) else {
+        let raw = raw?;
+        if !raw.get().starts_with('"') {
             self.fault(field, FaultCode::WrongType, "this field is a JSON string");
             return None;
-        };
-        if !inside.contains('\\') {
-            return Some(Cow::Borrowed(inside));
         }
-        // The text is a JSON string already, so what is left is a lone surrogate.
-        let text = serde_json::from_str::<String>(raw).ok();
+        let text = string(raw);
         if text.is_none() {
             self.fault(field, FaultCode::NotIJson, "a lone surrogate (RFC 7493)");
         }
-        text.map(Cow::Owned)
+        text
     }
 
     pub(crate) fn time(&mut self, field: Field, raw: Option<&RawValue>) -> Option<Timestamp> {

@@ -1,7 +1,7 @@
 //! A connection event: what a client registered, checked and redacted.
 //!
-//! An [`Event`] comes only from [`parse_event`](crate::parse_event), which applies every rule, or
-//! from [`Event::restore`], for a store that gives back what it took. Code that holds one never
+//! An [`Event`] comes only from [`Rules::parse_event`](crate::Rules::parse_event), which applies every
+//! rule, or from [`Event::restore`], for a store that gives back what it took. Code that holds one never
 //! checks again.
 
 use std::net::IpAddr;

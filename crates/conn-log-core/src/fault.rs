@@ -112,10 +112,15 @@ impl Fault {
     ) -> Self {
         let mut pointer = pointer.into();
         if pointer.len() > POINTER_BYTES_MAX {
-            pointer.truncate(pointer.floor_char_boundary(POINTER_BYTES_MAX));
-            pointer.push('…');
+            // A copy: cutting the text in place would keep all of its memory.
+            let kept = &pointer[..pointer.floor_char_boundary(POINTER_BYTES_MAX)];
+            pointer = format!("{kept}…");
         }
-        Fault { pointer, code, detail: detail.into() }
+        Fault {
+            pointer,
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -131,17 +136,73 @@ impl Faults {
 
     /// [`FaultKind::Shape`] as soon as one fault is of shape.
     pub fn kind(&self) -> FaultKind {
-        if self.0.iter().any(|fault| fault.code.kind() == FaultKind::Shape) {
+        if self
+            .0
+            .iter()
+            .any(|fault| fault.code.kind() == FaultKind::Shape)
+        {
             FaultKind::Shape
         } else {
             FaultKind::Value
         }
     }
+}
+
+/// The faults found so far. It holds no more than it may tell, however many are put in.
+#[derive(Debug, Default)]
+pub(crate) struct FaultList(Vec<Fault>);
+
+impl FaultList {
+    /// Adds a fault, unless the same is there or there are enough of its kind. The kinds are
+    /// counted apart, so that many faults of value do not hide that the shape is wrong.
+    pub(crate) fn push(&mut self, fault: Fault) {
+        let kind = fault.code.kind();
+        let of_kind = self.0.iter().filter(|other| other.code.kind() == kind);
+        if of_kind.count() < FAULTS_MAX && !self.0.contains(&fault) {
+            self.0.push(fault);
+        }
+    }
+
+    pub(crate) fn extend(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        for fault in faults {
+            self.push(fault);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets all but the first `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
+    pub(crate) fn sort_by_pointer(&mut self) {
+        self.0.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+    }
 
     /// `Err` with the faults, or `Ok` if there are none.
-    pub(crate) fn check(mut faults: Vec<Fault>) -> Result<(), Faults> {
-        faults.truncate(FAULTS_MAX);
-        if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+    pub(crate) fn check(mut self) -> Result<(), Faults> {
+        if self.0.len() > FAULTS_MAX {
+            self.0
+                .sort_by_key(|fault| fault.code.kind() != FaultKind::Shape);
+            self.0.truncate(FAULTS_MAX);
+        }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Faults(self.0))
+        }
+    }
+}
+
+impl IntoIterator for FaultList {
+    type Item = Fault;
+    type IntoIter = std::vec::IntoIter<Fault>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

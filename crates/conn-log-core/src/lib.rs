@@ -58,6 +58,7 @@ mod filter;
 mod members;
 mod metadata;
 mod parse;
+mod parts;
 mod record;
 mod redaction;
 mod rules;

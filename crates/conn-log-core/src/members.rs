@@ -9,7 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::fault::{FAULTS_MAX, Fault, FaultCode, Faults, pointer_step};
+use crate::fault::{FAULTS_MAX, Fault, FaultCode, FaultList, Faults, pointer_step};
+use crate::metadata::METADATA_BYTES_MAX;
 
 /// The fields that either edition names. All other members are extra.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,13 +74,19 @@ impl Field {
     }
 }
 
+/// More members with names of their own than the metadata they move into can hold: each takes at
+/// least five bytes there. Further ones are counted as too many and not kept.
+const EXTRA_MAX: usize = METADATA_BYTES_MAX / 5;
+
 /// One JSON object's members: the known fields, and the rest in the order given.
 #[derive(Debug, Default)]
 pub(crate) struct Members<'a> {
     known: [Option<&'a RawValue>; Field::ALL.len()],
     pub(crate) extra: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// Fields given twice.
-    pub(crate) faults: Vec<Fault>,
+    /// Whether there were more extra members than are kept.
+    pub(crate) too_many: bool,
+    /// Fields given twice, and names that are no text.
+    pub(crate) faults: FaultList,
 }
 
 impl<'a> Members<'a> {
@@ -111,9 +118,16 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn insert(&mut self, name: Cow<'a, str>, value: &'a RawValue) {
+    fn insert(&mut self, name: Name<'a>, value: &'a RawValue) {
+        let name = match name {
+            Name::Text(name) => name,
+            Name::Broken(raw) => return self.faults.push(broken_name("", raw)),
+        };
         let Some(field) = Field::of(&name) else {
-            self.extra.push((name, value));
+            self.too_many |= self.extra.len() == EXTRA_MAX;
+            if !self.too_many {
+                self.extra.push((name, value));
+            }
             return;
         };
         let slot = &mut self.known[field as usize];
@@ -124,7 +138,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Sorted, not compared each with each: a hostile body has a million names.
+    /// Sorted, not compared each with each: a hostile body has thousands of names.
     fn find_repeated_extra(&mut self) {
         let mut names: Vec<&str> = self.extra.iter().map(|(name, _)| name.as_ref()).collect();
         names.sort_unstable();
@@ -166,7 +180,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members::default();
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(name) = map.next_key()? {
             members.insert(name, map.next_value()?);
         }
         members.find_repeated_extra();
@@ -174,27 +188,37 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// A member name, borrowed from the text wherever no escape stands in it.
-struct Name<'a>(Cow<'a, str>);
+/// A member's name.
+pub(crate) enum Name<'a> {
+    /// The name, borrowed from the JSON text wherever no escape stands in it.
+    Text(Cow<'a, str>),
+    /// A lone surrogate is in it; the name as it stands in the JSON text.
+    Broken(&'a str),
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameVisitor;
-        impl<'de> Visitor<'de> for NameVisitor {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member name")
-            }
-
-            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(NameVisitor)
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(string(raw).map_or_else(|| Name::Broken(raw.get().trim_matches('"')), Name::Text))
     }
+}
+
+/// The text that a JSON string stands for; `None` if a lone surrogate is in it.
+pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let raw = raw.get();
+    let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inside))
+    }
+}
+
+/// The fault of a name that is no text; `raw` is the name as the client wrote it.
+pub(crate) fn broken_name(parent: &str, raw: &str) -> Fault {
+    Fault::new(
+        format!("{parent}{}", pointer_step(raw)),
+        FaultCode::NotIJson,
+        "a lone surrogate in a name (RFC 7493)",
+    )
 }

@@ -2,6 +2,7 @@
 //!
 //! One pass over the text builds the value, redacts it and finds every fault.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
@@ -9,8 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::fault::{Fault, FaultCode, pointer_step};
-use crate::members::duplicate_key;
+use crate::fault::{Fault, FaultCode, FaultList, pointer_step};
+use crate::members::{Name, broken_name, duplicate_key};
+use crate::parts::{self, Parts};
 use crate::redaction::{REDACTED, SensitiveKeys};
 
 /// The metadata's own braces are level 1. Deep enough for any record of a connection, and shallow
@@ -20,7 +22,7 @@ pub(crate) const METADATA_LEVELS_MAX: usize = 8;
 /// Of the canonical text. With 10,000 events a batch this bounds a request's metadata as well.
 pub(crate) const METADATA_BYTES_MAX: usize = 16 * 1024;
 
-/// Of a member's text as sent, before it is looked into: eight times as much, since escapes and
+/// Of all its text as sent, before it is looked into: eight times as much, since escapes and
 /// white space may swell what is small. It bounds what a hostile text can make the reader build.
 const METADATA_TEXT_BYTES_MAX: usize = 8 * METADATA_BYTES_MAX;
 
@@ -31,17 +33,26 @@ const INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
 pub(crate) struct MetadataBuilder<'r> {
     sensitive: &'r SensitiveKeys,
     object: Map<String, Value>,
-    faults: Vec<Fault>,
+    /// Of the members taken so far, as sent.
+    text_bytes: usize,
+    too_large: bool,
+    faults: FaultList,
 }
 
 impl<'r> MetadataBuilder<'r> {
     pub(crate) fn new(sensitive: &'r SensitiveKeys) -> Self {
-        MetadataBuilder { sensitive, object: Map::new(), faults: Vec::new() }
+        MetadataBuilder {
+            sensitive,
+            object: Map::new(),
+            text_bytes: 0,
+            too_large: false,
+            faults: FaultList::default(),
+        }
     }
 
     /// Takes the `metadata` member itself.
     pub(crate) fn object(&mut self, raw: &RawValue) {
-        match self.read(raw, "/metadata", 1) {
+        match self.take("metadata", raw, 1) {
             Some(Value::Object(object)) => self.object = object,
             Some(Value::Null) | None => {}
             Some(_) => self.faults.push(Fault::new(
@@ -54,17 +65,22 @@ impl<'r> MetadataBuilder<'r> {
 
     /// Takes a member of the event that belongs into the metadata. A name already there wins.
     pub(crate) fn member(&mut self, name: &str, raw: &RawValue) {
-        let value = if self.sensitive.matches(name) {
-            Some(Value::from(REDACTED))
-        } else {
-            self.read(raw, &pointer_step(name), 2)
+        let Some(value) = self.take(name, raw, 2) else {
+            return;
         };
-        if let Some(value) = value {
+        if self.sensitive.matches(name) {
+            self.insert(name, REDACTED.into());
+        } else {
             self.insert(name, value);
         }
         if name.contains('\0') {
             self.faults.push(nul_character(&pointer_step(name)));
         }
+    }
+
+    /// Notes that there were more members than metadata can hold.
+    pub(crate) fn overflow(&mut self) {
+        self.too_large = true;
     }
 
     /// Puts a value under a name, unless the name is there.
@@ -77,13 +93,18 @@ impl<'r> MetadataBuilder<'r> {
     /// The text under `session_id`, where it can be a session's id.
     pub(crate) fn session_id(&self) -> Option<&str> {
         let text = self.object.get("session_id")?.as_str()?;
-        (1..=255).contains(&text.chars().count()).then_some(text)
+        let fits = (1..=255).contains(&text.chars().count());
+        // A deployment may take session ids for secrets: then this tells of no session.
+        (fits && text != REDACTED).then_some(text)
     }
 
     /// RFC 8785 canonical text, or what is wrong.
-    pub(crate) fn finish(mut self, faults: &mut Vec<Fault>) -> String {
-        faults.append(&mut self.faults);
-        if self.object.is_empty() {
+    pub(crate) fn finish(self, faults: &mut FaultList) -> String {
+        faults.extend(self.faults);
+        if self.too_large {
+            faults.push(too_large("/metadata"));
+        }
+        if self.too_large || self.object.is_empty() {
             return "{}".to_owned();
         }
         // It fails only for numbers that are not finite, which no JSON text has.
@@ -94,25 +115,80 @@ impl<'r> MetadataBuilder<'r> {
         text
     }
 
-    fn read(&mut self, raw: &RawValue, pointer: &str, level: usize) -> Option<Value> {
+    /// Reads a member of the event, unless that would be too much text.
+    fn take(&mut self, name: &str, raw: &RawValue, level: usize) -> Option<Value> {
         if raw.get().len() > METADATA_TEXT_BYTES_MAX {
-            self.faults.push(too_large(pointer));
+            self.faults.push(too_large(&pointer_step(name)));
             return None;
         }
-        let mut pointer = pointer.to_owned();
-        let start = pointer.clone();
-        let seed = Reader { builder: self, pointer: &mut pointer, level };
-        match seed.deserialize(&mut serde_json::Deserializer::from_str(raw.get())) {
-            Ok(value) => Some(value),
+        self.text_bytes += name.len() + raw.get().len();
+        if self.text_bytes > METADATA_TEXT_BYTES_MAX {
+            self.too_large = true;
+            return None;
+        }
+        self.read(raw, &mut pointer_step(name), level)
+    }
+
+    fn read(&mut self, raw: &RawValue, pointer: &mut String, level: usize) -> Option<Value> {
+        let (found, parent) = (self.faults.len(), pointer.len());
+        let reader = Reader {
+            builder: self,
+            pointer,
+            level,
+        };
+        let value = reader.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
+        if value.is_err() {
             // The text is JSON already, so what is left is a lone surrogate or a number that no
-            // double holds.
-            Err(_) => {
-                self.faults.push(Fault::new(
-                    start,
-                    FaultCode::NotIJson,
-                    "a lone surrogate or a number too large (RFC 7493)",
-                ));
-                None
+            // double holds. The reader stops there; part by part, the rest is found too.
+            self.faults.truncate(found);
+            pointer.truncate(parent);
+            self.read_parts(raw, pointer, level);
+        }
+        value.ok()
+    }
+
+    /// Finds the faults of a value that cannot be read as a whole.
+    fn read_parts(&mut self, raw: &RawValue, pointer: &mut String, level: usize) {
+        let parts = parts::of(raw);
+        if level > METADATA_LEVELS_MAX && !matches!(parts, Parts::None) {
+            return self.faults.push(too_deep(pointer));
+        }
+        let parent = pointer.len();
+        match parts {
+            Parts::None => self.faults.push(Fault::new(
+                pointer.as_str(),
+                FaultCode::NotIJson,
+                "a lone surrogate or a number too large (RFC 7493)",
+            )),
+            Parts::Elements(elements) => {
+                for (i, element) in elements.into_iter().enumerate() {
+                    // Writing to a String cannot fail.
+                    let _ = write!(pointer, "/{i}");
+                    self.read(element, pointer, level + 1);
+                    pointer.truncate(parent);
+                }
+            }
+            Parts::Members(members) => {
+                let mut names = BTreeSet::new();
+                for (name, value) in members {
+                    match name {
+                        Name::Text(name) => {
+                            pointer.push_str(&pointer_step(&name));
+                            if name.contains('\0') {
+                                self.faults.push(nul_character(pointer));
+                            }
+                            if let Some(name) = names.replace(name) {
+                                self.faults.push(duplicate_key(&pointer[..parent], &name));
+                            }
+                        }
+                        Name::Broken(raw) => {
+                            self.faults.push(broken_name(pointer, raw));
+                            pointer.push_str(&pointer_step(raw));
+                        }
+                    }
+                    self.read(value, pointer, level + 1);
+                    pointer.truncate(parent);
+                }
             }
         }
     }
@@ -126,8 +202,16 @@ fn too_large(pointer: &str) -> Fault {
     )
 }
 
+fn too_deep(pointer: &str) -> Fault {
+    Fault::new(pointer, FaultCode::TooDeep, "metadata has at most 8 levels")
+}
+
 fn nul_character(pointer: &str) -> Fault {
-    Fault::new(pointer, FaultCode::NulCharacter, "U+0000 is not taken in any text")
+    Fault::new(
+        pointer,
+        FaultCode::NulCharacter,
+        "U+0000 is not taken in any text",
+    )
 }
 
 /// The text under `session_id` of canonical metadata.
@@ -155,21 +239,21 @@ struct Reader<'b, 'r> {
 }
 
 impl Reader<'_, '_> {
-    fn fault(&mut self, code: FaultCode, detail: &str) {
-        self.builder.faults.push(Fault::new(self.pointer.clone(), code, detail));
-    }
-
     fn is_too_deep(&mut self) -> bool {
-        let too_deep = self.level > METADATA_LEVELS_MAX;
-        if too_deep {
-            self.fault(FaultCode::TooDeep, "metadata has at most 8 levels");
+        let deeper = self.level > METADATA_LEVELS_MAX;
+        if deeper {
+            self.builder.faults.push(too_deep(self.pointer));
         }
-        too_deep
+        deeper
     }
 
     fn number(&mut self, value: f64, number: Value) -> Value {
         if value.abs() > INTEGER_MAX {
-            self.fault(FaultCode::NotIJson, "integers are within ±(2^53 - 1) (RFC 7493)");
+            self.builder.faults.push(Fault::new(
+                self.pointer.as_str(),
+                FaultCode::NotIJson,
+                "integers are within ±(2^53 - 1) (RFC 7493)",
+            ));
         }
         number
     }
@@ -183,7 +267,10 @@ impl<'de> DeserializeSeed<'de> for Reader<'_, '_> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "only compared with 2^53, far above any loss")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "only compared with 2^53, far above any loss"
+)]
 impl<'de> Visitor<'de> for Reader<'_, '_> {
     type Value = Value;
 

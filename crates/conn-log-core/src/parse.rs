@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::draft::{Context, Draft, Names, Reader};
-use crate::fault::{Fault, FaultCode, Faults};
+use crate::fault::{Fault, FaultCode, FaultList, Faults};
 use crate::members::{Field, Members};
 use crate::metadata::MetadataBuilder;
 use crate::{Event, EventParts, Rules, Timestamp};
@@ -53,7 +53,7 @@ impl Rules {
         if let Some(raw) = Reader::optional(members.get(Field::Metadata)) {
             metadata.object(raw);
         }
-        if members.has(Field::ConnectionStatus) {
+        if spelling.names.status == Field::ConnectionStatus {
             first_edition(&members, &mut draft, &mut metadata, &mut faults);
         }
         if draft.status.as_deref() == Some("failed") {
@@ -62,9 +62,15 @@ impl Rules {
         for (name, raw) in &members.extra {
             metadata.member(name, raw);
         }
+        if members.too_many {
+            metadata.overflow();
+        }
         draft.check(&Context { rules: self, now }, &spelling.names, &mut faults);
         let event = finish(draft, metadata, faults)?;
-        Ok(ParsedEvent { edition: spelling.edition, event })
+        Ok(ParsedEvent {
+            edition: spelling.edition,
+            event,
+        })
     }
 }
 
@@ -90,20 +96,35 @@ impl Spelling {
             Field::Status
         };
         Spelling {
-            edition: if first { Edition::First } else { Edition::Second },
-            names: Names { application_id, status },
+            edition: if first {
+                Edition::First
+            } else {
+                Edition::Second
+            },
+            names: Names {
+                application_id,
+                status,
+            },
         }
     }
 }
 
-fn refuse_mixed_names(members: &Members<'_>, faults: &mut Vec<Fault>) {
-    for (first, second) in
-        [(Field::AppId, Field::ApplicationId), (Field::ConnectionStatus, Field::Status)]
-    {
+fn refuse_mixed_names(members: &Members<'_>, faults: &mut FaultList) {
+    for (first, second) in [
+        (Field::AppId, Field::ApplicationId),
+        (Field::ConnectionStatus, Field::Status),
+    ] {
         if members.has(first) && members.has(second) {
-            let detail =
-                format!("{} and {} are two names for one thing", first.name(), second.name());
-            faults.push(Fault::new(first.pointer(), FaultCode::MixedEditions, detail));
+            let detail = format!(
+                "{} and {} are two names for one thing",
+                first.name(),
+                second.name()
+            );
+            faults.push(Fault::new(
+                first.pointer(),
+                FaultCode::MixedEditions,
+                detail,
+            ));
         }
     }
 }
@@ -111,7 +132,7 @@ fn refuse_mixed_names(members: &Members<'_>, faults: &mut Vec<Fault>) {
 fn read_fields<'a>(
     members: &Members<'a>,
     spelling: &Spelling,
-    faults: &mut Vec<Fault>,
+    faults: &mut FaultList,
 ) -> Draft<'a> {
     let mut reader = Reader { faults };
     let mut required_text = |field: Field| {
@@ -144,12 +165,16 @@ fn first_edition(
     members: &Members<'_>,
     draft: &mut Draft<'_>,
     metadata: &mut MetadataBuilder<'_>,
-    faults: &mut Vec<Fault>,
+    faults: &mut FaultList,
 ) {
     if let Some(network) = draft.connection_type.take() {
         if network.contains('\0') {
             let detail = "U+0000 is not taken in any text";
-            faults.push(Fault::new("/connection_type", FaultCode::NulCharacter, detail));
+            faults.push(Fault::new(
+                "/connection_type",
+                FaultCode::NulCharacter,
+                detail,
+            ));
         }
         if !(1..=255).contains(&network.chars().count()) {
             let detail = "the text has 1 to 255 characters";
@@ -172,12 +197,18 @@ fn first_edition(
             draft.status = Some(Cow::Borrowed(status));
         } else {
             let detail = "one of connected, disconnected, failed, error, denied, timeout";
-            faults.push(Fault::new("/connection_status", FaultCode::UnknownValue, detail));
+            faults.push(Fault::new(
+                "/connection_status",
+                FaultCode::UnknownValue,
+                detail,
+            ));
         }
         metadata.insert("connection_status", connection_status.into());
     }
     for (name, raw) in &members.extra {
-        let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let is_number = raw
+            .get()
+            .starts_with(|c: char| c == '-' || c.is_ascii_digit());
         if matches!(name.as_ref(), "signal_strength" | "data_transferred")
             && !is_number
             && raw.get() != "null"
@@ -192,9 +223,13 @@ fn first_edition(
 fn finish(
     draft: Draft<'_>,
     metadata: MetadataBuilder<'_>,
-    mut faults: Vec<Fault>,
+    mut faults: FaultList,
 ) -> Result<Event, Faults> {
-    let session_id = draft.session_id.as_deref().or(metadata.session_id()).map(str::to_owned);
+    let session_id = draft
+        .session_id
+        .as_deref()
+        .or(metadata.session_id())
+        .map(str::to_owned);
     let metadata = metadata.finish(&mut faults);
     let required = (
         draft.device_id,
@@ -212,10 +247,10 @@ fn finish(
     ) = required
     else {
         // A required field that could not be read has left a fault.
-        Faults::check(faults)?;
+        faults.check()?;
         return Err(Fault::new("", FaultCode::Missing, "a required field is missing").into());
     };
-    Faults::check(faults)?;
+    faults.check()?;
     Ok(Event::restore(EventParts {
         device_id: device_id.into_owned(),
         application_id: application_id.into_owned(),
