@@ -12,7 +12,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use conn_log_core::Timestamp;
-use conn_log_store::{Scope, Store, TenantId, Token, TokenHash};
+use conn_log_store::{Scope, SecretHash, Store, TenantId, Token};
 use moka::sync::Cache;
 
 use crate::app::App;
@@ -30,7 +30,7 @@ const REMEMBERED_MAX: u64 = 10_000;
 #[derive(Clone)]
 pub(crate) struct Tokens {
     store: Store,
-    seen: Cache<TokenHash, Option<Arc<Token>>>,
+    seen: Cache<SecretHash, Option<Arc<Token>>>,
 }
 
 impl Tokens {
@@ -41,7 +41,7 @@ impl Tokens {
 
     /// The token behind a secret. Unknown ones are remembered too, so that all that is wrong with
     /// a token takes the same time to find out.
-    async fn find(&self, hash: TokenHash) -> Result<Option<Arc<Token>>, Problem> {
+    async fn find(&self, hash: SecretHash) -> Result<Option<Arc<Token>>, Problem> {
         if let Some(token) = self.seen.get(&hash) {
             return Ok(token);
         }
@@ -106,15 +106,15 @@ impl<N: Needs> FromRequest for Caller<N> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = App::of(request);
         let address = client_address::of(request, &app.options.trusted_proxies);
-        let hash = TokenHash::of(bearer(request).unwrap_or_default());
+        let hash = SecretHash::of(bearer(request).unwrap_or_default());
         Box::pin(async move {
             let token = app.tokens.find(hash).await?;
             let now = Timestamp::from(chrono::Utc::now());
-            let Some(token) = token.filter(|token| token.is_valid(now)) else {
+            let Some(token) = token.filter(|token| token.is_valid_at(now)) else {
                 app.auth_failures.count(address)?;
                 return Err(unauthorized());
             };
-            if !token.scopes.contains(&N::SCOPE) {
+            if !token.allows(N::SCOPE) {
                 let detail = format!("the token lacks the scope {}", N::SCOPE);
                 return Err(Problem::new(ProblemKind::Forbidden, detail));
             }

@@ -6,6 +6,7 @@
 mod accept;
 mod app;
 mod auth;
+mod background;
 mod body;
 mod client_address;
 mod docs_page;
@@ -43,11 +44,7 @@ pub fn routes() -> Vec<(&'static str, Method)> {
 pub(crate) fn store_problem(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(cause) => unavailable(&cause),
-        StoreError::QueryTimeout => Problem::new(
-            ProblemKind::QueryTimeout,
-            "add a filter on device, application, session or time",
-        ),
-        StoreError::Internal(cause) => Problem::internal(&cause),
+        other => Problem::internal(&other),
     }
 }
 

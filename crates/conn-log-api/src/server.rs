@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::{Error, HttpServer, web};
 
 use crate::app::App;
 use crate::observe::observe;
-use crate::routes;
+use crate::{background, routes};
 
 /// A request's head may take this long to arrive.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -22,7 +22,8 @@ const STOP_TIME_SECONDS_MAX: u64 = 30;
 /// Connections open at one time, per worker. Each costs some 10 KiB while it is idle.
 const CONNECTIONS_MAX: usize = 25_000;
 
-/// The app: every route, and around each request its id and its log line.
+/// The app: every route; around each, compression as the client accepts it, and its id and log
+/// line.
 pub fn create_app(
     app: web::Data<App>,
 ) -> actix_web::App<
@@ -34,7 +35,11 @@ pub fn create_app(
         InitError = (),
     >,
 > {
-    actix_web::App::new().app_data(app).configure(routes::register).wrap(from_fn(observe))
+    actix_web::App::new()
+        .app_data(app)
+        .configure(routes::register)
+        .wrap(Compress::default())
+        .wrap(from_fn(observe))
 }
 
 /// Serves the app on `listener` until the process is told to stop (SIGTERM or SIGINT): then it
@@ -43,6 +48,7 @@ pub fn create_app(
 /// # Errors
 /// If the socket cannot be used.
 pub fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<Server> {
+    background::start(app.clone());
     let server = HttpServer::new(move || create_app(app.clone()))
         .client_request_timeout(HEAD_TIME_MAX)
         .shutdown_timeout(STOP_TIME_SECONDS_MAX)

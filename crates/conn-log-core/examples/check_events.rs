@@ -31,11 +31,7 @@ fn main() -> io::Result<ExitCode> {
         match rules.parse_event(&line, now) {
             Ok(parsed) => {
                 id += 1;
-                let record = Record {
-                    id,
-                    created_at: now,
-                    event: parsed.event,
-                };
+                let record = Record { id, created_at: now, event: parsed.event };
                 println!("{}", record.to_json());
             }
             Err(faults) => {

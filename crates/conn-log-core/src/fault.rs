@@ -116,11 +116,7 @@ impl Fault {
             let kept = &pointer[..pointer.floor_char_boundary(POINTER_BYTES_MAX)];
             pointer = format!("{kept}…");
         }
-        Fault {
-            pointer,
-            code,
-            detail: detail.into(),
-        }
+        Fault { pointer, code, detail: detail.into() }
     }
 }
 
@@ -136,11 +132,7 @@ impl Faults {
 
     /// [`FaultKind::Shape`] as soon as one fault is of shape.
     pub fn kind(&self) -> FaultKind {
-        if self
-            .0
-            .iter()
-            .any(|fault| fault.code.kind() == FaultKind::Shape)
-        {
+        if self.0.iter().any(|fault| fault.code.kind() == FaultKind::Shape) {
             FaultKind::Shape
         } else {
             FaultKind::Value
@@ -185,15 +177,10 @@ impl FaultList {
     /// `Err` with the faults, or `Ok` if there are none.
     pub(crate) fn check(mut self) -> Result<(), Faults> {
         if self.0.len() > FAULTS_MAX {
-            self.0
-                .sort_by_key(|fault| fault.code.kind() != FaultKind::Shape);
+            self.0.sort_by_key(|fault| fault.code.kind() != FaultKind::Shape);
             self.0.truncate(FAULTS_MAX);
         }
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Faults(self.0))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Faults(self.0)) }
     }
 }
 

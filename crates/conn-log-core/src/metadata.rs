@@ -131,11 +131,7 @@ impl<'r> MetadataBuilder<'r> {
 
     fn read(&mut self, raw: &RawValue, pointer: &mut String, level: usize) -> Option<Value> {
         let (found, parent) = (self.faults.len(), pointer.len());
-        let reader = Reader {
-            builder: self,
-            pointer,
-            level,
-        };
+        let reader = Reader { builder: self, pointer, level };
         let value = reader.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
         if value.is_err() {
             // The text is JSON already, so what is left is a lone surrogate or a number that no
@@ -207,11 +203,7 @@ fn too_deep(pointer: &str) -> Fault {
 }
 
 fn nul_character(pointer: &str) -> Fault {
-    Fault::new(
-        pointer,
-        FaultCode::NulCharacter,
-        "U+0000 is not taken in any text",
-    )
+    Fault::new(pointer, FaultCode::NulCharacter, "U+0000 is not taken in any text")
 }
 
 /// The text under `session_id` of canonical metadata.
@@ -267,10 +259,7 @@ impl<'de> DeserializeSeed<'de> for Reader<'_, '_> {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "only compared with 2^53, far above any loss"
-)]
+#[expect(clippy::cast_precision_loss, reason = "only compared with 2^53, far above any loss")]
 impl<'de> Visitor<'de> for Reader<'_, '_> {
     type Value = Value;
 

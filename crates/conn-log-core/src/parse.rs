@@ -67,10 +67,7 @@ impl Rules {
         }
         draft.check(&Context { rules: self, now }, &spelling.names, &mut faults);
         let event = finish(draft, metadata, faults)?;
-        Ok(ParsedEvent {
-            edition: spelling.edition,
-            event,
-        })
+        Ok(ParsedEvent { edition: spelling.edition, event })
     }
 }
 
@@ -96,35 +93,20 @@ impl Spelling {
             Field::Status
         };
         Spelling {
-            edition: if first {
-                Edition::First
-            } else {
-                Edition::Second
-            },
-            names: Names {
-                application_id,
-                status,
-            },
+            edition: if first { Edition::First } else { Edition::Second },
+            names: Names { application_id, status },
         }
     }
 }
 
 fn refuse_mixed_names(members: &Members<'_>, faults: &mut FaultList) {
-    for (first, second) in [
-        (Field::AppId, Field::ApplicationId),
-        (Field::ConnectionStatus, Field::Status),
-    ] {
+    for (first, second) in
+        [(Field::AppId, Field::ApplicationId), (Field::ConnectionStatus, Field::Status)]
+    {
         if members.has(first) && members.has(second) {
-            let detail = format!(
-                "{} and {} are two names for one thing",
-                first.name(),
-                second.name()
-            );
-            faults.push(Fault::new(
-                first.pointer(),
-                FaultCode::MixedEditions,
-                detail,
-            ));
+            let detail =
+                format!("{} and {} are two names for one thing", first.name(), second.name());
+            faults.push(Fault::new(first.pointer(), FaultCode::MixedEditions, detail));
         }
     }
 }
@@ -170,11 +152,7 @@ fn first_edition(
     if let Some(network) = draft.connection_type.take() {
         if network.contains('\0') {
             let detail = "U+0000 is not taken in any text";
-            faults.push(Fault::new(
-                "/connection_type",
-                FaultCode::NulCharacter,
-                detail,
-            ));
+            faults.push(Fault::new("/connection_type", FaultCode::NulCharacter, detail));
         }
         if !(1..=255).contains(&network.chars().count()) {
             let detail = "the text has 1 to 255 characters";
@@ -197,18 +175,12 @@ fn first_edition(
             draft.status = Some(Cow::Borrowed(status));
         } else {
             let detail = "one of connected, disconnected, failed, error, denied, timeout";
-            faults.push(Fault::new(
-                "/connection_status",
-                FaultCode::UnknownValue,
-                detail,
-            ));
+            faults.push(Fault::new("/connection_status", FaultCode::UnknownValue, detail));
         }
         metadata.insert("connection_status", connection_status.into());
     }
     for (name, raw) in &members.extra {
-        let is_number = raw
-            .get()
-            .starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
         if matches!(name.as_ref(), "signal_strength" | "data_transferred")
             && !is_number
             && raw.get() != "null"
@@ -225,11 +197,7 @@ fn finish(
     metadata: MetadataBuilder<'_>,
     mut faults: FaultList,
 ) -> Result<Event, Faults> {
-    let session_id = draft
-        .session_id
-        .as_deref()
-        .or(metadata.session_id())
-        .map(str::to_owned);
+    let session_id = draft.session_id.as_deref().or(metadata.session_id()).map(str::to_owned);
     let metadata = metadata.finish(&mut faults);
     let required = (
         draft.device_id,

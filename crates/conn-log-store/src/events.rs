@@ -31,7 +31,11 @@ impl Store {
     }
 
     /// A page of the log. Blocks the thread.
-    pub fn event_list(&self, tenant: TenantId, query: &EventQuery) -> Result<EventPage, StoreError> {
+    pub fn event_list(
+        &self,
+        tenant: TenantId,
+        query: &EventQuery,
+    ) -> Result<EventPage, StoreError> {
         list_in(&mut *self.reader()?, tenant, query)
     }
 
@@ -114,10 +118,16 @@ fn beyond(order: Order, Position { timestamp, id }: Position) -> Condition {
         Order::IdAscending => Box::new(events::id.gt(id).nullable()),
         Order::IdDescending => Box::new(events::id.lt(id).nullable()),
         Order::TimestampAscending => Box::new(
-            events::timestamp.ge(time).and(events::timestamp.gt(time).or(events::id.gt(id))).nullable(),
+            events::timestamp
+                .ge(time)
+                .and(events::timestamp.gt(time).or(events::id.gt(id)))
+                .nullable(),
         ),
         Order::TimestampDescending => Box::new(
-            events::timestamp.le(time).and(events::timestamp.lt(time).or(events::id.lt(id))).nullable(),
+            events::timestamp
+                .le(time)
+                .and(events::timestamp.lt(time).or(events::id.lt(id)))
+                .nullable(),
         ),
     }
 }

@@ -54,7 +54,8 @@ pub(crate) fn conditions(filter: &EventFilter, dialect: Dialect) -> Vec<Conditio
         let (first, last): (IpAddr, IpAddr) = (block.network(), block.broadcast());
         all.push(Box::new(events::ip_address.between(Ip(first), Ip(last))));
     }
-    if let Some(values) = filter.session_id.as_ref().and_then(|id| any_of(std::slice::from_ref(id))) {
+    if let Some(values) = filter.session_id.as_ref().and_then(|id| any_of(std::slice::from_ref(id)))
+    {
         all.push(Box::new(events::session_id.eq_any(values)));
     }
     if let Some(since) = filter.since {

@@ -77,9 +77,8 @@ fn refuse_newer<DB: diesel::backend::Backend>(
     connection: &mut impl MigrationHarness<DB>,
     known: impl Fn() -> EmbeddedMigrations,
 ) -> Result<(), OpenError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        OpenError::Migration(error.to_string())
-    };
+    let failed =
+        |error: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration(error.to_string());
     let migrations: Vec<Box<dyn Migration<DB>>> = known().migrations().map_err(failed)?;
     let names: Vec<String> = migrations.iter().map(|m| m.name().version().to_string()).collect();
     let unknown: Vec<String> = connection

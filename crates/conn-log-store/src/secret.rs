@@ -25,8 +25,10 @@ const CHECKSUM_BYTES: usize = 4;
 pub struct Secret(String);
 
 /// SHA-256 of a secret's whole text: what the store keeps.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Hash)]
 pub struct SecretHash([u8; 32]);
+
+impl Eq for SecretHash {}
 
 impl Secret {
     /// A new one. Fails only where the system gives no random bytes.
@@ -55,7 +57,7 @@ impl Secret {
 
     /// What to look it up by.
     pub fn hash(&self) -> SecretHash {
-        SecretHash(Sha256::digest(self.0.as_bytes()).into())
+        SecretHash::of(&self.0)
     }
 }
 
@@ -72,6 +74,12 @@ impl fmt::Debug for Secret {
 }
 
 impl SecretHash {
+    /// The hash of what a client sends as its token, well-formed or not: whatever is wrong with
+    /// it, finding out takes the same steps.
+    pub fn of(text: &str) -> Self {
+        SecretHash(Sha256::digest(text.as_bytes()).into())
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -218,10 +218,8 @@ fn open_for_writing(url: &DatabaseUrl) -> Result<AnyConnection, OpenError> {
     if let Some(folder) = url.file().and_then(|path| path.parent())
         && !folder.as_os_str().is_empty()
     {
-        std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
-            folder: folder.display().to_string(),
-            source,
-        })?;
+        std::fs::create_dir_all(folder)
+            .map_err(|source| OpenError::Folder { folder: folder.display().to_string(), source })?;
     }
     AnyConnection::open(url, Role::Writer).map_err(|error: ConnectionError| OpenError::Connect {
         url: url.to_string(),

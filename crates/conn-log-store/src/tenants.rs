@@ -72,8 +72,11 @@ impl Store {
 pub(crate) fn ensure_default(connection: &mut AnyConnection) -> Result<(), StoreError> {
     connection.in_txn(|connection| {
         lock_in_txn(connection)?;
-        let is_there: Option<i32> =
-            tenants::table.find(TenantId::DEFAULT.0).select(tenants::id).first(connection).optional()?;
+        let is_there: Option<i32> = tenants::table
+            .find(TenantId::DEFAULT.0)
+            .select(tenants::id)
+            .first(connection)
+            .optional()?;
         if is_there.is_none() {
             create_in_txn(connection, TenantId::DEFAULT.0, "default")?;
         }
@@ -93,7 +96,11 @@ pub(crate) fn lock_in_txn(connection: &mut AnyConnection) -> QueryResult<()> {
     }
 }
 
-fn create_in_txn(connection: &mut AnyConnection, id: i32, name: &str) -> Result<Tenant, StoreError> {
+fn create_in_txn(
+    connection: &mut AnyConnection,
+    id: i32,
+    name: &str,
+) -> Result<Tenant, StoreError> {
     let created_at = now();
     diesel::insert_into(tenants::table)
         .values((

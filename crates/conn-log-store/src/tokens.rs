@@ -66,7 +66,7 @@ impl FromStr for Scope {
 }
 
 /// How much a token may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// Events a second, in the long run; 1 or more.
     pub events_per_second: u32,

@@ -76,7 +76,9 @@ macro_rules! on_either_database {
         }
 
         impl FromSql<$sql_type, MultiBackend> for $value {
-            fn from_sql(value: <MultiBackend as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+            fn from_sql(
+                value: <MultiBackend as Backend>::RawValue<'_>,
+            ) -> deserialize::Result<Self> {
                 value.from_sql::<Self, $sql_type>()
             }
         }
@@ -121,9 +123,7 @@ impl ToSql<Instant, Pg> for Micros {
 impl FromSql<Instant, Pg> for Micros {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let micros = i64::from_be_bytes(value.as_bytes().try_into()?);
-        Ok(Micros(Timestamp::from_micros(
-            micros.saturating_add(POSTGRES_EPOCH_MICROS),
-        )))
+        Ok(Micros(Timestamp::from_micros(micros.saturating_add(POSTGRES_EPOCH_MICROS))))
     }
 }
 

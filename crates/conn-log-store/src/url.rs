@@ -34,7 +34,9 @@ pub enum DatabaseUrlError {
     #[error("{0}:// is not a database this program knows; it knows sqlite:// and postgres://")]
     UnknownScheme(String),
     /// It is not a URL.
-    #[error("not a database URL; one looks like sqlite://data/conn-log.db or postgres://user@host/db")]
+    #[error(
+        "not a database URL; one looks like sqlite://data/conn-log.db or postgres://user@host/db"
+    )]
     NotAUrl,
     /// `sqlite://` with nothing behind it.
     #[error("sqlite:// needs the path of a file, as in sqlite://data/conn-log.db")]
@@ -181,7 +183,8 @@ mod tests {
         let DatabaseUrl::Postgres(url) = parse("postgres://h/db?connect_timeout=9").unwrap() else {
             panic!("a postgres URL");
         };
-        let whole = url.with_defaults(&[("connect_timeout", "5"), ("application_name", "conn-log")]);
+        let whole =
+            url.with_defaults(&[("connect_timeout", "5"), ("application_name", "conn-log")]);
         assert_eq!(whole, "postgres://h/db?connect_timeout=9&application_name=conn-log");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     pub(crate) serve: Serve,
 
     /// What to log, as env_logger takes it: a level, or target=level,…
-    #[arg(long, env = "CONN_LOG_LOG", default_value = "info", global = true)]
+    #[arg(long, env = "CONN_LOG_LOG", default_value = "info,actix_server=warn", global = true)]
     pub(crate) log: String,
 
     #[command(subcommand)]
@@ -156,6 +156,15 @@ pub(crate) struct TokenCreate {
     /// How long it is valid, such as 90d; without, until it is revoked
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) expires: Option<Duration>,
+
+    /// Events per second that it may send; without, the server's default
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+
+    /// Events that it may send at once; without, one second's
+    #[arg(long, value_name = "N", requires = "rate",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) burst: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]

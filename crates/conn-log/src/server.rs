@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
-use conn_log_api::{ApiOptions, App};
+use conn_log_api::{ApiOptions, App, Metrics};
 use conn_log_core::Rules;
 use conn_log_store::{Store, StoreOptions};
 
@@ -16,11 +16,12 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
     let url = &arguments.database.url;
-    let store =
-        Store::open(store_options(arguments)).with_context(|| format!("cannot open {url}"))?;
+    let metrics = Metrics::new().context("cannot make the meters")?;
+    let store = Store::open(store_options(arguments, &metrics))
+        .with_context(|| format!("cannot open {url}"))?;
     greet(&store, address)?;
 
-    let app = App::new(store.clone(), api_options(arguments));
+    let app = App::new(store.clone(), api_options(arguments), metrics);
     actix_web::rt::System::new().block_on(async move {
         let server = conn_log_api::serve(app, listener).context("cannot serve")?;
         say(&format!("conn-log listens on http://{address}"));
@@ -31,11 +32,12 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn store_options(arguments: &Serve) -> StoreOptions {
+fn store_options(arguments: &Serve, metrics: &Metrics) -> StoreOptions {
     let mut options = StoreOptions::new(arguments.database.url.clone());
     options.queue_events_max = arguments.queue_events_max;
     options.idempotency_window = arguments.idempotency_window;
     options.event_id_window = arguments.event_id_window;
+    options.observer = Some(metrics.observer());
     options
 }
 
@@ -61,10 +63,10 @@ fn api_options(arguments: &Serve) -> ApiOptions {
 
 /// On a database without a token, makes one and shows it, this once.
 fn greet(store: &Store, address: SocketAddr) -> anyhow::Result<()> {
-    let Some(secret) = store.first_token().context("cannot make the first token")? else {
+    let Some((_, secret)) = store.first_token().context("cannot make the first token")? else {
         return Ok(());
     };
-    let secret = secret.expose();
+    let secret = secret.reveal();
     say(&format!(
         "This log is new. Here is its admin token, shown this once:
 

@@ -1,8 +1,8 @@
 //! `conn-log token …`.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use conn_log_core::Timestamp;
-use conn_log_store::{NewToken, Store, TenantId, TokenInfo};
+use conn_log_store::{NewToken, Rate, Store, Tenant, Token};
 
 use crate::arguments::{TokenCommand, TokenCreate};
 use crate::{open, result, say};
@@ -12,9 +12,7 @@ pub(crate) fn run(command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Create(new) => create(new),
         TokenCommand::List(database) => list(&open(&database)?),
         TokenCommand::Revoke { id, database } => {
-            if !open(&database)?.token_revoke(id).context("cannot revoke the token")? {
-                bail!("there is no valid token {id}");
-            }
+            open(&database)?.token_revoke(None, id).context("cannot revoke the token")?;
             say("revoked; other servers refuse it within 5 seconds");
             Ok(())
         }
@@ -23,7 +21,6 @@ pub(crate) fn run(command: TokenCommand) -> anyhow::Result<()> {
 
 fn create(new: TokenCreate) -> anyhow::Result<()> {
     let store = open(&new.database)?;
-    let tenant = tenant_id(&store, &new.tenant)?;
     let expires_at = match new.expires {
         None => None,
         Some(time) => {
@@ -31,34 +28,40 @@ fn create(new: TokenCreate) -> anyhow::Result<()> {
             Some(Timestamp::from(chrono::Utc::now()).plus(time))
         }
     };
-    let new = NewToken { tenant, name: new.name, scopes: new.scope, expires_at };
-    let (info, secret) = store.token_create(&new).context("cannot make the token")?;
-    say(&format!("made token {}; it is shown this once", info.id));
-    result(secret.expose());
+    let rate = new.rate.map(|events_per_second| Rate {
+        events_per_second,
+        burst_events: new.burst.unwrap_or(events_per_second),
+    });
+    let tenant = store
+        .tenant_find_by_name(&new.tenant)
+        .context("cannot look for the tenant")?
+        .with_context(|| format!("there is no tenant {:?}", new.tenant))?
+        .id;
+    let new = NewToken { tenant, name: new.name, scopes: new.scope, expires_at, rate };
+    let (token, secret) = store.token_create(new).context("cannot make the token")?;
+    say(&format!("made token {}; it is shown this once", token.id));
+    result(secret.reveal());
     Ok(())
-}
-
-fn tenant_id(store: &Store, name: &str) -> anyhow::Result<TenantId> {
-    let tenant = store.tenant_find(name).context("cannot look for the tenant")?;
-    Ok(tenant.with_context(|| format!("there is no tenant {name:?}"))?.id)
 }
 
 fn list(store: &Store) -> anyhow::Result<()> {
     let now = Timestamp::from(chrono::Utc::now());
-    for token in store.token_list().context("cannot list the tokens")? {
-        result(&line(&token, now));
+    let tenants = store.tenant_list().context("cannot list the tenants")?;
+    for token in store.token_list(None).context("cannot list the tokens")? {
+        result(&line(&token, &tenants, now));
     }
     Ok(())
 }
 
-fn line(token: &TokenInfo, now: Timestamp) -> String {
-    let scopes: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
+fn line(token: &Token, tenants: &[Tenant], now: Timestamp) -> String {
+    let tenant = tenants.iter().find(|tenant| tenant.id == token.tenant);
+    let tenant = tenant.map_or("?", |tenant| &tenant.name);
+    let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.name()).collect();
     let expiry = token.expires_at.map_or_else(|| "never".to_owned(), |time| time.to_string());
-    let state = match (token.revoked_at, token.expires_at) {
-        (Some(_), _) => "revoked",
-        (None, Some(time)) if time <= now => "expired",
-        _ => "valid",
+    let state = match token.revoked_at {
+        Some(_) => "revoked",
+        None if token.is_valid_at(now) => "valid",
+        None => "expired",
     };
-    [&token.id.to_string(), &token.tenant_name, &token.name, &scopes.join(","), &expiry, state]
-        .join("\t")
+    [&token.id.to_string(), tenant, &token.name, &scopes.join(","), &expiry, state].join("\t")
 }

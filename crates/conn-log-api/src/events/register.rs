@@ -11,6 +11,8 @@ use conn_log_store::{AppendError, Appended, Claim, Outcome, Submission};
 use super::answer::Answer;
 use super::plan::{Plan, Render, Wishes};
 use super::submitted::{MediaType, Parser, Submitted};
+use sha2::{Digest as _, Sha256};
+
 use crate::app::App;
 use crate::auth::Writer;
 use crate::body::Body;
@@ -67,7 +69,7 @@ pub(crate) async fn register(
     let media_type = MediaType::of(&request)?;
     let body = body::read(&request, &mut payload, &app.options, &app.body_room).await?;
 
-    let key = key.map(|key| (key, conn_log_store::fingerprint(body.bytes())));
+    let key = key.map(|key| (key, fingerprint(body.bytes())));
     let submitted = parse(app.clone(), media_type, body).await?;
     let Plan { events, render, received } = Plan::of(submitted, wishes);
     let tally = Tally { metrics: app.metrics.clone(), received };
@@ -148,6 +150,11 @@ impl Tally {
             self.metrics.rejected(reason, 1);
         }
     }
+}
+
+/// What tells one body from another.
+fn fingerprint(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
 }
 
 /// The answer that an earlier request with the same key got.

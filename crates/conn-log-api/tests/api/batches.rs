@@ -22,7 +22,10 @@ async fn good_events_are_stored_in_order_and_bad_ones_are_named(
     let answer = app.post(&json!([event_of("a"), bad(), event_of("b")])).await;
     assert_eq!(answer.status, 207);
     let body = answer.json();
-    assert_eq!((&body["accepted"], &body["duplicates"], &body["rejected"]), (&json!(2), &json!(0), &json!(1)));
+    assert_eq!(
+        (&body["accepted"], &body["duplicates"], &body["rejected"]),
+        (&json!(2), &json!(0), &json!(1))
+    );
     assert_eq!(body["results"][0], json!({"index": 0, "status": 201, "id": 1}));
     assert_eq!(body["results"][1]["status"], 422);
     assert_eq!(body["results"][1]["problem"]["errors"][0]["pointer"], "/status");
@@ -57,7 +60,10 @@ async fn ndjson_results_carry_lines_and_a_torn_last_line_is_its_own_error(
     let body = answer.json();
     assert_eq!(body["results"][0], json!({"index": 0, "line": 1, "status": 201, "id": 1}));
     assert_eq!(body["results"][1], json!({"index": 1, "line": 3, "status": 201, "id": 2}));
-    assert_eq!((&body["results"][2]["line"], &body["results"][2]["status"]), (&json!(4), &json!(400)));
+    assert_eq!(
+        (&body["results"][2]["line"], &body["results"][2]["status"]),
+        (&json!(4), &json!(400))
+    );
 }
 
 #[rstest]
@@ -94,7 +100,8 @@ async fn an_atomic_batch_is_stored_whole_or_not_at_all(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
-    let post = |body: Value| app.request(Method::POST, &format!("{EVENTS}?atomic=true")).set_json(body);
+    let post =
+        |body: Value| app.request(Method::POST, &format!("{EVENTS}?atomic=true")).set_json(body);
     let answer = app.send(post(json!([event(), bad()]))).await;
     answer.is_problem(422, "invalid-event");
     assert_eq!(answer.json()["results"][0]["status"], 424);

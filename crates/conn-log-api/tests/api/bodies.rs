@@ -47,11 +47,8 @@ async fn compressed_bodies_are_taken(
 async fn a_body_beyond_a_limit_is_refused_before_or_after_decompression(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
-    let options = ApiOptions {
-        body_bytes_max: 10_000,
-        decoded_bytes_max: 100_000,
-        ..ApiOptions::default()
-    };
+    let options =
+        ApiOptions { body_bytes_max: 10_000, decoded_bytes_max: 100_000, ..ApiOptions::default() };
     let app = TestApp::with(database, options).await;
     let large = " ".repeat(10_001);
     app.post_as("application/json", large).await.is_problem(413, "too-large");

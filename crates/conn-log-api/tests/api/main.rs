@@ -9,5 +9,13 @@ mod reading;
 mod registering;
 mod retrying;
 mod serving;
+#[path = "../../../conn-log-store/tests/store/support.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "shared with the store's tests, which use all of it"
+)]
+mod support;
 mod test_app;
 mod tokens;

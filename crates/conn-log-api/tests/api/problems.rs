@@ -41,21 +41,46 @@ async fn every_bad_input_gets_its_own_problem_and_stores_nothing(
         (with("device_id", Value::Null).into(), 400, &[("/device_id", "missing")]),
         (with("device_id", json!(5)).into(), 400, &[("/device_id", "wrong_type")]),
         (with("metadata", json!([])).into(), 400, &[("/metadata", "wrong_type")]),
-        (with("app_id", json!("a")).into(), 400, &[
-            ("/app_id", "mixed_editions"),
-            ("/connection_status", "missing"),
-        ][..1]),
-        (with("timestamp", json!("2024-01-15T10:30:00")).into(), 422, &[("/timestamp", "invalid_timestamp")]),
-        (with("timestamp", json!("1969-12-31T23:59:59Z")).into(), 422, &[("/timestamp", "before_1970")]),
-        (with("timestamp", json!("2999-01-01T00:00:00Z")).into(), 422, &[("/timestamp", "in_the_future")]),
+        (
+            with("app_id", json!("a")).into(),
+            400,
+            &[("/app_id", "mixed_editions"), ("/connection_status", "missing")][..1],
+        ),
+        (
+            with("timestamp", json!("2024-01-15T10:30:00")).into(),
+            422,
+            &[("/timestamp", "invalid_timestamp")],
+        ),
+        (
+            with("timestamp", json!("1969-12-31T23:59:59Z")).into(),
+            422,
+            &[("/timestamp", "before_1970")],
+        ),
+        (
+            with("timestamp", json!("2999-01-01T00:00:00Z")).into(),
+            422,
+            &[("/timestamp", "in_the_future")],
+        ),
         (with("status", json!("fine")).into(), 422, &[("/status", "unknown_value")]),
-        (with("connection_type", json!("wifi")).into(), 422, &[("/connection_type", "unknown_value")]),
+        (
+            with("connection_type", json!("wifi")).into(),
+            422,
+            &[("/connection_type", "unknown_value")],
+        ),
         (with("ip_address", json!("999.1.1.1")).into(), 422, &[("/ip_address", "invalid_address")]),
         (with("duration", json!(-1)).into(), 422, &[("/duration", "out_of_range")]),
         (with("device_id", json!("a\u{0}b")).into(), 422, &[("/device_id", "control_character")]),
         (with("user_agent", json!("a\u{0}b")).into(), 422, &[("/user_agent", "nul_character")]),
-        (with("metadata", json!({"big": 9_007_199_254_740_992_u64})).into(), 422, &[("/metadata/big", "not_i_json")]),
-        (with("metadata", json!({"x": "y".repeat(16_384)})).into(), 422, &[("/metadata", "too_large")]),
+        (
+            with("metadata", json!({"big": 9_007_199_254_740_992_u64})).into(),
+            422,
+            &[("/metadata/big", "not_i_json")],
+        ),
+        (
+            with("metadata", json!({"x": "y".repeat(16_384)})).into(),
+            422,
+            &[("/metadata", "too_large")],
+        ),
         (deep.into_bytes(), 400, &[][..]),
     ] {
         if faults.is_empty() {
@@ -74,7 +99,7 @@ async fn a_token_is_needed_a_valid_one_and_one_with_the_scope(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
-    let tenant = app.store.tenant_find("default").unwrap().unwrap().id;
+    let tenant = conn_log_store::TenantId::DEFAULT;
     let reader = app.token_with(tenant, &[Scope::Read]);
     let request = |authorization: &str| {
         app.request(Method::POST, EVENTS)

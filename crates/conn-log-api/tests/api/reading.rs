@@ -28,7 +28,8 @@ async fn twelve_events(database: Database) -> TestApp {
             event["timestamp"] = format!("2024-01-15T10:{:02}:00Z", 60 - i * 4).into();
             event["status"] = if i % 4 == 0 { "failure" } else { "success" }.into();
             event["ip_address"] = format!("10.0.{}.{i}", i % 2).into();
-            event["metadata"] = json!({"n": i, "tag": {"parity": if i % 2 == 0 { "even" } else { "odd" }}});
+            event["metadata"] =
+                json!({"n": i, "tag": {"parity": if i % 2 == 0 { "even" } else { "odd" }}});
             event["duration"] = json!(i);
             if i > 10 {
                 event["session_id"] = "s-1".into();

@@ -49,8 +49,7 @@ async fn sixteen_clients_racing_on_one_key_store_one_event(
 ) {
     let app = TestApp::on(database).await;
     let body = event();
-    let answers =
-        futures_util::future::join_all((0..16).map(|_| keyed(&app, "race", &body))).await;
+    let answers = futures_util::future::join_all((0..16).map(|_| keyed(&app, "race", &body))).await;
     for answer in &answers {
         assert_eq!((answer.status, &answer.body), (201, &answers[0].body));
     }

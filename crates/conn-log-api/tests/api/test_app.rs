@@ -8,16 +8,13 @@ use actix_web::dev::{Service as _, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
-use conn_log_api::{ApiOptions, App, create_app};
-use conn_log_store::{NewToken, Scope, Store, StoreOptions, TenantId};
+use conn_log_api::{ApiOptions, App, Metrics, create_app};
+use conn_log_store::{NewToken, Scope, Store, TenantId};
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
-pub(crate) use crate::test_app::database::Database;
-use crate::test_app::database::TestDatabase;
-
-#[path = "../../../conn-log-store/tests/store/database.rs"]
-pub(crate) mod database;
+pub(crate) use crate::support::Backend as Database;
+use crate::support::TestDatabase;
 
 /// The path that everything here is about.
 pub(crate) const EVENTS: &str = "/api/v1/device_app_connection_log/";
@@ -46,15 +43,15 @@ impl TestApp {
     }
 
     pub(crate) async fn with(database: Database, options: ApiOptions) -> Self {
-        let database = TestDatabase::create(database);
-        let store = Store::open(StoreOptions::new(database.url())).unwrap();
-        let app = App::new(store.clone(), options);
+        let database = TestDatabase::new(database).expect("these tests need PostgreSQL");
+        let store = database.open();
+        let app = App::new(store.clone(), options, Metrics::new().unwrap());
         let service = Rc::new(init_service(create_app(app)).await);
         let call: Call = Box::new(move |request| {
             let service = service.clone();
             Box::pin(async move { service.call(request).await.unwrap().map_into_boxed_body() })
         });
-        let token = store.first_token().unwrap().unwrap().expose().to_owned();
+        let token = store.first_token().unwrap().unwrap().1.reveal().to_owned();
         TestApp { call, store, token, _database: database }
     }
 
@@ -64,8 +61,9 @@ impl TestApp {
             name: "test".to_owned(),
             scopes: scopes.to_vec(),
             expires_at: None,
+            rate: None,
         };
-        self.store.token_create(&new).unwrap().1.expose().to_owned()
+        self.store.token_create(new).unwrap().1.reveal().to_owned()
     }
 
     /// A request with the token for everything.
@@ -94,7 +92,8 @@ impl TestApp {
 
     /// Posts a body of some type to the events.
     pub(crate) async fn post_as(&self, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
-        let request = self.request(Method::POST, EVENTS).insert_header(("content-type", content_type));
+        let request =
+            self.request(Method::POST, EVENTS).insert_header(("content-type", content_type));
         self.send(request.set_payload(body.into())).await
     }
 

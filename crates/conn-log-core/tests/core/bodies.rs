@@ -31,10 +31,7 @@ fn a_body_of_another_shape_is_refused(
     #[case] pointer: &str,
     #[case] code: &'static str,
 ) {
-    assert_eq!(
-        list(&body_faults(body.as_bytes())),
-        [(pointer.to_owned(), code)]
-    );
+    assert_eq!(list(&body_faults(body.as_bytes())), [(pointer.to_owned(), code)]);
 }
 
 #[test]

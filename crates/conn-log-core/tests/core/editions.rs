@@ -122,10 +122,7 @@ fn an_envelope_may_hold_an_array_of_both_editions() {
     let JsonBody::Events(events) = JsonBody::read(text.as_bytes(), 10).unwrap() else {
         panic!("the envelope holds an array");
     };
-    let editions: Vec<_> = events
-        .iter()
-        .map(|raw| parse(raw.get()).unwrap().edition)
-        .collect();
+    let editions: Vec<_> = events.iter().map(|raw| parse(raw.get()).unwrap().edition).collect();
     assert_eq!(editions, [Edition::First, Edition::Second]);
 }
 
@@ -159,37 +156,22 @@ fn two_names_for_one_thing_are_refused(
 
 #[test]
 fn both_pairs_of_two_names_are_told_at_once() {
-    let json = first(&[
-        ("application_id", r#""app_67890""#),
-        ("status", r#""success""#),
-    ]);
+    let json = first(&[("application_id", r#""app_67890""#), ("status", r#""success""#)]);
     assert_faults(
         &json,
-        &[
-            ("/app_id", "mixed_editions"),
-            ("/connection_status", "mixed_editions"),
-        ],
+        &[("/app_id", "mixed_editions"), ("/connection_status", "mixed_editions")],
     );
 }
 
 #[test]
 fn failed_is_taken_as_failure() {
     let parts = parts(&second(&[("status", r#""failed""#)]));
-    assert_eq!(
-        (parts.status.as_str(), parts.metadata.as_str()),
-        ("failure", "{}")
-    );
+    assert_eq!((parts.status.as_str(), parts.metadata.as_str()), ("failure", "{}"));
 }
 
 #[rstest]
 fn a_field_missing_from_a_first_edition_event_is_named_as_that_edition_names_it(
-    #[values(
-        "device_id",
-        "app_id",
-        "connection_type",
-        "connection_status",
-        "timestamp"
-    )]
+    #[values("device_id", "app_id", "connection_type", "connection_status", "timestamp")]
     name: &str,
 ) {
     assert_faults(&without(&FIRST, name), &[(&format!("/{name}"), "missing")]);
@@ -197,14 +179,7 @@ fn a_field_missing_from_a_first_edition_event_is_named_as_that_edition_names_it(
 
 #[rstest]
 fn a_field_missing_from_a_second_edition_event_is_named(
-    #[values(
-        "device_id",
-        "application_id",
-        "connection_type",
-        "timestamp",
-        "status"
-    )]
-    name: &str,
+    #[values("device_id", "application_id", "connection_type", "timestamp", "status")] name: &str,
 ) {
     assert_faults(&without(&SECOND, name), &[(&format!("/{name}"), "missing")]);
 }
@@ -253,10 +228,7 @@ fn a_first_edition_measurement_may_be_null() {
 #[test]
 fn names_that_the_client_s_metadata_has_win_over_the_first_edition_s_additions() {
     let metadata = r#"{"network_type": "5g", "connection_status": 1, "signal_strength": 2}"#;
-    let parts = parts(&first(&[
-        ("metadata", metadata),
-        ("signal_strength", "-45"),
-    ]));
+    let parts = parts(&first(&[("metadata", metadata), ("signal_strength", "-45")]));
     assert_eq!(
         parts.metadata,
         r#"{"connection_status":1,"network_type":"5g","signal_strength":2}"#,

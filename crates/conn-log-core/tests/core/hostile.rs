@@ -36,19 +36,13 @@ fn with_members(members: &str) -> String {
 fn ten_thousand_nested_arrays_are_one_fault() {
     let arrays = nested("[", "]", 10_000);
     assert_faults(&arrays, &[("", "not_an_object")]);
-    assert_faults(
-        &second(&[("zone", &arrays)]),
-        &[("/zone/0/0/0/0/0/0/0", "too_deep")],
-    );
+    assert_faults(&second(&[("zone", &arrays)]), &[("/zone/0/0/0/0/0/0/0", "too_deep")]);
     let metadata = format!("{{\"a\": {arrays}}}");
     assert_faults(
         &second(&[("metadata", &metadata)]),
         &[("/metadata/a/0/0/0/0/0/0/0", "too_deep")],
     );
-    assert_faults(
-        &second(&[("device_id", &arrays)]),
-        &[("/device_id", "wrong_type")],
-    );
+    assert_faults(&second(&[("device_id", &arrays)]), &[("/device_id", "wrong_type")]);
 }
 
 #[test]
@@ -59,10 +53,7 @@ fn a_million_nested_arrays_and_objects_are_refused_without_a_deep_stack() {
         Ok(JsonBody::Events(elements)) if elements.len() == 1
     ));
     let torn = "[".repeat(1_000_000);
-    assert!(matches!(
-        JsonBody::read(torn.as_bytes(), 10),
-        Err(BodyError::Faults(_))
-    ));
+    assert!(matches!(JsonBody::read(torn.as_bytes(), 10), Err(BodyError::Faults(_))));
     let objects = nested(r#"{"a":"#, "}", 1_000_000).replacen('}', "1}", 1);
     let JsonBody::Event(event) = JsonBody::read(objects.as_bytes(), 10).unwrap() else {
         panic!("not an event");
@@ -74,30 +65,20 @@ fn a_million_nested_arrays_and_objects_are_refused_without_a_deep_stack() {
 #[test]
 fn a_name_of_a_mebibyte_is_refused_with_a_short_pointer() {
     let name = "n".repeat(1 << 20);
-    for json in [
-        second(&[(&name, "1")]),
-        second(&[("metadata", &format!("{{\"{name}\": 1}}"))]),
-    ] {
+    for json in [second(&[(&name, "1")]), second(&[("metadata", &format!("{{\"{name}\": 1}}"))])] {
         assert_faults(&json, &[("/metadata", "too_large")]);
     }
     let json = second(&[(&name, r#""\u0000""#)]);
     let faults = faults(&json);
     assert!(!faults.is_empty());
-    assert!(
-        faults
-            .iter()
-            .all(|fault| fault.0.len() <= POINTER_BYTES_MAX)
-    );
+    assert!(faults.iter().all(|fault| fault.0.len() <= POINTER_BYTES_MAX));
 }
 
 #[test]
 fn a_text_of_a_mebibyte_is_refused() {
     let text = format!("\"{}\"", "x".repeat(1 << 20));
     assert_faults(&second(&[("zone", &text)]), &[("/zone", "too_large")]);
-    assert_faults(
-        &second(&[("user_agent", &text)]),
-        &[("/user_agent", "length")],
-    );
+    assert_faults(&second(&[("user_agent", &text)]), &[("/user_agent", "length")]);
 }
 
 #[rstest]
@@ -134,11 +115,7 @@ fn many_faults_under_one_long_name_are_few_and_short() {
     let faults = faults(&json);
     assert!(start.elapsed() < LONG, "took {:?}", start.elapsed());
     assert!((1..=32).contains(&faults.len()));
-    assert!(
-        faults
-            .iter()
-            .all(|fault| fault.0.len() <= POINTER_BYTES_MAX)
-    );
+    assert!(faults.iter().all(|fault| fault.0.len() <= POINTER_BYTES_MAX));
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! The crate as another service sees it: every rule of the contract, through the public interface.
 //!
 //! One binary, so that it links once; its modules follow the contract's sections.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of tests fails the test that calls it"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails the test that calls it")]
 
 mod bodies;
 mod dependencies;
@@ -52,13 +49,9 @@ fn time(text: &str) -> Timestamp {
 fn object(base: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
     let change = |name: &str| changes.iter().find(|(other, _)| *other == name);
     let kept = base.iter().map(|member| change(member.0).unwrap_or(member));
-    let added = changes
-        .iter()
-        .filter(|(name, _)| base.iter().all(|(other, _)| other != name));
-    let members: Vec<String> = kept
-        .chain(added)
-        .map(|(name, value)| format!("\"{name}\": {value}"))
-        .collect();
+    let added = changes.iter().filter(|(name, _)| base.iter().all(|(other, _)| other != name));
+    let members: Vec<String> =
+        kept.chain(added).map(|(name, value)| format!("\"{name}\": {value}")).collect();
     format!("{{{}}}", members.join(", "))
 }
 
@@ -72,11 +65,7 @@ fn first(changes: &[(&str, &str)]) -> String {
 
 /// `base` without the field of this name.
 fn without(base: &[(&str, &str)], name: &str) -> String {
-    let kept: Vec<_> = base
-        .iter()
-        .copied()
-        .filter(|(other, _)| *other != name)
-        .collect();
+    let kept: Vec<_> = base.iter().copied().filter(|(other, _)| *other != name).collect();
     object(&kept, &[])
 }
 
@@ -103,8 +92,7 @@ fn faults(json: &str) -> Vec<(String, &'static str)> {
 
 fn list(faults: &Faults) -> Vec<(String, &'static str)> {
     let each = faults.as_slice().iter();
-    each.map(|fault| (fault.pointer.clone(), fault.code.as_str()))
-        .collect()
+    each.map(|fault| (fault.pointer.clone(), fault.code.as_str())).collect()
 }
 
 /// Fails unless `json` has exactly these faults, in this order.

@@ -16,11 +16,7 @@ fn arrays(levels: usize) -> String {
 
 /// `levels` objects within each other.
 fn objects(levels: usize) -> String {
-    format!(
-        "{}{{}}{}",
-        r#"{"a":"#.repeat(levels - 1),
-        "}".repeat(levels - 1)
-    )
+    format!("{}{{}}{}", r#"{"a":"#.repeat(levels - 1), "}".repeat(levels - 1))
 }
 
 #[rstest]
@@ -100,10 +96,7 @@ fn what_is_no_i_json_does_not_hide_the_other_faults() {
 #[case::a_value(r#"{"a": ["x\u0000"]}"#, "/metadata/a/0")]
 #[case::a_name(r#"{"a": {"\u0000": 1}}"#, "/metadata/a/\0")]
 fn no_text_in_metadata_holds_u_0000(#[case] json: &str, #[case] pointer: &str) {
-    assert_faults(
-        &second(&[("metadata", json)]),
-        &[(pointer, "nul_character")],
-    );
+    assert_faults(&second(&[("metadata", json)]), &[(pointer, "nul_character")]);
 }
 
 #[test]
@@ -121,19 +114,13 @@ fn metadata_has_8_levels_and_no_more() {
     let object = format!("{{\"a\": {}}}", arrays(7));
     assert_faults(&second(&[("metadata", &object)]), &[]);
     let object = format!("{{\"a\": {}}}", arrays(8));
-    assert_faults(
-        &second(&[("metadata", &object)]),
-        &[("/metadata/a/0/0/0/0/0/0/0", "too_deep")],
-    );
+    assert_faults(&second(&[("metadata", &object)]), &[("/metadata/a/0/0/0/0/0/0/0", "too_deep")]);
 }
 
 #[test]
 fn an_unknown_field_counts_the_level_of_the_metadata_that_it_moves_into() {
     assert_faults(&second(&[("zone", &arrays(7))]), &[]);
-    assert_faults(
-        &second(&[("zone", &arrays(8))]),
-        &[("/zone/0/0/0/0/0/0/0", "too_deep")],
-    );
+    assert_faults(&second(&[("zone", &arrays(8))]), &[("/zone/0/0/0/0/0/0/0", "too_deep")]);
 }
 
 /// Metadata whose canonical text has that many bytes.
@@ -157,10 +144,7 @@ fn metadata_is_measured_in_bytes() {
     let json = format!("{{\"a\":{}}}", text_of('界', 5458));
     assert_eq!(metadata(&json), json);
     let json = format!("{{\"a\":{}}}", text_of('界', 5459));
-    assert_faults(
-        &second(&[("metadata", &json)]),
-        &[("/metadata", "too_large")],
-    );
+    assert_faults(&second(&[("metadata", &json)]), &[("/metadata", "too_large")]);
 }
 
 #[test]
@@ -190,10 +174,7 @@ fn an_unknown_field_moves_into_the_metadata() {
         ("id", "7"),
         (r"z\u00e9", "true"),
     ]);
-    assert_eq!(
-        parts(&json).metadata,
-        r#"{"a":{"deep":[1]},"b":2,"c":null,"id":7,"zé":true}"#
-    );
+    assert_eq!(parts(&json).metadata, r#"{"a":{"deep":[1]},"b":2,"c":null,"id":7,"zé":true}"#);
 }
 
 #[rstest]
@@ -206,10 +187,7 @@ fn a_name_that_the_metadata_has_wins_over_an_unknown_field(#[case] members: &[(&
 #[test]
 fn unknown_fields_move_into_metadata_that_is_not_given() {
     assert_eq!(parts(&second(&[("a", "1")])).metadata, r#"{"a":1}"#);
-    assert_eq!(
-        parts(&second(&[("metadata", "null"), ("a", "1")])).metadata,
-        r#"{"a":1}"#
-    );
+    assert_eq!(parts(&second(&[("metadata", "null"), ("a", "1")])).metadata, r#"{"a":1}"#);
 }
 
 #[rstest]

@@ -62,9 +62,7 @@ fn number() -> impl Strategy<Value = Value> {
     prop_oneof![
         (-integer_max..=integer_max).prop_map(Value::from),
         (-1e15..1e15).prop_map(Value::from),
-        any::<f64>()
-            .prop_filter("within I-JSON", |x: &f64| x.abs() < 9e15)
-            .prop_map(Value::from),
+        any::<f64>().prop_filter("within I-JSON", |x: &f64| x.abs() < 9e15).prop_map(Value::from),
     ]
 }
 
@@ -117,19 +115,14 @@ fn optional() -> impl Strategy<Value = Map<String, Value>> {
                 ("event_id", event.map(Value::from)),
             ];
             let given = members.into_iter();
-            given
-                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-                .collect()
+            given.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
         })
 }
 
 fn instant() -> impl Strategy<Value = Timestamp> {
     let latest = now().micros() + 300_000_000;
-    prop_oneof![
-        0..=latest,
-        (0..=latest / 1_000_000).prop_map(|s| s * 1_000_000)
-    ]
-    .prop_map(Timestamp::from_micros)
+    prop_oneof![0..=latest, (0..=latest / 1_000_000).prop_map(|s| s * 1_000_000)]
+        .prop_map(Timestamp::from_micros)
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -143,11 +136,8 @@ fn facts() -> impl Strategy<Value = Facts> {
     ]);
     let metadata = btree_map(member_name(), value(), 0..6)
         .prop_map(|members| members.into_iter().collect::<Map<_, _>>());
-    (
-        (name(), name(), meaning, "[a-z0-9]{1,20}"),
-        (instant(), optional(), metadata),
-    )
-        .prop_map(|(who, what)| Facts {
+    ((name(), name(), meaning, "[a-z0-9]{1,20}"), (instant(), optional(), metadata)).prop_map(
+        |(who, what)| Facts {
             device: who.0,
             application: who.1,
             meaning: who.2,
@@ -155,7 +145,8 @@ fn facts() -> impl Strategy<Value = Facts> {
             timestamp: what.0,
             optional: what.1,
             metadata: what.2,
-        })
+        },
+    )
 }
 
 fn object(json: &str) -> Map<String, Value> {
@@ -163,11 +154,7 @@ fn object(json: &str) -> Map<String, Value> {
 }
 
 fn record(event: Event) -> Record {
-    Record {
-        id: 7,
-        created_at: now(),
-        event,
-    }
+    Record { id: 7, created_at: now(), event }
 }
 
 /// Reads a body to the end, as a server does; nothing may panic.
@@ -175,10 +162,9 @@ fn read_all(body: &[u8]) -> Vec<ParsedEvent> {
     let rules = Rules::default();
     match JsonBody::read(body, 100) {
         Ok(JsonBody::Event(event)) => event.check(&rules, now()).into_iter().collect(),
-        Ok(JsonBody::Events(events)) => events
-            .iter()
-            .filter_map(|raw| parse(raw.get()).ok())
-            .collect(),
+        Ok(JsonBody::Events(events)) => {
+            events.iter().filter_map(|raw| parse(raw.get()).ok()).collect()
+        }
         Ok(JsonBody::Envelope(text)) => parse(&text).into_iter().collect(),
         Err(BodyError::Faults(faults)) => {
             assert!(!faults.as_slice().is_empty());

@@ -8,11 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::{event, first, parts, second, time};
 
 fn record(event: Event) -> Record {
-    Record {
-        id: 12847,
-        created_at: time("2024-01-15T10:30:05.123456Z"),
-        event,
-    }
+    Record { id: 12847, created_at: time("2024-01-15T10:30:05.123456Z"), event }
 }
 
 fn full() -> Record {
@@ -83,10 +79,7 @@ fn a_time_is_written_in_utc_with_a_fraction_only_where_there_is_one(
     #[case] written: &str,
 ) {
     let json = record(event(&second(&[("timestamp", &format!("\"{given}\""))]))).to_json();
-    assert!(
-        json.contains(&format!("\"timestamp\":\"{written}\"")),
-        "{json}"
-    );
+    assert!(json.contains(&format!("\"timestamp\":\"{written}\"")), "{json}");
 }
 
 #[rstest]
@@ -113,10 +106,7 @@ fn the_canonical_json_is_that_of_rfc_8785() {
         record(event(&second(&[("metadata", r#"{"session_id": "s"}"#)]))),
     ] {
         let json: Value = serde_json::from_str(&record.to_json()).unwrap();
-        assert_eq!(
-            record.to_canonical_json(),
-            serde_json_canonicalizer::to_string(&json).unwrap(),
-        );
+        assert_eq!(record.to_canonical_json(), serde_json_canonicalizer::to_string(&json).unwrap(),);
     }
 }
 
@@ -124,10 +114,7 @@ fn the_canonical_json_is_that_of_rfc_8785() {
 fn a_fixed_record_s_leaf_hash_never_changes() {
     // printf '\0%s' "$canonical_json" | sha256sum; every log's proofs hang on it.
     let hash = full().leaf_hash().map(|byte| format!("{byte:02x}"));
-    assert_eq!(
-        hash.concat(),
-        "83dda699666a6f2274a786536ba57036ea56856105d7e8893fbde0f0f70f08ba"
-    );
+    assert_eq!(hash.concat(), "83dda699666a6f2274a786536ba57036ea56856105d7e8893fbde0f0f70f08ba");
 }
 
 #[test]
@@ -140,14 +127,8 @@ fn a_leaf_hash_is_sha_256_of_a_zero_byte_and_the_canonical_json() {
 #[test]
 fn another_id_or_time_is_another_leaf() {
     let record = full();
-    let other_id = Record {
-        id: 12848,
-        ..record.clone()
-    };
-    let other_time = Record {
-        created_at: time("2024-01-15T10:30:05.123457Z"),
-        ..record.clone()
-    };
+    let other_id = Record { id: 12848, ..record.clone() };
+    let other_time = Record { created_at: time("2024-01-15T10:30:05.123457Z"), ..record.clone() };
     assert_ne!(record.leaf_hash(), other_id.leaf_hash());
     assert_ne!(record.leaf_hash(), other_time.leaf_hash());
 }

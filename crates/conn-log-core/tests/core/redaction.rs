@@ -45,22 +45,13 @@ fn a_deployment_names_secrets_of_its_own() {
     let rules = Rules::default().with_sensitive_key("badge_number");
     let json = first(&[("metadata", r#"{"badgeNumber": "hunter2"}"#)]);
     let event = rules.parse_event(&json, now()).unwrap().event;
-    assert!(
-        event
-            .parts()
-            .metadata
-            .contains(r#""badgeNumber":"[REDACTED]""#)
-    );
+    assert!(event.parts().metadata.contains(r#""badgeNumber":"[REDACTED]""#));
 }
 
 #[test]
 fn a_secret_stands_in_no_form_of_the_record() {
     let json = second(&[("metadata", r#"{"a": [{"client-secret": "hunter2"}]}"#)]);
-    let record = Record {
-        id: 1,
-        created_at: now(),
-        event: event(&json),
-    };
+    let record = Record { id: 1, created_at: now(), event: event(&json) };
     assert!(!record.to_json().contains("hunter2"));
     assert!(!record.to_canonical_json().contains("hunter2"));
     assert!(!format!("{record:?}").contains("hunter2"));

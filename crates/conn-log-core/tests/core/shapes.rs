@@ -40,28 +40,14 @@ fn an_empty_object_lacks_every_required_field() {
 
 #[rstest]
 fn a_required_field_is_not_null(
-    #[values(
-        "device_id",
-        "application_id",
-        "connection_type",
-        "timestamp",
-        "status"
-    )]
-    name: &str,
+    #[values("device_id", "application_id", "connection_type", "timestamp", "status")] name: &str,
 ) {
     assert_faults(&second(&[(name, "null")]), &[(&format!("/{name}"), "null")]);
 }
 
 #[rstest]
 fn an_optional_field_may_be_null(
-    #[values(
-        "ip_address",
-        "user_agent",
-        "duration",
-        "metadata",
-        "session_id",
-        "event_id"
-    )]
+    #[values("ip_address", "user_agent", "duration", "metadata", "session_id", "event_id")]
     name: &str,
 ) {
     assert_eq!(parse(&second(&[(name, "null")])), parse(&second(&[])));
@@ -83,26 +69,17 @@ fn a_text_field_takes_no_other_type(
     name: &str,
     #[values("7", "1.5", "true", "{}", "[]", "[\"text\"]")] value: &str,
 ) {
-    assert_faults(
-        &second(&[(name, value)]),
-        &[(&format!("/{name}"), "wrong_type")],
-    );
+    assert_faults(&second(&[(name, value)]), &[(&format!("/{name}"), "wrong_type")]);
 }
 
 #[rstest]
 fn a_duration_is_a_number(#[values("\"7\"", "true", "{}", "[7]")] value: &str) {
-    assert_faults(
-        &second(&[("duration", value)]),
-        &[("/duration", "wrong_type")],
-    );
+    assert_faults(&second(&[("duration", value)]), &[("/duration", "wrong_type")]);
 }
 
 #[rstest]
 fn metadata_is_an_object(#[values("\"{}\"", "7", "-0", "false", "[]", "[{}]")] value: &str) {
-    assert_faults(
-        &second(&[("metadata", value)]),
-        &[("/metadata", "wrong_type")],
-    );
+    assert_faults(&second(&[("metadata", value)]), &[("/metadata", "wrong_type")]);
 }
 
 #[rstest]

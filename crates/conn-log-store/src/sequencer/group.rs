@@ -76,7 +76,10 @@ pub(super) fn store_in_txn(
 }
 
 /// Whether the attempt that left that trace was committed. Waits until it has ended.
-pub(super) fn was_committed(connection: &mut AnyConnection, trace: &Trace) -> Result<bool, StoreError> {
+pub(super) fn was_committed(
+    connection: &mut AnyConnection,
+    trace: &Trace,
+) -> Result<bool, StoreError> {
     connection.in_txn(|connection| {
         // A session that is still committing holds this lock.
         lock_head(connection, trace.tenant)?;
@@ -128,7 +131,8 @@ impl Log<'_> {
         settle_answers(&mut submissions);
         self.remember(&submissions, created_at)?;
 
-        attempt.duplicates += submissions.iter().map(|pending| pending.repeats.len()).sum::<usize>();
+        attempt.duplicates +=
+            submissions.iter().map(|pending| pending.repeats.len()).sum::<usize>();
         if self.head.size == size_before {
             return Ok(());
         }
@@ -136,10 +140,7 @@ impl Log<'_> {
         self.ensure_partition(created_at, attempt)?;
         self.insert(&submissions, attempt)?;
         diesel::update(heads::table.filter(heads::tenant_id.eq(self.head.tenant.0)))
-            .set((
-                heads::size.eq(self.head.size),
-                heads::created_at_last.eq(Micros(created_at)),
-            ))
+            .set((heads::size.eq(self.head.size), heads::created_at_last.eq(Micros(created_at))))
             .execute(self.connection)?;
         Ok(())
     }
@@ -293,16 +294,24 @@ impl Log<'_> {
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         let tenant = self.head.tenant;
-        let records: Vec<&Record> = submissions.iter().flat_map(|pending| stored(pending)).collect();
+        let records: Vec<&Record> =
+            submissions.iter().flat_map(|pending| stored(pending)).collect();
         let hashes: Vec<[u8; 32]> = records.iter().map(|record| record.leaf_hash()).collect();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
             attempt.trace = Some(Trace { tenant, id: record.id, leaf_hash: *leaf_hash });
         }
-        let rows = records.iter().zip(&hashes).map(|(record, hash)| NewEventRow::new(tenant, record, hash));
+        let rows = records
+            .iter()
+            .zip(&hashes)
+            .map(|(record, hash)| NewEventRow::new(tenant, record, hash));
         Ok(rows::insert(self.connection, rows)?)
     }
 
-    fn ensure_partition(&mut self, time: Timestamp, attempt: &mut Attempt) -> Result<(), StoreError> {
+    fn ensure_partition(
+        &mut self,
+        time: Timestamp,
+        attempt: &mut Attempt,
+    ) -> Result<(), StoreError> {
         if let AnyConnection::Postgres(postgres) = self.connection
             && !attempt.partitions.iter().any(|span| span.contains(time))
         {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use tokio::sync::watch;
 
+use super::Pending;
 use super::group::{Attempt, Settings, Trace, store_in_txn, was_committed};
 use super::queue::{Queue, Turn, Work};
-use super::Pending;
 use crate::connection::{AnyConnection, Role};
 use crate::error::{AppendError, StoreError};
 use crate::options::StoreOptions;
@@ -126,7 +126,9 @@ impl Writer {
                     match self.store(&mut alone) {
                         Ok(()) => alone.into_iter().for_each(Pending::answer),
                         Err(Failure::Lasting) => {
-                            alone.into_iter().for_each(|pending| pending.fail(AppendError::Internal));
+                            alone
+                                .into_iter()
+                                .for_each(|pending| pending.fail(AppendError::Internal));
                         }
                         Err(Failure::Away) => {
                             return self.turn_away(alone.into_iter().chain(rest));
@@ -264,7 +266,8 @@ impl Writer {
             waiting.into_iter().for_each(|pending| pending.fail(AppendError::Unavailable));
             drop(turns);
             let is_closed = self.queue.pause(RECONNECT_PAUSE);
-            let answers = self.connected().and_then(|connection| Ok(connection.batch_execute("SELECT 1")?));
+            let answers =
+                self.connected().and_then(|connection| Ok(connection.batch_execute("SELECT 1")?));
             if answers.is_ok() {
                 log::info!("the database can be reached again");
                 break;
