@@ -31,7 +31,11 @@ impl Store {
     }
 
     /// A page of the log. Blocks the thread.
-    pub fn event_list(&self, tenant: TenantId, query: &EventQuery) -> Result<EventPage, StoreError> {
+    pub fn event_list(
+        &self,
+        tenant: TenantId,
+        query: &EventQuery,
+    ) -> Result<EventPage, StoreError> {
         list_in(&mut *self.reader()?, tenant, query)
     }
 
@@ -95,7 +99,10 @@ pub(crate) fn list_in(
     if is_backwards {
         rows.reverse();
     }
-    Ok(EventPage { records: rows.into_iter().map(Record::from).collect(), has_more })
+    Ok(EventPage {
+        records: rows.into_iter().map(Record::from).collect(),
+        has_more,
+    })
 }
 
 fn opposite(order: Order) -> Order {
@@ -114,10 +121,16 @@ fn beyond(order: Order, Position { timestamp, id }: Position) -> Condition {
         Order::IdAscending => Box::new(events::id.gt(id).nullable()),
         Order::IdDescending => Box::new(events::id.lt(id).nullable()),
         Order::TimestampAscending => Box::new(
-            events::timestamp.ge(time).and(events::timestamp.gt(time).or(events::id.gt(id))).nullable(),
+            events::timestamp
+                .ge(time)
+                .and(events::timestamp.gt(time).or(events::id.gt(id)))
+                .nullable(),
         ),
         Order::TimestampDescending => Box::new(
-            events::timestamp.le(time).and(events::timestamp.lt(time).or(events::id.lt(id))).nullable(),
+            events::timestamp
+                .le(time)
+                .and(events::timestamp.lt(time).or(events::id.lt(id)))
+                .nullable(),
         ),
     }
 }

@@ -40,7 +40,9 @@ impl Secret {
 
     /// Reads the text of a token. `None` if it cannot be one of ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = base32().decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
+        let bytes = base32()
+            .decode(text.strip_prefix(PREFIX)?.as_bytes())
+            .ok()?;
         if bytes.len() != RANDOM_BYTES + CHECKSUM_BYTES {
             return None;
         }
@@ -99,8 +101,12 @@ impl fmt::Debug for SecretHash {
 /// RFC 4648 base32 in lower case without padding.
 fn base32() -> Encoding {
     let mut specification = Specification::new();
-    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-    specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+    specification
+        .symbols
+        .push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification
+        .encoding()
+        .unwrap_or(data_encoding::BASE32_NOPAD)
 }
 
 #[cfg(test)]
