@@ -90,11 +90,15 @@ pub(crate) fn remember(connection: &mut AnyConnection, new: Vec<NewKey<'_>>) -> 
     match connection {
         AnyConnection::Sqlite(sqlite) => {
             for key in new {
-                diesel::insert_into(keys::table).values(key).execute(sqlite)?;
+                diesel::insert_into(keys::table)
+                    .values(key)
+                    .execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {
-            diesel::copy_from(keys::table).from_insertable(new).execute(postgres)?;
+            diesel::copy_from(keys::table)
+                .from_insertable(new)
+                .execute(postgres)?;
         }
     }
     Ok(())

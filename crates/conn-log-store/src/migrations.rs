@@ -8,7 +8,7 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::connection::AnyConnection;
-use crate::error::OpenError;
+use crate::error::{OpenError, StoreError};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
@@ -37,22 +37,31 @@ pub(crate) fn run(connection: &mut AnyConnection) -> Result<Vec<String>, OpenErr
     }
 }
 
-/// Fails unless the database is exactly as far as this program.
-pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), OpenError> {
-    let pending = match connection {
-        AnyConnection::Sqlite(sqlite) => {
-            refuse_newer::<Sqlite>(sqlite, || SQLITE)?;
-            sqlite.has_pending_migration(SQLITE)
-        }
-        AnyConnection::Postgres(postgres) => {
-            refuse_newer::<Pg>(postgres, || POSTGRES)?;
-            postgres.has_pending_migration(POSTGRES)
-        }
-    };
-    match pending {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(OpenError::Migration("migrations are waiting to be applied".to_owned())),
-        Err(error) => Err(OpenError::Migration(error.to_string())),
+diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}
+
+/// Fails unless the database is exactly as far as this program. Only reads, as diesel's own check
+/// does not.
+pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    let mut applied: Vec<String> = __diesel_schema_migrations::table
+        .select(__diesel_schema_migrations::version)
+        .load(connection)?;
+    let mut known = match connection {
+        AnyConnection::Sqlite(_) => versions::<Sqlite>(&SQLITE),
+        AnyConnection::Postgres(_) => versions::<Pg>(&POSTGRES),
+    }
+    .map_err(|error| StoreError::Internal(error.to_string()))?;
+    applied.sort_unstable();
+    known.sort_unstable();
+    if applied == known {
+        Ok(())
+    } else {
+        Err(StoreError::Unavailable(
+            "its migrations are not those of this program".to_owned(),
+        ))
     }
 }
 
@@ -79,8 +88,7 @@ fn refuse_newer<DB: diesel::backend::Backend>(
 ) -> Result<(), OpenError> {
     let failed =
         |error: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration(error.to_string());
-    let migrations: Vec<Box<dyn Migration<DB>>> = known().migrations().map_err(failed)?;
-    let names: Vec<String> = migrations.iter().map(|m| m.name().version().to_string()).collect();
+    let names = versions::<DB>(&known()).map_err(failed)?;
     let unknown: Vec<String> = connection
         .applied_migrations()
         .map_err(failed)?
@@ -88,5 +96,19 @@ fn refuse_newer<DB: diesel::backend::Backend>(
         .map(ToString::to_string)
         .filter(|version| !names.contains(version))
         .collect();
-    if unknown.is_empty() { Ok(()) } else { Err(OpenError::NewerDatabase(unknown.join(", "))) }
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(OpenError::NewerDatabase(unknown.join(", ")))
+    }
+}
+
+fn versions<DB: diesel::backend::Backend>(
+    known: &EmbeddedMigrations,
+) -> diesel::migration::Result<Vec<String>> {
+    let migrations: Vec<Box<dyn Migration<DB>>> = known.migrations()?;
+    Ok(migrations
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect())
 }

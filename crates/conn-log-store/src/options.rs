@@ -57,7 +57,9 @@ impl StoreOptions {
 
 impl std::fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoreOptions").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("StoreOptions")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 

@@ -104,12 +104,16 @@ pub(crate) fn insert<'a>(
     match connection {
         AnyConnection::Sqlite(sqlite) => {
             for row in rows {
-                diesel::insert_into(events::table).values(row).execute(sqlite)?;
+                diesel::insert_into(events::table)
+                    .values(row)
+                    .execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {
             let rows: Vec<NewEventRow<'a>> = rows.collect();
-            diesel::copy_from(events::table).from_insertable(rows).execute(postgres)?;
+            diesel::copy_from(events::table)
+                .from_insertable(rows)
+                .execute(postgres)?;
         }
     }
     Ok(())

@@ -25,7 +25,7 @@ const CHECKSUM_BYTES: usize = 4;
 pub struct Secret(String);
 
 /// SHA-256 of a secret's whole text: what the store keeps.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy, Hash, Hash)]
 pub struct SecretHash([u8; 32]);
 
 impl Eq for SecretHash {}
@@ -42,7 +42,9 @@ impl Secret {
 
     /// Reads the text of a token. `None` if it cannot be one of ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = base32().decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
+        let bytes = base32()
+            .decode(text.strip_prefix(PREFIX)?.as_bytes())
+            .ok()?;
         if bytes.len() != RANDOM_BYTES + CHECKSUM_BYTES {
             return None;
         }
@@ -73,7 +75,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Eq for SecretHash {}
+
 impl SecretHash {
+    /// The hash of what a client sends as its token, well-formed or not: whatever is wrong with
+    /// it, finding out takes the same steps.
+    pub fn of(text: &str) -> Self {
+        SecretHash(Sha256::digest(text.as_bytes()).into())
+    }
+
     /// The hash of what a client sends as its token, well-formed or not: whatever is wrong with
     /// it, finding out takes the same steps.
     pub fn of(text: &str) -> Self {
@@ -107,8 +117,12 @@ impl fmt::Debug for SecretHash {
 /// RFC 4648 base32 in lower case without padding.
 fn base32() -> Encoding {
     let mut specification = Specification::new();
-    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-    specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
+    specification
+        .symbols
+        .push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification
+        .encoding()
+        .unwrap_or(data_encoding::BASE32_NOPAD)
 }
 
 #[cfg(test)]

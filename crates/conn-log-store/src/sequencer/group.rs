@@ -55,7 +55,10 @@ pub(super) fn store_in_txn(
     settings: &Settings,
     partitions: &[Span],
 ) -> Result<Attempt, StoreError> {
-    let mut attempt = Attempt { partitions: partitions.to_vec(), ..Attempt::default() };
+    let mut attempt = Attempt {
+        partitions: partitions.to_vec(),
+        ..Attempt::default()
+    };
     let mut by_tenant: BTreeMap<TenantId, Vec<&mut Pending>> = BTreeMap::new();
     for pending in group {
         pending.reset();
@@ -67,7 +70,12 @@ pub(super) fn store_in_txn(
         tenants.push((lock_head(connection, tenant)?, submissions));
     }
     for (head, submissions) in tenants {
-        Log { connection, settings, head }.append(submissions, &mut attempt)?;
+        Log {
+            connection,
+            settings,
+            head,
+        }
+        .append(submissions, &mut attempt)?;
     }
     if let (AnyConnection::Postgres(postgres), Some(_)) = (connection, &attempt.trace) {
         postgres.batch_execute(&format!("NOTIFY {CHANNEL}"))?;
@@ -100,13 +108,19 @@ struct Head {
 }
 
 fn lock_head(connection: &mut AnyConnection, tenant: TenantId) -> Result<Head, StoreError> {
-    let head = heads::table.find(tenant.0).select((heads::size, heads::created_at_last));
+    let head = heads::table
+        .find(tenant.0)
+        .select((heads::size, heads::created_at_last));
     let row: Option<(i64, Micros)> = match connection {
         AnyConnection::Sqlite(sqlite) => head.first(sqlite).optional()?,
         AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
     };
     let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
-    Ok(Head { tenant, size, created_at_last: created_at_last.0 })
+    Ok(Head {
+        tenant,
+        size,
+        created_at_last: created_at_last.0,
+    })
 }
 
 /// One tenant's log, locked.
@@ -131,8 +145,10 @@ impl Log<'_> {
         settle_answers(&mut submissions);
         self.remember(&submissions, created_at)?;
 
-        attempt.duplicates +=
-            submissions.iter().map(|pending| pending.repeats.len()).sum::<usize>();
+        attempt.duplicates += submissions
+            .iter()
+            .map(|pending| pending.repeats.len())
+            .sum::<usize>();
         if self.head.size == size_before {
             return Ok(());
         }
@@ -140,7 +156,10 @@ impl Log<'_> {
         self.ensure_partition(created_at, attempt)?;
         self.insert(&submissions, attempt)?;
         diesel::update(heads::table.filter(heads::tenant_id.eq(self.head.tenant.0)))
-            .set((heads::size.eq(self.head.size), heads::created_at_last.eq(Micros(created_at))))
+            .set((
+                heads::size.eq(self.head.size),
+                heads::created_at_last.eq(Micros(created_at)),
+            ))
             .execute(self.connection)?;
         Ok(())
     }
@@ -152,15 +171,20 @@ impl Log<'_> {
         submissions: &mut [&mut Pending],
         created_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let wanted: Vec<&str> =
-            submissions.iter().filter_map(|p| p.claim.as_ref()).map(|c| c.key.as_str()).collect();
+        let wanted: Vec<&str> = submissions
+            .iter()
+            .filter_map(|p| p.claim.as_ref())
+            .map(|c| c.key.as_str())
+            .collect();
         if wanted.is_empty() {
             return Ok(());
         }
         let since = created_at.plus(-self.settings.idempotency_window);
         let remembered = self.recall(Kind::Request, &wanted, since)?;
         for pending in submissions {
-            let Some(claim) = &pending.claim else { continue };
+            let Some(claim) = &pending.claim else {
+                continue;
+            };
             if let Some(row) = remembered.get(&claim.key) {
                 pending.decision = repeat_of(claim, row);
             }
@@ -190,7 +214,9 @@ impl Log<'_> {
             }
             pending.decision = Decision::Append { answer: None };
             for (index, slot) in pending.events.iter_mut().enumerate() {
-                let Appended::Stored(record) = slot else { continue };
+                let Appended::Stored(record) = slot else {
+                    continue;
+                };
                 let event_id = record.event.parts().event_id.as_deref();
                 if let Some(first) = event_id.and_then(|id| known.get(id)) {
                     let repeat = std::mem::replace(slot, Appended::Duplicate(first.clone()));
@@ -228,7 +254,10 @@ impl Log<'_> {
         const RECORDS_AT_ONCE: usize = 500;
         let since = created_at.plus(-self.settings.event_id_window);
         let remembered = self.recall(Kind::Event, &wanted, since)?;
-        let ids: Vec<i64> = remembered.values().filter_map(|row| row.record_id).collect();
+        let ids: Vec<i64> = remembered
+            .values()
+            .filter_map(|row| row.record_id)
+            .collect();
         let mut known = HashMap::with_capacity(ids.len());
         for some in ids.chunks(RECORDS_AT_ONCE) {
             for record in find_in(self.connection, self.head.tenant, some)? {
@@ -246,7 +275,13 @@ impl Log<'_> {
         wanted: &[&str],
         since: Timestamp,
     ) -> Result<HashMap<String, Remembered>, StoreError> {
-        Ok(idempotency::recall(self.connection, self.head.tenant, kind, wanted, since)?)
+        Ok(idempotency::recall(
+            self.connection,
+            self.head.tenant,
+            kind,
+            wanted,
+            since,
+        )?)
     }
 
     /// Remembers the keys of what is stored now.
@@ -259,7 +294,9 @@ impl Log<'_> {
         let created_at = Micros(created_at);
         let mut keys = Vec::new();
         for pending in submissions {
-            let Decision::Append { answer } = &pending.decision else { continue };
+            let Decision::Append { answer } = &pending.decision else {
+                continue;
+            };
             if let (Some(claim), Some(answer)) = (&pending.claim, answer) {
                 keys.push(NewKey {
                     tenant_id,
@@ -294,11 +331,17 @@ impl Log<'_> {
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         let tenant = self.head.tenant;
-        let records: Vec<&Record> =
-            submissions.iter().flat_map(|pending| stored(pending)).collect();
+        let records: Vec<&Record> = submissions
+            .iter()
+            .flat_map(|pending| stored(pending))
+            .collect();
         let hashes: Vec<[u8; 32]> = records.iter().map(|record| record.leaf_hash()).collect();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
-            attempt.trace = Some(Trace { tenant, id: record.id, leaf_hash: *leaf_hash });
+            attempt.trace = Some(Trace {
+                tenant,
+                id: record.id,
+                leaf_hash: *leaf_hash,
+            });
         }
         let rows = records
             .iter()
@@ -335,7 +378,9 @@ fn stored(pending: &Pending) -> impl Iterator<Item = &Record> {
 fn settle_answers(submissions: &mut [&mut Pending]) {
     let mut answers: HashMap<String, Vec<u8>> = HashMap::new();
     for pending in submissions {
-        let Some(claim) = &pending.claim else { continue };
+        let Some(claim) = &pending.claim else {
+            continue;
+        };
         match &mut pending.decision {
             Decision::Append { answer } => {
                 let bytes = (claim.answer)(&pending.events);

@@ -61,7 +61,9 @@ enum AttemptError {
 
 /// Starts the thread.
 pub(crate) fn spawn(writer: Writer) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("conn-log-writer".to_owned()).spawn(move || writer.run())
+    std::thread::Builder::new()
+        .name("conn-log-writer".to_owned())
+        .spawn(move || writer.run())
 }
 
 /// Tells the queue when the thread ends, also by a panic.
@@ -116,7 +118,9 @@ impl Writer {
             Ok(()) => group.into_iter().for_each(Pending::answer),
             Err(Failure::Away) => self.turn_away(group),
             Err(Failure::Lasting) if group.len() == 1 => {
-                group.into_iter().for_each(|pending| pending.fail(AppendError::Internal));
+                group
+                    .into_iter()
+                    .for_each(|pending| pending.fail(AppendError::Internal));
             }
             // Something in it cannot be stored: one by one, so that only that fails.
             Err(Failure::Lasting) => {
@@ -173,9 +177,13 @@ impl Writer {
 
     /// Finds out about an attempt whose commit was not answered. `true` if it was committed.
     fn resolve(&mut self, in_doubt: &mut Option<(Trace, Attempt)>) -> Result<bool, StoreError> {
-        let Some((trace, _)) = in_doubt else { return Ok(false) };
+        let Some((trace, _)) = in_doubt else {
+            return Ok(false);
+        };
         let trace = *trace;
-        let result = self.connected().and_then(|connection| was_committed(connection, &trace));
+        let result = self
+            .connected()
+            .and_then(|connection| was_committed(connection, &trace));
         if result.is_err() {
             self.connection = None;
         }
@@ -259,15 +267,20 @@ impl Writer {
         self.queue.set_away(true);
         self.tell_availability(false);
         log::error!("the database cannot be written to; submissions are refused until it can");
-        group.into_iter().for_each(|pending| pending.fail(AppendError::Unavailable));
+        group
+            .into_iter()
+            .for_each(|pending| pending.fail(AppendError::Unavailable));
         self.connection = None;
         loop {
             let (waiting, turns) = self.queue.drain();
-            waiting.into_iter().for_each(|pending| pending.fail(AppendError::Unavailable));
+            waiting
+                .into_iter()
+                .for_each(|pending| pending.fail(AppendError::Unavailable));
             drop(turns);
             let is_closed = self.queue.pause(RECONNECT_PAUSE);
-            let answers =
-                self.connected().and_then(|connection| Ok(connection.batch_execute("SELECT 1")?));
+            let answers = self
+                .connected()
+                .and_then(|connection| Ok(connection.batch_execute("SELECT 1")?));
             if answers.is_ok() {
                 log::info!("the database can be reached again");
                 break;

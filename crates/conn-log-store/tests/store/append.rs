@@ -1,0 +1,292 @@
+//! Appending: ids, durability, order, bounds.
+
+use std::sync::{Arc, Mutex};
+
+use conn_log_core::{Event, EventQuery, Order, Record, Timestamp};
+use conn_log_store::{
+    AppendError, Appended, GroupCommitted, Observer, Store, Submission, TenantId,
+};
+use proptest::prelude::*;
+
+use crate::support::*;
+
+/// The whole log, by pages, in order of id.
+fn whole_log(store: &Store, tenant: TenantId) -> Vec<Record> {
+    let query = EventQuery {
+        order: Order::IdAscending,
+        limit: 100_000,
+        ..EventQuery::default()
+    };
+    store.event_list(tenant, &query).unwrap().records
+}
+
+on_both_databases! {
+    async fn an_event_is_read_back_as_it_was_answered(db) {
+        let store = db.open();
+        let appended = append(&store, events("dev_1", 3)).await.unwrap();
+        assert_eq!(ids(&appended), [1, 2, 3]);
+        for answer in &appended {
+            let record = answer.record();
+            assert_eq!(store.event_get(DEFAULT, record.id).unwrap().as_ref(), Some(record));
+        }
+        assert_eq!(store.event_get(DEFAULT, 4).unwrap(), None);
+        assert_eq!(store.log_size(DEFAULT).unwrap(), 3);
+    }
+
+    async fn an_event_that_was_answered_is_there_after_reopening(db) {
+        let store = db.open();
+        let appended = append(&store, events("dev_1", 20)).await.unwrap();
+        store.close();
+        let store = db.open();
+        let stored: Vec<Record> = appended.iter().map(|a| a.record().clone()).collect();
+        assert_eq!(whole_log(&store, DEFAULT), stored);
+        assert_eq!(ids(&append(&store, events("dev_1", 1)).await.unwrap()), [21]);
+    }
+
+    async fn ids_have_no_gap_and_follow_time_under_concurrent_appends(db) {
+        // On PostgreSQL two stores, as two server processes are.
+        let first = db.open();
+        let second = if db.backend == Backend::Postgres { db.open() } else { first.clone() };
+        let mut tasks = Vec::new();
+        for task in 0..8_usize {
+            let store = if task % 2 == 0 { first.clone() } else { second.clone() };
+            tasks.push(tokio::spawn(async move {
+                let mut all = Vec::new();
+                for round in 0..25 {
+                    let count = if round % 5 == 0 { 40 } else { 1 + task % 3 };
+                    let given = ids(&append(&store, events("dev", count)).await.unwrap());
+                    let consecutive: Vec<i64> = (given[0]..).take(count).collect();
+                    assert_eq!(given, consecutive, "a submission is never split");
+                    all.extend(given);
+                }
+                all
+            }));
+        }
+        let mut given = Vec::new();
+        for task in tasks {
+            given.extend(task.await.unwrap());
+        }
+        given.sort_unstable();
+        let size = i64::try_from(given.len()).unwrap();
+        assert_eq!(given, (1..=size).collect::<Vec<_>>());
+        let log = whole_log(&first, DEFAULT);
+        assert_eq!(log.iter().map(|r| r.id).collect::<Vec<_>>(), given);
+        assert!(log.is_sorted_by_key(|record| record.created_at));
+    }
+
+    async fn who_is_woken_has_seen_everything_before(db) {
+        let store = db.open();
+        let writing = if db.backend == Backend::Postgres { db.open() } else { store.clone() };
+        let mut commits = store.commits();
+        let writer = tokio::spawn(async move {
+            for _ in 0..100 {
+                append(&writing, events("dev", 2)).await.unwrap();
+            }
+        });
+        let mut seen = 0;
+        let deadline = std::time::Duration::from_secs(30);
+        while seen < 200 {
+            tokio::time::timeout(deadline, commits.changed()).await.expect("a wake-up").unwrap();
+            for record in whole_log(&store, DEFAULT).iter().skip(seen) {
+                seen += 1;
+                assert_eq!(record.id, i64::try_from(seen).unwrap());
+            }
+        }
+        writer.await.unwrap();
+    }
+
+    async fn a_tenant_sees_its_own_log_only(db) {
+        let store = db.open();
+        let other = store.tenant_create("other").unwrap().id;
+        append(&store, events("mine", 2)).await.unwrap();
+        assert_eq!(ids(&append_to(&store, other, events("theirs", 1)).await.unwrap()), [1]);
+        assert_eq!(whole_log(&store, DEFAULT).len(), 2);
+        assert_eq!(whole_log(&store, other).len(), 1);
+        assert_eq!(store.event_get(other, 2).unwrap(), None);
+        assert_eq!(store.event_get(other, 1).unwrap().unwrap().event, event("theirs"));
+    }
+
+    async fn a_tenant_that_does_not_exist_has_no_log(db) {
+        let store = db.open();
+        let nowhere = TenantId(99);
+        assert_eq!(append_to(&store, nowhere, events("dev", 1)).await, Err(AppendError::Internal));
+        assert!(store.log_size(nowhere).is_err());
+        // Nobody else is troubled.
+        let (good, bad) = tokio::join!(
+            append(&store, events("dev", 1)),
+            append_to(&store, nowhere, events("dev", 1)),
+        );
+        assert_eq!(ids(&good.unwrap()), [1]);
+        assert_eq!(bad, Err(AppendError::Internal));
+    }
+
+    async fn a_full_queue_refuses_at_once_and_stores_nothing(db) {
+        let mut options = db.options();
+        options.queue_events_max = 50;
+        let store = Store::open(options).unwrap();
+        assert_eq!(append(&store, events("big", 51)).await, Err(AppendError::Overloaded));
+        let mut tasks = Vec::new();
+        for _ in 0..200 {
+            let store = store.clone();
+            tasks.push(tokio::spawn(async move { append(&store, events("dev", 10)).await }));
+        }
+        let mut stored = 0;
+        let mut refused = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(appended) => stored += appended.len(),
+                Err(error) => {
+                    assert_eq!(error, AppendError::Overloaded);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0, "200 submissions do not fit into a queue of 5");
+        assert_eq!(whole_log(&store, DEFAULT).len(), stored);
+        assert_eq!(store.stats().queue_events, 0);
+        assert_eq!(store.stats().queue_bytes, 0);
+    }
+
+    async fn a_queue_full_of_bytes_refuses(db) {
+        let mut options = db.options();
+        options.queue_bytes_max = 1_000;
+        let store = Store::open(options).unwrap();
+        let mut big = parts("dev");
+        big.metadata = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
+        let big = vec![Event::restore(big)];
+        assert_eq!(append(&store, big).await, Err(AppendError::Overloaded));
+        assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [1]);
+    }
+
+    async fn a_closed_store_finishes_what_it_took_in_and_refuses_the_rest(db) {
+        let store = db.open();
+        let mut tasks = Vec::new();
+        for _ in 0..50 {
+            let store = store.clone();
+            tasks.push(tokio::spawn(async move { append(&store, events("dev", 1)).await }));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        let kept = store.clone();
+        store.close();
+        assert_eq!(append(&kept, events("dev", 1)).await, Err(AppendError::Closed));
+        let mut stored = Vec::new();
+        for task in tasks {
+            match task.await.unwrap() {
+                Ok(appended) => stored.extend(ids(&appended)),
+                Err(error) => assert_eq!(error, AppendError::Closed),
+            }
+        }
+        stored.sort_unstable();
+        let log = whole_log(&db.open(), DEFAULT);
+        assert_eq!(log.iter().map(|record| record.id).collect::<Vec<_>>(), stored);
+    }
+
+    async fn what_arrives_together_is_committed_together(db) {
+        #[derive(Default)]
+        struct Groups(Mutex<Vec<GroupCommitted>>);
+        impl Observer for Groups {
+            fn group_committed(&self, group: GroupCommitted) {
+                self.0.lock().unwrap().push(group);
+            }
+        }
+        let groups = Arc::new(Groups::default());
+        let mut options = db.options();
+        options.observer = Some(groups.clone());
+        let store = Store::open(options).unwrap();
+        let tasks: Vec<_> = (0..300)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { append(&store, events("dev", 1)).await.unwrap() })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let groups = groups.0.lock().unwrap();
+        assert_eq!(groups.iter().map(|group| group.events_stored).sum::<usize>(), 300);
+        assert!(groups.len() < 200, "{} commits for 300 submissions", groups.len());
+    }
+
+    async fn records_read_back_equal_whatever_is_in_them(db) {
+        let store = db.open();
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(40));
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| {
+            runner.run(&proptest::collection::vec(any_event(), 1..20), |events| {
+                let appended = handle.block_on(append(&store, events.clone())).unwrap();
+                for (appended, event) in appended.iter().zip(events) {
+                    let Appended::Stored(record) = appended else { panic!("{appended:?}") };
+                    prop_assert_eq!(&record.event, &event);
+                    let read = store.event_get(DEFAULT, record.id).unwrap().unwrap();
+                    prop_assert_eq!(&read, record);
+                    prop_assert_eq!(read.leaf_hash(), record.leaf_hash());
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+    }
+
+    async fn an_empty_submission_is_answered(db) {
+        let store = db.open();
+        assert_eq!(append(&store, Vec::new()).await, Ok(Vec::new()));
+        let claimed = Submission { tenant: DEFAULT, events: Vec::new(), claim: Some(claim("k", 1)) };
+        store.append(claimed).await.unwrap();
+    }
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    // Any characters but U+0000, quotes and backslashes of each layer among them.
+    prop_oneof![
+        "[^\\x00]{1,40}",
+        Just("\\N".to_owned()),
+        Just("tab\tline\r\nquote\"'\\end".to_owned()),
+        Just("𝄞 é e\u{301} \u{202e}rtl \u{ffff}".to_owned()),
+    ]
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let number = prop_oneof![
+        proptest::num::f64::NORMAL,
+        Just(0.1 + 0.2),
+        Just(5e-324),
+        Just(1e300),
+        Just(9_007_199_254_740_991.0),
+    ];
+    let metadata = proptest::collection::btree_map(any_text(), (any_text(), number), 0..5)
+        .prop_map(|members| {
+            let object: serde_json::Map<String, serde_json::Value> = members
+                .into_iter()
+                .map(|(name, (text, number))| (name, serde_json::json!([text, number, null, true])))
+                .collect();
+            serde_json_canonicalizer::to_string(&object).unwrap()
+        });
+    let times = (0..=Timestamp::MAX.micros()).prop_map(Timestamp::from_micros);
+    let duration = proptest::option::of(prop_oneof![0.0..1e9, Just(f64::MIN_POSITIVE), Just(0.1)]);
+    (
+        (
+            any_text(),
+            any_text(),
+            times,
+            proptest::option::of(any::<std::net::IpAddr>()),
+        ),
+        (
+            proptest::option::of(any_text()),
+            proptest::option::of(any_text()),
+        ),
+        (duration, metadata),
+    )
+        .prop_map(
+            |((device, application, timestamp, ip), (agent, session), (duration, metadata))| {
+                let mut parts = parts(&device);
+                parts.application_id = application;
+                parts.timestamp = timestamp;
+                parts.ip_address = ip;
+                parts.user_agent = agent;
+                parts.session_id = session;
+                parts.duration = duration;
+                parts.metadata = metadata;
+                Event::restore(parts)
+            },
+        )
+}

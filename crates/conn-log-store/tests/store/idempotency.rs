@@ -1,0 +1,151 @@
+//! Retries: request keys and event ids.
+
+use std::time::Duration;
+
+use conn_log_core::Event;
+use conn_log_store::{AppendError, Appended, Claim, Outcome, Store, Submission};
+
+use crate::support::*;
+
+fn named(event_id: &str) -> Event {
+    let mut parts = parts("dev");
+    parts.event_id = Some(event_id.to_owned());
+    Event::restore(parts)
+}
+
+fn submission(events: Vec<Event>, claim: Claim) -> Submission {
+    Submission {
+        tenant: DEFAULT,
+        events,
+        claim: Some(claim),
+    }
+}
+
+fn is_duplicate(appended: &Appended) -> bool {
+    matches!(appended, Appended::Duplicate(_))
+}
+
+on_both_databases! {
+    async fn a_key_that_races_16_ways_stores_once_and_answers_the_same(db) {
+        let first = db.open();
+        let second = if db.backend == Backend::Postgres { db.open() } else { first.clone() };
+        let tasks: Vec<_> = (0..16)
+            .map(|n| {
+                let store = if n % 2 == 0 { first.clone() } else { second.clone() };
+                tokio::spawn(async move {
+                    store.append(submission(events("dev", 3), claim("key", 1))).await.unwrap()
+                })
+            })
+            .collect();
+        let mut stored = 0;
+        for task in tasks {
+            match task.await.unwrap() {
+                Outcome::Appended(appended) => {
+                    stored += 1;
+                    assert_eq!(ids(&appended), [1, 2, 3]);
+                }
+                Outcome::Replayed(answer) => assert_eq!(answer, b"[1, 2, 3]"),
+                Outcome::KeyReused => panic!("it is the same request"),
+            }
+        }
+        assert_eq!(stored, 1);
+        assert_eq!(first.log_size(DEFAULT).unwrap(), 3);
+    }
+
+    async fn a_key_outlives_the_process(db) {
+        let store = db.open();
+        store.append(submission(events("dev", 1), claim("key", 1))).await.unwrap();
+        store.close();
+        let store = db.open();
+        let again = store.append(submission(events("dev", 1), claim("key", 1))).await.unwrap();
+        assert_eq!(again, Outcome::Replayed(b"[1]".to_vec()));
+    }
+
+    async fn a_key_with_another_request_is_refused(db) {
+        let store = db.open();
+        store.append(submission(events("dev", 1), claim("key", 1))).await.unwrap();
+        let other = store.append(submission(events("dev", 1), claim("key", 2))).await.unwrap();
+        assert_eq!(other, Outcome::KeyReused);
+        assert_eq!(store.log_size(DEFAULT).unwrap(), 1);
+        let tenant = store.tenant_create("other").unwrap().id;
+        let elsewhere = Submission { tenant, events: events("dev", 1), claim: Some(claim("key", 2)) };
+        assert!(matches!(store.append(elsewhere).await.unwrap(), Outcome::Appended(_)));
+    }
+
+    async fn a_key_is_forgotten_after_its_window(db) {
+        let mut options = db.options();
+        options.idempotency_window = Duration::from_millis(50);
+        options.event_id_window = Duration::from_millis(50);
+        let store = Store::open(options).unwrap();
+        for id in 1..=2 {
+            let done = store.append(submission(vec![named("e")], claim("key", 1))).await.unwrap();
+            let Outcome::Appended(appended) = done else { panic!("{done:?}") };
+            assert_eq!((ids(&appended), is_duplicate(&appended[0])), (vec![id], false));
+            tokio::time::sleep(Duration::from_millis(80)).await;
+        }
+        assert_eq!(store.idempotency_expire(100).unwrap(), 2);
+        assert_eq!(store.idempotency_expire(100).unwrap(), 0);
+    }
+
+    async fn an_event_id_is_stored_once_within_a_batch_and_across(db) {
+        let store = db.open();
+        let batch = vec![named("a"), event("dev"), named("b"), named("a")];
+        let first = append(&store, batch).await.unwrap();
+        assert_eq!(ids(&first), [1, 2, 3, 1]);
+        assert_eq!(first.iter().map(is_duplicate).collect::<Vec<_>>(), [false, false, false, true]);
+        assert_eq!(first[3].record(), first[0].record());
+
+        let second = append(&store, vec![named("b"), named("c")]).await.unwrap();
+        assert_eq!(ids(&second), [3, 4]);
+        assert_eq!(second[0], Appended::Duplicate(first[2].record().clone()));
+        assert_eq!(store.log_size(DEFAULT).unwrap(), 4);
+
+        let only_repeats = append(&store, vec![named("a"), named("b")]).await.unwrap();
+        assert!(only_repeats.iter().all(is_duplicate));
+        assert_eq!(store.log_size(DEFAULT).unwrap(), 4);
+    }
+
+    async fn an_event_id_that_races_is_stored_once(db) {
+        let first = db.open();
+        let second = if db.backend == Backend::Postgres { db.open() } else { first.clone() };
+        let tasks: Vec<_> = (0..16)
+            .map(|n| {
+                let store = if n % 2 == 0 { first.clone() } else { second.clone() };
+                tokio::spawn(async move { append(&store, vec![named("same")]).await.unwrap() })
+            })
+            .collect();
+        let mut fresh = 0;
+        for task in tasks {
+            let appended = task.await.unwrap();
+            assert_eq!(ids(&appended), [1]);
+            fresh += usize::from(!is_duplicate(&appended[0]));
+        }
+        assert_eq!(fresh, 1);
+    }
+
+    async fn many_event_ids_in_one_batch_are_all_looked_up(db) {
+        let store = db.open();
+        let batch = |from: usize, to: usize| (from..to).map(|n| named(&format!("e{n}"))).collect();
+        append(&store, batch(0, 1_200)).await.unwrap();
+        let again = append(&store, batch(600, 1_800)).await.unwrap();
+        assert_eq!(again.iter().filter(|event| is_duplicate(event)).count(), 600);
+        assert_eq!(store.log_size(DEFAULT).unwrap(), 1_800);
+    }
+
+    async fn an_answer_that_panics_fails_alone(db) {
+        let store = db.open();
+        let bad = Claim {
+            key: "bad".to_owned(),
+            fingerprint: [0; 32],
+            answer: Box::new(|_| panic!("an answer that cannot be made")),
+        };
+        let (good, bad) = tokio::join!(
+            append(&store, events("dev", 1)),
+            store.append(submission(events("dev", 1), bad)),
+        );
+        assert_eq!(ids(&good.unwrap()).len(), 1);
+        assert_eq!(bad, Err(AppendError::Internal));
+        assert_eq!(store.log_size(DEFAULT).unwrap(), 1);
+        assert!(store.ready().is_ok());
+    }
+}

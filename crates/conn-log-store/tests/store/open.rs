@@ -1,0 +1,114 @@
+//! Opening: migrations, one database or another, newer programs.
+
+use std::collections::BTreeMap;
+
+use conn_log_store::{OpenError, PartitionSize, Store, StoreOptions};
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+
+use crate::support::*;
+
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    table_name: String,
+    #[diesel(sql_type = Text)]
+    column_name: String,
+}
+
+fn by_table(columns: Vec<Column>) -> BTreeMap<String, Vec<String>> {
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for column in columns {
+        tables
+            .entry(column.table_name)
+            .or_default()
+            .push(column.column_name);
+    }
+    tables.remove("__diesel_schema_migrations");
+    tables
+}
+
+#[test]
+fn both_databases_have_the_same_tables_and_columns() {
+    let (Some(sqlite), Some(postgres)) = (
+        TestDatabase::new(Backend::Sqlite),
+        TestDatabase::new(Backend::Postgres),
+    ) else {
+        return;
+    };
+    Store::migrate(&sqlite.url).unwrap();
+    Store::migrate(&postgres.url).unwrap();
+    let of_sqlite: Vec<Column> = diesel::sql_query(
+        "SELECT m.name AS table_name, c.name AS column_name
+           FROM sqlite_schema m, pragma_table_info(m.name) c
+          WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' ORDER BY 1, c.cid",
+    )
+    .load(&mut sqlite.sqlite())
+    .unwrap();
+    let of_postgres: Vec<Column> = diesel::sql_query(
+        "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c
+           JOIN pg_class ON pg_class.oid = format('%I', c.table_name)::regclass
+          WHERE c.table_schema = 'public' AND NOT relispartition ORDER BY 1, ordinal_position",
+    )
+    .load(&mut postgres.postgres())
+    .unwrap();
+    let of_sqlite = by_table(of_sqlite);
+    assert!(of_sqlite.contains_key("events"));
+    assert_eq!(of_sqlite, by_table(of_postgres));
+}
+
+on_both_databases! {
+    async fn migrating_twice_changes_nothing(db) {
+        assert_eq!(Store::migrate(&db.url).unwrap(), ["0001"]);
+        assert_eq!(Store::migrate(&db.url).unwrap(), [""; 0]);
+        assert!(db.open().ready().is_ok());
+    }
+
+    async fn stores_that_open_at_once_migrate_once(db) {
+        let threads: Vec<_> = (0..6)
+            .map(|_| {
+                let url = db.url.clone();
+                std::thread::spawn(move || Store::migrate(&url).unwrap().len())
+            })
+            .collect();
+        let applied: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert_eq!(applied, 1);
+        let tenants = db.open().tenant_list().unwrap();
+        assert_eq!(tenants.len(), 1);
+    }
+
+    async fn a_database_newer_than_the_program_is_refused(db) {
+        let store = db.open();
+        db.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9001')");
+        assert!(store.ready().is_err());
+        let refused = Store::open(db.options()).unwrap_err();
+        assert!(matches!(&refused, OpenError::NewerDatabase(names) if names == "9001"), "{refused}");
+        assert!(refused.to_string().contains("newer"));
+    }
+
+    async fn partitions_are_made_ahead_and_of_any_size(db) {
+        for partition in [PartitionSize::Month, PartitionSize::Day, PartitionSize::Week] {
+            let options = StoreOptions { partition, ..db.options() };
+            let store = Store::open(options).unwrap();
+            store.partitions_ensure(3).unwrap();
+            store.partitions_ensure(3).unwrap();
+            append(&store, events("dev", 2)).await.unwrap();
+        }
+        assert_eq!(db.open().log_size(DEFAULT).unwrap(), 6);
+    }
+}
+
+#[test]
+fn a_database_that_is_not_there_says_which() {
+    let url = "postgres://nobody:s3cret@127.0.0.1:1/none".parse().unwrap();
+    let refused = Store::open(StoreOptions::new(url)).unwrap_err().to_string();
+    assert!(
+        refused.contains("postgres://nobody@127.0.0.1:1/none"),
+        "{refused}"
+    );
+    assert!(!refused.contains("s3cret"), "{refused}");
+
+    let url = "sqlite:///dev/null/folder/log.db".parse().unwrap();
+    let refused = Store::open(StoreOptions::new(url)).unwrap_err().to_string();
+    assert!(refused.contains("/dev/null/folder"), "{refused}");
+}

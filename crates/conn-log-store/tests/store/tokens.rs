@@ -1,0 +1,78 @@
+//! Tenants and tokens.
+
+use conn_log_core::Timestamp;
+use conn_log_store::{NewToken, Rate, Scope, Secret, StoreError, TenantId};
+
+use crate::support::*;
+
+fn new_token(name: &str) -> NewToken {
+    NewToken {
+        tenant: DEFAULT,
+        name: name.to_owned(),
+        scopes: vec![Scope::Write, Scope::Read],
+        expires_at: Some(Timestamp::MAX),
+        rate: Some(Rate {
+            events_per_second: 100,
+            burst_events: 500,
+        }),
+    }
+}
+
+on_both_databases! {
+    async fn a_token_is_found_by_its_secret_until_it_is_revoked(db) {
+        let store = db.open();
+        let (token, secret) = store.token_create(new_token("sensor")).unwrap();
+        let found = store.token_find(&secret.hash()).unwrap().unwrap();
+        assert_eq!(found, token);
+        assert_eq!(found.rate, new_token("").rate);
+        assert!(found.allows(Scope::Write) && !found.allows(Scope::Admin));
+        assert!(found.is_valid_at(Timestamp::EPOCH) && !found.is_valid_at(Timestamp::MAX));
+
+        let unknown = Secret::generate().unwrap();
+        assert_eq!(store.token_find(&unknown.hash()).unwrap(), None);
+
+        let revoked = store.token_revoke(Some(DEFAULT), token.id).unwrap();
+        assert!(!revoked.is_valid_at(Timestamp::EPOCH));
+        assert_eq!(store.token_find(&secret.hash()).unwrap(), Some(revoked.clone()));
+        assert_eq!(store.token_revoke(None, token.id).unwrap(), revoked);
+    }
+
+    async fn a_token_of_another_tenant_is_not_there(db) {
+        let store = db.open();
+        let other = store.tenant_create("other").unwrap().id;
+        let (token, _) = store.token_create(new_token("sensor")).unwrap();
+        let refused = store.token_revoke(Some(other), token.id);
+        assert!(matches!(refused, Err(StoreError::NotFound("token"))));
+        assert_eq!(store.token_list(Some(other)).unwrap(), []);
+        assert_eq!(store.token_list(Some(DEFAULT)).unwrap(), store.token_list(None).unwrap());
+        let nowhere = NewToken { tenant: TenantId(77), ..new_token("lost") };
+        assert!(matches!(store.token_create(nowhere), Err(StoreError::NotFound("tenant"))));
+    }
+
+    async fn the_first_token_is_made_once_by_however_many_start(db) {
+        let first = db.open();
+        let second = db.open();
+        let threads: Vec<_> = (0..8)
+            .map(|n| {
+                let store = if n % 2 == 0 { first.clone() } else { second.clone() };
+                std::thread::spawn(move || store.first_token().unwrap())
+            })
+            .collect();
+        let made: Vec<_> = threads.into_iter().filter_map(|t| t.join().unwrap()).collect();
+        assert_eq!(made.len(), 1);
+        assert_eq!(made[0].0.name, "first run");
+        assert_eq!(made[0].0.scopes, [Scope::Write, Scope::Read, Scope::Admin]);
+        assert_eq!(first.token_list(None).unwrap().len(), 1);
+    }
+
+    async fn a_tenant_name_is_taken_once(db) {
+        let store = db.open();
+        let made = store.tenant_create("acme").unwrap();
+        assert!(matches!(store.tenant_create("acme"), Err(StoreError::NameTaken("tenant"))));
+        assert_eq!(store.tenant_find_by_name("acme").unwrap(), Some(made.clone()));
+        assert_eq!(store.tenant_find_by_name("nobody").unwrap(), None);
+        let names: Vec<String> = store.tenant_list().unwrap().into_iter().map(|t| t.name).collect();
+        assert_eq!(names, ["default", "acme"]);
+        assert_eq!(store.log_size(made.id).unwrap(), 0);
+    }
+}
