@@ -25,7 +25,7 @@ const CHECKSUM_BYTES: usize = 4;
 pub struct Secret(String);
 
 /// SHA-256 of a secret's whole text: what the store keeps.
-#[derive(Clone, Copy, Hash, Hash)]
+#[derive(Clone, Copy, Hash)]
 pub struct SecretHash([u8; 32]);
 
 impl Eq for SecretHash {}
@@ -75,15 +75,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Eq for SecretHash {}
-
 impl SecretHash {
-    /// The hash of what a client sends as its token, well-formed or not: whatever is wrong with
-    /// it, finding out takes the same steps.
-    pub fn of(text: &str) -> Self {
-        SecretHash(Sha256::digest(text.as_bytes()).into())
-    }
-
     /// The hash of what a client sends as its token, well-formed or not: whatever is wrong with
     /// it, finding out takes the same steps.
     pub fn of(text: &str) -> Self {

@@ -68,16 +68,9 @@ impl TestDatabase {
             Backend::Postgres => {
                 let server = server_url()?;
                 let name = format!("conn_log_test_{}", uuid::Uuid::new_v4().simple());
-                admin(&server)
-                    .batch_execute(&format!("CREATE DATABASE {name}"))
-                    .unwrap();
+                admin(&server).batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
                 let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-                Some(TestDatabase {
-                    backend,
-                    url: url.parse().unwrap(),
-                    folder: None,
-                    name,
-                })
+                Some(TestDatabase { backend, url: url.parse().unwrap(), folder: None, name })
             }
         }
     }
@@ -127,12 +120,7 @@ impl TestDatabase {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder
-            .as_ref()
-            .unwrap()
-            .path()
-            .join("data")
-            .join("log.db")
+        self.folder.as_ref().unwrap().path().join("data").join("log.db")
     }
 }
 
@@ -205,14 +193,7 @@ pub(crate) async fn append_to(
     tenant: TenantId,
     events: Vec<Event>,
 ) -> Result<Vec<Appended>, AppendError> {
-    match store
-        .append(Submission {
-            tenant,
-            events,
-            claim: None,
-        })
-        .await?
-    {
+    match store.append(Submission { tenant, events, claim: None }).await? {
         Outcome::Appended(appended) => Ok(appended),
         other => panic!("no key was given, but: {other:?}"),
     }
