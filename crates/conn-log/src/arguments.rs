@@ -1,10 +1,12 @@
 //! The command line. Every flag has an environment variable; a flag wins over its variable.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use conn_log_store::{DatabaseUrl, Scope};
+use ipnet::IpNet;
 use uuid::Uuid;
 
 /// A connection log: events between devices and applications, registered durably, read back
@@ -95,6 +97,31 @@ pub(crate) struct Serve {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) decoded_mib_max: usize,
 
+    /// How long a body may pause on its way, such as 10s
+    #[arg(long, env = "CONN_LOG_BODY_PAUSE_MAX", default_value = "10s", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    pub(crate) body_pause_max: Duration,
+
+    /// Events per second that a token without a rate of its own may send; without, any number
+    #[arg(long, env = "CONN_LOG_RATE", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
+
+    /// Events that such a token may send at once; without, one second's
+    #[arg(long, env = "CONN_LOG_BURST", value_name = "N", requires = "rate",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) burst: Option<u32>,
+
+    /// Failures to authenticate that an address may have in a minute
+    #[arg(long, env = "CONN_LOG_AUTH_FAILURES", default_value = "600", value_name = "N")]
+    pub(crate) auth_failures_per_minute: NonZeroU32,
+
+    /// A proxy, as an address or CIDR block, whose Forwarded or X-Forwarded-For is believed
+    /// (repeatable; comma-separated in the variable)
+    #[arg(long, env = "CONN_LOG_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR",
+        value_parser = network)]
+    pub(crate) trusted_proxy: Vec<IpNet>,
+
     /// Events that may wait for the disk; beyond, requests are answered 503
     #[arg(long, env = "CONN_LOG_QUEUE_EVENTS_MAX", default_value_t = 100_000, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
@@ -119,6 +146,11 @@ fn vocabulary_name(name: &str) -> Result<String, &'static str> {
     } else {
         Err("a name has 1 to 64 of the characters a-z, 0-9 and _")
     }
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let address = text.parse::<IpAddr>().map(IpNet::from);
+    address.or_else(|_| text.parse()).map_err(|_| "an address or a CIDR block such as 10.0.0.0/8")
 }
 
 #[derive(Debug, Subcommand)]

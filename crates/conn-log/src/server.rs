@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 use conn_log_api::{ApiOptions, App, Metrics};
 use conn_log_core::Rules;
-use conn_log_store::{Store, StoreOptions};
+use conn_log_store::{Rate, Store, StoreOptions};
 
 use crate::arguments::Serve;
 use crate::say;
@@ -57,6 +57,13 @@ fn api_options(arguments: &Serve) -> ApiOptions {
         events_max: arguments.events_max,
         body_bytes_max: arguments.body_mib_max << 20,
         decoded_bytes_max: arguments.decoded_mib_max << 20,
+        body_pause_max: arguments.body_pause_max,
+        default_rate: arguments.rate.map(|events_per_second| Rate {
+            events_per_second,
+            burst_events: arguments.burst.unwrap_or(events_per_second),
+        }),
+        auth_failures_per_minute: arguments.auth_failures_per_minute,
+        trusted_proxies: arguments.trusted_proxy.clone(),
         ..ApiOptions::default()
     }
 }

@@ -1,0 +1,137 @@
+//! The command line: what it prints, and what it says when something is wrong.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use rstest::rstest;
+
+use crate::running::{Running, program, run};
+use crate::support::{Backend, TestDatabase};
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[rstest]
+fn a_new_log_shows_its_admin_token_once(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    let server = Running::start(&database);
+    assert!(server.greeting.contains("curl") && server.greeting.contains(&server.token));
+    drop(server);
+    assert!(!Running::start(&database).greeting.contains("clog_"));
+}
+
+#[rstest]
+fn token_create_prints_the_token_and_nothing_else(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    let new = run(&database, &["token", "create", "--name", "a b", "--scope", "write", "--expires", "90d"]);
+    assert!(new.status.success(), "{}", said(&new));
+    let token = printed(&new).trim().to_owned();
+    assert!(token.starts_with("clog_") && !token.contains(char::is_whitespace));
+
+    let list = printed(&run(&database, &["token", "list"]));
+    assert!(list.contains("\tdefault\ta b\twrite\t") && list.contains("\tvalid"), "{list}");
+    assert!(!list.contains(&token));
+    let id = list.split('\t').next().unwrap().to_owned();
+    assert!(run(&database, &["token", "revoke", &id]).status.success());
+    assert!(printed(&run(&database, &["token", "list"])).contains("\trevoked"));
+
+    let unknown = run(&database, &["token", "create", "--name", "x", "--scope", "fly"]);
+    assert!(said(&unknown).contains("fly"), "{}", said(&unknown));
+    let tenant = run(&database, &["token", "create", "--name", "x", "--scope", "read", "--tenant", "no"]);
+    assert!(!tenant.status.success() && said(&tenant).contains("no tenant"));
+}
+
+#[rstest]
+fn tenants_are_made_and_listed(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    assert!(run(&database, &["tenant", "create", "acme"]).status.success());
+    let again = run(&database, &["tenant", "create", "acme"]);
+    assert!(!again.status.success() && said(&again).contains("already"), "{}", said(&again));
+    let list = printed(&run(&database, &["tenant", "list"]));
+    assert!(list.contains("default") && list.contains("acme"), "{list}");
+}
+
+#[rstest]
+fn migrating_twice_does_nothing_the_second_time(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    assert!(said(&run(&database, &["migrate"])).contains("applied"));
+    assert!(said(&run(&database, &["migrate"])).contains("nothing to do"));
+}
+
+#[test]
+fn a_url_of_another_kind_is_refused_by_name() {
+    let output = program().args(["migrate", "--database-url", "mysql://host/db"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(said(&output).contains("mysql"), "{}", said(&output));
+}
+
+#[test]
+fn a_port_in_use_a_folder_that_cannot_be_written_and_a_newer_database_are_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let output = run(&database, &["serve", "--listen", &address]);
+    assert!(!output.status.success());
+    assert!(said(&output).contains(&address), "{}", said(&output));
+
+    // Where a file stands no folder can be made, whoever asks.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let url = format!("sqlite://{}/data/log.db", file.path().display());
+    let output = program().args(["migrate", "--database-url", &url]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(said(&output).contains("folder"), "{}", said(&output));
+
+    assert!(run(&database, &["migrate"]).status.success());
+    database.execute(
+        "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999_from_the_future')",
+    );
+    let output = run(&database, &["migrate"]);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("newer"), "{}", said(&output));
+}
+
+#[test]
+fn a_password_in_the_url_is_never_said() {
+    let url = "postgres://someone:hunter2@127.0.0.1:1/nowhere";
+    let output = program().args(["migrate", "--database-url", url]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(!said(&output).contains("hunter2"), "{}", said(&output));
+    let help = program().env("CONN_LOG_DATABASE_URL", url).args(["serve", "--help"]).output().unwrap();
+    assert!(printed(&help).contains("CONN_LOG_DATABASE_URL"));
+    assert!(!printed(&help).contains("hunter2"));
+}
+
+#[rstest]
+fn neither_tokens_nor_bodies_reach_the_log() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start_with(&database, &[]);
+    let token = server.token.clone();
+    drop(server);
+    let server = Running::start_with(&database, &["--log", "trace"]);
+    let body = r#"{"device_id": "body-text", "metadata": "not an object"}"#;
+    let url = format!("{}?metadata.secret=query-text", server.events());
+    for request in [ureq::post(server.events()), ureq::post(url)] {
+        request
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .send(body)
+            .unwrap_err();
+    }
+    server.signal("-TERM");
+    let (_, said) = server.wait();
+    assert!(said.contains("POST"), "{said}");
+    for secret in [token.as_str(), "body-text", "query-text"] {
+        assert!(!said.contains(secret), "{secret} is in the log");
+    }
+}

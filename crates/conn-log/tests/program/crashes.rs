@@ -1,0 +1,122 @@
+//! Whatever ends the program, what it has acknowledged is there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::running::Running;
+use crate::support::{Backend, TestDatabase};
+
+const CLIENTS: usize = 8;
+
+/// Each client posts single events until the server no longer answers 201. Gives the ids that were
+/// acknowledged, by device.
+fn load(server: &Running, acknowledged: &Arc<AtomicUsize>) -> Vec<thread::JoinHandle<BTreeMap<String, i64>>> {
+    let start = |client: usize| {
+        let (url, token) = (server.events(), format!("Bearer {}", server.token));
+        let acknowledged = acknowledged.clone();
+        thread::spawn(move || {
+            let agent = ureq::agent();
+            let mut stored = BTreeMap::new();
+            for n in 0..100_000 {
+                let device = format!("device_{client}_{n}");
+                let event = json!({
+                    "device_id": device, "application_id": "app", "connection_type": "established",
+                    "timestamp": "2024-01-15T10:30:00Z", "status": "success"
+                });
+                let answer = agent.post(&url).header("authorization", &token).send_json(event);
+                let Ok(mut answer) = answer else { break };
+                if answer.status() != 201 {
+                    break;
+                }
+                // The head of the answer is the acknowledgement; its body may be cut off.
+                let location = answer.headers()["location"].to_str().unwrap().to_owned();
+                let id = location.trim_end_matches('/').rsplit('/').next().unwrap().parse().unwrap();
+                stored.insert(device, id);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+                if answer.body_mut().read_json::<Value>().is_err() {
+                    break;
+                }
+            }
+            stored
+        })
+    };
+    (0..CLIENTS).map(start).collect()
+}
+
+fn wait_for(acknowledged: &AtomicUsize, count: usize) {
+    while acknowledged.load(Ordering::Relaxed) < count {
+        thread::yield_now();
+    }
+}
+
+fn holds_all(server: &Running, acknowledged: &BTreeMap<String, i64>) {
+    let feed = server.feed();
+    let ids: Vec<i64> = feed.iter().map(|record| record["id"].as_i64().unwrap()).collect();
+    let expected: Vec<i64> = (1..=i64::try_from(feed.len()).unwrap()).collect();
+    assert_eq!(ids, expected, "the ids have no gap");
+    let by_device: BTreeMap<&str, i64> = feed
+        .iter()
+        .map(|record| (record["device_id"].as_str().unwrap(), record["id"].as_i64().unwrap()))
+        .collect();
+    for (device, id) in acknowledged {
+        assert_eq!(by_device.get(device.as_str()), Some(id), "{device}");
+    }
+}
+
+#[rstest]
+fn a_kill_in_the_middle_of_load_loses_nothing_acknowledged(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    let mut all = BTreeMap::new();
+    for _ in 0..3 {
+        let server = Running::start(&database);
+        let acknowledged = Arc::default();
+        let clients = load(&server, &acknowledged);
+        wait_for(&acknowledged, 300);
+        server.signal("-KILL");
+        clients.into_iter().for_each(|client| all.extend(client.join().unwrap()));
+        holds_all(&Running::start(&database), &all);
+    }
+    assert!(all.len() >= 900);
+}
+
+#[rstest]
+fn a_graceful_stop_under_load_exits_with_0_and_loses_nothing(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    let server = Running::start(&database);
+    let acknowledged = Arc::default();
+    let clients = load(&server, &acknowledged);
+    wait_for(&acknowledged, 300);
+    server.signal("-TERM");
+    let mut all = BTreeMap::new();
+    clients.into_iter().for_each(|client| all.extend(client.join().unwrap()));
+    assert_eq!(server.wait().0, Some(0));
+    let again = Running::start(&database);
+    holds_all(&again, &all);
+    assert_eq!(again.feed().len(), all.len(), "what was stored was acknowledged");
+}
+
+#[test]
+fn two_processes_on_one_postgres_keep_one_log() {
+    let Some(database) = TestDatabase::new(Backend::Postgres) else { return };
+    let servers = [Running::start(&database), Running::start(&database)];
+    let counters: [Arc<AtomicUsize>; 2] = Default::default();
+    let clients: Vec<_> =
+        servers.iter().zip(&counters).flat_map(|(server, counter)| load(server, counter)).collect();
+    counters.iter().for_each(|counter| wait_for(counter, 500));
+    servers.iter().for_each(|server| server.signal("-TERM"));
+    let mut all = BTreeMap::new();
+    clients.into_iter().for_each(|client| all.extend(client.join().unwrap()));
+    let again = Running::start(&database);
+    holds_all(&again, &all);
+    let ids: std::collections::BTreeSet<i64> = all.values().copied().collect();
+    assert_eq!(ids.len(), all.len(), "no id was given twice");
+}

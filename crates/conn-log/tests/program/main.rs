@@ -1,0 +1,9 @@
+//! The program as people and machines run it: started, killed, stopped, misused.
+
+mod command_line;
+mod crashes;
+mod hostile_clients;
+#[path = "../../../conn-log-store/tests/store/support.rs"]
+#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the store's tests")]
+mod support;
+mod running;

@@ -1,0 +1,132 @@
+//! A program under test: started on a port of its own, gone with the test.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::TestDatabase;
+
+/// The program, with nothing of this environment's own settings.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_conn-log"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONN_LOG_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
+    program()
+        .args(arguments)
+        .args(["--database-url", &url(database)])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// The address of a test's database, password and all.
+pub(crate) fn url(database: &TestDatabase) -> String {
+    database.url.to_string()
+}
+
+/// A server that has said where it listens.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) base: String,
+    pub(crate) token: String,
+    /// What it said before it listened.
+    pub(crate) greeting: String,
+    stderr: Option<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    pub(crate) fn start(database: &TestDatabase) -> Self {
+        Self::start_with(database, &[])
+    }
+
+    /// Starts it and waits until it listens. Where it shows no first token, one is made.
+    pub(crate) fn start_with(database: &TestDatabase, arguments: &[&str]) -> Self {
+        let mut child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
+            .args(["--database-url", &url(database)])
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut greeting = String::new();
+        let base = loop {
+            let mut line = String::new();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended early: {greeting}");
+            if let Some(base) = line.trim().strip_prefix("conn-log listens on ") {
+                break base.to_owned();
+            }
+            greeting.push_str(&line);
+        };
+        let shown = greeting.lines().map(str::trim).find(|line| line.starts_with("clog_"));
+        let token = shown.map_or_else(|| made_token(database), str::to_owned);
+        Running { child, base, token, greeting, stderr: Some(stderr) }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end; gives the exit code, and what it said since it listened.
+    pub(crate) fn wait(mut self) -> (Option<i32>, String) {
+        let said = std::io::read_to_string(self.stderr.take().unwrap()).unwrap();
+        (self.child.wait().unwrap().code(), said)
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.base.strip_prefix("http://").unwrap()
+    }
+
+    pub(crate) fn events(&self) -> String {
+        format!("{}/api/v1/device_app_connection_log/", self.base)
+    }
+
+    /// Every record of the log, in order.
+    pub(crate) fn feed(&self) -> Vec<Value> {
+        let mut records = Vec::new();
+        let mut after = 0;
+        loop {
+            let url = format!("{}?order=id&after={after}&limit=1000", self.events());
+            let page: Value = ureq::get(url)
+                .header("authorization", format!("Bearer {}", self.token))
+                .call()
+                .unwrap()
+                .body_mut()
+                .read_json()
+                .unwrap();
+            let results = page["results"].as_array().unwrap();
+            let Some(last) = results.last() else { return records };
+            after = last["id"].as_i64().unwrap();
+            records.extend(results.iter().cloned());
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn made_token(database: &TestDatabase) -> String {
+    let output = run(
+        database,
+        &["token", "create", "--name", "test", "--scope", "write", "--scope", "read"],
+    );
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
