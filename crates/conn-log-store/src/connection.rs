@@ -33,7 +33,7 @@ pub(crate) enum Role {
 
 /// How long to wait for a lock that another process holds on a SQLite file. Writers of this process
 /// take turns and never wait here.
-const SQLITE_BUSY_MS: u32 = 10_000;
+const SQLITE_BUSY_MS: u32 = 5_000;
 
 /// Given where the URL does not say otherwise: a server that is gone is noticed in seconds.
 const POSTGRES_DEFAULTS: &[(&str, &str)] = &[
@@ -42,7 +42,7 @@ const POSTGRES_DEFAULTS: &[(&str, &str)] = &[
     ("keepalives_idle", "10"),
     ("keepalives_interval", "5"),
     ("keepalives_count", "3"),
-    ("tcp_user_timeout", "30000"),
+    ("tcp_user_timeout", "10000"),
 ];
 
 impl AnyConnection {

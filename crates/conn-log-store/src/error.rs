@@ -58,7 +58,10 @@ pub enum AppendError {
     /// More is waiting than the store takes in.
     #[error("too many events are waiting to be stored")]
     Overloaded,
-    /// The database cannot be reached or cannot write; it may come back by itself.
+    /// The database cannot be reached or cannot write; it may come back by itself. Where the
+    /// connection was lost during COMMIT, and the database stayed away for as long as the writer
+    /// tries, the events may yet be there when it is back: an idempotency key or `event_id` makes
+    /// the retry safe.
     #[error("the database cannot be written to")]
     Unavailable,
     /// The store is closing.

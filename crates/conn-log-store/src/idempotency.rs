@@ -1,6 +1,10 @@
 //! The keys that make a retry safe: those of requests, and the events' own ids.
 //!
 //! Who holds the head row of a tenant's log reads and writes its keys: no one else does meanwhile.
+#![expect(
+    clippy::ref_option_ref,
+    reason = "what diesel derives for borrowed rows"
+)]
 
 use std::collections::HashMap;
 

@@ -1,4 +1,8 @@
 //! A record as a row of `events`: borrowed on its way in, owned on its way out.
+#![expect(
+    clippy::ref_option_ref,
+    reason = "what diesel derives for borrowed rows"
+)]
 
 use std::borrow::Cow;
 

@@ -3,7 +3,7 @@
 //! `migrations/` makes them; a test holds these columns, SQLite's and PostgreSQL's side by side.
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Integer, Text};
     use crate::types::Instant;
 
     tenants (id) {
@@ -14,7 +14,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{BigInt, Integer};
     use crate::types::Instant;
 
     heads (tenant_id) {
@@ -25,7 +25,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{BigInt, Binary, Double, Integer, Nullable, Text};
     use crate::types::{Address, Instant, JsonObject};
 
     events (tenant_id, id) {
@@ -48,7 +48,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Binary, Integer, Nullable, Text};
     use crate::types::{Instant, Unique};
 
     tokens (id) {
@@ -66,7 +66,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Text};
     use crate::types::Instant;
 
     idempotency_keys (tenant_id, kind, key) {

@@ -83,7 +83,10 @@ impl PostgresUrl {
             });
             if !is_given {
                 let separator = if url.contains('?') { '&' } else { '?' };
-                url.push_str(&format!("{separator}{name}={value}"));
+                url.push(separator);
+                url.push_str(name);
+                url.push('=');
+                url.push_str(value);
             }
         }
         url

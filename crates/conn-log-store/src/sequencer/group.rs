@@ -20,6 +20,9 @@ use crate::schema::{events, heads};
 use crate::tenants::TenantId;
 use crate::types::Micros;
 
+/// Records in one read: a few hundred rows make its own cost small.
+const RECORDS_AT_ONCE: usize = 500;
+
 /// What an attempt needs to know beside the group.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
@@ -250,8 +253,6 @@ impl Log<'_> {
         if wanted.is_empty() {
             return Ok(HashMap::new());
         }
-        /// Records in one read: a few hundred rows make its own cost small.
-        const RECORDS_AT_ONCE: usize = 500;
         let since = created_at.plus(-self.settings.event_id_window);
         let remembered = self.recall(Kind::Event, &wanted, since)?;
         let ids: Vec<i64> = remembered

@@ -28,6 +28,10 @@ const RETRY_PAUSES: [Duration; 5] = [
     Duration::from_millis(800),
 ];
 
+/// No further attempt is made after this long, whatever each took: an attempt that waits for a lock
+/// or a connection takes seconds itself.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Between attempts to reach a database that is away.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
@@ -55,7 +59,7 @@ enum Failure {
 enum AttemptError {
     BeforeCommit(StoreError),
     /// It may have been committed or not: the trace tells, once the database can be asked.
-    InCommit(StoreError, Option<Trace>, Attempt),
+    InCommit(StoreError, Option<Box<(Trace, Attempt)>>),
     Panic,
 }
 
@@ -118,9 +122,7 @@ impl Writer {
             Ok(()) => group.into_iter().for_each(Pending::answer),
             Err(Failure::Away) => self.turn_away(group),
             Err(Failure::Lasting) if group.len() == 1 => {
-                group
-                    .into_iter()
-                    .for_each(|pending| pending.fail(AppendError::Internal));
+                fail_all(group, AppendError::Internal);
             }
             // Something in it cannot be stored: one by one, so that only that fails.
             Err(Failure::Lasting) => {
@@ -130,9 +132,7 @@ impl Writer {
                     match self.store(&mut alone) {
                         Ok(()) => alone.into_iter().for_each(Pending::answer),
                         Err(Failure::Lasting) => {
-                            alone
-                                .into_iter()
-                                .for_each(|pending| pending.fail(AppendError::Internal));
+                            fail_all(alone, AppendError::Internal);
                         }
                         Err(Failure::Away) => {
                             return self.turn_away(alone.into_iter().chain(rest));
@@ -147,6 +147,7 @@ impl Writer {
     fn store(&mut self, group: &mut [Pending]) -> Result<(), Failure> {
         let mut in_doubt: Option<(Trace, Attempt)> = None;
         let mut pauses = RETRY_PAUSES.iter();
+        let begun = Instant::now();
         loop {
             let error = match self.resolve(&mut in_doubt) {
                 Ok(true) => return Ok(()),
@@ -154,8 +155,8 @@ impl Writer {
                     Ok(()) => return Ok(()),
                     Err(AttemptError::Panic) => return Err(Failure::Lasting),
                     Err(AttemptError::BeforeCommit(error)) => error,
-                    Err(AttemptError::InCommit(error, trace, attempt)) => {
-                        in_doubt = trace.map(|trace| (trace, attempt));
+                    Err(AttemptError::InCommit(error, doubt)) => {
+                        in_doubt = doubt.map(|doubt| *doubt);
                         error
                     }
                 },
@@ -166,11 +167,11 @@ impl Writer {
                 return Err(Failure::Lasting);
             }
             match pauses.next() {
-                Some(pause) => {
+                Some(pause) if begun.elapsed() < RETRY_TIME_MAX => {
                     // Closing does not cut this short: who was taken in is to be answered.
                     std::thread::sleep(*pause);
                 }
-                None => return Err(Failure::Away),
+                _ => return Err(Failure::Away),
             }
         }
     }
@@ -221,8 +222,8 @@ impl Writer {
         if let Err(error) = connection.commit() {
             // Whatever it was, a new connection sees what has become of it.
             self.connection = None;
-            let trace = attempt.trace;
-            return Err(AttemptError::InCommit(unavailable(&error), trace, attempt));
+            let doubt = attempt.trace.map(|trace| Box::new((trace, attempt)));
+            return Err(AttemptError::InCommit(unavailable(&error), doubt));
         }
         if let Some(observer) = &self.observer {
             observer.group_committed(GroupCommitted {
@@ -267,15 +268,11 @@ impl Writer {
         self.queue.set_away(true);
         self.tell_availability(false);
         log::error!("the database cannot be written to; submissions are refused until it can");
-        group
-            .into_iter()
-            .for_each(|pending| pending.fail(AppendError::Unavailable));
+        fail_all(group, AppendError::Unavailable);
         self.connection = None;
         loop {
             let (waiting, turns) = self.queue.drain();
-            waiting
-                .into_iter()
-                .for_each(|pending| pending.fail(AppendError::Unavailable));
+            fail_all(waiting, AppendError::Unavailable);
             drop(turns);
             let is_closed = self.queue.pause(RECONNECT_PAUSE);
             let answers = self
@@ -308,6 +305,12 @@ impl Writer {
             log::error!("a turn at the write connection panicked");
             self.connection = None;
         }
+    }
+}
+
+fn fail_all(group: impl IntoIterator<Item = Pending>, error: AppendError) {
+    for pending in group {
+        pending.fail(error);
     }
 }
 

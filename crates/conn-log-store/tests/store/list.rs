@@ -189,7 +189,7 @@ on_both_databases! {
             .iter()
             .map(|text| {
                 let mut parts = parts("dev");
-                parts.metadata = (*text).to_owned();
+                parts.metadata = String::from(*text);
                 Event::restore(parts)
             })
             .collect();

@@ -136,17 +136,15 @@ impl Drop for TestDatabase {
 }
 
 fn server_url() -> Option<String> {
-    match std::env::var("CONN_LOG_TEST_POSTGRES_URL") {
-        Ok(url) if url == "skip" => {
-            eprintln!("PostgreSQL is skipped, as CONN_LOG_TEST_POSTGRES_URL asks");
-            None
-        }
-        Ok(url) => Some(url),
-        Err(_) => panic!(
-            "CONN_LOG_TEST_POSTGRES_URL is not set: run scripts/test, which starts a PostgreSQL of \
-             its own, or set it to `skip`"
-        ),
+    let url = std::env::var("CONN_LOG_TEST_POSTGRES_URL").expect(
+        "CONN_LOG_TEST_POSTGRES_URL is not set: run scripts/test, which starts a PostgreSQL of its \
+         own, or set it to `skip`",
+    );
+    if url == "skip" {
+        eprintln!("PostgreSQL is skipped, as CONN_LOG_TEST_POSTGRES_URL asks");
+        return None;
     }
+    Some(url)
 }
 
 fn admin(server: &str) -> PgConnection {

@@ -1,0 +1,130 @@
+//! A PostgreSQL that a test may stop and start: a cluster of its own, in a temporary folder.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use conn_log_store::DatabaseUrl;
+
+pub(crate) struct Cluster {
+    folder: tempfile::TempDir,
+    bin: PathBuf,
+    port: u16,
+}
+
+impl Cluster {
+    /// `None` where PostgreSQL is to be skipped.
+    pub(crate) fn start_new() -> Option<Self> {
+        if std::env::var("CONN_LOG_TEST_POSTGRES_URL").as_deref() == Ok("skip") {
+            eprintln!("PostgreSQL is skipped, as CONN_LOG_TEST_POSTGRES_URL asks");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        // A port that is free now; the listener that found it is closed at the end of the line.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let cluster = Cluster {
+            folder,
+            bin: newest_bin(),
+            port,
+        };
+        if is_root() {
+            run(Command::new("chown")
+                .arg("postgres")
+                .arg(cluster.folder.path()));
+        }
+        run(cluster
+            .command("initdb")
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--no-sync",
+                "--pgdata",
+            ])
+            .arg(cluster.data()));
+        cluster.start();
+        Some(cluster)
+    }
+
+    pub(crate) fn url(&self) -> DatabaseUrl {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+            .parse()
+            .unwrap()
+    }
+
+    pub(crate) fn start(&self) {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''",
+            self.port
+        );
+        run(self
+            .pg_ctl()
+            .args(["-w", "-o", &options, "-l"])
+            .arg(self.folder.path().join("log"))
+            .arg("start"));
+    }
+
+    /// Ends every process at once: no session is closed, no checkpoint made. The next start recovers
+    /// from the log, as after a crash.
+    pub(crate) fn crash(&self) {
+        run(self.pg_ctl().args(["-w", "-m", "immediate", "stop"]));
+    }
+
+    fn pg_ctl(&self) -> Command {
+        let mut command = self.command("pg_ctl");
+        command.arg("--pgdata").arg(self.data());
+        command
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// PostgreSQL refuses to run as root.
+    fn command(&self, program: &str) -> Command {
+        let program = self.bin.join(program);
+        if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.pg_ctl()
+            .args(["-m", "immediate", "stop"])
+            .stdout(Stdio::null())
+            .status()
+            .ok();
+    }
+}
+
+fn newest_bin() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let newest = versions.map(|version| version.path().join("bin")).max();
+    newest.expect("PostgreSQL under /usr/lib/postgresql; scripts/test installs it")
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout.trim_ascii() == b"0"
+}
+
+fn run(command: &mut Command) {
+    let status = command
+        .current_dir("/")
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success(), "{command:?}: {status}");
+}
