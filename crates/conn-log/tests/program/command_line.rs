@@ -32,7 +32,10 @@ fn token_create_prints_the_token_and_nothing_else(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
 ) {
     let Some(database) = TestDatabase::new(backend) else { return };
-    let new = run(&database, &["token", "create", "--name", "a b", "--scope", "write", "--expires", "90d"]);
+    let new = run(
+        &database,
+        &["token", "create", "--name", "a b", "--scope", "write", "--expires", "90d"],
+    );
     assert!(new.status.success(), "{}", said(&new));
     let token = printed(&new).trim().to_owned();
     assert!(token.starts_with("clog_") && !token.contains(char::is_whitespace));
@@ -46,7 +49,8 @@ fn token_create_prints_the_token_and_nothing_else(
 
     let unknown = run(&database, &["token", "create", "--name", "x", "--scope", "fly"]);
     assert!(said(&unknown).contains("fly"), "{}", said(&unknown));
-    let tenant = run(&database, &["token", "create", "--name", "x", "--scope", "read", "--tenant", "no"]);
+    let tenant =
+        run(&database, &["token", "create", "--name", "x", "--scope", "read", "--tenant", "no"]);
     assert!(!tenant.status.success() && said(&tenant).contains("no tenant"));
 }
 
@@ -107,7 +111,8 @@ fn a_password_in_the_url_is_never_said() {
     let output = program().args(["migrate", "--database-url", url]).output().unwrap();
     assert!(!output.status.success());
     assert!(!said(&output).contains("hunter2"), "{}", said(&output));
-    let help = program().env("CONN_LOG_DATABASE_URL", url).args(["serve", "--help"]).output().unwrap();
+    let help =
+        program().env("CONN_LOG_DATABASE_URL", url).args(["serve", "--help"]).output().unwrap();
     assert!(printed(&help).contains("CONN_LOG_DATABASE_URL"));
     assert!(!printed(&help).contains("hunter2"));
 }

@@ -14,16 +14,21 @@ use crate::support::{Backend, TestDatabase};
 const CLIENTS: usize = 8;
 
 /// Each client posts single events until the server no longer answers 201. Gives the ids that were
-/// acknowledged, by device.
-fn load(server: &Running, acknowledged: &Arc<AtomicUsize>) -> Vec<thread::JoinHandle<BTreeMap<String, i64>>> {
+/// acknowledged, by device; `name` tells this load's devices from others'.
+fn load(
+    name: &str,
+    server: &Running,
+    acknowledged: &Arc<AtomicUsize>,
+) -> Vec<thread::JoinHandle<BTreeMap<String, i64>>> {
     let start = |client: usize| {
         let (url, token) = (server.events(), format!("Bearer {}", server.token));
+        let name = name.to_owned();
         let acknowledged = acknowledged.clone();
         thread::spawn(move || {
             let agent = ureq::agent();
             let mut stored = BTreeMap::new();
             for n in 0..100_000 {
-                let device = format!("device_{client}_{n}");
+                let device = format!("{name}_{client}_{n}");
                 let event = json!({
                     "device_id": device, "application_id": "app", "connection_type": "established",
                     "timestamp": "2024-01-15T10:30:00Z", "status": "success"
@@ -35,7 +40,8 @@ fn load(server: &Running, acknowledged: &Arc<AtomicUsize>) -> Vec<thread::JoinHa
                 }
                 // The head of the answer is the acknowledgement; its body may be cut off.
                 let location = answer.headers()["location"].to_str().unwrap().to_owned();
-                let id = location.trim_end_matches('/').rsplit('/').next().unwrap().parse().unwrap();
+                let id =
+                    location.trim_end_matches('/').rsplit('/').next().unwrap().parse().unwrap();
                 stored.insert(device, id);
                 acknowledged.fetch_add(1, Ordering::Relaxed);
                 if answer.body_mut().read_json::<Value>().is_err() {
@@ -74,10 +80,10 @@ fn a_kill_in_the_middle_of_load_loses_nothing_acknowledged(
 ) {
     let Some(database) = TestDatabase::new(backend) else { return };
     let mut all = BTreeMap::new();
-    for _ in 0..3 {
+    for round in ["first", "second", "third"] {
         let server = Running::start(&database);
         let acknowledged = Arc::default();
-        let clients = load(&server, &acknowledged);
+        let clients = load(round, &server, &acknowledged);
         wait_for(&acknowledged, 300);
         server.signal("-KILL");
         clients.into_iter().for_each(|client| all.extend(client.join().unwrap()));
@@ -93,7 +99,7 @@ fn a_graceful_stop_under_load_exits_with_0_and_loses_nothing(
     let Some(database) = TestDatabase::new(backend) else { return };
     let server = Running::start(&database);
     let acknowledged = Arc::default();
-    let clients = load(&server, &acknowledged);
+    let clients = load("device", &server, &acknowledged);
     wait_for(&acknowledged, 300);
     server.signal("-TERM");
     let mut all = BTreeMap::new();
@@ -109,8 +115,12 @@ fn two_processes_on_one_postgres_keep_one_log() {
     let Some(database) = TestDatabase::new(Backend::Postgres) else { return };
     let servers = [Running::start(&database), Running::start(&database)];
     let counters: [Arc<AtomicUsize>; 2] = Default::default();
-    let clients: Vec<_> =
-        servers.iter().zip(&counters).flat_map(|(server, counter)| load(server, counter)).collect();
+    let clients: Vec<_> = ["one", "two"]
+        .into_iter()
+        .zip(&servers)
+        .zip(&counters)
+        .flat_map(|((name, server), counter)| load(name, server, counter))
+        .collect();
     counters.iter().for_each(|counter| wait_for(counter, 500));
     servers.iter().for_each(|server| server.signal("-TERM"));
     let mut all = BTreeMap::new();

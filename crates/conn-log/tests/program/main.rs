@@ -3,7 +3,7 @@
 mod command_line;
 mod crashes;
 mod hostile_clients;
+mod running;
 #[path = "../../../conn-log-store/tests/store/support.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the store's tests")]
 mod support;
-mod running;

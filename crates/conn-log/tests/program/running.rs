@@ -49,7 +49,8 @@ impl Running {
     /// Starts it and waits until it listens. Where it shows no first token, one is made.
     pub(crate) fn start_with(database: &TestDatabase, arguments: &[&str]) -> Self {
         let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn"])
+            .env("CONN_LOG_LOG", "warn")
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .args(["--database-url", &url(database)])
             .args(arguments)
             .stderr(Stdio::piped())
