@@ -55,6 +55,7 @@ mod draft;
 mod event;
 mod fault;
 mod filter;
+mod matching;
 mod members;
 mod metadata;
 mod parse;

@@ -1,0 +1,120 @@
+//! Whether an event is one of those that a filter asks for: the same answer that a database gives,
+//! for streams, exports and rules that meet events outside one.
+
+use serde_json::Value;
+
+use crate::{Event, EventFilter, EventParts, MetadataFilter};
+
+impl EventFilter {
+    /// Whether every filter holds for `event`.
+    ///
+    /// ```
+    /// use conn_log_core::{EventFilter, Rules, Timestamp};
+    ///
+    /// let json = r#"{"device_id": "d", "application_id": "a", "connection_type": "attempted",
+    ///     "timestamp": "2024-01-15T10:30:00Z", "status": "denied"}"#;
+    /// let event = Rules::default().parse_event(json, Timestamp::MAX).unwrap().event;
+    /// let denied = EventFilter { statuses: vec!["denied".into()], ..EventFilter::default() };
+    /// assert!(denied.matches(&event));
+    /// ```
+    pub fn matches(&self, event: &Event) -> bool {
+        let parts = event.parts();
+        is_any(&self.device_ids, &parts.device_id)
+            && is_any(&self.application_ids, &parts.application_id)
+            && is_any(&self.connection_types, &parts.connection_type)
+            && is_any(&self.statuses, &parts.status)
+            && self.session_id.as_ref().is_none_or(|id| parts.session_id.as_ref() == Some(id))
+            && self.since.is_none_or(|since| since <= parts.timestamp)
+            && self.until.is_none_or(|until| parts.timestamp < until)
+            && self.matches_address(parts)
+            && self.matches_duration(parts)
+            && self.matches_metadata(parts)
+    }
+
+    fn matches_address(&self, parts: &EventParts) -> bool {
+        let Some(network) = self.ip_network else { return true };
+        parts.ip_address.is_some_and(|address| network.contains(&address))
+    }
+
+    fn matches_duration(&self, parts: &EventParts) -> bool {
+        let within = |seconds: f64| {
+            self.min_duration.is_none_or(|min| min <= seconds)
+                && self.max_duration.is_none_or(|max| seconds <= max)
+        };
+        let any = self.min_duration.is_none() && self.max_duration.is_none();
+        any || parts.duration.is_some_and(within)
+    }
+
+    fn matches_metadata(&self, parts: &EventParts) -> bool {
+        if self.metadata.is_empty() {
+            return true;
+        }
+        // Canonical metadata is JSON always.
+        let metadata: Value = serde_json::from_str(&parts.metadata).unwrap_or_default();
+        self.metadata.iter().all(|filter| filter.matches(&metadata))
+    }
+}
+
+impl MetadataFilter {
+    fn matches(&self, metadata: &Value) -> bool {
+        let found = self.path.iter().try_fold(metadata, |value, name| value.as_object()?.get(name));
+        match found {
+            None | Some(Value::Array(_) | Value::Object(_)) => false,
+            Some(Value::String(text)) => *text == self.value,
+            Some(scalar) => {
+                serde_json_canonicalizer::to_string(scalar).is_ok_and(|text| text == self.value)
+            }
+        }
+    }
+}
+
+fn is_any(wanted: &[String], value: &str) -> bool {
+    wanted.is_empty() || wanted.iter().any(|wanted| wanted == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::{Rules, Timestamp};
+
+    fn event() -> Event {
+        let json = r#"{"device_id": "d", "application_id": "a", "connection_type": "established",
+            "timestamp": "2024-01-15T10:30:00Z", "status": "success", "ip_address": "10.1.2.3",
+            "duration": 5, "session_id": "s",
+            "metadata": {"n": 1.0, "t": {"x": "1", "b": true, "z": null}}}"#;
+        Rules::default().parse_event(json, Timestamp::MAX).unwrap().event
+    }
+
+    fn at(text: &str) -> Option<Timestamp> {
+        Timestamp::parse(text)
+    }
+
+    fn metadata(path: &str, value: &str) -> EventFilter {
+        let path = path.split('.').map(str::to_owned).collect();
+        let filter = MetadataFilter { path, value: value.to_owned() };
+        EventFilter { metadata: vec![filter], ..EventFilter::default() }
+    }
+
+    #[rstest]
+    #[case::nothing(EventFilter::default(), true)]
+    #[case::one_of_two(EventFilter { device_ids: vec!["x".into(), "d".into()], ..Default::default() }, true)]
+    #[case::another_device(EventFilter { device_ids: vec!["x".into()], ..Default::default() }, false)]
+    #[case::another_session(EventFilter { session_id: Some("x".into()), ..Default::default() }, false)]
+    #[case::since_then(EventFilter { since: at("2024-01-15T10:30:00Z"), ..Default::default() }, true)]
+    #[case::until_then(EventFilter { until: at("2024-01-15T10:30:00Z"), ..Default::default() }, false)]
+    #[case::within(EventFilter { ip_network: "10.1.0.0/16".parse().ok(), ..Default::default() }, true)]
+    #[case::without(EventFilter { ip_network: "10.2.0.0/16".parse().ok(), ..Default::default() }, false)]
+    #[case::long_enough(EventFilter { min_duration: Some(5.0), ..Default::default() }, true)]
+    #[case::too_long(EventFilter { max_duration: Some(4.9), ..Default::default() }, false)]
+    #[case::number(metadata("n", "1"), true)]
+    #[case::text(metadata("t.x", "1"), true)]
+    #[case::truth(metadata("t.b", "true"), true)]
+    #[case::nothing_there(metadata("t.z", "null"), true)]
+    #[case::no_such_path(metadata("t.y", "null"), false)]
+    #[case::an_object(metadata("t", "1"), false)]
+    fn a_filter_holds_or_not(#[case] filter: EventFilter, #[case] expected: bool) {
+        assert_eq!(filter.matches(&event()), expected);
+    }
+}
