@@ -23,7 +23,7 @@ impl Proxy {
                 let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 std::thread::spawn(move || pass_on(from, to, None));
                 let armed = Arc::clone(&armed);
-                std::thread::spawn(move || pass_on(client, server, Some(armed)));
+                std::thread::spawn(move || pass_on(client, server, Some(&armed)));
             }
         });
         Proxy { port, is_armed }
@@ -39,8 +39,8 @@ impl Proxy {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, armed: Option<Arc<AtomicBool>>) {
-    let mut buffer = [0; 64 * 1024];
+fn pass_on(mut from: TcpStream, mut to: TcpStream, armed: Option<&AtomicBool>) {
+    let mut buffer = [0; 8 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let some = &buffer[..count];
         let is_commit = some.windows(7).any(|text| text == b"COMMIT\0");
