@@ -3,7 +3,7 @@
 //! Knows how to connect and how a transaction begins and ends; knows no table.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -125,9 +125,16 @@ fn open_sqlite(path: &Path, role: Role) -> ConnectionResult<SqliteConnection> {
              PRAGMA mmap_size = 268435456;"
         ),
     };
-    connection
-        .batch_execute(&set_up)
-        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    // A new file that two open at once is turned to WAL by one of them; SQLite tells the other that it
+    // is locked without waiting for it.
+    let begun = Instant::now();
+    while let Err(error) = connection.batch_execute(&set_up) {
+        let is_locked = error.to_string().contains("locked");
+        if !is_locked || begun.elapsed() > Duration::from_millis(SQLITE_BUSY_MS.into()) {
+            return Err(ConnectionError::CouldntSetupConfiguration(error));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     Ok(connection)
 }
 

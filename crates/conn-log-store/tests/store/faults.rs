@@ -8,6 +8,7 @@ use conn_log_store::{AppendError, Store, StoreOptions};
 use tokio::task::JoinHandle;
 
 use crate::cluster::Cluster;
+use crate::proxy::Proxy;
 use crate::support::*;
 
 on_both_databases! {
@@ -48,6 +49,27 @@ on_both_databases! {
         db.execute(mend_it);
         assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [2]);
     }
+}
+
+/// The commit worked and its answer was lost: the writer finds that out, and stores nothing again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else {
+        return;
+    };
+    let (host, name) = db.host_and_name();
+    let proxy = Proxy::to(host);
+    let url = format!("postgres://postgres@127.0.0.1:{}/{name}", proxy.port);
+    let store = Store::open(StoreOptions::new(url.parse().unwrap())).unwrap();
+    for n in 0..5 {
+        proxy.arm();
+        assert_eq!(
+            ids(&append(&store, events("dev", 2)).await.unwrap()),
+            [2 * n + 1, 2 * n + 2]
+        );
+        assert!(proxy.has_struck());
+    }
+    assert_eq!(store.log_size(DEFAULT).unwrap(), 10);
 }
 
 /// The server crashes under load and comes back: the store does by itself.

@@ -16,5 +16,6 @@ mod faults;
 mod idempotency;
 mod list;
 mod open;
+mod proxy;
 mod support;
 mod tokens;

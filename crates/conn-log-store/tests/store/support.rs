@@ -102,6 +102,19 @@ impl TestDatabase {
         PgConnection::establish(&url).unwrap()
     }
 
+    /// Of a PostgreSQL database: `host:port`, and its name there.
+    pub(crate) fn host_and_name(&self) -> (String, &str) {
+        let server = server_url().unwrap();
+        let host = server
+            .rsplit_once('/')
+            .unwrap()
+            .0
+            .rsplit(['@', '/'])
+            .next()
+            .unwrap();
+        (host.to_owned(), &self.name)
+    }
+
     pub(crate) fn sqlite(&self) -> SqliteConnection {
         SqliteConnection::establish(self.path().to_str().unwrap()).unwrap()
     }
