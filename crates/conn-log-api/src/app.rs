@@ -1,7 +1,11 @@
 //! What every handler may reach: the store, the tokens seen, the limits.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
 use actix_web::{HttpRequest, web};
 use conn_log_store::Store;
+use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Tokens;
 use crate::body::BodyRoom;
@@ -10,6 +14,10 @@ use crate::options::ApiOptions;
 use crate::problem::Problem;
 use crate::rate_limits::{AuthFailures, EventRates};
 use crate::store_problem;
+use crate::stream_hub::StreamHubs;
+
+/// Exports at one time. More would leave lists and statistics without threads and connections.
+const EXPORTS_MAX: usize = 4;
 
 /// The state of one server, shared by all its workers.
 pub struct App {
@@ -20,6 +28,13 @@ pub struct App {
     pub(crate) metrics: Metrics,
     pub(crate) event_rates: EventRates,
     pub(crate) auth_failures: AuthFailures,
+    pub(crate) stream_hubs: StreamHubs,
+    /// Exports that may run at the same time: each holds a thread of the blocking pool.
+    pub(crate) exports: Arc<Semaphore>,
+    /// Streams open at this moment.
+    pub(crate) streams: Arc<AtomicUsize>,
+    /// Turns true once the server is to stop: what would go on for ever ends then.
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl App {
@@ -27,12 +42,16 @@ impl App {
     pub fn new(store: Store, options: ApiOptions, metrics: Metrics) -> web::Data<App> {
         web::Data::new(App {
             tokens: Tokens::new(store.clone()),
-            store,
             body_room: BodyRoom::new(options.bodies_bytes_max),
             metrics,
             event_rates: EventRates::new(options.default_rate),
             auth_failures: AuthFailures::new(options.auth_failures_per_minute),
+            stream_hubs: StreamHubs::new(store.clone()),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            streams: Arc::default(),
+            stopping: watch::Sender::new(false),
             options,
+            store,
         })
     }
 

@@ -45,7 +45,7 @@ impl Tokens {
         if let Some(token) = self.seen.get(&hash) {
             return Ok(token);
         }
-        let (store, key) = (self.store.clone(), hash.clone());
+        let (store, key) = (self.store.clone(), hash);
         let token = web::block(move || store.token_find(&key))
             .await
             .map_err(|error| Problem::internal(&error))?
@@ -84,6 +84,7 @@ needs! {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller<N> {
     token: Arc<Token>,
+    hash: SecretHash,
     scope: PhantomData<N>,
 }
 
@@ -91,6 +92,16 @@ impl<N> Caller<N> {
     /// The token itself.
     pub(crate) fn token(&self) -> &Token {
         &self.token
+    }
+
+    /// Whether the token is still good, for what takes longer than a request.
+    pub(crate) async fn is_still_valid(&self, app: &App) -> bool {
+        let now = Timestamp::from(chrono::Utc::now());
+        // While the store is away nobody can say that it is not.
+        app.tokens
+            .find(self.hash)
+            .await
+            .map_or(true, |token| token.is_some_and(|token| token.is_valid_at(now)))
     }
 
     /// Whose log this is about.
@@ -118,7 +129,7 @@ impl<N: Needs> FromRequest for Caller<N> {
                 let detail = format!("the token lacks the scope {}", N::SCOPE);
                 return Err(Problem::new(ProblemKind::Forbidden, detail));
             }
-            Ok(Caller { token, scope: PhantomData })
+            Ok(Caller { token, hash, scope: PhantomData })
         })
     }
 }

@@ -11,6 +11,7 @@ mod body;
 mod client_address;
 mod docs_page;
 mod events;
+mod export;
 mod health;
 mod metrics;
 mod observe;
@@ -24,6 +25,7 @@ mod rate_limits;
 mod request_id;
 mod routes;
 mod server;
+mod stream_hub;
 
 use actix_web::http::{Method, header};
 use conn_log_store::{AppendError, StoreError};
@@ -49,7 +51,7 @@ pub(crate) fn store_problem(error: StoreError) -> Problem {
 }
 
 /// An append that failed, as a problem. In each case nothing was stored.
-pub(crate) fn append_problem(error: &AppendError) -> Problem {
+pub(crate) fn append_problem(error: AppendError) -> Problem {
     match error {
         AppendError::Overloaded => Problem::new(
             ProblemKind::Overloaded,

@@ -25,6 +25,8 @@ use utoipa::{IntoParams, Modify, OpenApi, ToSchema};
         crate::events::list::list,
         crate::events::register::register,
         crate::events::get::get,
+        crate::events::stream::stream,
+        crate::export::export,
         crate::health::healthz,
         crate::health::readyz,
         crate::metrics::metrics,

@@ -8,7 +8,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
 
 use crate::problem::{Problem, ProblemKind};
-use crate::{docs_page, events, health, metrics, problem_pages};
+use crate::{docs_page, events, export, health, metrics, problem_pages};
 
 /// One address and method.
 pub(crate) struct Endpoint {
@@ -25,6 +25,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         get(EVENTS, events::list::list),
         post(EVENTS, events::register::register),
+        get("/api/v1/device_app_connection_log/export", export::export),
+        get("/api/v1/device_app_connection_log/stream", events::stream::stream),
         get("/api/v1/device_app_connection_log/{id}", events::get::get),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),

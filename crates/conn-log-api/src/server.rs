@@ -4,9 +4,10 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Compress, from_fn};
-use actix_web::{Error, HttpServer, web};
+use actix_web::rt::signal::unix::{SignalKind, signal};
+use actix_web::{Error, HttpServer, rt, web};
 
 use crate::app::App;
 use crate::observe::observe;
@@ -43,16 +44,31 @@ pub fn create_app(
 }
 
 /// Serves the app on `listener` until the process is told to stop (SIGTERM or SIGINT): then it
-/// takes no more connections, finishes the requests under way, and the future is done.
+/// takes no more connections, ends the streams, finishes the requests under way, and returns.
 ///
 /// # Errors
-/// If the socket cannot be used.
-pub fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<Server> {
+/// If the socket cannot be used or signals cannot be caught.
+pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<()> {
     background::start(app.clone());
-    let server = HttpServer::new(move || create_app(app.clone()))
+    let shared = app.clone();
+    let server = HttpServer::new(move || create_app(shared.clone()))
         .client_request_timeout(HEAD_TIME_MAX)
         .shutdown_timeout(STOP_TIME_SECONDS_MAX)
         .max_connections(CONNECTIONS_MAX)
-        .listen(listener)?;
-    Ok(server.run())
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let handle = server.handle();
+    rt::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        log::info!("stopping: what was accepted is being finished");
+        app.stopping.send_replace(true);
+        handle.stop(true).await;
+    });
+    server.await
 }

@@ -49,22 +49,11 @@ fn event(n: u64) -> Event {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let url = arguments
-        .next()
-        .expect("append URL [EVENTS] [BATCH] [TASKS]")
-        .parse()
-        .unwrap();
-    let mut number = |default: u64| {
-        arguments
-            .next()
-            .map_or(default, |text| text.parse().unwrap())
-    };
+    let url = arguments.next().expect("append URL [EVENTS] [BATCH] [TASKS]").parse().unwrap();
+    let mut number = |default: u64| arguments.next().map_or(default, |text| text.parse().unwrap());
     let (events, batch, tasks) = (number(1_000_000), number(1_000), number(4));
     let groups = Arc::new(Groups::default());
-    let options = StoreOptions {
-        observer: Some(groups.clone()),
-        ..StoreOptions::new(url)
-    };
+    let options = StoreOptions { observer: Some(groups.clone()), ..StoreOptions::new(url) };
     let store = Store::open(options).unwrap();
     let next = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
@@ -72,9 +61,7 @@ fn main() {
         .map(|_| {
             let (store, next) = (store.clone(), Arc::clone(&next));
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .build()
-                    .unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 loop {
                     let from = next.fetch_add(batch, Ordering::Relaxed);
                     if from >= events {
@@ -104,10 +91,7 @@ fn main() {
     let total: usize = groups.iter().map(|group| group.events_stored).sum();
     for tenth in groups.chunks(groups.len().div_ceil(10)) {
         let count = tenth.iter().map(|group| group.events_stored).sum();
-        println!(
-            "  writer alone {} events/s",
-            rate(count, tenth.iter().map(|g| g.elapsed).sum())
-        );
+        println!("  writer alone {} events/s", rate(count, tenth.iter().map(|g| g.elapsed).sum()));
     }
     let busy: Duration = groups.iter().map(|group| group.elapsed).sum();
     let commit: Duration = groups.iter().map(|group| group.commit).sum();

@@ -100,11 +100,7 @@ fn open_sqlite(path: &Path, role: Role) -> ConnectionResult<SqliteConnection> {
         ConnectionError::BadConnection("the path of the file is not UTF-8".to_owned())
     })?;
     // A path that begins with `file:` would be read as a URI.
-    let path = if path.starts_with("file:") {
-        format!("./{path}")
-    } else {
-        path.to_owned()
-    };
+    let path = if path.starts_with("file:") { format!("./{path}") } else { path.to_owned() };
     let mut connection = SqliteConnection::establish(&path)?;
     let set_up = match role {
         // 64 MiB of cache; a checkpoint each 16 MiB of log, so that it is rare beside the commits
@@ -150,8 +146,6 @@ fn open_postgres(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection
             read_time_max.as_millis()
         ),
     };
-    connection
-        .batch_execute(&set_up)
-        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    connection.batch_execute(&set_up).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }

@@ -99,10 +99,7 @@ pub(crate) fn list_in(
     if is_backwards {
         rows.reverse();
     }
-    Ok(EventPage {
-        records: rows.into_iter().map(Record::from).collect(),
-        has_more,
-    })
+    Ok(EventPage { records: rows.into_iter().map(Record::from).collect(), has_more })
 }
 
 fn opposite(order: Order) -> Order {

@@ -54,10 +54,7 @@ pub(crate) fn conditions(filter: &EventFilter, dialect: Dialect) -> Vec<Conditio
         let (first, last): (IpAddr, IpAddr) = (block.network(), block.broadcast());
         all.push(Box::new(events::ip_address.between(Ip(first), Ip(last))));
     }
-    if let Some(values) = filter
-        .session_id
-        .as_ref()
-        .and_then(|id| any_of(std::slice::from_ref(id)))
+    if let Some(values) = filter.session_id.as_ref().and_then(|id| any_of(std::slice::from_ref(id)))
     {
         all.push(Box::new(events::session_id.eq_any(values)));
     }
@@ -81,11 +78,7 @@ pub(crate) fn conditions(filter: &EventFilter, dialect: Dialect) -> Vec<Conditio
 
 /// `None` for all. A text with U+0000 is in no event, and PostgreSQL takes none.
 fn any_of(values: &[String]) -> Option<Vec<String>> {
-    let possible = values
-        .iter()
-        .filter(|value| !value.contains('\0'))
-        .cloned()
-        .collect();
+    let possible = values.iter().filter(|value| !value.contains('\0')).cloned().collect();
     (!values.is_empty()).then_some(possible)
 }
 
@@ -102,19 +95,14 @@ impl MetadataIs {
     fn new(filter: &MetadataFilter, dialect: Dialect) -> Self {
         let path = match dialect {
             Dialect::Sqlite => {
-                let steps = filter
-                    .path
-                    .iter()
-                    .map(|name| format!(".{}", json_text(name)));
+                let steps = filter.path.iter().map(|name| format!(".{}", json_text(name)));
                 vec![format!("${}", steps.collect::<String>())]
             }
             Dialect::Postgres => filter.path.clone(),
         };
         let mut candidates = vec![json_text(&filter.value)];
         let is_scalar = matches!(filter.value.as_str(), "true" | "false" | "null")
-            || filter
-                .value
-                .starts_with(|c: char| c == '-' || c.is_ascii_digit());
+            || filter.value.starts_with(|c: char| c == '-' || c.is_ascii_digit());
         if is_scalar
             && serde_json_canonicalizer::pipe(&filter.value).is_ok_and(|text| text == filter.value)
         {
@@ -124,11 +112,7 @@ impl MetadataIs {
         if filter.path.iter().any(has_nul) || has_nul(&filter.value) {
             candidates.clear();
         }
-        MetadataIs {
-            dialect,
-            path,
-            candidates,
-        }
+        MetadataIs { dialect, path, candidates }
     }
 }
 

@@ -1,10 +1,7 @@
 //! The keys that make a retry safe: those of requests, and the events' own ids.
 //!
 //! Who holds the head row of a tenant's log reads and writes its keys: no one else does meanwhile.
-#![expect(
-    clippy::ref_option_ref,
-    reason = "what diesel derives for borrowed rows"
-)]
+#![expect(clippy::ref_option_ref, reason = "what diesel derives for borrowed rows")]
 
 use std::collections::HashMap;
 
@@ -94,15 +91,11 @@ pub(crate) fn remember(connection: &mut AnyConnection, new: Vec<NewKey<'_>>) -> 
     match connection {
         AnyConnection::Sqlite(sqlite) => {
             for key in new {
-                diesel::insert_into(keys::table)
-                    .values(key)
-                    .execute(sqlite)?;
+                diesel::insert_into(keys::table).values(key).execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {
-            diesel::copy_from(keys::table)
-                .from_insertable(new)
-                .execute(postgres)?;
+            diesel::copy_from(keys::table).from_insertable(new).execute(postgres)?;
         }
     }
     Ok(())

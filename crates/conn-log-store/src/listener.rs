@@ -34,16 +34,14 @@ pub(crate) fn spawn(
     commits: Arc<watch::Sender<u64>>,
     stop: Arc<AtomicBool>,
 ) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("conn-log-listener".to_owned())
-        .spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                if let Err(error) = listen(&url, &commits, &stop) {
-                    log::warn!("listening for commits failed: {error}");
-                    std::thread::sleep(RECONNECT_PAUSE);
-                }
+    std::thread::Builder::new().name("conn-log-listener".to_owned()).spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            if let Err(error) = listen(&url, &commits, &stop) {
+                log::warn!("listening for commits failed: {error}");
+                std::thread::sleep(RECONNECT_PAUSE);
             }
-        })
+        }
+    })
 }
 
 fn listen(
@@ -59,9 +57,7 @@ fn listen(
     commits.send_modify(|count| *count += 1);
     let mut pinged = Instant::now();
     while !stop.load(Ordering::Relaxed) {
-        let heard = postgres
-            .notifications_iter()
-            .collect::<QueryResult<Vec<_>>>()?;
+        let heard = postgres.notifications_iter().collect::<QueryResult<Vec<_>>>()?;
         if !heard.is_empty() {
             commits.send_modify(|count| *count += 1);
         }

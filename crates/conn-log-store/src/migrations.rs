@@ -59,9 +59,7 @@ pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
     if applied == known {
         Ok(())
     } else {
-        Err(StoreError::Unavailable(
-            "its migrations are not those of this program".to_owned(),
-        ))
+        Err(StoreError::Unavailable("its migrations are not those of this program".to_owned()))
     }
 }
 
@@ -96,19 +94,12 @@ fn refuse_newer<DB: diesel::backend::Backend>(
         .map(ToString::to_string)
         .filter(|version| !names.contains(version))
         .collect();
-    if unknown.is_empty() {
-        Ok(())
-    } else {
-        Err(OpenError::NewerDatabase(unknown.join(", ")))
-    }
+    if unknown.is_empty() { Ok(()) } else { Err(OpenError::NewerDatabase(unknown.join(", "))) }
 }
 
 fn versions<DB: diesel::backend::Backend>(
     known: &EmbeddedMigrations,
 ) -> diesel::migration::Result<Vec<String>> {
     let migrations: Vec<Box<dyn Migration<DB>>> = known.migrations()?;
-    Ok(migrations
-        .iter()
-        .map(|migration| migration.name().version().to_string())
-        .collect())
+    Ok(migrations.iter().map(|migration| migration.name().version().to_string()).collect())
 }

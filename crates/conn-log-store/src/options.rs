@@ -38,7 +38,7 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// The defaults for a database.
     pub fn new(url: DatabaseUrl) -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        const DAY: Duration = Duration::from_hours(24);
         StoreOptions {
             url,
             readers_max: 8,
@@ -57,9 +57,7 @@ impl StoreOptions {
 
 impl std::fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoreOptions")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        f.debug_struct("StoreOptions").field("url", &self.url).finish_non_exhaustive()
     }
 }
 

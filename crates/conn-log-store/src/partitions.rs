@@ -34,10 +34,7 @@ impl Span {
             }
             PartitionSize::Month => {
                 let first = day.with_day(1);
-                (
-                    first,
-                    first.and_then(|first| first.checked_add_months(Months::new(1))),
-                )
+                (first, first.and_then(|first| first.checked_add_months(Months::new(1))))
             }
         };
         Span {
@@ -71,10 +68,7 @@ pub(crate) fn ensure_in_txn(
     time: Timestamp,
     size: PartitionSize,
 ) -> Result<Span, StoreError> {
-    if let Some(span) = existing(postgres)?
-        .into_iter()
-        .find(|span| span.contains(time))
-    {
+    if let Some(span) = existing(postgres)?.into_iter().find(|span| span.contains(time)) {
         return Ok(span);
     }
     postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))?;
@@ -91,20 +85,13 @@ pub(crate) fn ensure_in_txn(
             span.end = span.end.min(other.start);
         }
     }
-    let name = format!(
-        "events_{}",
-        DateTime::<Utc>::from(span.start).format("%Y%m%d")
-    );
+    let name = format!("events_{}", DateTime::<Utc>::from(span.start).format("%Y%m%d"));
     postgres.batch_execute(&format!(
         "CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
          ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ('{}') TO ('{}');",
         span.start, span.end,
     ))?;
-    log::info!(
-        "made the partition {name}, from {} to {}",
-        span.start,
-        span.end
-    );
+    log::info!("made the partition {name}, from {} to {}", span.start, span.end);
     Ok(span)
 }
 
@@ -116,16 +103,8 @@ fn existing(postgres: &mut PgConnection) -> QueryResult<Vec<Span>> {
                regexp_match(pg_get_expr(relpartbound, pg_class.oid),
                             'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') AS bound
          WHERE inhparent = $1::regclass AND bound IS NOT NULL";
-    let rows: Vec<SpanRow> = diesel::sql_query(BOUNDS)
-        .bind::<Text, _>("events")
-        .load(postgres)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Span {
-            start: row.start.0,
-            end: row.end.0,
-        })
-        .collect())
+    let rows: Vec<SpanRow> = diesel::sql_query(BOUNDS).bind::<Text, _>("events").load(postgres)?;
+    Ok(rows.into_iter().map(|row| Span { start: row.start.0, end: row.end.0 }).collect())
 }
 
 #[cfg(test)]
@@ -141,17 +120,8 @@ mod tests {
     fn a_span_begins_at_midnight_and_ends_where_the_next_begins() {
         let time = "2024-02-29T23:59:59.999999Z";
         let day = |text: &str| format!("{text}T00:00:00Z");
-        assert_eq!(
-            around(time, PartitionSize::Day),
-            (day("2024-02-29"), day("2024-03-01"))
-        );
-        assert_eq!(
-            around(time, PartitionSize::Week),
-            (day("2024-02-26"), day("2024-03-04"))
-        );
-        assert_eq!(
-            around(time, PartitionSize::Month),
-            (day("2024-02-01"), day("2024-03-01"))
-        );
+        assert_eq!(around(time, PartitionSize::Day), (day("2024-02-29"), day("2024-03-01")));
+        assert_eq!(around(time, PartitionSize::Week), (day("2024-02-26"), day("2024-03-04")));
+        assert_eq!(around(time, PartitionSize::Month), (day("2024-02-01"), day("2024-03-01")));
     }
 }

@@ -19,9 +19,7 @@ pub(crate) struct Manager {
 
 /// A pool of connections that only read.
 pub(crate) fn readers(options: &StoreOptions) -> Connections {
-    let role = Role::Reader {
-        read_time_max: options.read_time_max,
-    };
+    let role = Role::Reader { read_time_max: options.read_time_max };
     pool(options, role, options.readers_max)
 }
 
@@ -39,10 +37,7 @@ fn pool(options: &StoreOptions, role: Role, size_max: u32) -> Connections {
         .connection_timeout(options.reader_wait_max)
         // A server that was restarted is noticed here, and not by the query.
         .test_on_check_out(true)
-        .build_unchecked(Manager {
-            url: options.url.clone(),
-            role,
-        })
+        .build_unchecked(Manager { url: options.url.clone(), role })
 }
 
 impl ManageConnection for Manager {
@@ -57,9 +52,9 @@ impl ManageConnection for Manager {
         match connection {
             // A file does not go away.
             AnyConnection::Sqlite(_) => Ok(()),
-            AnyConnection::Postgres(postgres) => postgres
-                .batch_execute("SELECT 1")
-                .map_err(r2d2::Error::QueryError),
+            AnyConnection::Postgres(postgres) => {
+                postgres.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)
+            }
         }
     }
 

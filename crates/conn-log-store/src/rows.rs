@@ -1,8 +1,5 @@
 //! A record as a row of `events`: borrowed on its way in, owned on its way out.
-#![expect(
-    clippy::ref_option_ref,
-    reason = "what diesel derives for borrowed rows"
-)]
+#![expect(clippy::ref_option_ref, reason = "what diesel derives for borrowed rows")]
 
 use std::borrow::Cow;
 
@@ -108,16 +105,12 @@ pub(crate) fn insert<'a>(
     match connection {
         AnyConnection::Sqlite(sqlite) => {
             for row in rows {
-                diesel::insert_into(events::table)
-                    .values(row)
-                    .execute(sqlite)?;
+                diesel::insert_into(events::table).values(row).execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {
             let rows: Vec<NewEventRow<'a>> = rows.collect();
-            diesel::copy_from(events::table)
-                .from_insertable(rows)
-                .execute(postgres)?;
+            diesel::copy_from(events::table).from_insertable(rows).execute(postgres)?;
         }
     }
     Ok(())

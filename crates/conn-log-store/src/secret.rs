@@ -1,6 +1,7 @@
 //! Bearer secrets: made, read and hashed; never kept and never shown unasked.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use data_encoding::{Encoding, Specification};
 use sha2::{Digest, Sha256};
@@ -25,10 +26,17 @@ const CHECKSUM_BYTES: usize = 4;
 pub struct Secret(String);
 
 /// SHA-256 of a secret's whole text: what the store keeps.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl Eq for SecretHash {}
+
+/// Equal hashes have equal bytes.
+impl Hash for SecretHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl Secret {
     /// A new one. Fails only where the system gives no random bytes.
@@ -42,9 +50,7 @@ impl Secret {
 
     /// Reads the text of a token. `None` if it cannot be one of ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = base32()
-            .decode(text.strip_prefix(PREFIX)?.as_bytes())
-            .ok()?;
+        let bytes = base32().decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
         if bytes.len() != RANDOM_BYTES + CHECKSUM_BYTES {
             return None;
         }
@@ -109,12 +115,8 @@ impl fmt::Debug for SecretHash {
 /// RFC 4648 base32 in lower case without padding.
 fn base32() -> Encoding {
     let mut specification = Specification::new();
-    specification
-        .symbols
-        .push_str("abcdefghijklmnopqrstuvwxyz234567");
-    specification
-        .encoding()
-        .unwrap_or(data_encoding::BASE32_NOPAD)
+    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+    specification.encoding().unwrap_or(data_encoding::BASE32_NOPAD)
 }
 
 #[cfg(test)]

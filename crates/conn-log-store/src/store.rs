@@ -63,12 +63,7 @@ impl Store {
         ));
         let commits = Arc::new(watch::Sender::new(0));
         let stop_listening = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(
-            &options,
-            connection,
-            Arc::clone(&queue),
-            Arc::clone(&commits),
-        );
+        let writer = Writer::new(&options, connection, Arc::clone(&queue), Arc::clone(&commits));
         let thread = |result: std::io::Result<JoinHandle<()>>| {
             result.map_err(|error| StoreError::Internal(format!("cannot start a thread: {error}")))
         };
@@ -119,9 +114,7 @@ impl Store {
     /// thread.
     pub fn ready(&self) -> Result<(), StoreError> {
         if !self.0.queue.is_available() {
-            return Err(StoreError::Unavailable(
-                "the writer cannot write".to_owned(),
-            ));
+            return Err(StoreError::Unavailable("the writer cannot write".to_owned()));
         }
         migrations::check(&mut *self.reader()?)
     }
@@ -151,12 +144,7 @@ impl Store {
             let window = chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
             let until = now().plus(-window);
             count += self.write(move |connection| {
-                Ok(idempotency::expire(
-                    connection,
-                    kind,
-                    until,
-                    i64::from(limit),
-                )?)
+                Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
             })?;
         }
         Ok(count)
@@ -190,11 +178,7 @@ impl Store {
         self.0.queue.close();
         self.0.stop_listening.store(true, Ordering::Relaxed);
         let threads = {
-            let mut threads = self
-                .0
-                .threads
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *threads)
         };
         for thread in threads {

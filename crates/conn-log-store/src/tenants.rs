@@ -34,11 +34,7 @@ type TenantRow = (i32, String, Micros);
 
 impl From<TenantRow> for Tenant {
     fn from((id, name, created_at): TenantRow) -> Self {
-        Tenant {
-            id: TenantId(id),
-            name,
-            created_at: created_at.0,
-        }
+        Tenant { id: TenantId(id), name, created_at: created_at.0 }
     }
 }
 
@@ -53,9 +49,8 @@ impl Store {
                 if find_by_name(connection, &name)?.is_some() {
                     return Err(StoreError::NameTaken("tenant"));
                 }
-                let last: Option<i32> = tenants::table
-                    .select(diesel::dsl::max(tenants::id))
-                    .first(connection)?;
+                let last: Option<i32> =
+                    tenants::table.select(diesel::dsl::max(tenants::id)).first(connection)?;
                 create_in_txn(connection, last.unwrap_or(0) + 1, &name)
             })
         })
@@ -63,9 +58,7 @@ impl Store {
 
     /// All tenants, oldest first.
     pub fn tenant_list(&self) -> Result<Vec<Tenant>, StoreError> {
-        let rows: Vec<TenantRow> = tenants::table
-            .order(tenants::id)
-            .load(&mut *self.reader()?)?;
+        let rows: Vec<TenantRow> = tenants::table.order(tenants::id).load(&mut *self.reader()?)?;
         Ok(rows.into_iter().map(Tenant::from).collect())
     }
 
@@ -123,17 +116,11 @@ fn create_in_txn(
             heads::created_at_last.eq(Micros(Timestamp::EPOCH)),
         ))
         .execute(connection)?;
-    Ok(Tenant {
-        id: TenantId(id),
-        name: name.to_owned(),
-        created_at,
-    })
+    Ok(Tenant { id: TenantId(id), name: name.to_owned(), created_at })
 }
 
 fn find_by_name(connection: &mut AnyConnection, name: &str) -> Result<Option<Tenant>, StoreError> {
-    let row: Option<TenantRow> = tenants::table
-        .filter(tenants::name.eq(name))
-        .first(connection)
-        .optional()?;
+    let row: Option<TenantRow> =
+        tenants::table.filter(tenants::name.eq(name)).first(connection).optional()?;
     Ok(row.map(Tenant::from))
 }

@@ -183,11 +183,7 @@ impl Store {
         if let Some(tenant) = tenant {
             query = query.filter(tokens::tenant_id.eq(tenant.0));
         }
-        query
-            .load(&mut *self.reader()?)?
-            .into_iter()
-            .map(Token::try_from)
-            .collect()
+        query.load(&mut *self.reader()?)?.into_iter().map(Token::try_from).collect()
     }
 
     /// Takes a token back, of that tenant or of any. A token that is revoked already stays as it
@@ -225,9 +221,7 @@ impl Store {
             .first(&mut *self.reader()?)
             .optional()?;
         // The index has compared some leading bytes; here the whole is, in constant time.
-        row.filter(|row| *hash == row.secret_hash[..])
-            .map(Token::try_from)
-            .transpose()
+        row.filter(|row| *hash == row.secret_hash[..]).map(Token::try_from).transpose()
     }
 }
 
@@ -241,11 +235,8 @@ fn insert_in_txn(
     hash: &SecretHash,
 ) -> Result<Token, StoreError> {
     use crate::schema::tenants;
-    let tenant: Option<i32> = tenants::table
-        .find(new.tenant.0)
-        .select(tenants::id)
-        .first(connection)
-        .optional()?;
+    let tenant: Option<i32> =
+        tenants::table.find(new.tenant.0).select(tenants::id).first(connection).optional()?;
     if tenant.is_none() {
         return Err(StoreError::NotFound("tenant"));
     }
@@ -259,9 +250,7 @@ fn insert_in_txn(
         revoked_at: None,
         rate: new.rate,
     };
-    diesel::insert_into(tokens::table)
-        .values(TokenRow::new(&token, hash))
-        .execute(connection)?;
+    diesel::insert_into(tokens::table).values(TokenRow::new(&token, hash)).execute(connection)?;
     Ok(token)
 }
 
@@ -299,13 +288,10 @@ impl TryFrom<TokenRow> for Token {
             created_at: row.created_at.0,
             expires_at: row.expires_at.map(|time| time.0),
             revoked_at: row.revoked_at.map(|time| time.0),
-            rate: row
-                .rate_events_per_second
-                .zip(row.rate_burst_events)
-                .map(|(rate, burst)| Rate {
-                    events_per_second: count(rate),
-                    burst_events: count(burst),
-                }),
+            rate: row.rate_events_per_second.zip(row.rate_burst_events).map(|(rate, burst)| Rate {
+                events_per_second: count(rate),
+                burst_events: count(burst),
+            }),
         })
     }
 }

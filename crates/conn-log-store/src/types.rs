@@ -28,34 +28,22 @@ use crate::connection::MultiBackend;
 
 /// An instant.
 #[derive(Clone, Copy, Debug, Default, SqlType, QueryId)]
-#[diesel(
-    sqlite_type(name = "Long"),
-    postgres_type(oid = 1184, array_oid = 1185)
-)]
+#[diesel(sqlite_type(name = "Long"), postgres_type(oid = 1184, array_oid = 1185))]
 pub struct Instant;
 
 /// A JSON object.
 #[derive(Clone, Copy, Debug, Default, SqlType, QueryId)]
-#[diesel(
-    sqlite_type(name = "Text"),
-    postgres_type(oid = 3802, array_oid = 3807)
-)]
+#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 3802, array_oid = 3807))]
 pub struct JsonObject;
 
 /// An IP address.
 #[derive(Clone, Copy, Debug, Default, SqlType, QueryId)]
-#[diesel(
-    sqlite_type(name = "Binary"),
-    postgres_type(oid = 869, array_oid = 1041)
-)]
+#[diesel(sqlite_type(name = "Binary"), postgres_type(oid = 869, array_oid = 1041))]
 pub struct Address;
 
 /// A UUID.
 #[derive(Clone, Copy, Debug, Default, SqlType, QueryId)]
-#[diesel(
-    sqlite_type(name = "Text"),
-    postgres_type(oid = 2950, array_oid = 2951)
-)]
+#[diesel(sqlite_type(name = "Text"), postgres_type(oid = 2950, array_oid = 2951))]
 pub struct Unique;
 
 /// Value of an [`Instant`].

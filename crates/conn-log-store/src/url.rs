@@ -72,14 +72,10 @@ impl PostgresUrl {
     /// The whole URL for libpq, with these parameters where it does not set them itself.
     pub(crate) fn with_defaults(&self, defaults: &[(&str, &str)]) -> String {
         let mut url = self.0.clone();
-        let given = url
-            .split_once('?')
-            .map_or("", |(_, query)| query)
-            .to_owned();
+        let given = url.split_once('?').map_or("", |(_, query)| query).to_owned();
         for (name, value) in defaults {
             let is_given = given.split('&').any(|pair| {
-                pair.split_once('=')
-                    .is_some_and(|(given_name, _)| given_name == *name)
+                pair.split_once('=').is_some_and(|(given_name, _)| given_name == *name)
             });
             if !is_given {
                 let separator = if url.contains('?') { '&' } else { '?' };
@@ -143,9 +139,7 @@ impl fmt::Debug for PostgresUrl {
 
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 #[cfg(test)]
@@ -158,14 +152,8 @@ mod tests {
 
     #[test]
     fn a_path_is_relative_after_two_slashes_and_absolute_after_three() {
-        assert_eq!(
-            parse("sqlite://data/a.db"),
-            Ok(DatabaseUrl::Sqlite("data/a.db".into()))
-        );
-        assert_eq!(
-            parse("sqlite:///srv/a.db"),
-            Ok(DatabaseUrl::Sqlite("/srv/a.db".into()))
-        );
+        assert_eq!(parse("sqlite://data/a.db"), Ok(DatabaseUrl::Sqlite("data/a.db".into())));
+        assert_eq!(parse("sqlite:///srv/a.db"), Ok(DatabaseUrl::Sqlite("/srv/a.db".into())));
         assert_eq!(parse("sqlite://"), Err(DatabaseUrlError::NoPath));
     }
 
@@ -200,9 +188,6 @@ mod tests {
         };
         let whole =
             url.with_defaults(&[("connect_timeout", "5"), ("application_name", "conn-log")]);
-        assert_eq!(
-            whole,
-            "postgres://h/db?connect_timeout=9&application_name=conn-log"
-        );
+        assert_eq!(whole, "postgres://h/db?connect_timeout=9&application_name=conn-log");
     }
 }

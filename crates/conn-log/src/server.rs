@@ -23,9 +23,8 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
 
     let app = App::new(store.clone(), api_options(arguments), metrics);
     actix_web::rt::System::new().block_on(async move {
-        let server = conn_log_api::serve(app, listener).context("cannot serve")?;
         say(&format!("conn-log listens on http://{address}"));
-        server.await.context("the server failed")
+        conn_log_api::serve(app, listener).await.context("the server failed")
     })?;
     store.close();
     log::info!("stopped; everything accepted is stored");

@@ -7,4 +7,5 @@ pub(crate) mod list;
 pub(crate) mod plan;
 pub(crate) mod query;
 pub(crate) mod register;
+pub(crate) mod stream;
 pub(crate) mod submitted;

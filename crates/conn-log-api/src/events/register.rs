@@ -123,7 +123,7 @@ async fn append(
         outcome
     };
     let outcome = actix_web::rt::spawn(work).await.map_err(|error| Problem::internal(&error))?;
-    outcome.map_err(|error| append_problem(&error))
+    outcome.map_err(append_problem)
 }
 
 /// Counts what becomes of a request's events, so that received = stored + duplicates + rejected.

@@ -4,11 +4,14 @@
 
 mod batches;
 mod bodies;
+mod exporting;
+mod limits;
 mod problems;
 mod reading;
 mod registering;
 mod retrying;
 mod serving;
+mod streaming;
 #[path = "../../../conn-log-store/tests/store/support.rs"]
 #[allow(
     dead_code,

@@ -53,6 +53,6 @@ async fn the_docs_page_and_all_it_loads_come_from_the_server(
         .collect();
     assert!(addresses.len() >= 4, "{addresses:?}");
     for address in addresses {
-        assert_eq!(app.get_bytes(address).await, 200, "{address}");
+        assert!(!app.get_body(address).await.is_empty(), "{address}");
     }
 }

@@ -8,8 +8,9 @@ use actix_web::dev::{Service as _, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
+use actix_web::web::Bytes;
 use conn_log_api::{ApiOptions, App, Metrics, create_app};
-use conn_log_store::{NewToken, Scope, Store, TenantId};
+use conn_log_store::{NewToken, Scope, Store, StoreOptions, TenantId};
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
@@ -44,8 +45,10 @@ impl TestApp {
 
     pub(crate) async fn with(database: Database, options: ApiOptions) -> Self {
         let database = TestDatabase::new(database).expect("these tests need PostgreSQL");
-        let store = database.open();
-        let app = App::new(store.clone(), options, Metrics::new().unwrap());
+        let metrics = Metrics::new().unwrap();
+        let observer = Some(metrics.observer());
+        let store = Store::open(StoreOptions { observer, ..database.options() }).unwrap();
+        let app = App::new(store.clone(), options, metrics);
         let service = Rc::new(init_service(create_app(app)).await);
         let call: Call = Box::new(move |request| {
             let service = service.clone();
@@ -74,8 +77,20 @@ impl TestApp {
             .insert_header(("host", "log.test"))
     }
 
+    /// The answer's head; its body is still to come.
+    pub(crate) async fn open(&self, request: TestRequest) -> ServiceResponse<BoxBody> {
+        (self.call)(request.to_request()).await
+    }
+
+    /// The body of a GET, whatever is in it.
+    pub(crate) async fn get_body(&self, path: &str) -> Bytes {
+        let response = self.open(self.request(Method::GET, path)).await;
+        assert_eq!(response.status(), 200);
+        body::to_bytes(response.into_body()).await.unwrap()
+    }
+
     pub(crate) async fn send(&self, request: TestRequest) -> Answer {
-        let response = (self.call)(request.to_request()).await;
+        let response = self.open(request).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = body::to_bytes(response.into_body()).await.unwrap();
         Answer { status, headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
@@ -83,11 +98,6 @@ impl TestApp {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
-    }
-
-    /// The status of a GET whose body need not be text.
-    pub(crate) async fn get_bytes(&self, path: &str) -> u16 {
-        (self.call)(self.request(Method::GET, path).to_request()).await.status().as_u16()
     }
 
     /// Posts a body of some type to the events.

@@ -1,7 +1,8 @@
 //! Tenants and tokens.
 
 use actix_web::http::Method;
-use conn_log_store::Scope;
+use conn_log_core::Timestamp;
+use conn_log_store::{NewToken, Scope, TenantId};
 use rstest::rstest;
 use serde_json::json;
 
@@ -27,4 +28,36 @@ async fn a_tenant_sees_its_own_log_only(
     app.send(request(Method::GET, &format!("{EVENTS}2/"))).await.is_problem(404, "not-found");
     let by_device = format!("{EVENTS}?device_id=mine");
     assert_eq!(app.send(request(Method::GET, &by_device)).await.json()["results"], json!([]));
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_revoked_or_expired_token_is_refused_like_an_unknown_one(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let make = |expires_at| {
+        let new = NewToken {
+            tenant: TenantId::DEFAULT,
+            name: "short".to_owned(),
+            scopes: vec![Scope::Read],
+            expires_at,
+            rate: None,
+        };
+        app.store.token_create(new).unwrap()
+    };
+    let (revoked, revoked_secret) = make(None);
+    app.store.token_revoke(None, revoked.id).unwrap();
+    let (_, expired_secret) = make(Some(Timestamp::EPOCH));
+    let mut bodies = Vec::new();
+    for secret in [revoked_secret.reveal(), expired_secret.reveal(), "clog_unknown"] {
+        let request = app
+            .request(Method::GET, EVENTS)
+            .insert_header(("authorization", format!("Bearer {secret}")))
+            .insert_header(("x-request-id", "same"));
+        let answer = app.send(request).await;
+        answer.is_problem(401, "unauthorized");
+        bodies.push(answer.body);
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
 }

@@ -58,10 +58,7 @@ pub(super) fn store_in_txn(
     settings: &Settings,
     partitions: &[Span],
 ) -> Result<Attempt, StoreError> {
-    let mut attempt = Attempt {
-        partitions: partitions.to_vec(),
-        ..Attempt::default()
-    };
+    let mut attempt = Attempt { partitions: partitions.to_vec(), ..Attempt::default() };
     let mut by_tenant: BTreeMap<TenantId, Vec<&mut Pending>> = BTreeMap::new();
     for pending in group {
         pending.reset();
@@ -73,12 +70,7 @@ pub(super) fn store_in_txn(
         tenants.push((lock_head(connection, tenant)?, submissions));
     }
     for (head, submissions) in tenants {
-        Log {
-            connection,
-            settings,
-            head,
-        }
-        .append(submissions, &mut attempt)?;
+        Log { connection, settings, head }.append(submissions, &mut attempt)?;
     }
     if let (AnyConnection::Postgres(postgres), Some(_)) = (connection, &attempt.trace) {
         postgres.batch_execute(&format!("NOTIFY {CHANNEL}"))?;
@@ -111,19 +103,13 @@ struct Head {
 }
 
 fn lock_head(connection: &mut AnyConnection, tenant: TenantId) -> Result<Head, StoreError> {
-    let head = heads::table
-        .find(tenant.0)
-        .select((heads::size, heads::created_at_last));
+    let head = heads::table.find(tenant.0).select((heads::size, heads::created_at_last));
     let row: Option<(i64, Micros)> = match connection {
         AnyConnection::Sqlite(sqlite) => head.first(sqlite).optional()?,
         AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
     };
     let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
-    Ok(Head {
-        tenant,
-        size,
-        created_at_last: created_at_last.0,
-    })
+    Ok(Head { tenant, size, created_at_last: created_at_last.0 })
 }
 
 /// One tenant's log, locked.
@@ -148,10 +134,8 @@ impl Log<'_> {
         settle_answers(&mut submissions);
         self.remember(&submissions, created_at)?;
 
-        attempt.duplicates += submissions
-            .iter()
-            .map(|pending| pending.repeats.len())
-            .sum::<usize>();
+        attempt.duplicates +=
+            submissions.iter().map(|pending| pending.repeats.len()).sum::<usize>();
         if self.head.size == size_before {
             return Ok(());
         }
@@ -159,10 +143,7 @@ impl Log<'_> {
         self.ensure_partition(created_at, attempt)?;
         self.insert(&submissions, attempt)?;
         diesel::update(heads::table.filter(heads::tenant_id.eq(self.head.tenant.0)))
-            .set((
-                heads::size.eq(self.head.size),
-                heads::created_at_last.eq(Micros(created_at)),
-            ))
+            .set((heads::size.eq(self.head.size), heads::created_at_last.eq(Micros(created_at))))
             .execute(self.connection)?;
         Ok(())
     }
@@ -174,11 +155,8 @@ impl Log<'_> {
         submissions: &mut [&mut Pending],
         created_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let wanted: Vec<&str> = submissions
-            .iter()
-            .filter_map(|p| p.claim.as_ref())
-            .map(|c| c.key.as_str())
-            .collect();
+        let wanted: Vec<&str> =
+            submissions.iter().filter_map(|p| p.claim.as_ref()).map(|c| c.key.as_str()).collect();
         if wanted.is_empty() {
             return Ok(());
         }
@@ -255,10 +233,7 @@ impl Log<'_> {
         }
         let since = created_at.plus(-self.settings.event_id_window);
         let remembered = self.recall(Kind::Event, &wanted, since)?;
-        let ids: Vec<i64> = remembered
-            .values()
-            .filter_map(|row| row.record_id)
-            .collect();
+        let ids: Vec<i64> = remembered.values().filter_map(|row| row.record_id).collect();
         let mut known = HashMap::with_capacity(ids.len());
         for some in ids.chunks(RECORDS_AT_ONCE) {
             for record in find_in(self.connection, self.head.tenant, some)? {
@@ -276,13 +251,7 @@ impl Log<'_> {
         wanted: &[&str],
         since: Timestamp,
     ) -> Result<HashMap<String, Remembered>, StoreError> {
-        Ok(idempotency::recall(
-            self.connection,
-            self.head.tenant,
-            kind,
-            wanted,
-            since,
-        )?)
+        Ok(idempotency::recall(self.connection, self.head.tenant, kind, wanted, since)?)
     }
 
     /// Remembers the keys of what is stored now.
@@ -332,17 +301,11 @@ impl Log<'_> {
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         let tenant = self.head.tenant;
-        let records: Vec<&Record> = submissions
-            .iter()
-            .flat_map(|pending| stored(pending))
-            .collect();
+        let records: Vec<&Record> =
+            submissions.iter().flat_map(|pending| stored(pending)).collect();
         let hashes: Vec<[u8; 32]> = records.iter().map(|record| record.leaf_hash()).collect();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
-            attempt.trace = Some(Trace {
-                tenant,
-                id: record.id,
-                leaf_hash: *leaf_hash,
-            });
+            attempt.trace = Some(Trace { tenant, id: record.id, leaf_hash: *leaf_hash });
         }
         let rows = records
             .iter()

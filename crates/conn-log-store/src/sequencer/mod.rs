@@ -58,9 +58,7 @@ pub type Answer = Box<dyn Fn(&[Appended]) -> Vec<u8> + Send>;
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("Claim").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -147,13 +145,7 @@ impl Pending {
         let events = submission
             .events
             .into_iter()
-            .map(|event| {
-                Appended::Stored(Record {
-                    id: 0,
-                    created_at: Timestamp::EPOCH,
-                    event,
-                })
-            })
+            .map(|event| Appended::Stored(Record { id: 0, created_at: Timestamp::EPOCH, event }))
             .collect();
         let pending = Pending {
             tenant: submission.tenant,

@@ -45,10 +45,7 @@ struct State {
 /// What the writer does next.
 pub(crate) enum Work {
     /// Some submissions to commit, then perhaps a turn.
-    Some {
-        group: Vec<Pending>,
-        turn: Option<Turn>,
-    },
+    Some { group: Vec<Pending>, turn: Option<Turn> },
     /// Closed, and nothing is left.
     Closed,
 }
@@ -107,18 +104,12 @@ impl Queue {
         loop {
             if !state.small.is_empty() || !state.batches.is_empty() || !state.turns.is_empty() {
                 let group = state.take_group(self.group_events_max);
-                return Work::Some {
-                    group,
-                    turn: state.turns.pop_front(),
-                };
+                return Work::Some { group, turn: state.turns.pop_front() };
             }
             if state.is_closed {
                 return Work::Closed;
             }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

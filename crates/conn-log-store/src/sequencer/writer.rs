@@ -65,9 +65,7 @@ enum AttemptError {
 
 /// Starts the thread.
 pub(crate) fn spawn(writer: Writer) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("conn-log-writer".to_owned())
-        .spawn(move || writer.run())
+    std::thread::Builder::new().name("conn-log-writer".to_owned()).spawn(move || writer.run())
 }
 
 /// Tells the queue when the thread ends, also by a panic.
@@ -182,9 +180,7 @@ impl Writer {
             return Ok(false);
         };
         let trace = *trace;
-        let result = self
-            .connected()
-            .and_then(|connection| was_committed(connection, &trace));
+        let result = self.connected().and_then(|connection| was_committed(connection, &trace));
         if result.is_err() {
             self.connection = None;
         }
@@ -275,9 +271,8 @@ impl Writer {
             fail_all(waiting, AppendError::Unavailable);
             drop(turns);
             let is_closed = self.queue.pause(RECONNECT_PAUSE);
-            let answers = self
-                .connected()
-                .and_then(|connection| Ok(connection.batch_execute("SELECT 1")?));
+            let answers =
+                self.connected().and_then(|connection| Ok(connection.batch_execute("SELECT 1")?));
             if answers.is_ok() {
                 log::info!("the database can be reached again");
                 break;

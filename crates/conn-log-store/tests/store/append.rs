@@ -12,11 +12,7 @@ use crate::support::*;
 
 /// The whole log, by pages, in order of id.
 fn whole_log(store: &Store, tenant: TenantId) -> Vec<Record> {
-    let query = EventQuery {
-        order: Order::IdAscending,
-        limit: 100_000,
-        ..EventQuery::default()
-    };
+    let query = EventQuery { order: Order::IdAscending, limit: 100_000, ..EventQuery::default() };
     store.event_list(tenant, &query).unwrap().records
 }
 
@@ -264,16 +260,8 @@ fn any_event() -> impl Strategy<Value = Event> {
     let times = (0..=Timestamp::MAX.micros()).prop_map(Timestamp::from_micros);
     let duration = proptest::option::of(prop_oneof![0.0..1e9, Just(f64::MIN_POSITIVE), Just(0.1)]);
     (
-        (
-            any_text(),
-            any_text(),
-            times,
-            proptest::option::of(any::<std::net::IpAddr>()),
-        ),
-        (
-            proptest::option::of(any_text()),
-            proptest::option::of(any_text()),
-        ),
+        (any_text(), any_text(), times, proptest::option::of(any::<std::net::IpAddr>())),
+        (proptest::option::of(any_text()), proptest::option::of(any_text())),
         (duration, metadata),
     )
         .prop_map(

@@ -21,45 +21,26 @@ impl Cluster {
         }
         let folder = tempfile::tempdir().unwrap();
         // A port that is free now; the listener that found it is closed at the end of the line.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let cluster = Cluster {
-            folder,
-            bin: newest_bin(),
-            port,
-        };
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let cluster = Cluster { folder, bin: newest_bin(), port };
         if is_root() {
-            run(Command::new("chown")
-                .arg("postgres")
-                .arg(cluster.folder.path()));
+            run(Command::new("chown").arg("postgres").arg(cluster.folder.path()));
         }
         run(cluster
             .command("initdb")
-            .args([
-                "--username=postgres",
-                "--auth=trust",
-                "--no-sync",
-                "--pgdata",
-            ])
+            .args(["--username=postgres", "--auth=trust", "--no-sync", "--pgdata"])
             .arg(cluster.data()));
         cluster.start();
         Some(cluster)
     }
 
     pub(crate) fn url(&self) -> DatabaseUrl {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
-            .parse()
-            .unwrap()
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port).parse().unwrap()
     }
 
     pub(crate) fn start(&self) {
-        let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''",
-            self.port
-        );
+        let options =
+            format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", self.port);
         run(self
             .pg_ctl()
             .args(["-w", "-o", &options, "-l"])
@@ -98,19 +79,12 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.pg_ctl()
-            .args(["-m", "immediate", "stop"])
-            .stdout(Stdio::null())
-            .status()
-            .ok();
+        self.pg_ctl().args(["-m", "immediate", "stop"]).stdout(Stdio::null()).status().ok();
     }
 }
 
 fn newest_bin() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions.map(|version| version.path().join("bin")).max();
     newest.expect("PostgreSQL under /usr/lib/postgresql; scripts/test installs it")
 }
@@ -121,10 +95,6 @@ fn is_root() -> bool {
 }
 
 fn run(command: &mut Command) {
-    let status = command
-        .current_dir("/")
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
+    let status = command.current_dir("/").stdout(Stdio::null()).status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
 }

@@ -63,10 +63,7 @@ async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled() {
     let store = Store::open(StoreOptions::new(url.parse().unwrap())).unwrap();
     for n in 0..5 {
         proxy.arm();
-        assert_eq!(
-            ids(&append(&store, events("dev", 2)).await.unwrap()),
-            [2 * n + 1, 2 * n + 2]
-        );
+        assert_eq!(ids(&append(&store, events("dev", 2)).await.unwrap()), [2 * n + 1, 2 * n + 2]);
         assert!(proxy.has_struck());
     }
     assert_eq!(store.log_size(DEFAULT).unwrap(), 10);
@@ -84,18 +81,12 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
     cluster.crash();
     // Longer than the writer retries: it gives up, says so, and looks for the server.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(
-        append(&store, vec![event("away")]).await,
-        Err(AppendError::Unavailable)
-    );
+    assert_eq!(append(&store, vec![event("away")]).await, Err(AppendError::Unavailable));
     assert!(store.ready().is_err());
     cluster.start();
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while append(&store, vec![event("back")]).await.is_err() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the store does not come back"
-        );
+        assert!(std::time::Instant::now() < deadline, "the store does not come back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     hold_against_log(&store, tasks).await;
@@ -135,33 +126,19 @@ async fn hold_against_log(store: &Store, tasks: Vec<JoinHandle<Acknowledged>>) {
     for task in tasks {
         acknowledged.extend(task.await.unwrap());
     }
-    let query = EventQuery {
-        order: Order::IdAscending,
-        limit: 10_000,
-        ..EventQuery::default()
-    };
+    let query = EventQuery { order: Order::IdAscending, limit: 10_000, ..EventQuery::default() };
     let log = store.event_list(DEFAULT, &query).unwrap().records;
     let gap_free: Vec<i64> = (1..).take(log.len()).collect();
-    assert_eq!(
-        log.iter().map(|record| record.id).collect::<Vec<_>>(),
-        gap_free
-    );
+    assert_eq!(log.iter().map(|record| record.id).collect::<Vec<_>>(), gap_free);
     let mut by_device: HashMap<&str, i64> = HashMap::new();
     for record in &log {
         let device = record.event.parts().device_id.as_str();
         let before = by_device.insert(device, record.id);
-        assert!(
-            before.is_none() || device == "back",
-            "{device} is stored twice"
-        );
+        assert!(before.is_none() || device == "back", "{device} is stored twice");
     }
     for (device, id) in &acknowledged {
         assert_eq!(by_device.get(device.as_str()), Some(id), "{device}");
     }
-    assert!(
-        acknowledged.len() > 100,
-        "{} were acknowledged",
-        acknowledged.len()
-    );
+    assert!(acknowledged.len() > 100, "{} were acknowledged", acknowledged.len());
     assert!(store.ready().is_ok());
 }

@@ -14,11 +14,7 @@ fn named(event_id: &str) -> Event {
 }
 
 fn submission(events: Vec<Event>, claim: Claim) -> Submission {
-    Submission {
-        tenant: DEFAULT,
-        events,
-        claim: Some(claim),
-    }
+    Submission { tenant: DEFAULT, events, claim: Some(claim) }
 }
 
 fn is_duplicate(appended: &Appended) -> bool {

@@ -24,12 +24,7 @@ async fn varied(store: &Store) -> Vec<Record> {
             Event::restore(parts)
         })
         .collect();
-    append(store, events)
-        .await
-        .unwrap()
-        .iter()
-        .map(|a| a.record().clone())
-        .collect()
+    append(store, events).await.unwrap().iter().map(|a| a.record().clone()).collect()
 }
 
 fn sorted(mut records: Vec<Record>, order: Order) -> Vec<Record> {
@@ -44,26 +39,13 @@ fn sorted(mut records: Vec<Record>, order: Order) -> Vec<Record> {
 }
 
 fn position(record: &Record) -> Position {
-    Position {
-        timestamp: record.event.parts().timestamp,
-        id: record.id,
-    }
+    Position { timestamp: record.event.parts().timestamp, id: record.id }
 }
 
 fn list(store: &Store, filter: EventFilter) -> Vec<i64> {
-    let query = EventQuery {
-        filter,
-        order: Order::IdAscending,
-        limit: 1_000,
-        ..EventQuery::default()
-    };
-    store
-        .event_list(DEFAULT, &query)
-        .unwrap()
-        .records
-        .iter()
-        .map(|record| record.id)
-        .collect()
+    let query =
+        EventQuery { filter, order: Order::IdAscending, limit: 1_000, ..EventQuery::default() };
+    store.event_list(DEFAULT, &query).unwrap().records.iter().map(|record| record.id).collect()
 }
 
 on_both_databases! {

@@ -19,10 +19,7 @@ struct Column {
 fn by_table(columns: Vec<Column>) -> BTreeMap<String, Vec<String>> {
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for column in columns {
-        tables
-            .entry(column.table_name)
-            .or_default()
-            .push(column.column_name);
+        tables.entry(column.table_name).or_default().push(column.column_name);
     }
     tables.remove("__diesel_schema_migrations");
     tables
@@ -30,10 +27,9 @@ fn by_table(columns: Vec<Column>) -> BTreeMap<String, Vec<String>> {
 
 #[test]
 fn both_databases_have_the_same_tables_and_columns() {
-    let (Some(sqlite), Some(postgres)) = (
-        TestDatabase::new(Backend::Sqlite),
-        TestDatabase::new(Backend::Postgres),
-    ) else {
+    let (Some(sqlite), Some(postgres)) =
+        (TestDatabase::new(Backend::Sqlite), TestDatabase::new(Backend::Postgres))
+    else {
         return;
     };
     Store::migrate(&sqlite.url).unwrap();
@@ -102,10 +98,7 @@ on_both_databases! {
 fn a_database_that_is_not_there_says_which() {
     let url = "postgres://nobody:s3cret@127.0.0.1:1/none".parse().unwrap();
     let refused = Store::open(StoreOptions::new(url)).unwrap_err().to_string();
-    assert!(
-        refused.contains("postgres://nobody@127.0.0.1:1/none"),
-        "{refused}"
-    );
+    assert!(refused.contains("postgres://nobody@127.0.0.1:1/none"), "{refused}");
     assert!(!refused.contains("s3cret"), "{refused}");
 
     let url = "sqlite:///dev/null/folder/log.db".parse().unwrap();

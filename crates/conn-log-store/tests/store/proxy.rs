@@ -44,11 +44,7 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, armed: Option<&AtomicBool>) {
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let some = &buffer[..count];
         let is_commit = some.windows(7).any(|text| text == b"COMMIT\0");
-        if is_commit
-            && armed
-                .as_ref()
-                .is_some_and(|armed| armed.swap(false, Ordering::SeqCst))
-        {
+        if is_commit && armed.as_ref().is_some_and(|armed| armed.swap(false, Ordering::SeqCst)) {
             // The client hears nothing more; the server is told, and given time to do it.
             from.shutdown(Shutdown::Both).ok();
             to.write_all(some).ok();

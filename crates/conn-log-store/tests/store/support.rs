@@ -105,13 +105,7 @@ impl TestDatabase {
     /// Of a PostgreSQL database: `host:port`, and its name there.
     pub(crate) fn host_and_name(&self) -> (String, &str) {
         let server = server_url().unwrap();
-        let host = server
-            .rsplit_once('/')
-            .unwrap()
-            .0
-            .rsplit(['@', '/'])
-            .next()
-            .unwrap();
+        let host = server.rsplit_once('/').unwrap().0.rsplit(['@', '/']).next().unwrap();
         (host.to_owned(), &self.name)
     }
 

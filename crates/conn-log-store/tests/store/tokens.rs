@@ -11,10 +11,7 @@ fn new_token(name: &str) -> NewToken {
         name: name.to_owned(),
         scopes: vec![Scope::Write, Scope::Read],
         expires_at: Some(Timestamp::MAX),
-        rate: Some(Rate {
-            events_per_second: 100,
-            burst_events: 500,
-        }),
+        rate: Some(Rate { events_per_second: 100, burst_events: 500 }),
     }
 }
 

@@ -1,0 +1,220 @@
+//! `GET /device_app_connection_log/stream/`: the log as it grows, as server-sent events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::web::{self, Bytes};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use conn_log_core::EventFilter;
+use conn_log_store::StoreError;
+use futures_util::stream;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::get::parse_id;
+use super::query;
+use crate::accept;
+use crate::app::App;
+use crate::auth::Reader;
+use crate::problem::{Problem, ProblemKind};
+use crate::query_string::QueryString;
+use crate::store_problem;
+use crate::stream_hub::{self, Round};
+
+/// A comment after this long without an event: proxies close connections that seem idle, most
+/// after 30 seconds and more.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Streams open at one time. Each holds a connection and some kilobytes.
+const STREAMS_MAX: usize = 10_000;
+
+/// Events that a stream reads from the table at a time.
+const PAGE_EVENTS: usize = 500;
+
+/// The log as it grows: each event once it is committed, none left out. A connection that breaks
+/// goes on where it was: browsers send `Last-Event-ID` by themselves.
+#[utoipa::path(
+    get,
+    path = "/api/v1/device_app_connection_log/stream/",
+    tag = "Events",
+    params(
+        crate::openapi::FilterParameters,
+        ("after" = Option<i64>, Query, description = "From after this id on; without, from now on"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "The same, and wins"),
+    ),
+    responses((status = 200, description = "Events: id is the event's id, data its record",
+        content_type = "text/event-stream", body = String)),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let app = App::of(&request);
+    let mut parameters = QueryString::of(&request)?;
+    let filter = query::filter(&mut parameters)?;
+    let after = parameters.read("after", "an event's id, or 0", parse_id)?;
+    parameters.finish()?;
+    accept::require(&request, "text/event-stream")?;
+    let place = Place::take(&app)?;
+    let resumed = last_event_id(&request)?.or(after);
+
+    // Followed first, read then: what is committed in between is seen twice and told once.
+    let rounds = app.stream_hubs.follow(caller.tenant()).await.map_err(store_problem)?;
+    let tenant = caller.tenant();
+    let position = match resumed {
+        Some(id) => id,
+        None => app.read(move |store| store.log_size(tenant)).await?,
+    };
+    let follower = Follower {
+        stopping: app.stopping.subscribe(),
+        behind: resumed.is_some(),
+        app,
+        caller,
+        filter,
+        position,
+        rounds,
+        spoke: None,
+        checked: Instant::now(),
+        _place: place,
+    };
+    let chunks = stream::unfold(follower, |mut follower| async move {
+        Some((Ok::<_, Error>(follower.next().await?), follower))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // Compression would hold events back until a block is full.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(Box::pin(chunks)))
+}
+
+fn last_event_id(request: &HttpRequest) -> Result<Option<i64>, Problem> {
+    let Some(value) = request.headers().get("last-event-id") else { return Ok(None) };
+    match value.to_str().ok().and_then(parse_id) {
+        Some(id) => Ok(Some(id)),
+        None => {
+            let detail = "Last-Event-ID is the id of an event, or 0";
+            Err(Problem::new(ProblemKind::InvalidHeader, detail))
+        }
+    }
+}
+
+/// One of the streams that may be open.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(app: &App) -> Result<Self, Problem> {
+        let place = Place(app.streams.clone());
+        if place.0.fetch_add(1, Ordering::Relaxed) >= STREAMS_MAX {
+            let detail = "too many streams are open";
+            return Err(
+                Problem::new(ProblemKind::Overloaded, detail).with_header(header::RETRY_AFTER, "5")
+            );
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One client, and how far it has been told the log.
+struct Follower {
+    app: web::Data<App>,
+    caller: Reader,
+    filter: EventFilter,
+    /// The last id that the client has, or that the filter has left out.
+    position: i64,
+    rounds: Receiver<Arc<Round>>,
+    /// Whether there may be events in the table that no round will bring.
+    behind: bool,
+    /// When the client was last told anything.
+    spoke: Option<Instant>,
+    /// When its token was last known to be good.
+    checked: Instant,
+    stopping: watch::Receiver<bool>,
+    _place: Place,
+}
+
+impl Follower {
+    /// The next bytes for the client; `None` ends the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        let Some(silent_since) = self.spoke else {
+            // The answer begins at once, and the client knows that it is connected.
+            self.spoke = Some(Instant::now());
+            return Some(Bytes::from_static(b": conn-log\n\n"));
+        };
+        loop {
+            if *self.stopping.borrow() || !self.is_welcome().await {
+                return None;
+            }
+            let bytes = if self.behind {
+                self.catch_up().await?
+            } else {
+                self.wait(silent_since + KEEP_ALIVE).await?
+            };
+            if !bytes.is_empty() {
+                self.spoke = Some(Instant::now());
+                return Some(bytes);
+            }
+        }
+    }
+
+    /// Whether the client's token is still good, looked up now and then.
+    async fn is_welcome(&mut self) -> bool {
+        if self.checked.elapsed() < KEEP_ALIVE {
+            return true;
+        }
+        self.checked = Instant::now();
+        self.caller.is_still_valid(&self.app).await
+    }
+
+    /// Reads from the table until it has told everything that is committed.
+    async fn catch_up(&mut self) -> Option<Bytes> {
+        let tenant = self.caller.tenant();
+        let query = stream_hub::after(self.position, self.filter.clone(), PAGE_EVENTS);
+        let page = self.app.read(move |store| {
+            // Read first: every event up to here is committed before the page is read.
+            let size = store.log_size(tenant)?;
+            Ok::<_, StoreError>((size, store.event_list(tenant, &query)?))
+        });
+        // The client comes back with its Last-Event-ID, and finds the store well or hears of it.
+        let (size, page) = page.await.ok()?;
+        self.behind = page.has_more;
+        let last = page.records.last().map_or(self.position, |record| record.id);
+        self.position = if page.has_more { last } else { last.max(size).max(self.position) };
+        Some(Bytes::from(page.records.iter().map(stream_hub::frame).collect::<String>()))
+    }
+
+    /// Waits for a round, for too long a silence, or for the server's end.
+    async fn wait(&mut self, keep_alive_at: Instant) -> Option<Bytes> {
+        let round = tokio::select! {
+            round = timeout_at(keep_alive_at, self.rounds.recv()) => round,
+            _ = self.stopping.changed() => return None,
+        };
+        match round {
+            Err(_) => Some(Bytes::from_static(b": keep-alive\n\n")),
+            Ok(Ok(round)) if round.last_id <= self.position => Some(Bytes::new()),
+            Ok(Ok(round)) if round.first_id > self.position + 1 => {
+                self.behind = true;
+                Some(Bytes::new())
+            }
+            Ok(Ok(round)) => {
+                let bytes = round.frames(&self.filter, self.position);
+                self.position = round.last_id;
+                Some(bytes)
+            }
+            Ok(Err(RecvError::Lagged(_))) => {
+                self.behind = true;
+                Some(Bytes::new())
+            }
+            Ok(Err(RecvError::Closed)) => None,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Reads what is new in a log once, for all who follow it.
+//!
+//! A hub waits for commits, reads the events past the last one it has seen, and hands them to its
+//! followers as one round. It owns no promise: a follower that misses a round reads the table
+//! instead, and so may fall behind, but never loses an event.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix_web::rt;
+use actix_web::web::Bytes;
+use conn_log_core::{EventFilter, EventQuery, Order, Position, Record, Start, Timestamp};
+use conn_log_store::{Store, StoreError, TenantId};
+use tokio::sync::broadcast;
+
+/// Rounds kept for followers that are slow for a moment: some seconds' worth. Who falls further
+/// behind reads the table.
+const ROUNDS_MAX: usize = 128;
+
+/// Events of one round at most: a round is one buffer in memory, shared by all followers.
+const ROUND_EVENTS_MAX: usize = 1_000;
+
+/// After a round, before the next: with a thousand followers every round is a thousand writes to
+/// sockets. The first event after a quiet moment does not wait.
+const ROUND_PAUSE: Duration = Duration::from_millis(25);
+
+/// Between attempts to read from a store that fails.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest wait for a commit before a hub looks whether anyone is still following.
+const IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// Events that follow each other without a gap.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) first_id: i64,
+    pub(crate) last_id: i64,
+    records: Vec<Record>,
+    /// All of them, ready to send.
+    whole: Bytes,
+}
+
+impl Round {
+    fn new(records: Vec<Record>) -> Option<Self> {
+        let (first_id, last_id) = (records.first()?.id, records.last()?.id);
+        let whole = Bytes::from(records.iter().map(frame).collect::<String>());
+        Some(Round { first_id, last_id, records, whole })
+    }
+
+    /// What a follower with that filter gets of it, from after an id on.
+    pub(crate) fn frames(&self, filter: &EventFilter, after: i64) -> Bytes {
+        if after < self.first_id && *filter == EventFilter::default() {
+            return self.whole.clone();
+        }
+        let wanted = |record: &&Record| record.id > after && filter.matches(&record.event);
+        Bytes::from(self.records.iter().filter(wanted).map(frame).collect::<String>())
+    }
+}
+
+/// One event as a server-sent event (the WHATWG HTML standard, section 9.2). JSON has no line
+/// breaks of its own.
+pub(crate) fn frame(record: &Record) -> String {
+    format!("id: {}\ndata: {}\n\n", record.id, record.to_json())
+}
+
+/// The hubs of the tenants whose logs are being followed.
+#[derive(Clone)]
+pub(crate) struct StreamHubs {
+    store: Store,
+    hubs: Arc<Mutex<HashMap<TenantId, broadcast::Sender<Arc<Round>>>>>,
+}
+
+impl StreamHubs {
+    pub(crate) fn new(store: Store) -> Self {
+        StreamHubs { store, hubs: Arc::default() }
+    }
+
+    /// The rounds from now on. What is committed before this returns is in the table, or comes.
+    pub(crate) async fn follow(
+        &self,
+        tenant: TenantId,
+    ) -> Result<broadcast::Receiver<Arc<Round>>, StoreError> {
+        if let Some(hub) = self.hubs().get(&tenant) {
+            return Ok(hub.subscribe());
+        }
+        // A hub begins at a place that was the log's end before anyone follows it.
+        let last = ask(&self.store, move |store| store.log_size(tenant)).await?;
+        let mut hubs = self.hubs();
+        if let Some(hub) = hubs.get(&tenant) {
+            return Ok(hub.subscribe());
+        }
+        let (hub, receiver) = broadcast::channel(ROUNDS_MAX);
+        hubs.insert(tenant, hub.clone());
+        drop(hubs);
+        rt::spawn(run(self.clone(), tenant, hub, last));
+        Ok(receiver)
+    }
+
+    fn hubs(&self) -> MutexGuard<'_, HashMap<TenantId, broadcast::Sender<Arc<Round>>>> {
+        self.hubs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a hub without followers out. It stays if somebody has come in the meantime.
+    fn retire(&self, tenant: TenantId) -> bool {
+        let mut hubs = self.hubs();
+        let is_alone = hubs.get(&tenant).is_none_or(|hub| hub.receiver_count() == 0);
+        if is_alone {
+            hubs.remove(&tenant);
+        }
+        is_alone
+    }
+}
+
+async fn run(
+    hubs: StreamHubs,
+    tenant: TenantId,
+    hub: broadcast::Sender<Arc<Round>>,
+    mut last: i64,
+) {
+    let mut commits = hubs.store.commits();
+    loop {
+        if hub.receiver_count() == 0 && hubs.retire(tenant) {
+            return;
+        }
+        commits.mark_unchanged();
+        let query = after(last, EventFilter::default(), ROUND_EVENTS_MAX);
+        match ask(&hubs.store, move |store| store.event_list(tenant, &query)).await {
+            Ok(page) => match Round::new(page.records) {
+                Some(round) => {
+                    last = round.last_id;
+                    // It fails only without followers, and then nobody misses it.
+                    hub.send(Arc::new(round)).ok();
+                    if !page.has_more {
+                        rt::time::sleep(ROUND_PAUSE).await;
+                    }
+                }
+                // Now and then it looks around even if nothing is committed: its followers may
+                // have left.
+                None => drop(rt::time::timeout(IDLE_MAX, commits.changed()).await),
+            },
+            Err(error) => {
+                log::warn!("following a log: {error}");
+                rt::time::sleep(RETRY_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Asks the store off the workers.
+async fn ask<T, F>(store: &Store, question: F) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+{
+    let store = store.clone();
+    let answer = actix_web::web::block(move || question(&store)).await;
+    answer.map_err(|error| StoreError::Internal(error.to_string()))?
+}
+
+/// The events after an id, in the order of the log.
+pub(crate) fn after(id: i64, filter: EventFilter, limit: usize) -> EventQuery {
+    let start = Start::After(Position { id, timestamp: Timestamp::EPOCH });
+    EventQuery { filter, order: Order::IdAscending, start, limit }
+}

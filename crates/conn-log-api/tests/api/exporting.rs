@@ -1,0 +1,115 @@
+//! Exports: the same records in three formats.
+
+use parquet::basic::{ConvertedType, Type};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::RowAccessor as _;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::test_app::{Database, EVENTS, TestApp, event, event_of};
+
+async fn some_events(database: Database) -> TestApp {
+    let app = TestApp::on(database).await;
+    let mut full = event_of("=HYPERLINK(\"x\")");
+    full["user_agent"] = "a \"quoted\", agent\nwith lines".into();
+    full["ip_address"] = "10.0.0.1".into();
+    full["duration"] = json!(1.5);
+    full["metadata"] = json!({"signal_strength": -45, "text": "ü"});
+    full["session_id"] = "-1+2".into();
+    full["event_id"] = "e".into();
+    let mut events = vec![full];
+    events.extend((0..1_500).map(|n| event_of(&format!("d{}", n % 2))));
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    app
+}
+
+#[rstest]
+#[actix_web::test]
+async fn ndjson_holds_every_record_as_the_api_answers_it(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = some_events(database).await;
+    let export = app.get(&format!("{EVENTS}export/")).await;
+    assert_eq!(export.header("content-type"), Some("application/x-ndjson"));
+    assert!(export.header("content-disposition").unwrap().contains("attachment"));
+    let lines: Vec<&str> = export.body.lines().collect();
+    assert_eq!(lines.len(), 1_501);
+    assert_eq!(lines[0], app.get(&format!("{EVENTS}1/")).await.body);
+    let ids: Vec<i64> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap())
+        .collect();
+    assert_eq!(ids, (1..=1_501).collect::<Vec<i64>>());
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_export_takes_the_list_s_filters(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = some_events(database).await;
+    let export = app.get(&format!("{EVENTS}export/?format=ndjson&device_id=d1")).await;
+    assert_eq!(export.body.lines().count(), 750);
+    let none = app.get(&format!("{EVENTS}export/?device_id=none")).await;
+    assert_eq!((none.status, none.body.as_str()), (200, ""));
+    app.get(&format!("{EVENTS}export/?format=xml")).await.is_problem(400, "invalid-query");
+    app.get(&format!("{EVENTS}export/?limit=5")).await.is_problem(400, "invalid-query");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn csv_is_quoted_by_the_rules_and_holds_no_formula(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = some_events(database).await;
+    let export = app.get(&format!("{EVENTS}export/?format=csv")).await;
+    let mut reader = csv::Reader::from_reader(export.body.as_bytes());
+    let names = reader.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 1_501);
+    let cell = |name: &str| &rows[0][names.iter().position(|n| n == name).unwrap()];
+    assert_eq!(cell("id"), "1");
+    assert_eq!(cell("device_id"), "'=HYPERLINK(\"x\")");
+    assert_eq!(cell("session_id"), "'-1+2");
+    assert_eq!(cell("user_agent"), "a \"quoted\", agent\nwith lines");
+    assert_eq!(cell("duration"), "1.5");
+    assert_eq!(cell("metadata"), r#"{"signal_strength":-45,"text":"ü"}"#);
+    assert!(export.body.starts_with("id,device_id,") && export.body.contains("\r\n"));
+}
+
+#[rstest]
+#[actix_web::test]
+async fn parquet_has_typed_columns_and_every_row(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = some_events(database).await;
+    let bytes = app.get_body(&format!("{EVENTS}export/?format=parquet")).await;
+    let file = SerializedFileReader::new(bytes).unwrap();
+    assert_eq!(file.metadata().file_metadata().num_rows(), 1_501);
+    let schema = file.metadata().file_metadata().schema_descr();
+    let column = |name: &str| schema.columns().iter().find(|c| c.name() == name).unwrap().clone();
+    assert_eq!(column("timestamp").converted_type(), ConvertedType::TIMESTAMP_MICROS);
+    assert_eq!(column("duration").physical_type(), Type::DOUBLE);
+    assert_eq!(column("device_id").converted_type(), ConvertedType::UTF8);
+    let row = file.get_row_iter(None).unwrap().next().unwrap().unwrap();
+    assert_eq!((row.get_long(0).unwrap(), row.get_double(8).unwrap()), (1, 1.5));
+    assert_eq!(row.get_string(5).unwrap(), "10.0.0.1");
+    assert_eq!(row.get_string(11).unwrap(), "-1+2");
+    let metadata = row.get_column_iter().nth(10).unwrap().1.to_string();
+    assert!(metadata.contains("signal_strength"), "{metadata}");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_empty_log_exports_as_an_empty_file_of_its_format(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let csv = app.get(&format!("{EVENTS}export/?format=csv")).await;
+    assert_eq!(csv.body.lines().count(), 1);
+    let parquet = app.get_body(&format!("{EVENTS}export/?format=parquet")).await;
+    let file = SerializedFileReader::new(parquet).unwrap();
+    assert_eq!(file.metadata().file_metadata().num_rows(), 0);
+    app.post(&event()).await;
+    assert_eq!(app.get(&format!("{EVENTS}export/")).await.body.lines().count(), 1);
+}

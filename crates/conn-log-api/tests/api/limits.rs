@@ -1,0 +1,97 @@
+//! Rates, and the meters that count what came of everything.
+
+use std::num::NonZeroU32;
+
+use actix_web::http::Method;
+use conn_log_api::ApiOptions;
+use conn_log_store::Rate;
+use rstest::rstest;
+use serde_json::json;
+
+use crate::test_app::{Database, EVENTS, TestApp, event};
+
+#[rstest]
+#[actix_web::test]
+async fn over_its_rate_a_token_is_told_when_to_come_back(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let rate = Rate { events_per_second: 1, burst_events: 3 };
+    let options = ApiOptions { default_rate: Some(rate), ..ApiOptions::default() };
+    let app = TestApp::with(database, options).await;
+    let first = app.post(&event()).await;
+    assert_eq!(first.status, 201);
+    assert_eq!(first.header("ratelimit-policy"), Some("\"events\";q=3;w=3"));
+    assert!(first.header("ratelimit").unwrap().starts_with("\"events\";r=2;t="));
+    assert_eq!(app.post(&json!([event(), event()])).await.status, 201);
+    let refused = app.post(&json!([event(), event()])).await;
+    refused.is_problem(429, "too-many-requests");
+    assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    assert!(refused.header("ratelimit").unwrap().starts_with("\"events\";r=0;t="));
+    assert_eq!(app.get(EVENTS).await.json()["results"].as_array().unwrap().len(), 3);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_address_that_fails_too_often_is_told_to_wait_and_valid_tokens_go_on(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let two = NonZeroU32::new(2).unwrap();
+    let options = ApiOptions { auth_failures_per_minute: two, ..ApiOptions::default() };
+    let app = TestApp::with(database, options).await;
+    let wrong =
+        || app.request(Method::GET, EVENTS).insert_header(("authorization", "Bearer clog_wrong"));
+    app.send(wrong()).await.is_problem(401, "unauthorized");
+    app.send(wrong()).await.is_problem(401, "unauthorized");
+    let refused = app.send(wrong()).await;
+    refused.is_problem(429, "too-many-requests");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(app.get(EVENTS).await.status, 200);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn what_is_received_is_stored_a_duplicate_or_rejected(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut repeat = event();
+    repeat["event_id"] = "e".into();
+    let mut bad = event();
+    bad["status"] = "fine".into();
+    app.post(&json!([event(), repeat, repeat, bad, 5])).await;
+    app.post(&bad).await;
+    app.post_as("application/json", "not JSON").await;
+    for _ in 0..2 {
+        let keyed = app.request(Method::POST, EVENTS).insert_header(("idempotency-key", "k"));
+        app.send(keyed.set_json(event())).await;
+    }
+    let metrics = app.get("/metrics").await.body;
+    let value = |name: &str| -> u64 {
+        let line = metrics.lines().find(|line| line.starts_with(&format!("conn_log_{name} ")));
+        line.unwrap_or_else(|| panic!("{name} in {metrics}"))
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    assert_eq!(value("events_received_total"), 8);
+    assert_eq!(value("events_stored_total"), 3);
+    assert_eq!(value("events_duplicate_total"), 2);
+    assert_eq!(value("events_rejected_total{reason=\"invalid_event\"}"), 2);
+    assert_eq!(value("events_rejected_total{reason=\"invalid_body\"}"), 1);
+    assert!(value("commit_seconds_count") >= 2);
+    assert!(metrics.contains("route=\"/api/v1/device_app_connection_log\",status=\"207\""));
+}
+
+#[rstest]
+#[actix_web::test]
+async fn no_client_makes_a_new_label(#[values(Database::Sqlite)] database: Database) {
+    let app = TestApp::on(database).await;
+    let strange = Method::from_bytes(b"STRANGE").unwrap();
+    app.send(app.request(strange, "/some/path/of/a/client")).await;
+    app.get(&format!("{EVENTS}77777/")).await;
+    let metrics = app.get("/metrics").await.body;
+    assert!(!metrics.contains("STRANGE") && !metrics.contains("77777"));
+    assert!(!metrics.contains("of/a/client"));
+}
