@@ -2,6 +2,13 @@
 //!
 //! Every test runs on SQLite and on PostgreSQL.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that fails says so by panicking"
+)]
+
 mod batches;
 mod bodies;
 mod exporting;

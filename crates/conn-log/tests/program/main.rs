@@ -1,5 +1,12 @@
 //! The program as people and machines run it: started, killed, stopped, misused.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that fails says so by panicking"
+)]
+
 mod command_line;
 mod crashes;
 mod hostile_clients;
