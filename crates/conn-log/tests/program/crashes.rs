@@ -86,7 +86,7 @@ fn a_kill_in_the_middle_of_load_loses_nothing_acknowledged(
         let clients = load(round, &server, &acknowledged);
         wait_for(&acknowledged, 300);
         server.signal("-KILL");
-        clients.into_iter().for_each(|client| all.extend(client.join().unwrap()));
+        all.extend(clients.into_iter().flat_map(|client| client.join().unwrap()));
         holds_all(&Running::start(&database), &all);
     }
     assert!(all.len() >= 900);
@@ -103,7 +103,7 @@ fn a_graceful_stop_under_load_exits_with_0_and_loses_nothing(
     wait_for(&acknowledged, 300);
     server.signal("-TERM");
     let mut all = BTreeMap::new();
-    clients.into_iter().for_each(|client| all.extend(client.join().unwrap()));
+    all.extend(clients.into_iter().flat_map(|client| client.join().unwrap()));
     assert_eq!(server.wait().0, Some(0));
     let again = Running::start(&database);
     holds_all(&again, &all);
@@ -121,10 +121,14 @@ fn two_processes_on_one_postgres_keep_one_log() {
         .zip(&counters)
         .flat_map(|((name, server), counter)| load(name, server, counter))
         .collect();
-    counters.iter().for_each(|counter| wait_for(counter, 500));
-    servers.iter().for_each(|server| server.signal("-TERM"));
+    for counter in &counters {
+        wait_for(counter, 500);
+    }
+    for server in &servers {
+        server.signal("-TERM");
+    }
     let mut all = BTreeMap::new();
-    clients.into_iter().for_each(|client| all.extend(client.join().unwrap()));
+    all.extend(clients.into_iter().flat_map(|client| client.join().unwrap()));
     let again = Running::start(&database);
     holds_all(&again, &all);
     let ids: std::collections::BTreeSet<i64> = all.values().copied().collect();
