@@ -12,7 +12,7 @@ struct Client(TcpStream);
 impl Client {
     fn of(server: &Running) -> Self {
         let stream = TcpStream::connect(server.address()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         Client(stream)
     }
 
