@@ -1,6 +1,6 @@
 //! Who is asking: the bearer token, its tenant and its scopes.
 //!
-//! A handler gets at a tenant only through [`Writer`], [`Reader`] or [`Admin`], so that none can
+//! A handler gets at a tenant only through [`Writer`] or [`Reader`], so that none can
 //! forget to ask.
 
 use std::marker::PhantomData;

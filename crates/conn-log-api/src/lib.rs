@@ -1,6 +1,6 @@
 //! The HTTP server of the connection log.
 //!
-//! [`configure`] gives an actix server its routes; the program and the tests share it. Errors of
+//! [`create_app`] gives an actix server its routes; the program and the tests share it. Errors of
 //! the core and the store become problems here, once, at the edge.
 
 mod accept;
