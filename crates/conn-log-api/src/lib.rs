@@ -65,7 +65,8 @@ pub(crate) fn append_problem(error: AppendError) -> Problem {
 }
 
 fn unavailable(cause: &str) -> Problem {
-    log::warn!("{}: store unavailable: {cause}", request_id::current());
+    // The store says once that it is away; each request that meets it is no news.
+    log::debug!("{}: store unavailable: {cause}", request_id::current());
     Problem::new(ProblemKind::StoreUnavailable, "the store cannot be reached at the moment")
         .with_header(header::RETRY_AFTER, "5")
 }

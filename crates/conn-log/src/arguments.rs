@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use conn_log_store::{DatabaseUrl, Scope};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use conn_log_store::{DatabaseUrl, PartitionSize, Scope};
 use ipnet::IpNet;
 use uuid::Uuid;
 
@@ -127,6 +127,10 @@ pub(crate) struct Serve {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     pub(crate) queue_events_max: usize,
 
+    /// The span of a partition of events on PostgreSQL, which retention will drop at a time
+    #[arg(long, env = "CONN_LOG_PARTITION", default_value = "month", value_name = "SPAN")]
+    pub(crate) partition: Partition,
+
     /// How long an idempotency key is remembered, such as 24h
     #[arg(long, env = "CONN_LOG_IDEMPOTENCY_WINDOW", default_value = "24h", value_name = "TIME",
         value_parser = humantime::parse_duration)]
@@ -136,6 +140,24 @@ pub(crate) struct Serve {
     #[arg(long, env = "CONN_LOG_EVENT_ID_WINDOW", default_value = "24h", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) event_id_window: Duration,
+}
+
+/// Spans of a partition.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Partition {
+    Day,
+    Week,
+    Month,
+}
+
+impl From<Partition> for PartitionSize {
+    fn from(partition: Partition) -> Self {
+        match partition {
+            Partition::Day => PartitionSize::Day,
+            Partition::Week => PartitionSize::Week,
+            Partition::Month => PartitionSize::Month,
+        }
+    }
 }
 
 /// Names that a deployment adds are written as the contract's own are.

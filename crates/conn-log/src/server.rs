@@ -36,6 +36,7 @@ fn store_options(arguments: &Serve, metrics: &Metrics) -> StoreOptions {
     options.queue_events_max = arguments.queue_events_max;
     options.idempotency_window = arguments.idempotency_window;
     options.event_id_window = arguments.event_id_window;
+    options.partition = arguments.partition.into();
     options.observer = Some(metrics.observer());
     options
 }

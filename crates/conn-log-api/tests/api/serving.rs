@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use actix_web::http::Method;
 use rstest::rstest;
 
-use crate::test_app::{Database, TestApp};
+use crate::test_app::{Database, EVENTS, TestApp};
 
 #[rstest]
 #[actix_web::test]
@@ -55,4 +56,20 @@ async fn the_docs_page_and_all_it_loads_come_from_the_server(
     for address in addresses {
         assert!(!app.get_body(address).await.is_empty(), "{address}");
     }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn answers_are_compressed_as_the_client_accepts_it_and_streams_are_not(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for coding in ["gzip", "zstd"] {
+        let request = app.request(Method::GET, "/openapi.json");
+        let response = app.open(request.insert_header(("accept-encoding", coding))).await;
+        assert_eq!(response.headers().get("content-encoding").unwrap(), coding);
+    }
+    let request = app.request(Method::GET, &format!("{EVENTS}stream/"));
+    let response = app.open(request.insert_header(("accept-encoding", "gzip"))).await;
+    assert_eq!(response.headers().get("content-encoding").unwrap(), "identity");
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use conn_log_store::DatabaseUrl;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
 
 pub(crate) struct Cluster {
     folder: tempfile::TempDir,
@@ -52,6 +54,49 @@ impl Cluster {
     /// from the log, as after a crash.
     pub(crate) fn crash(&self) {
         run(self.pg_ctl().args(["-w", "-m", "immediate", "stop"]));
+    }
+
+    /// Kills every process of it with SIGKILL, the server's own first.
+    pub(crate) fn kill(&self) {
+        let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let pid = pid_file.lines().next().unwrap();
+        let children = Command::new("pgrep").args(["-P", pid]).output().unwrap().stdout;
+        let children = String::from_utf8(children).unwrap();
+        run(Command::new("kill").args(["-KILL", pid]).args(children.split_whitespace()));
+        // What it leaves behind would keep the next one from starting.
+        let gone = |pid: &str| !std::path::Path::new(&format!("/proc/{pid}")).exists();
+        while !children.split_whitespace().chain([pid]).all(gone) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Makes it take encrypted connections with a password only, under a certificate of its own.
+    /// Gives the certificate's file.
+    pub(crate) fn require_tls_and_password(&self, password: &str) -> PathBuf {
+        let mut postgres = PgConnection::establish(&self.url().to_string()).unwrap();
+        postgres.batch_execute(&format!("ALTER ROLE postgres PASSWORD '{password}'")).unwrap();
+        let (key, certificate) = (self.data().join("server.key"), self.data().join("server.crt"));
+        run(Command::new("openssl")
+            .args(["req", "-new", "-x509", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .stderr(Stdio::null()));
+        std::fs::write(
+            self.data().join("pg_hba.conf"),
+            "hostssl all all 127.0.0.1/32 scram-sha-256\n",
+        )
+        .unwrap();
+        run(Command::new("chmod").arg("600").arg(&key));
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(&key).arg(&certificate));
+        }
+        postgres.batch_execute("ALTER SYSTEM SET ssl = on").unwrap();
+        drop(postgres);
+        run(self.pg_ctl().args(["-w", "-m", "fast", "stop"]));
+        self.start();
+        certificate
     }
 
     fn pg_ctl(&self) -> Command {

@@ -8,10 +8,10 @@ use std::thread;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::running::Running;
+use crate::running::{Running, wait_until};
 use crate::support::{Backend, TestDatabase};
 
-const CLIENTS: usize = 8;
+const CLIENTS: usize = 12;
 
 /// Each client posts single events until the server no longer answers 201. Gives the ids that were
 /// acknowledged, by device; `name` tells this load's devices from others'.
@@ -54,13 +54,11 @@ fn load(
     (0..CLIENTS).map(start).collect()
 }
 
-fn wait_for(acknowledged: &AtomicUsize, count: usize) {
-    while acknowledged.load(Ordering::Relaxed) < count {
-        thread::yield_now();
-    }
+pub(crate) fn wait_for(acknowledged: &AtomicUsize, count: usize) {
+    wait_until("enough is acknowledged", || acknowledged.load(Ordering::Relaxed) >= count);
 }
 
-fn holds_all(server: &Running, acknowledged: &BTreeMap<String, i64>) {
+pub(crate) fn holds_all(server: &Running, acknowledged: &BTreeMap<String, i64>) {
     let feed = server.feed();
     let ids: Vec<i64> = feed.iter().map(|record| record["id"].as_i64().unwrap()).collect();
     let expected: Vec<i64> = (1..=i64::try_from(feed.len()).unwrap()).collect();
@@ -124,6 +122,15 @@ fn two_processes_on_one_postgres_keep_one_log() {
     for counter in &counters {
         wait_for(counter, 500);
     }
+    // Each server's feed is the whole log in order, whoever took an event in.
+    let feeds = servers.each_ref().map(Running::feed);
+    for feed in &feeds {
+        let ids: Vec<i64> = feed.iter().map(|record| record["id"].as_i64().unwrap()).collect();
+        assert_eq!(ids, (1..=i64::try_from(ids.len()).unwrap()).collect::<Vec<i64>>());
+    }
+    let both = feeds[0].len().min(feeds[1].len());
+    assert!(both >= 1_000);
+    assert_eq!(feeds[0][..both], feeds[1][..both]);
     for server in &servers {
         server.signal("-TERM");
     }

@@ -8,9 +8,13 @@
     reason = "a test that fails says so by panicking"
 )]
 
+#[path = "../../../conn-log-store/tests/store/cluster.rs"]
+#[allow(dead_code, reason = "shared with the store's tests")]
+mod cluster;
 mod command_line;
 mod crashes;
 mod hostile_clients;
+mod postgres;
 mod running;
 #[path = "../../../conn-log-store/tests/store/support.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the store's tests")]

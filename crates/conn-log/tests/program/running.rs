@@ -1,7 +1,9 @@
 //! A program under test: started on a port of its own, gone with the test.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -18,12 +20,11 @@ pub(crate) fn program() -> Command {
 
 /// Runs a command to its end.
 pub(crate) fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
-    program()
-        .args(arguments)
-        .args(["--database-url", &url(database)])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    run_at(&url(database), arguments)
+}
+
+fn run_at(url: &str, arguments: &[&str]) -> Output {
+    program().args(arguments).args(["--database-url", url]).stdin(Stdio::null()).output().unwrap()
 }
 
 /// The address of a test's database, password and all.
@@ -38,7 +39,8 @@ pub(crate) struct Running {
     pub(crate) token: String,
     /// What it said before it listened.
     pub(crate) greeting: String,
-    stderr: Option<BufReader<ChildStderr>>,
+    /// What it says after that: read all the time, or it would wait for room to say more.
+    said: Option<JoinHandle<String>>,
 }
 
 impl Running {
@@ -46,12 +48,20 @@ impl Running {
         Self::start_with(database, &[])
     }
 
-    /// Starts it and waits until it listens. Where it shows no first token, one is made.
     pub(crate) fn start_with(database: &TestDatabase, arguments: &[&str]) -> Self {
+        Self::start_at(&url(database), arguments)
+    }
+
+    pub(crate) fn start_on(url: &str) -> Self {
+        Self::start_at(url, &[])
+    }
+
+    /// Starts it and waits until it listens. Where it shows no first token, one is made.
+    fn start_at(url: &str, arguments: &[&str]) -> Self {
         let mut child = program()
             .env("CONN_LOG_LOG", "warn")
             .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(["--database-url", &url(database)])
+            .args(["--database-url", url])
             .args(arguments)
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
@@ -67,9 +77,10 @@ impl Running {
             }
             greeting.push_str(&line);
         };
+        let said = thread::spawn(move || std::io::read_to_string(stderr).unwrap());
         let shown = greeting.lines().map(str::trim).find(|line| line.starts_with("clog_"));
-        let token = shown.map_or_else(|| made_token(database), str::to_owned);
-        Running { child, base, token, greeting, stderr: Some(stderr) }
+        let token = shown.map_or_else(|| made_token(url), str::to_owned);
+        Running { child, base, token, greeting, said: Some(said) }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -83,7 +94,7 @@ impl Running {
 
     /// Waits for its end; gives the exit code, and what it said since it listened.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
-        let said = std::io::read_to_string(self.stderr.take().unwrap()).unwrap();
+        let said = self.said.take().unwrap().join().unwrap();
         (self.child.wait().unwrap().code(), said)
     }
 
@@ -123,11 +134,18 @@ impl Drop for Running {
     }
 }
 
-fn made_token(database: &TestDatabase) -> String {
-    let output = run(
-        database,
-        &["token", "create", "--name", "test", "--scope", "write", "--scope", "read"],
-    );
+/// Waits until something is so, which only a broken program lets take long.
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::yield_now();
+    }
+}
+
+fn made_token(url: &str) -> String {
+    let output =
+        run_at(url, &["token", "create", "--name", "test", "--scope", "write", "--scope", "read"]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

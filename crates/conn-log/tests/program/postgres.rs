@@ -1,0 +1,127 @@
+//! The program and a PostgreSQL of its own: encrypted, guarded by a password, killed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::crashes::{holds_all, wait_for};
+use crate::running::{Running, program, wait_until};
+
+const PASSWORD: &str = "hunter2";
+
+fn migrate(url: &str, environment: (&str, &Path)) -> Output {
+    program()
+        .args(["migrate", "--database-url", url])
+        .env_remove("PGPASSWORD")
+        .env("PGPASSFILE", "/nonexistent")
+        .env(environment.0, environment.1)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_password_comes_from_the_environment_or_a_pgpass_file_over_tls() {
+    let Some(cluster) = Cluster::start_new() else { return };
+    let url = cluster.url().to_string();
+    let certificate = cluster.require_tls_and_password(PASSWORD);
+    let verified = format!("{url}?sslmode=verify-full&sslrootcert={}", certificate.display());
+
+    let none = migrate(&verified, ("LANG", Path::new("C")));
+    assert!(!none.status.success(), "{none:?}");
+    let disabled = migrate(&format!("{url}?sslmode=disable"), ("PGPASSWORD", Path::new(PASSWORD)));
+    assert!(!disabled.status.success(), "{disabled:?}");
+
+    let by_variable = migrate(&verified, ("PGPASSWORD", Path::new(PASSWORD)));
+    assert!(by_variable.status.success(), "{by_variable:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pgpass");
+    std::fs::write(&file, format!("127.0.0.1:*:*:postgres:{PASSWORD}\n")).unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&file, private).unwrap();
+    let by_file = migrate(&verified, ("PGPASSFILE", &file));
+    assert!(by_file.status.success(), "{by_file:?}");
+
+    for output in [none, disabled, by_variable, by_file] {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains(PASSWORD), "{said}");
+    }
+}
+
+/// Posts single events until it is told to stop, whatever the answers are; gives what was
+/// acknowledged, and how often it was told that the store is away.
+fn keep_on(
+    server: &Running,
+    client: usize,
+    acknowledged: &Arc<AtomicUsize>,
+    stop: &Arc<AtomicBool>,
+) -> thread::JoinHandle<(BTreeMap<String, i64>, usize)> {
+    let (url, token) = (server.events(), format!("Bearer {}", server.token));
+    let (acknowledged, stop) = (acknowledged.clone(), stop.clone());
+    thread::spawn(move || {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let (mut stored, mut away) = (BTreeMap::new(), 0);
+        for n in 0..1_000_000 {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let device = format!("device_{client}_{n}");
+            let event = json!({
+                "device_id": device, "application_id": "app", "connection_type": "established",
+                "timestamp": "2024-01-15T10:30:00Z", "status": "success", "event_id": device
+            });
+            let mut answer =
+                agent.post(&url).header("authorization", &token).send_json(&event).unwrap();
+            match answer.status().as_u16() {
+                201 => {
+                    let record: serde_json::Value = answer.body_mut().read_json().unwrap();
+                    stored.insert(device, record["id"].as_i64().unwrap());
+                    acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+                503 => {
+                    assert!(answer.headers().contains_key("retry-after"));
+                    away += 1;
+                }
+                other => panic!("{other}: {}", answer.body_mut().read_to_string().unwrap()),
+            }
+        }
+        (stored, away)
+    })
+}
+
+fn is_ready(server: &Running) -> bool {
+    ureq::get(format!("{}/readyz", server.base)).call().is_ok()
+}
+
+#[test]
+fn a_killed_postgres_is_waited_for_and_nothing_acknowledged_is_lost() {
+    let Some(cluster) = Cluster::start_new() else { return };
+    let server = Running::start_on(&cluster.url().to_string());
+    let (acknowledged, stop) = (Arc::default(), Arc::default());
+    let clients: Vec<_> =
+        (0..4).map(|client| keep_on(&server, client, &acknowledged, &stop)).collect();
+    wait_for(&acknowledged, 200);
+
+    cluster.kill();
+    wait_until("the server says that it is not ready", || !is_ready(&server));
+    cluster.start();
+    wait_until("the server is ready again", || is_ready(&server));
+    let before = acknowledged.load(Ordering::Relaxed);
+    wait_for(&acknowledged, before + 200);
+
+    stop.store(true, Ordering::Relaxed);
+    let (mut all, mut away) = (BTreeMap::new(), 0);
+    for client in clients {
+        let (stored, refused) = client.join().unwrap();
+        all.extend(stored);
+        away += refused;
+    }
+    assert!(away > 0, "while it was away clients were told so");
+    holds_all(&server, &all);
+}
