@@ -11,6 +11,7 @@
 )]
 
 mod append;
+#[allow(dead_code, reason = "shared with the program's tests, which use the rest of it")]
 mod cluster;
 mod faults;
 mod idempotency;
