@@ -5,10 +5,13 @@
 
 mod accept;
 mod app;
+mod applications;
 mod auth;
 mod background;
 mod body;
 mod client_address;
+mod derived_list;
+mod devices;
 mod docs_page;
 mod events;
 mod health;
@@ -24,6 +27,7 @@ mod rate_limits;
 mod request_id;
 mod routes;
 mod server;
+mod sessions;
 
 use actix_web::http::{Method, header};
 use conn_log_store::{AppendError, StoreError};

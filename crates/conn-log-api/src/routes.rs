@@ -8,7 +8,9 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
 
 use crate::problem::{Problem, ProblemKind};
-use crate::{docs_page, events, health, metrics, problem_pages};
+use crate::{
+    applications, devices, docs_page, events, health, metrics, problem_pages, sessions,
+};
 
 /// One address and method.
 pub(crate) struct Endpoint {
@@ -26,6 +28,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         get(EVENTS, events::list::list),
         post(EVENTS, events::register::register),
         get("/api/v1/device_app_connection_log/{id}", events::get::get),
+        get("/api/v1/devices", devices::list),
+        get("/api/v1/devices/{device_id}", devices::get),
+        get("/api/v1/applications", applications::list),
+        get("/api/v1/applications/{application_id}", applications::get),
+        get("/api/v1/sessions", sessions::list),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),
         get("/metrics", metrics::metrics),

@@ -51,11 +51,12 @@ pub(crate) fn limit(query: &mut QueryString) -> Result<usize, Problem> {
     Ok(query.read("limit", "a whole number from 1 to 1,000", read)?.unwrap_or(100))
 }
 
-const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
+pub(crate) const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
 
 const SECONDS: &str = "a number of seconds, 0 or more";
 
-fn repeatable(query: &mut QueryString, name: &str) -> Result<Vec<String>, Problem> {
+/// Takes every value of a repeatable filter out of a query string.
+pub(crate) fn repeatable(query: &mut QueryString, name: &str) -> Result<Vec<String>, Problem> {
     let values = query.all(name);
     if values.len() > VALUES_MAX {
         let detail = format!("at most {VALUES_MAX} values");

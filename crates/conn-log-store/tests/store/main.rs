@@ -8,5 +8,6 @@ mod faults;
 mod idempotency;
 mod list;
 mod open;
+mod projections;
 mod support;
 mod tokens;
