@@ -28,6 +28,7 @@ mod request_id;
 mod routes;
 mod server;
 mod sessions;
+mod stats;
 
 use actix_web::http::{Method, header};
 use conn_log_store::{AppendError, StoreError};

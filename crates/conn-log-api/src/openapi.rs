@@ -25,6 +25,7 @@ use utoipa::{IntoParams, Modify, OpenApi, ToSchema};
         crate::events::list::list,
         crate::events::register::register,
         crate::events::get::get,
+        crate::stats::stats,
         crate::devices::list,
         crate::devices::get,
         crate::applications::list,

@@ -9,7 +9,7 @@ use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
 
 use crate::problem::{Problem, ProblemKind};
 use crate::{
-    applications, devices, docs_page, events, health, metrics, problem_pages, sessions,
+    applications, devices, docs_page, events, health, metrics, problem_pages, sessions, stats,
 };
 
 /// One address and method.
@@ -27,6 +27,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         get(EVENTS, events::list::list),
         post(EVENTS, events::register::register),
+        // Before the ids: the first path that matches is taken.
+        get("/api/v1/device_app_connection_log/stats", stats::stats),
         get("/api/v1/device_app_connection_log/{id}", events::get::get),
         get("/api/v1/devices", devices::list),
         get("/api/v1/devices/{device_id}", devices::get),

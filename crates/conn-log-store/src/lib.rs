@@ -34,7 +34,8 @@ pub use error::{AppendError, OpenError, StoreError};
 pub use events::EventPage;
 pub use options::{PartitionSize, StoreOptions};
 pub use projections::{
-    Application, Device, Page, PageQuery, PageStart, Progress, Session, SessionFilter, SessionPlace,
+    Application, Device, Durations, Figures, GroupBy, Interval, Page, PageQuery, PageStart, Progress, Session, SessionFilter, SessionPlace,
+    SignalStrengths, StatisticsError, StatisticsQuery, StatisticsRow,
     UnknownProjection,
 };
 pub use secret::{Secret, SecretHash};

@@ -85,3 +85,18 @@ CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
 CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
 CREATE INDEX sessions_open ON sessions (tenant_id, device, application) WHERE is_open;
 CREATE INDEX sessions_open_application ON sessions (tenant_id, application) WHERE is_open;
+
+CREATE TABLE rollups (
+    tenant_id integer     NOT NULL,
+    level     smallint    NOT NULL,
+    start     timestamptz NOT NULL,
+    lead      integer     NOT NULL,
+    summary   bytea,
+    cells     bytea       NOT NULL,
+    PRIMARY KEY (tenant_id, level, start, lead)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE rollups IS 'Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a device';
+COMMENT ON COLUMN rollups.lead IS 'The number of the application''s or device''s name';
+COMMENT ON COLUMN rollups.summary IS 'The whole of a row of level 1';
+COMMENT ON COLUMN rollups.cells IS 'The finer parts of the row';
+CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;

@@ -1,3 +1,4 @@
+DROP TABLE rollups;
 DROP TABLE sessions;
 DROP TABLE application_devices;
 DROP TABLE applications;

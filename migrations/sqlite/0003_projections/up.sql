@@ -82,3 +82,17 @@ CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
 CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
 CREATE INDEX sessions_open ON sessions (tenant_id, device, application) WHERE is_open;
 CREATE INDEX sessions_open_application ON sessions (tenant_id, application) WHERE is_open;
+
+-- Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a
+-- device. `lead` is the number of the application's or device's name. Within a row, `cells` are the
+-- finer parts (docs/decisions/009), `summary` the whole of a row of level 1.
+CREATE TABLE rollups (
+    tenant_id INTEGER NOT NULL,
+    level     INTEGER NOT NULL,
+    start     INTEGER NOT NULL,
+    lead      INTEGER NOT NULL,
+    summary   BLOB,
+    cells     BLOB    NOT NULL,
+    PRIMARY KEY (tenant_id, level, start, lead)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;

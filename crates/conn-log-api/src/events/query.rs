@@ -16,13 +16,11 @@ const METADATA_FILTERS_MAX: usize = 8;
 
 /// Takes the filters out of a query string.
 pub(crate) fn filter(query: &mut QueryString) -> Result<EventFilter, Problem> {
-    let statuses = repeatable(query, "status")?.into_iter();
     let filter = EventFilter {
         device_ids: repeatable(query, "device_id")?,
         application_ids: repeatable(query, "application_id")?,
         connection_types: repeatable(query, "connection_type")?,
-        // As in events, `failed` is taken as failure.
-        statuses: statuses.map(|s| if s == "failed" { "failure".to_owned() } else { s }).collect(),
+        statuses: statuses(query)?,
         ip_network: query.read("ip_address", "an address or a CIDR block", network)?,
         session_id: query.one("session_id")?,
         since: query.read("since", RFC3339, Timestamp::parse)?,
@@ -32,6 +30,12 @@ pub(crate) fn filter(query: &mut QueryString) -> Result<EventFilter, Problem> {
         metadata: metadata(query)?,
     };
     Ok(filter)
+}
+
+/// Takes the statuses out of a query string. As in events, `failed` is taken as failure.
+pub(crate) fn statuses(query: &mut QueryString) -> Result<Vec<String>, Problem> {
+    let given = repeatable(query, "status")?.into_iter();
+    Ok(given.map(|s| if s == "failed" { "failure".to_owned() } else { s }).collect())
 }
 
 /// Takes the order out of a query string.

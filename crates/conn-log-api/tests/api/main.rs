@@ -4,11 +4,13 @@
 
 mod batches;
 mod bodies;
+mod presence;
 mod problems;
 mod reading;
 mod registering;
 mod retrying;
 mod serving;
+mod statistics;
 #[path = "../../../conn-log-store/tests/store/support.rs"]
 #[allow(
     dead_code,

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use conn_log_core::Timestamp;
+use conn_log_core::{EventFilter, Timestamp};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
-use crate::connection::AnyConnection;
+use crate::connection::{AnyConnection, MultiBackend};
+use crate::filter::{Condition, conditions};
 use crate::schema::events;
 use crate::tenants::TenantId;
 use crate::types::{Ip, Micros};
@@ -47,6 +48,12 @@ impl Fact {
 /// As long as the longest of the other names. A longer text is no kind of network.
 const NETWORK_TYPE_CHARS_MAX: usize = 255;
 
+/// How many, and whether the first ones of the log.
+enum Limit {
+    First(i64),
+    Any(i64),
+}
+
 type FactRow = (
     (i64, Micros, String, String, String, String),
     (Option<Ip>, Option<f64>, Option<String>, Option<String>, Option<String>),
@@ -60,6 +67,29 @@ pub(crate) fn read(
     until: i64,
     limit: i64,
 ) -> QueryResult<Vec<Fact>> {
+    let beyond: Condition = Box::new(events::id.gt(after).nullable());
+    load(connection, tenant, vec![beyond], until, Limit::First(limit))
+}
+
+/// The events that a filter takes with ids up to `until`, in no order.
+pub(crate) fn find(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    filter: &EventFilter,
+    until: i64,
+    limit: i64,
+) -> QueryResult<Vec<Fact>> {
+    let wanted = conditions(filter, connection.into());
+    load(connection, tenant, wanted, until, Limit::Any(limit))
+}
+
+fn load(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    wanted: Vec<Condition>,
+    until: i64,
+    limit: Limit,
+) -> QueryResult<Vec<Fact>> {
     // The database takes the two members out: decoding every event's metadata would be most of
     // the cost.
     let (network_type, signal_strength) = match connection {
@@ -70,12 +100,9 @@ pub(crate) fn read(
             ("(metadata -> 'network_type')::text", "(metadata -> 'signal_strength')::text")
         }
     };
-    let rows: Vec<FactRow> = events::table
+    let mut select = events::table
         .filter(events::tenant_id.eq(tenant.0))
-        .filter(events::id.gt(after))
         .filter(events::id.le(until))
-        .order(events::id)
-        .limit(limit)
         .select((
             (
                 events::id,
@@ -93,7 +120,14 @@ pub(crate) fn read(
                 sql::<Nullable<Text>>(signal_strength),
             ),
         ))
-        .load(connection)?;
+        .into_boxed::<MultiBackend>();
+    for condition in wanted {
+        select = select.filter(condition);
+    }
+    let rows: Vec<FactRow> = match limit {
+        Limit::First(limit) => select.order(events::id).limit(limit).load(connection)?,
+        Limit::Any(limit) => select.limit(limit).load(connection)?,
+    };
     Ok(rows.into_iter().map(Fact::from).collect())
 }
 

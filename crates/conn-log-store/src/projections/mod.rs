@@ -6,7 +6,7 @@
 //! events are read once for all projections that stand at the same place. The [`runner`] makes the
 //! steps, woken by commits.
 //!
-//! What a projection computes is in modules without I/O ([`presence`], [`sessions`]), which the
+//! What a projection computes is in modules without I/O ([`presence`], [`sessions`], most of [`statistics`]), which the
 //! step and the reads share: a read takes the table and the events past the watermark out of
 //! one snapshot and adds the latter up in memory, so that its answer is exact.
 //!
@@ -27,6 +27,7 @@ mod read_sessions;
 mod runner;
 mod session_rows;
 mod sessions;
+mod statistics;
 mod step;
 mod tables;
 
@@ -40,6 +41,10 @@ use names::Names;
 pub use read::{Page, PageQuery, PageStart};
 pub use read_presence::{Application, Device};
 pub use read_sessions::{Session, SessionFilter, SessionPlace};
+pub use statistics::query::{
+    GroupBy, Interval, StatisticsError, StatisticsQuery, StatisticsRow,
+};
+pub use statistics::summary::{Durations, Figures, SignalStrengths};
 pub use step::{Progress, UnknownProjection};
 
 pub(crate) use names::NameCache;
@@ -64,13 +69,14 @@ trait Projection: Sync {
 }
 
 /// All of them.
-const ALL: &[&dyn Projection] = &[&Presence, &Sessions];
+const ALL: &[&dyn Projection] = &[&Presence, &Sessions, &Statistics];
 
 /// The projection whose row, locked, is the right to work on all of a tenant's projections.
 const LEASE: &str = PRESENCE;
 
 const PRESENCE: &str = "presence";
 const SESSIONS: &str = "sessions";
+const STATISTICS: &str = "statistics";
 
 struct Presence;
 
@@ -116,5 +122,28 @@ impl Projection for Sessions {
 
     fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
         session_rows::clear_in_txn(connection, tenant)
+    }
+}
+
+struct Statistics;
+
+impl Projection for Statistics {
+    fn name(&self) -> &'static str {
+        STATISTICS
+    }
+
+    fn apply_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        facts: &[Fact],
+        names: &Names,
+    ) -> QueryResult<()> {
+        let delta = statistics::cells::fold(facts, names);
+        statistics::rows::add_in_txn(connection, tenant, &delta)
+    }
+
+    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
+        statistics::rows::clear_in_txn(connection, tenant)
     }
 }

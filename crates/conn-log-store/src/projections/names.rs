@@ -84,19 +84,25 @@ impl NameCache {
 /// From here on numbers stand for texts that the table does not have, within one read.
 const TEMPORARY: i32 = 1 << 30;
 
-/// Every text of these facts that is numbered.
-fn texts_of<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> BTreeSet<&'a str> {
-    let mut texts = BTreeSet::new();
+/// Every text of these facts that is numbered, each once. Those that few events share come first:
+/// they get the small numbers, which take the fewest bytes.
+fn texts_of(facts: &[Fact]) -> Vec<&str> {
+    let mut kinds = BTreeSet::new();
+    let mut applications = BTreeSet::new();
+    let mut devices = BTreeSet::new();
     for fact in facts {
-        texts.insert(fact.device.as_str());
-        texts.insert(&fact.application);
-        texts.insert(&fact.connection_type);
-        texts.insert(&fact.status);
-        if let Some(network_type) = &fact.network_type {
-            texts.insert(network_type);
-        }
+        kinds.insert(fact.connection_type.as_str());
+        kinds.insert(&fact.status);
+        kinds.extend(fact.network_type.as_deref());
+        applications.insert(fact.application.as_str());
+        devices.insert(fact.device.as_str());
     }
-    texts
+    once(kinds.into_iter().chain(applications).chain(devices))
+}
+
+fn once<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = std::collections::HashSet::new();
+    texts.into_iter().filter(|text| seen.insert(*text)).collect()
 }
 
 /// The numbers of those facts' names; who has none gets one, in the table. The caller holds the
@@ -136,13 +142,25 @@ pub(crate) fn find(
     more: &[&str],
 ) -> QueryResult<Names> {
     let mut found = Names::default();
-    let mut texts = texts_of(facts);
-    texts.extend(more.iter().copied());
+    let texts = once(texts_of(facts).into_iter().chain(more.iter().copied()));
     let unknown = look_up(connection, tenant, cache, texts, &mut found)?;
     for (number, text) in (TEMPORARY..).zip(unknown) {
         found.insert(text.to_owned(), number);
     }
     Ok(found)
+}
+
+/// The same for more facts, beside what was found before.
+pub(crate) fn find_more(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &NameCache,
+    facts: &[Fact],
+    found: &mut Names,
+) -> QueryResult<()> {
+    let mut texts = texts_of(facts);
+    texts.retain(|text| !found.numbers.contains_key(*text));
+    look_up(connection, tenant, cache, texts, found).map(drop)
 }
 
 /// The texts of those numbers, beside those that are there.
@@ -181,7 +199,7 @@ fn look_up<'a>(
     connection: &mut AnyConnection,
     tenant: TenantId,
     cache: &NameCache,
-    texts: BTreeSet<&'a str>,
+    texts: Vec<&'a str>,
     found: &mut Names,
 ) -> QueryResult<Vec<&'a str>> {
     let missing = cache.take_known(tenant, texts, found);

@@ -93,20 +93,21 @@ const HELP_RUN_EVENTS_MAX: usize = 10_000;
 
 impl Store {
     /// Reads state and tail in one snapshot. `read` gets the watermarks in the order of `names`.
-    pub(super) fn read_projections<T, const N: usize>(
+    pub(super) fn read_projections<T, E: From<StoreError>, const N: usize>(
         &self,
         tenant: TenantId,
         names: [&'static str; N],
-        read: impl FnOnce(&mut AnyConnection, [i64; N], &Tail) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        read: impl FnOnce(&mut AnyConnection, [i64; N], &Tail) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.help(tenant)?;
         let connection = &mut *self.reader()?;
         in_snapshot(connection, |connection| {
-            let watermarks = watermarks(connection, tenant)?;
+            let watermarks = watermarks(connection, tenant).map_err(StoreError::from)?;
             let marks = names.map(|name| watermarks.get(name).copied().unwrap_or(0));
             let lowest = marks.iter().copied().min().unwrap_or(0);
             // Bounded: `help` has seen to the most, and what came since is at most a moment's.
-            let facts = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)?;
+            let facts = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)
+                .map_err(StoreError::from)?;
             read(connection, marks, &Tail { facts })
         })
     }
@@ -129,19 +130,20 @@ impl Store {
 }
 
 /// Runs `read` in a transaction that sees one state of the database throughout.
-fn in_snapshot<T>(
+fn in_snapshot<T, E: From<StoreError>>(
     connection: &mut AnyConnection,
-    read: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+    read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+) -> Result<T, E> {
     match connection {
-        AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN")?,
+        AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN"),
         AnyConnection::Postgres(postgres) => {
-            postgres.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+            postgres.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         }
     }
+    .map_err(StoreError::from)?;
     let result = read(connection);
     let ended = connection.rollback();
     let value = result?;
-    ended?;
+    ended.map_err(StoreError::from)?;
     Ok(value)
 }

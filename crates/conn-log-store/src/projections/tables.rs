@@ -83,6 +83,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::Instant;
+
+    rollups (tenant_id, level, start, lead) {
+        tenant_id -> Integer,
+        level -> SmallInt,
+        start -> Instant,
+        lead -> Integer,
+        summary -> Nullable<Binary>,
+        cells -> Binary,
+    }
+}
+
 /// Rows of one statement on PostgreSQL: it takes 65,535 parameters, and a row has up to 16.
 pub(super) const ROWS_AT_ONCE: usize = 1_000;
 

@@ -1,10 +1,11 @@
 //! Whatever happens to a log, every answer is that of a plain recomputation.
 
-use conn_log_store::{Page, PageQuery, PageStart, SessionFilter, Store};
+use conn_log_store::{Page, PageQuery, PageStart, SessionFilter, StatisticsQuery, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::reference;
+use super::statistics;
 use super::scenario::{Action, actions, all, restore};
 use crate::support::{Backend, DEFAULT, TestDatabase, append};
 
@@ -17,8 +18,9 @@ fn open(database: &TestDatabase) -> Store {
 
 fn histories(backend: Backend, cases: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
+    let questions = prop::collection::vec(statistics::query(), 6);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config).run(&actions(), |actions| {
+    let result = TestRunner::new(config).run(&(actions(), questions), |(actions, questions)| {
         let Some(database) = TestDatabase::new(backend) else {
             return Ok(());
         };
@@ -31,7 +33,7 @@ fn histories(backend: Backend, cases: u32) {
                 Action::Step(count) => {
                     store.projections_step(DEFAULT, count).unwrap();
                 }
-                Action::Check => check(&store)?,
+                Action::Check => check(&store, &questions)?,
                 Action::Reopen => {
                     drop(store);
                     store = open(&database);
@@ -41,27 +43,30 @@ fn histories(backend: Backend, cases: u32) {
                 }
             }
         }
-        check(&store)?;
+        check(&store, &questions)?;
         while store.projections_behind(DEFAULT).unwrap() > 0 {
             store.projections_step(DEFAULT, 7).unwrap();
         }
-        check(&store)
+        check(&store, &questions)
     });
     result.unwrap();
 }
 
 #[test]
 fn every_answer_is_that_of_a_plain_recomputation_on_sqlite() {
-    histories(Backend::Sqlite, 60);
+    histories(Backend::Sqlite, 40);
 }
 
 #[test]
 fn every_answer_is_that_of_a_plain_recomputation_on_postgres() {
-    histories(Backend::Postgres, 12);
+    histories(Backend::Postgres, 10);
 }
 
-fn check(store: &Store) -> Result<(), TestCaseError> {
+fn check(store: &Store, questions: &[StatisticsQuery]) -> Result<(), TestCaseError> {
     let records = all(store, DEFAULT);
+    for question in questions {
+        statistics::check(store, &records, question)?;
+    }
     let devices = walk(|query| store.device_list(DEFAULT, query).unwrap(), |device| {
         device.device_id.clone()
     });

@@ -4,3 +4,4 @@ mod exact;
 mod reference;
 mod running;
 mod scenario;
+mod statistics;
