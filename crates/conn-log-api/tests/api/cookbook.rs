@@ -10,7 +10,11 @@ const COOKBOOK: &str = include_str!("../../../../docs/cookbook.md");
 /// The insides of the page's fences of one kind.
 fn fences(kind: &str) -> Vec<&'static str> {
     let opening = format!("```{kind}\n");
-    COOKBOOK.split(opening.as_str()).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+    COOKBOOK
+        .split(opening.as_str())
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap())
+        .collect()
 }
 
 /// Whether `actual` has everything that `shown` shows: members of objects may be left out there,

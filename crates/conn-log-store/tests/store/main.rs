@@ -17,6 +17,7 @@ mod faults;
 mod idempotency;
 mod list;
 mod open;
+mod projections;
 mod proxy;
 mod support;
 mod tokens;
