@@ -5,10 +5,13 @@
 
 mod accept;
 mod app;
+mod applications;
 mod auth;
 mod background;
 mod body;
 mod client_address;
+mod derived_list;
+mod devices;
 mod docs_page;
 mod events;
 mod export;
@@ -25,6 +28,8 @@ mod rate_limits;
 mod request_id;
 mod routes;
 mod server;
+mod sessions;
+mod stats;
 mod stream_hub;
 
 use actix_web::http::{Method, header};

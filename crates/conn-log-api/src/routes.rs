@@ -8,7 +8,10 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
 
 use crate::problem::{Problem, ProblemKind};
-use crate::{docs_page, events, export, health, metrics, problem_pages};
+use crate::{
+    applications, devices, docs_page, events, export, health, metrics, problem_pages, sessions,
+    stats,
+};
 
 /// One address and method.
 pub(crate) struct Endpoint {
@@ -27,7 +30,14 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         post(EVENTS, events::register::register),
         get("/api/v1/device_app_connection_log/export", export::export),
         get("/api/v1/device_app_connection_log/stream", events::stream::stream),
+        // Before the ids: the first path that matches is taken.
+        get("/api/v1/device_app_connection_log/stats", stats::stats),
         get("/api/v1/device_app_connection_log/{id}", events::get::get),
+        get("/api/v1/devices", devices::list),
+        get("/api/v1/devices/{device_id}", devices::get),
+        get("/api/v1/applications", applications::list),
+        get("/api/v1/applications/{application_id}", applications::get),
+        get("/api/v1/sessions", sessions::list),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),
         get("/metrics", metrics::metrics),

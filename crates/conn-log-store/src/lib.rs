@@ -18,6 +18,7 @@ mod migrations;
 mod options;
 mod partitions;
 mod pool;
+mod projections;
 mod rows;
 mod schema;
 mod secret;
@@ -32,6 +33,11 @@ mod url;
 pub use error::{AppendError, OpenError, StoreError};
 pub use events::EventPage;
 pub use options::{PartitionSize, StoreOptions};
+pub use projections::{
+    Application, Device, Durations, Figures, GroupBy, Interval, Page, PageQuery, PageStart,
+    Progress, Session, SessionFilter, SessionPlace, SignalStrengths, StatisticsError,
+    StatisticsQuery, StatisticsRow, UnknownProjection,
+};
 pub use secret::{Secret, SecretHash};
 pub use sequencer::{Answer, Appended, Claim, Outcome, Submission};
 pub use stats::{GroupCommitted, Observer, Stats};

@@ -31,6 +31,9 @@ pub struct StoreOptions {
     pub event_id_window: Duration,
     /// The span of a partition of `events` on PostgreSQL.
     pub partition: PartitionSize,
+    /// Whether this store's own thread keeps the projections close behind the log. A store that is
+    /// opened for one command leaves that to the server.
+    pub projections: bool,
     /// Told of each commit.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -50,6 +53,7 @@ impl StoreOptions {
             idempotency_window: DAY,
             event_id_window: DAY,
             partition: PartitionSize::Month,
+            projections: true,
             observer: None,
         }
     }

@@ -1,7 +1,7 @@
 //! The store: opens a database, owns the threads and pools, and gives turns to write.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 
 use diesel::prelude::*;
@@ -13,6 +13,7 @@ use crate::error::{AppendError, OpenError, StoreError};
 use crate::idempotency::{self, Kind};
 use crate::options::StoreOptions;
 use crate::pool::{self, Connections, Pooled};
+use crate::projections::{self, NameCache, Runner};
 use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
 use crate::stats::Stats;
 use crate::url::DatabaseUrl;
@@ -29,14 +30,33 @@ struct Inner {
     /// PostgreSQL only: SQLite's writes take turns on the writer's own connection.
     writers: Option<Connections>,
     commits: Arc<watch::Sender<u64>>,
-    stop_listening: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    names: Arc<NameCache>,
+}
+
+/// A store that does not keep itself open.
+pub(crate) struct WeakStore(Weak<Inner>);
+
+impl WeakStore {
+    pub(crate) fn upgrade(&self) -> Option<Store> {
+        self.0.upgrade().map(Store)
+    }
+}
+
+impl Inner {
+    /// Takes no more events, and ends the threads once they have done what they must.
+    fn stop(&self) {
+        self.queue.close();
+        self.stop.store(true, Ordering::Relaxed);
+        // Who waits for commits looks up.
+        self.commits.send_modify(|count| *count += 1);
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.queue.close();
-        self.stop_listening.store(true, Ordering::Relaxed);
+        self.stop();
     }
 }
 
@@ -62,7 +82,7 @@ impl Store {
             options.group_events_max,
         ));
         let commits = Arc::new(watch::Sender::new(0));
-        let stop_listening = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let writer = Writer::new(&options, connection, Arc::clone(&queue), Arc::clone(&commits));
         let thread = |result: std::io::Result<JoinHandle<()>>| {
             result.map_err(|error| StoreError::Internal(format!("cannot start a thread: {error}")))
@@ -70,18 +90,30 @@ impl Store {
         let mut threads = vec![thread(spawn(writer))?];
         let is_server = matches!(options.url, DatabaseUrl::Postgres(_));
         if is_server {
-            let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop_listening));
+            let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
             threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
         }
-        Ok(Store(Arc::new(Inner {
+        let runs_projections = options.projections;
+        let store = Store(Arc::new(Inner {
             readers: pool::readers(&options),
             writers: is_server.then(|| pool::writers(&options)),
             options,
             queue,
             commits,
-            stop_listening,
+            stop,
             threads: Mutex::new(threads),
-        })))
+            names: Arc::default(),
+        }));
+        if runs_projections {
+            let runner = Runner {
+                store: WeakStore(Arc::downgrade(&store.0)),
+                commits: store.commits(),
+                stop: Arc::clone(&store.0.stop),
+            };
+            let runner = thread(projections::spawn(runner))?;
+            store.threads().push(runner);
+        }
+        Ok(store)
     }
 
     /// Applies migrations and nothing else. Gives the names of those applied.
@@ -175,17 +207,27 @@ impl Store {
     /// Takes nothing in any more, stores what was taken in, and returns when that is done. Blocks
     /// the thread.
     pub fn close(self) {
-        self.0.queue.close();
-        self.0.stop_listening.store(true, Ordering::Relaxed);
-        let threads = {
-            let mut threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *threads)
-        };
+        self.0.stop();
+        let threads = std::mem::take(&mut *self.threads());
         for thread in threads {
             if thread.join().is_err() {
                 log::error!("a thread of the store ended by a panic");
             }
         }
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.0.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the database is a server, whose writers need not take turns.
+    pub(crate) fn is_server(&self) -> bool {
+        self.0.writers.is_some()
+    }
+
+    /// The numbers of names that were used lately.
+    pub(crate) fn names(&self) -> Arc<NameCache> {
+        Arc::clone(&self.0.names)
     }
 
     /// A connection that reads.

@@ -16,13 +16,11 @@ const METADATA_FILTERS_MAX: usize = 8;
 
 /// Takes the filters out of a query string.
 pub(crate) fn filter(query: &mut QueryString) -> Result<EventFilter, Problem> {
-    let statuses = repeatable(query, "status")?.into_iter();
     let filter = EventFilter {
         device_ids: repeatable(query, "device_id")?,
         application_ids: repeatable(query, "application_id")?,
         connection_types: repeatable(query, "connection_type")?,
-        // As in events, `failed` is taken as failure.
-        statuses: statuses.map(|s| if s == "failed" { "failure".to_owned() } else { s }).collect(),
+        statuses: statuses(query)?,
         ip_network: query.read("ip_address", "an address or a CIDR block", network)?,
         session_id: query.one("session_id")?,
         since: query.read("since", RFC3339, Timestamp::parse)?,
@@ -32,6 +30,12 @@ pub(crate) fn filter(query: &mut QueryString) -> Result<EventFilter, Problem> {
         metadata: metadata(query)?,
     };
     Ok(filter)
+}
+
+/// Takes the statuses out of a query string. As in events, `failed` is taken as failure.
+pub(crate) fn statuses(query: &mut QueryString) -> Result<Vec<String>, Problem> {
+    let given = repeatable(query, "status")?.into_iter();
+    Ok(given.map(|s| if s == "failed" { "failure".to_owned() } else { s }).collect())
 }
 
 /// Takes the order out of a query string.
@@ -51,11 +55,13 @@ pub(crate) fn limit(query: &mut QueryString) -> Result<usize, Problem> {
     Ok(query.read("limit", "a whole number from 1 to 1,000", read)?.unwrap_or(100))
 }
 
-const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
+pub(crate) const RFC3339: &str =
+    "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
 
 const SECONDS: &str = "a number of seconds, 0 or more";
 
-fn repeatable(query: &mut QueryString, name: &str) -> Result<Vec<String>, Problem> {
+/// Takes every value of a repeatable filter out of a query string.
+pub(crate) fn repeatable(query: &mut QueryString, name: &str) -> Result<Vec<String>, Problem> {
     let values = query.all(name);
     if values.len() > VALUES_MAX {
         let detail = format!("at most {VALUES_MAX} values");

@@ -12,13 +12,16 @@
 
 mod batches;
 mod bodies;
+mod cookbook;
 mod exporting;
 mod limits;
+mod presence;
 mod problems;
 mod reading;
 mod registering;
 mod retrying;
 mod serving;
+mod statistics;
 mod streaming;
 #[path = "../../../conn-log-store/tests/store/support.rs"]
 #[allow(

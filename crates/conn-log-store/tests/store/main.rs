@@ -11,11 +11,13 @@
 )]
 
 mod append;
+#[allow(dead_code, reason = "shared with the program's tests, which use the rest of it")]
 mod cluster;
 mod faults;
 mod idempotency;
 mod list;
 mod open;
+mod projections;
 mod proxy;
 mod support;
 mod tokens;

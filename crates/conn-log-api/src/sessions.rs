@@ -1,0 +1,131 @@
+//! `GET /sessions/`: sessions, newest first.
+
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_core::Timestamp;
+use conn_log_store::{SessionFilter, SessionPlace};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::accept;
+use crate::app::App;
+use crate::auth::Reader;
+use crate::derived_list;
+use crate::events::query::{self, RFC3339};
+use crate::problem::Problem;
+use crate::query_string::QueryString;
+
+/// A session of a device with an application.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session<'a> {
+    #[schema(required)]
+    session_id: Option<&'a str>,
+    device_id: &'a str,
+    application_id: &'a str,
+    /// Null where only an end was seen.
+    #[schema(value_type = Option<DateTime<Utc>>, required)]
+    started_at: Option<Timestamp>,
+    /// Null while it is open.
+    #[schema(value_type = Option<DateTime<Utc>>, required)]
+    ended_at: Option<Timestamp>,
+    /// Seconds: as the ending event gives them, else the time from start to end.
+    #[schema(required)]
+    duration: Option<f64>,
+    open: bool,
+    /// The status of the ending event.
+    #[schema(required)]
+    end_status: Option<&'a str>,
+    #[schema(required)]
+    start_event_id: Option<i64>,
+    /// Null too where the device's next start ended it.
+    #[schema(required)]
+    end_event_id: Option<i64>,
+}
+
+impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
+    fn from(session: &'a conn_log_store::Session) -> Self {
+        Session {
+            session_id: session.session_id.as_deref(),
+            device_id: &session.device_id,
+            application_id: &session.application_id,
+            started_at: session.started_at,
+            ended_at: session.ended_at,
+            duration: session.duration,
+            open: session.open,
+            end_status: session.end_status.as_deref(),
+            start_event_id: session.start_event_id,
+            end_event_id: session.end_event_id,
+        }
+    }
+}
+
+/// A page of sessions.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) struct SessionPage<'a> {
+    results: Vec<Session<'a>>,
+    #[schema(required)]
+    next: Option<String>,
+    #[schema(required)]
+    previous: Option<String>,
+}
+
+/// Sessions, newest first. A success of type established opens one and an event of type terminated
+/// closes it, paired by session id, or by device and application where they have none.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions/",
+    tag = "Presence",
+    params(
+        ("device_id" = Option<Vec<String>>, Query, description = "Repeatable"),
+        ("application_id" = Option<Vec<String>>, Query, description = "Repeatable"),
+        ("session_id" = Option<Vec<String>>, Query, description = "Repeatable"),
+        ("open" = Option<bool>, Query, description = "Only open ones, or only ended ones"),
+        ("since" = Option<DateTime<Utc>>, Query,
+            description = "Started from here on (or ended, where no start is known)"),
+        ("until" = Option<DateTime<Utc>>, Query, description = "Started before this"),
+        ("limit" = Option<u16>, Query, description = "1 to 1,000; 100 unless given"),
+        ("cursor" = Option<String>, Query, description = "From a page's next or previous"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = SessionPage<'_>),
+        (status = 400, description = "A parameter is unknown or has a value it does not take",
+            body = crate::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let mut parameters = QueryString::of(&request)?;
+    let filter = SessionFilter {
+        device_ids: query::repeatable(&mut parameters, "device_id")?,
+        application_ids: query::repeatable(&mut parameters, "application_id")?,
+        session_ids: query::repeatable(&mut parameters, "session_id")?,
+        open: parameters.parsed("open", "true or false")?,
+        since: parameters.read("since", RFC3339, Timestamp::parse)?,
+        until: parameters.read("until", RFC3339, Timestamp::parse)?,
+    };
+    let query = derived_list::page_query(&mut parameters, place_of)?;
+    parameters.finish()?;
+    accept::require(&request, "application/json")?;
+    let (tenant, asked) = (caller.tenant(), query.clone());
+    let page =
+        App::of(&request).read(move |store| store.session_list(tenant, &filter, &asked)).await?;
+    Ok(derived_list::respond(
+        &request,
+        &query,
+        &page,
+        |session| bytes_of(session.place()),
+        |session| Session::from(session),
+    ))
+}
+
+fn bytes_of(place: SessionPlace) -> Vec<u8> {
+    [place.at.micros().to_be_bytes(), place.event_id.to_be_bytes()].concat()
+}
+
+fn place_of(bytes: &[u8]) -> Option<SessionPlace> {
+    let (at, event_id) = bytes.split_first_chunk()?;
+    Some(SessionPlace {
+        at: Timestamp::from_micros(i64::from_be_bytes(*at)),
+        event_id: i64::from_be_bytes(event_id.try_into().ok()?),
+    })
+}

@@ -1,0 +1,269 @@
+//! `GET /device_app_connection_log/stats/`: counts, failures, distinct devices and percentiles.
+
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_core::Timestamp;
+use conn_log_store::{
+    Durations, GroupBy, Interval, SignalStrengths, StatisticsError, StatisticsQuery, StatisticsRow,
+};
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use utoipa::ToSchema;
+
+use crate::accept;
+use crate::app::App;
+use crate::auth::Reader;
+use crate::events::query::{self, RFC3339};
+use crate::problem::Problem;
+use crate::query_string::QueryString;
+
+/// Statistics of events.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) struct Statistics {
+    /// As asked for.
+    #[schema(required)]
+    interval: Option<String>,
+    /// In order of start and keys.
+    results: Vec<StatisticsGroup>,
+}
+
+/// One group of events.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) struct StatisticsGroup {
+    /// When the step in time begins; null without an interval.
+    #[schema(value_type = Option<DateTime<Utc>>, required)]
+    start: Option<String>,
+    /// Where it is grouped by.
+    #[schema(nullable = false)]
+    application_id: Option<String>,
+    /// Where it is grouped by.
+    #[schema(nullable = false)]
+    device_id: Option<String>,
+    /// Where it is grouped by.
+    #[schema(nullable = false)]
+    connection_type: Option<String>,
+    /// Where it is grouped by.
+    #[schema(nullable = false)]
+    status: Option<String>,
+    /// Where it is grouped by; null for events without one.
+    network_type: Option<String>,
+    events: u64,
+    /// Distinct devices.
+    devices: u64,
+    /// Events with another status than success.
+    failures: u64,
+    /// Failures among events, 0 to 1.
+    failure_rate: f64,
+    duration: DurationFigures,
+    signal_strength: SignalFigures,
+}
+
+/// Of the durations in seconds; null where there is none. Percentiles are within 1 %.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) struct DurationFigures {
+    count: u64,
+    #[schema(required)]
+    mean: Option<f64>,
+    #[schema(required)]
+    p50: Option<f64>,
+    #[schema(required)]
+    p95: Option<f64>,
+    #[schema(required)]
+    p99: Option<f64>,
+}
+
+/// Of `metadata.signal_strength`, where it is a number. Percentiles are within 1 %.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) struct SignalFigures {
+    count: u64,
+    #[schema(required)]
+    mean: Option<f64>,
+    #[schema(required)]
+    p10: Option<f64>,
+}
+
+/// Counts, failures, distinct devices and percentiles of events, in steps of time and by groups.
+#[utoipa::path(
+    get,
+    path = "/api/v1/device_app_connection_log/stats/",
+    tag = "Events",
+    params(
+        ("since" = Option<DateTime<Utc>>, Query, description = "Timestamps from here on"),
+        ("until" = Option<DateTime<Utc>>, Query, description = "Timestamps before this"),
+        ("interval" = Option<String>, Query,
+            description = "1m, 5m, 1h or 1d; without, all time is one step"),
+        ("group_by" = Option<Vec<String>>, Query, description = "Any of application_id, \
+            device_id, connection_type, status, network_type; repeatable, or with commas"),
+        ("device_id" = Option<Vec<String>>, Query, description = "Repeatable"),
+        ("application_id" = Option<Vec<String>>, Query, description = "Repeatable"),
+        ("connection_type" = Option<Vec<String>>, Query, description = "Repeatable"),
+        ("status" = Option<Vec<String>>, Query, description = "Repeatable"),
+    ),
+    responses(
+        (status = 200, description = "The figures", body = Statistics),
+        (status = 400, description = "A parameter is unknown, has a value it does not take, or \
+            the answer would be too large",
+            body = crate::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let asked = asked(QueryString::of(&request)?)?;
+    accept::require(&request, "application/json")?;
+    let (interval, by) = (asked.interval, asked.group_by);
+    let answer = App::of(&request)
+        .read(move |store| match store.statistics(caller.tenant(), &asked) {
+            Ok(rows) => Ok(Ok(body(interval, by, &rows))),
+            Err(StatisticsError::Store(error)) => Err(error),
+            Err(too_many) => Ok(Err(too_many.to_string())),
+        })
+        .await?;
+    let body = answer.map_err(|detail| Problem::parameter("interval", "too_many", detail))?;
+    let body = body.map_err(|error| Problem::internal(&error))?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+}
+
+fn asked(mut parameters: QueryString) -> Result<StatisticsQuery, Problem> {
+    let filter = StatisticsQuery {
+        since: parameters.read("since", RFC3339, Timestamp::parse)?,
+        until: parameters.read("until", RFC3339, Timestamp::parse)?,
+        device_ids: query::repeatable(&mut parameters, "device_id")?,
+        application_ids: query::repeatable(&mut parameters, "application_id")?,
+        connection_types: query::repeatable(&mut parameters, "connection_type")?,
+        statuses: query::statuses(&mut parameters)?,
+        interval: parameters.read("interval", "1m, 5m, 1h or 1d", interval_of)?,
+        group_by: group_by(&mut parameters)?,
+    };
+    parameters.finish()?;
+    Ok(filter)
+}
+
+fn interval_of(text: &str) -> Option<Interval> {
+    match text {
+        "1m" => Some(Interval::Minute),
+        "5m" => Some(Interval::FiveMinutes),
+        "1h" => Some(Interval::Hour),
+        "1d" => Some(Interval::Day),
+        _ => None,
+    }
+}
+
+fn name_of(interval: Interval) -> &'static str {
+    match interval {
+        Interval::Minute => "1m",
+        Interval::FiveMinutes => "5m",
+        Interval::Hour => "1h",
+        Interval::Day => "1d",
+    }
+}
+
+fn group_by(parameters: &mut QueryString) -> Result<GroupBy, Problem> {
+    let mut by = GroupBy::default();
+    for name in parameters.all("group_by").iter().flat_map(|names| names.split(',')) {
+        match name {
+            "application_id" => by.application_id = true,
+            "device_id" => by.device_id = true,
+            "connection_type" => by.connection_type = true,
+            "status" => by.status = true,
+            "network_type" => by.network_type = true,
+            _ => {
+                let detail = "any of application_id, device_id, connection_type, status and \
+                    network_type";
+                return Err(Problem::parameter("group_by", "invalid_value", detail));
+            }
+        }
+    }
+    Ok(by)
+}
+
+/// The answer's JSON, written row by row: there may be a hundred thousand.
+fn body(
+    interval: Option<Interval>,
+    by: GroupBy,
+    rows: &[StatisticsRow],
+) -> Result<Vec<u8>, serde_json::Error> {
+    struct Rows<'a>(GroupBy, &'a [StatisticsRow]);
+    impl Serialize for Rows<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut all = serializer.serialize_seq(Some(self.1.len()))?;
+            self.1.iter().try_for_each(|row| all.serialize_element(&Row(self.0, row)))?;
+            all.end()
+        }
+    }
+    /// Bytes of one group's JSON, roughly.
+    const ROW_BYTES: usize = 320;
+    let mut json = Vec::with_capacity(64 + rows.len() * ROW_BYTES);
+    let mut serializer = serde_json::Serializer::new(&mut json);
+    let mut members = serde::Serializer::serialize_map(&mut serializer, Some(2))?;
+    members.serialize_entry("interval", &interval.map(name_of))?;
+    members.serialize_entry("results", &Rows(by, rows))?;
+    SerializeMap::end(members)?;
+    Ok(json)
+}
+
+struct Row<'a>(GroupBy, &'a StatisticsRow);
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Row(by, row) = self;
+        let figures = &row.figures;
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("start", &row.start)?;
+        let keys = [
+            (by.application_id, "application_id", &row.application_id),
+            (by.device_id, "device_id", &row.device_id),
+            (by.connection_type, "connection_type", &row.connection_type),
+            (by.status, "status", &row.status),
+            (by.network_type, "network_type", &row.network_type),
+        ];
+        for (_, name, value) in keys.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
+            members.serialize_entry(name, value)?;
+        }
+        members.serialize_entry("events", &figures.events)?;
+        members.serialize_entry("devices", &figures.devices)?;
+        members.serialize_entry("failures", &figures.failures)?;
+        members.serialize_entry("failure_rate", &rate(figures.failures, figures.events))?;
+        members.serialize_entry("duration", &OfDurations(figures.duration))?;
+        members.serialize_entry("signal_strength", &OfSignals(figures.signal_strength))?;
+        members.end()
+    }
+}
+
+struct OfDurations(Durations);
+
+impl Serialize for OfDurations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(Some(5))?;
+        members.serialize_entry("count", &self.0.count)?;
+        members.serialize_entry("mean", &self.0.mean.map(rounded))?;
+        members.serialize_entry("p50", &self.0.p50.map(rounded))?;
+        members.serialize_entry("p95", &self.0.p95.map(rounded))?;
+        members.serialize_entry("p99", &self.0.p99.map(rounded))?;
+        members.end()
+    }
+}
+
+struct OfSignals(SignalStrengths);
+
+impl Serialize for OfSignals {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(Some(3))?;
+        members.serialize_entry("count", &self.0.count)?;
+        members.serialize_entry("mean", &self.0.mean.map(rounded))?;
+        members.serialize_entry("p10", &self.0.p10.map(rounded))?;
+        members.end()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 events")]
+fn rate(failures: u64, events: u64) -> f64 {
+    if events == 0 { 0.0 } else { rounded(failures as f64 / events as f64) }
+}
+
+/// To a millionth: beyond it digits only say how the sum was made. Tiny values keep theirs.
+fn rounded(value: f64) -> f64 {
+    let rounded = (value * 1e6).round() / 1e6;
+    if value.abs() < 1e-3 || !rounded.is_finite() { value } else { rounded }
+}

@@ -1,0 +1,51 @@
+//! The cookbook's requests, sent as they stand there, answer as it says.
+
+use rstest::rstest;
+use serde_json::Value;
+
+use crate::test_app::{Database, TestApp};
+
+const COOKBOOK: &str = include_str!("../../../../docs/cookbook.md");
+
+/// The insides of the page's fences of one kind.
+fn fences(kind: &str) -> Vec<&'static str> {
+    let opening = format!("```{kind}\n");
+    COOKBOOK
+        .split(opening.as_str())
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap())
+        .collect()
+}
+
+/// Whether `actual` has everything that `shown` shows: members of objects may be left out there,
+/// elements of arrays may not.
+fn shows(shown: &Value, actual: &Value) -> bool {
+    match (shown, actual) {
+        (Value::Object(shown), Value::Object(actual)) => {
+            shown.iter().all(|(name, value)| actual.get(name).is_some_and(|a| shows(value, a)))
+        }
+        (Value::Array(shown), Value::Array(actual)) => {
+            shown.len() == actual.len() && shown.iter().zip(actual).all(|(s, a)| shows(s, a))
+        }
+        (Value::Number(shown), Value::Number(actual)) => shown.as_f64() == actual.as_f64(),
+        (shown, actual) => shown == actual,
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn every_recipe_answers_as_the_page_says(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let [events] = fences("ndjson")[..] else { panic!("the page has one log") };
+    assert_eq!(app.post_as("application/x-ndjson", events).await.status, 201);
+    let recipes = fences("http");
+    assert!(recipes.len() >= 12, "{}", recipes.len());
+    for recipe in recipes {
+        let (request, shown) = recipe.split_once("\n\n").unwrap();
+        let answer = app.get(request.strip_prefix("GET ").unwrap()).await;
+        let shown = serde_json::from_str(shown).unwrap();
+        assert!(shows(&shown, &answer.json()), "{request}\n{}", answer.body);
+    }
+}

@@ -1,0 +1,115 @@
+//! `GET /device_app_connection_log/stats/`, exact the moment a POST returns.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::test_app::{Database, EVENTS, TestApp};
+
+async fn nine_events(database: Database) -> TestApp {
+    let app = TestApp::on(database).await;
+    let events: Vec<Value> = (0..9)
+        .map(|i| {
+            let mut event = json!({
+                "device_id": format!("dev_{}", i % 3), "application_id": "app_1",
+                "connection_type": if i % 2 == 0 { "established" } else { "terminated" },
+                "timestamp": format!("2024-01-15T10:{:02}:30Z", i * 5),
+                "status": if i == 4 { "timeout" } else { "success" },
+                "metadata": {"signal_strength": -40 - i, "network_type": "wifi"},
+            });
+            if i % 2 == 1 {
+                event["duration"] = json!(f64::from(i) * 10.0);
+                event["metadata"] = json!({"network_type": 5, "signal_strength": "weak"});
+            }
+            event
+        })
+        .collect();
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    app
+}
+
+async fn results(app: &TestApp, query: &str) -> Vec<Value> {
+    let answer = app.get(&format!("{EVENTS}stats/?{query}")).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.json()["results"].as_array().unwrap().clone()
+}
+
+fn assert_near(found: &Value, expected: f64) {
+    let found = found.as_f64().unwrap();
+    assert!((found - expected).abs() <= expected.abs() * 0.02, "{found} for {expected}");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_hour_of_events_is_summed_up_as_the_contract_shows(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = nine_events(database).await;
+    let answer = app.get(&format!("{EVENTS}stats/?interval=1h&group_by=application_id")).await;
+    assert_eq!(answer.json()["interval"], "1h");
+    let mut found = answer.json()["results"].as_array().unwrap().clone();
+    assert_eq!(found.len(), 1);
+    let (duration, signal) = (found[0]["duration"].take(), found[0]["signal_strength"].take());
+    assert_near(&found[0]["failure_rate"].take(), 0.111);
+    let expected = json!({"start": "2024-01-15T10:00:00Z", "application_id": "app_1", "events": 9,
+        "devices": 3, "failures": 1, "failure_rate": null, "duration": null,
+        "signal_strength": null});
+    assert_eq!(found[0], expected);
+    assert_eq!((&duration["count"], &duration["mean"]), (&json!(4), &json!(40.0)));
+    assert_near(&duration["p50"], 40.0);
+    assert_near(&duration["p95"], 67.0);
+    assert_near(&duration["p99"], 69.4);
+    assert_eq!((&signal["count"], &signal["mean"]), (&json!(5), &json!(-44.0)));
+    assert_near(&signal["p10"], -47.2);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn every_interval_group_and_filter_narrows_it_down(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = nine_events(database).await;
+    let column =
+        |rows: &[Value], name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    let all = results(&app, "").await;
+    assert_eq!((&all[0]["start"], &all[0]["events"]), (&json!(null), &json!(9)));
+    assert!(all[0].get("application_id").is_none());
+    assert_eq!(results(&app, "interval=1m").await.len(), 9);
+    assert_eq!(results(&app, "interval=5m").await[1]["start"], "2024-01-15T10:05:00Z");
+    assert_eq!(results(&app, "interval=1d").await[0]["start"], "2024-01-15T00:00:00Z");
+    let networks = results(&app, "group_by=network_type").await;
+    assert_eq!(column(&networks, "network_type"), [json!(null), json!("wifi")]);
+    assert_eq!(column(&networks, "events"), [4, 5]);
+    let devices = results(&app, "group_by=device_id,status&group_by=connection_type").await;
+    assert_eq!(devices.len(), 6);
+    assert_eq!(devices[0]["device_id"], "dev_0");
+    for (query, events) in [
+        ("device_id=dev_0", 3),
+        ("device_id=dev_0&device_id=dev_1", 6),
+        ("status=timeout", 1),
+        ("connection_type=terminated&interval=1m", 4),
+        ("application_id=app_1&since=2024-01-15T10:05:30Z&until=2024-01-15T10:40:30Z", 7),
+        ("since=2024-01-15T10:05:31Z&interval=5m", 7),
+        ("device_id=dev_1&until=2024-01-15T10:20:00Z", 1),
+    ] {
+        let rows = results(&app, query).await;
+        let sum: i64 = rows.iter().map(|row| row["events"].as_i64().unwrap()).sum();
+        assert_eq!(sum, events, "{query}");
+    }
+    let none = results(&app, "application_id=nobody").await;
+    assert!(none.is_empty());
+    let without = results(&app, "connection_type=established").await;
+    let nothing = json!({"count": 0, "mean": null, "p50": null, "p95": null, "p99": null});
+    assert_eq!(without[0]["duration"], nothing);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_parameter_that_statistics_do_not_take_is_a_400(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for query in ["interval=1w", "group_by=colour", "group_by=", "since=now", "limit=3"] {
+        assert_eq!(app.get(&format!("{EVENTS}stats/?{query}")).await.status, 400, "{query}");
+    }
+    assert!(results(&app, "interval=1h").await.is_empty());
+}

@@ -1,0 +1,147 @@
+//! Projections: tables derived from the log, and reads that count what they have not taken in yet.
+//!
+//! A projection has a watermark, the last id that it has taken in. A step ([`step`]) is one
+//! transaction: it reads a run of events past the watermark, lets the projections take them in, and
+//! moves their watermarks. A crash between any two steps neither repeats nor skips an event. The
+//! events are read once for all projections that stand at the same place. The [`runner`] makes the
+//! steps, woken by commits.
+//!
+//! What a projection computes is in modules without I/O ([`presence`], [`sessions`], most of [`statistics`]), which the
+//! step and the reads share: a read takes the table and the events past the watermark out of
+//! one snapshot and adds the latter up in memory, so that its answer is exact.
+//!
+//! **Invariants**
+//! - State and watermark change in one transaction, under the tenant's lease: on PostgreSQL the
+//!   locked row of [`LEASE`], on SQLite the turn to write.
+//! - The state is a function of the set of events up to the watermark, not of how they were cut into
+//!   runs or ordered.
+//! - Nothing here writes an event, or knows HTTP.
+
+mod fact;
+mod names;
+mod presence;
+mod presence_rows;
+mod read;
+mod read_presence;
+mod read_sessions;
+mod runner;
+mod session_rows;
+mod sessions;
+mod statistics;
+mod step;
+mod tables;
+
+use diesel::prelude::*;
+
+use crate::connection::AnyConnection;
+use crate::tenants::TenantId;
+use fact::Fact;
+use names::Names;
+
+pub use read::{Page, PageQuery, PageStart};
+pub use read_presence::{Application, Device};
+pub use read_sessions::{Session, SessionFilter, SessionPlace};
+pub use statistics::query::{GroupBy, Interval, StatisticsError, StatisticsQuery, StatisticsRow};
+pub use statistics::summary::{Durations, Figures, SignalStrengths};
+pub use step::{Progress, UnknownProjection};
+
+pub(crate) use names::NameCache;
+pub(crate) use runner::{Runner, spawn};
+
+/// One projection: its name, and how it takes in a run of events.
+trait Projection: Sync {
+    /// As `conn-log rebuild` and the table of watermarks call it.
+    fn name(&self) -> &'static str;
+
+    /// Takes in events, each once, in whatever runs.
+    fn apply_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        facts: &[Fact],
+        names: &Names,
+    ) -> QueryResult<()>;
+
+    /// Forgets everything.
+    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()>;
+}
+
+/// All of them.
+const ALL: &[&dyn Projection] = &[&Presence, &Sessions, &Statistics];
+
+/// The projection whose row, locked, is the right to work on all of a tenant's projections.
+const LEASE: &str = PRESENCE;
+
+const PRESENCE: &str = "presence";
+const SESSIONS: &str = "sessions";
+const STATISTICS: &str = "statistics";
+
+struct Presence;
+
+impl Projection for Presence {
+    fn name(&self) -> &'static str {
+        PRESENCE
+    }
+
+    fn apply_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        facts: &[Fact],
+        names: &Names,
+    ) -> QueryResult<()> {
+        let fold = presence::PresenceFold::of(facts);
+        presence_rows::add_in_txn(connection, tenant, fold, names)
+    }
+
+    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
+        presence_rows::clear_in_txn(connection, tenant)
+    }
+}
+
+struct Sessions;
+
+impl Projection for Sessions {
+    fn name(&self) -> &'static str {
+        SESSIONS
+    }
+
+    fn apply_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        facts: &[Fact],
+        names: &Names,
+    ) -> QueryResult<()> {
+        let marks = sessions::marks_of(facts, names);
+        let changes = session_rows::settle(connection, tenant, &marks)?;
+        session_rows::write_in_txn(connection, tenant, &changes)
+    }
+
+    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
+        session_rows::clear_in_txn(connection, tenant)
+    }
+}
+
+struct Statistics;
+
+impl Projection for Statistics {
+    fn name(&self) -> &'static str {
+        STATISTICS
+    }
+
+    fn apply_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        facts: &[Fact],
+        names: &Names,
+    ) -> QueryResult<()> {
+        let delta = statistics::cells::fold(facts, names);
+        statistics::rows::add_in_txn(connection, tenant, &delta)
+    }
+
+    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
+        statistics::rows::clear_in_txn(connection, tenant)
+    }
+}

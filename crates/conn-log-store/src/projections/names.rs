@@ -1,0 +1,217 @@
+//! Numbers for texts that projections repeat. A number, once given and committed, stays for ever,
+//! so that anyone may remember it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use diesel::prelude::*;
+
+use super::fact::Fact;
+use super::tables::{KEYS_AT_ONCE, names, upsert};
+use crate::connection::AnyConnection;
+use crate::tenants::TenantId;
+
+/// Some names of a tenant, both ways.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    numbers: HashMap<String, i32>,
+    texts: HashMap<i32, String>,
+}
+
+impl Names {
+    /// The number of a text. Every text asked for was looked up before.
+    pub(crate) fn number(&self, text: &str) -> i32 {
+        self.numbers.get(text).copied().unwrap_or(0)
+    }
+
+    /// The text of a number, where it was looked up before.
+    pub(crate) fn text(&self, number: i32) -> &str {
+        self.texts.get(&number).map_or("", String::as_str)
+    }
+
+    fn insert(&mut self, text: String, number: i32) {
+        self.texts.insert(number, text.clone());
+        self.numbers.insert(text, number);
+    }
+}
+
+/// The names of all tenants that were used lately.
+#[derive(Debug, Default)]
+pub(crate) struct NameCache(Mutex<HashMap<TenantId, HashMap<String, i32>>>);
+
+/// Names remembered at most, each some 100 bytes: with all devices of a big fleet still tens of MB.
+const REMEMBERED_MAX: usize = 200_000;
+
+impl NameCache {
+    /// Remembers what a transaction that is committed now has found or given.
+    pub(crate) fn remember(&self, tenant: TenantId, names: &Names) {
+        let mut cache = self.lock();
+        let count: usize = cache.values().map(HashMap::len).sum();
+        if count + names.numbers.len() > REMEMBERED_MAX {
+            cache.clear();
+        }
+        let known = cache.entry(tenant).or_default();
+        for (text, number) in &names.numbers {
+            if *number < TEMPORARY && !known.contains_key(text) {
+                known.insert(text.clone(), *number);
+            }
+        }
+    }
+
+    fn take_known<'a>(
+        &self,
+        tenant: TenantId,
+        texts: impl IntoIterator<Item = &'a str>,
+        names: &mut Names,
+    ) -> Vec<&'a str> {
+        let cache = self.lock();
+        let known = cache.get(&tenant);
+        let mut missing = Vec::new();
+        for text in texts {
+            match known.and_then(|known| known.get(text)) {
+                Some(number) => names.insert(text.to_owned(), *number),
+                None => missing.push(text),
+            }
+        }
+        missing
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, HashMap<String, i32>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From here on numbers stand for texts that the table does not have, within one read.
+const TEMPORARY: i32 = 1 << 30;
+
+/// Every text of these facts that is numbered, each once. Those that few events share come first:
+/// they get the small numbers, which take the fewest bytes.
+fn texts_of(facts: &[Fact]) -> Vec<&str> {
+    let mut kinds = BTreeSet::new();
+    let mut applications = BTreeSet::new();
+    let mut devices = BTreeSet::new();
+    for fact in facts {
+        kinds.insert(fact.connection_type.as_str());
+        kinds.insert(&fact.status);
+        kinds.extend(fact.network_type.as_deref());
+        applications.insert(fact.application.as_str());
+        devices.insert(fact.device.as_str());
+    }
+    once(kinds.into_iter().chain(applications).chain(devices))
+}
+
+fn once<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = std::collections::HashSet::new();
+    texts.into_iter().filter(|text| seen.insert(*text)).collect()
+}
+
+/// The numbers of those facts' names; who has none gets one, in the table. The caller holds the
+/// tenant's lease, so that nobody else gives any meanwhile.
+pub(crate) fn give_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &NameCache,
+    facts: &[Fact],
+) -> QueryResult<Names> {
+    let mut found = Names::default();
+    let unknown = look_up(connection, tenant, cache, texts_of(facts), &mut found)?;
+    if unknown.is_empty() {
+        return Ok(found);
+    }
+    let last: Option<i32> = names::table
+        .filter(names::tenant_id.eq(tenant.0))
+        .select(diesel::dsl::max(names::number))
+        .first(connection)?;
+    let mut next = last.unwrap_or(0);
+    let mut rows = Vec::with_capacity(unknown.len());
+    for text in unknown {
+        next += 1;
+        rows.push(NameRow { tenant_id: tenant.0, name: text.to_owned(), number: next });
+        found.insert(text.to_owned(), next);
+    }
+    upsert!(connection, names, &rows, (tenant_id, name), (number));
+    Ok(found)
+}
+
+/// The numbers of those facts' names; who has none gets one for this read alone.
+pub(crate) fn find(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &NameCache,
+    facts: &[Fact],
+    more: &[&str],
+) -> QueryResult<Names> {
+    let mut found = Names::default();
+    let texts = once(texts_of(facts).into_iter().chain(more.iter().copied()));
+    let unknown = look_up(connection, tenant, cache, texts, &mut found)?;
+    for (number, text) in (TEMPORARY..).zip(unknown) {
+        found.insert(text.to_owned(), number);
+    }
+    Ok(found)
+}
+
+/// The same for more facts, beside what was found before.
+pub(crate) fn find_more(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &NameCache,
+    facts: &[Fact],
+    found: &mut Names,
+) -> QueryResult<()> {
+    let mut texts = texts_of(facts);
+    texts.retain(|text| !found.numbers.contains_key(*text));
+    look_up(connection, tenant, cache, texts, found).map(drop)
+}
+
+/// The texts of those numbers, beside those that are there.
+pub(crate) fn find_texts(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    numbers: impl IntoIterator<Item = i32>,
+    found: &mut Names,
+) -> QueryResult<()> {
+    let wanted: BTreeSet<i32> =
+        numbers.into_iter().filter(|number| !found.texts.contains_key(number)).collect();
+    let wanted: Vec<i32> = wanted.into_iter().collect();
+    for some in wanted.chunks(KEYS_AT_ONCE) {
+        let rows: Vec<(String, i32)> = names::table
+            .filter(names::tenant_id.eq(tenant.0))
+            .filter(names::number.eq_any(some.iter().copied()))
+            .select((names::name, names::number))
+            .load(connection)?;
+        for (text, number) in rows {
+            found.insert(text, number);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = names)]
+struct NameRow {
+    tenant_id: i32,
+    name: String,
+    number: i32,
+}
+
+/// Gives those that have no number.
+fn look_up<'a>(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &NameCache,
+    texts: Vec<&'a str>,
+    found: &mut Names,
+) -> QueryResult<Vec<&'a str>> {
+    let missing = cache.take_known(tenant, texts, found);
+    for some in missing.chunks(KEYS_AT_ONCE) {
+        let rows: Vec<(String, i32)> = names::table
+            .filter(names::tenant_id.eq(tenant.0))
+            .filter(names::name.eq_any(some.iter().copied()))
+            .select((names::name, names::number))
+            .load(connection)?;
+        for (text, number) in rows {
+            found.insert(text, number);
+        }
+    }
+    Ok(missing.into_iter().filter(|text| !found.numbers.contains_key(*text)).collect())
+}

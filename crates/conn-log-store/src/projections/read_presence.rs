@@ -1,0 +1,304 @@
+//! Presence as it is read: the tables and the tail, added up.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+
+use conn_log_core::Timestamp;
+
+use super::names::{self, Names};
+use super::presence::{ApplicationState, DeviceState, PresenceFold};
+use super::presence_rows::{self, CountedApplication, Stride};
+use super::read::{Page, PageQuery, Tail};
+use super::session_rows::{self, Changes};
+use super::sessions::{SessionState, marks_of};
+use super::{PRESENCE, SESSIONS};
+use crate::connection::AnyConnection;
+use crate::error::StoreError;
+use crate::store::Store;
+use crate::tenants::TenantId;
+
+/// A device, as the log knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// Its id.
+    pub device_id: String,
+    /// The earliest timestamp of its events.
+    pub first_seen: Timestamp,
+    /// The latest.
+    pub last_seen: Timestamp,
+    /// Whether the latest success among established, resumed, suspended and terminated is one of
+    /// the first two.
+    pub connected: bool,
+    /// The application of the latest event.
+    pub last_application_id: String,
+    /// The address of the latest event that has one.
+    pub last_ip_address: Option<IpAddr>,
+    /// The status of the latest event.
+    pub last_status: String,
+    /// How many events.
+    pub events: i64,
+    /// How many of them have another status than success.
+    pub failures: i64,
+    /// How many of its sessions are open.
+    pub open_sessions: i64,
+}
+
+/// An application, as the log knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Application {
+    /// Its id.
+    pub application_id: String,
+    /// The earliest timestamp of its events.
+    pub first_seen: Timestamp,
+    /// The latest.
+    pub last_seen: Timestamp,
+    /// How many devices it was used from.
+    pub devices: i64,
+    /// How many events.
+    pub events: i64,
+    /// How many of them have another status than success.
+    pub failures: i64,
+    /// How many of its sessions are open.
+    pub open_sessions: i64,
+}
+
+impl Store {
+    /// A device. Blocks the thread.
+    pub fn device_get(&self, tenant: TenantId, id: &str) -> Result<Option<Device>, StoreError> {
+        self.presence(tenant, |view, connection| {
+            let mut states = presence_rows::load_devices(connection, tenant, &[id])?;
+            view.add_devices(&mut states, |name| name == id);
+            Ok(view.devices(connection, states.into_iter().collect())?.pop())
+        })
+    }
+
+    /// A page of the devices, by id. Blocks the thread.
+    pub fn device_list(
+        &self,
+        tenant: TenantId,
+        query: &PageQuery<String>,
+    ) -> Result<Page<Device>, StoreError> {
+        let stride = stride_of(query);
+        self.presence(tenant, |view, connection| {
+            let mut states = presence_rows::page_devices(connection, tenant, &stride)?;
+            let known = view.fold.devices.keys().map(String::as_str);
+            let beyond: Vec<&str> = known.filter(|name| stride.reaches(name)).collect();
+            states.extend(presence_rows::load_devices(connection, tenant, &beyond)?);
+            view.add_devices(&mut states, |name| stride.reaches(name));
+            let page = query.page(along(states, &stride));
+            Ok(Page { items: view.devices(connection, page.items)?, has_more: page.has_more })
+        })
+    }
+
+    /// An application. Blocks the thread.
+    pub fn application_get(
+        &self,
+        tenant: TenantId,
+        id: &str,
+    ) -> Result<Option<Application>, StoreError> {
+        self.presence(tenant, |view, connection| {
+            let mut states = presence_rows::load_applications(connection, tenant, &[id])?;
+            view.add_applications(connection, &mut states, |name| name == id)?;
+            Ok(view.applications(connection, states.into_iter().collect())?.pop())
+        })
+    }
+
+    /// A page of the applications, by id. Blocks the thread.
+    pub fn application_list(
+        &self,
+        tenant: TenantId,
+        query: &PageQuery<String>,
+    ) -> Result<Page<Application>, StoreError> {
+        let stride = stride_of(query);
+        self.presence(tenant, |view, connection| {
+            let mut states = presence_rows::page_applications(connection, tenant, &stride)?;
+            let known = view.fold.applications.keys().map(String::as_str);
+            let beyond: Vec<&str> = known.filter(|name| stride.reaches(name)).collect();
+            states.extend(presence_rows::load_applications(connection, tenant, &beyond)?);
+            view.add_applications(connection, &mut states, |name| stride.reaches(name))?;
+            let page = query.page(along(states, &stride));
+            Ok(Page { items: view.applications(connection, page.items)?, has_more: page.has_more })
+        })
+    }
+
+    fn presence<T>(
+        &self,
+        tenant: TenantId,
+        read: impl FnOnce(&mut View<'_>, &mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let cache = self.names();
+        self.read_projections(tenant, [PRESENCE, SESSIONS], |connection, marks, tail| {
+            let [presence, sessions] = marks;
+            let names = names::find(connection, tenant, &cache, tail.facts(), &[])?;
+            let changes = session_changes(connection, tenant, tail, sessions, &names)?;
+            let fold = PresenceFold::of(tail.past(presence));
+            read(&mut View { store: self, tenant, names, fold, changes }, connection)
+        })
+    }
+}
+
+fn session_changes(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    tail: &Tail,
+    watermark: i64,
+    names: &Names,
+) -> Result<Changes, StoreError> {
+    let marks = marks_of(tail.past(watermark), names);
+    Ok(session_rows::settle(connection, tenant, &marks)?)
+}
+
+fn stride_of(query: &PageQuery<String>) -> Stride {
+    Stride {
+        from: query.place(),
+        is_backwards: query.is_backwards(),
+        limit: query.limit.saturating_add(1),
+    }
+}
+
+/// In the order of the stride.
+fn along<T>(states: BTreeMap<String, T>, stride: &Stride) -> Vec<(String, T)> {
+    if stride.is_backwards {
+        states.into_iter().rev().collect()
+    } else {
+        states.into_iter().collect()
+    }
+}
+
+/// One snapshot's tail, folded.
+struct View<'a> {
+    store: &'a Store,
+    tenant: TenantId,
+    names: Names,
+    fold: PresenceFold,
+    changes: Changes,
+}
+
+impl View<'_> {
+    /// Adds the tail to those devices that it is about, and those that only it knows.
+    fn add_devices(
+        &self,
+        states: &mut BTreeMap<String, DeviceState>,
+        is_wanted: impl Fn(&str) -> bool,
+    ) {
+        for (id, seen) in &self.fold.devices {
+            if is_wanted(id) {
+                match states.get_mut(id) {
+                    Some(state) => state.add(seen.clone()),
+                    None => {
+                        states.insert(id.clone(), seen.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for applications.
+    fn add_applications(
+        &self,
+        connection: &mut AnyConnection,
+        states: &mut BTreeMap<String, CountedApplication>,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), StoreError> {
+        let pairs: Vec<(i32, i32)> = self
+            .fold
+            .pairs
+            .iter()
+            .filter(|(application, _)| is_wanted(application))
+            .map(|(application, device)| {
+                (self.names.number(application), self.names.number(device))
+            })
+            .collect();
+        let mut new: HashMap<i32, i64> = HashMap::new();
+        for (application, _) in presence_rows::new_pairs(connection, self.tenant, &pairs)? {
+            *new.entry(application).or_default() += 1;
+        }
+        for (id, seen) in &self.fold.applications {
+            if is_wanted(id) {
+                let nothing = || (ApplicationState { events: 0, failures: 0, ..seen.clone() }, 0);
+                let (state, devices) = states.entry(id.clone()).or_insert_with(nothing);
+                state.add(seen);
+                *devices += new.get(&self.names.number(id)).copied().unwrap_or(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn devices(
+        &mut self,
+        connection: &mut AnyConnection,
+        states: Vec<(String, DeviceState)>,
+    ) -> Result<Vec<Device>, StoreError> {
+        let ids: Vec<&str> = states.iter().map(|(id, _)| id.as_str()).collect();
+        let numbers = self.numbers(connection, &ids)?;
+        let mut open = session_rows::open_by_device(connection, self.tenant, &numbers)?;
+        self.count_changes(&mut open, |session| session.device);
+        let devices = states.into_iter().zip(numbers).map(|((device_id, state), number)| Device {
+            device_id,
+            first_seen: state.first_seen,
+            last_seen: state.last.0,
+            connected: state.connected.is_some_and(|(_, connected)| connected),
+            last_application_id: state.last_application,
+            last_ip_address: state.ip_address.map(|(_, address)| address),
+            last_status: state.last_status,
+            events: state.events,
+            failures: state.failures,
+            open_sessions: open.get(&number).copied().unwrap_or(0),
+        });
+        Ok(devices.collect())
+    }
+
+    fn applications(
+        &mut self,
+        connection: &mut AnyConnection,
+        states: Vec<(String, CountedApplication)>,
+    ) -> Result<Vec<Application>, StoreError> {
+        let ids: Vec<&str> = states.iter().map(|(id, _)| id.as_str()).collect();
+        let numbers = self.numbers(connection, &ids)?;
+        let mut open = session_rows::open_by_application(connection, self.tenant, &numbers)?;
+        self.count_changes(&mut open, |session| session.application);
+        let applications = states.into_iter().zip(numbers).map(|((id, counted), number)| {
+            let (state, devices) = counted;
+            Application {
+                application_id: id,
+                first_seen: state.first_seen,
+                last_seen: state.last_seen,
+                devices,
+                events: state.events,
+                failures: state.failures,
+                open_sessions: open.get(&number).copied().unwrap_or(0),
+            }
+        });
+        Ok(applications.collect())
+    }
+
+    /// The names' numbers. Those that only the tail knows keep theirs.
+    fn numbers(
+        &mut self,
+        connection: &mut AnyConnection,
+        ids: &[&str],
+    ) -> Result<Vec<i32>, StoreError> {
+        let cache = self.store.names();
+        let known = names::find(connection, self.tenant, &cache, &[], ids)?;
+        let in_tail: HashSet<&str> = self
+            .fold
+            .devices
+            .keys()
+            .chain(self.fold.applications.keys())
+            .map(String::as_str)
+            .collect();
+        let number =
+            |id: &&str| if in_tail.contains(id) { self.names.number(id) } else { known.number(id) };
+        Ok(ids.iter().map(number).collect())
+    }
+
+    /// Adds what the tail does to the numbers of open sessions.
+    fn count_changes(&self, open: &mut HashMap<i32, i64>, of: impl Fn(&SessionState) -> i32) {
+        for session in self.changes.before.iter().filter(|session| session.is_open()) {
+            *open.entry(of(session)).or_default() -= 1;
+        }
+        for session in self.changes.after.iter().filter(|session| session.is_open()) {
+            *open.entry(of(session)).or_default() += 1;
+        }
+    }
+}

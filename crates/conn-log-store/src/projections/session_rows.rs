@@ -1,0 +1,362 @@
+//! Sessions in their table: those that marks concern are read, settled and written back.
+
+use std::collections::{BTreeMap, HashMap};
+
+use conn_log_core::Timestamp;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+
+use super::sessions::{End, Key, Mark, SessionState, settle_pair, settle_session, stretch};
+use super::tables::{KEYS_AT_ONCE, sessions, upsert};
+use crate::connection::AnyConnection;
+use crate::tenants::TenantId;
+use crate::types::Micros;
+
+/// A session as a row.
+#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = sessions, treat_none_as_default_value = false)]
+pub(super) struct SessionRow {
+    tenant_id: i32,
+    at: Micros,
+    event: i64,
+    device: i32,
+    application: i32,
+    session_id: Option<String>,
+    start_at: Option<Micros>,
+    start_event: Option<i64>,
+    end_at: Option<Micros>,
+    end_event: Option<i64>,
+    end_status: Option<i32>,
+    end_duration: Option<f64>,
+    is_open: bool,
+}
+
+impl SessionRow {
+    fn new(tenant: TenantId, session: &SessionState) -> Self {
+        let (at, event) = session.place();
+        SessionRow {
+            tenant_id: tenant.0,
+            at: Micros(at),
+            event,
+            device: session.device,
+            application: session.application,
+            session_id: session.session_id.clone(),
+            start_at: session.start.map(|(at, _)| Micros(at)),
+            start_event: session.start.map(|(_, event)| event),
+            end_at: session.end.map(|end| Micros(end.at)),
+            end_event: session.end.and_then(|end| end.event),
+            end_status: session.end.and_then(|end| end.status),
+            end_duration: session.end.and_then(|end| end.duration),
+            is_open: session.is_open(),
+        }
+    }
+}
+
+impl From<SessionRow> for SessionState {
+    fn from(row: SessionRow) -> Self {
+        SessionState {
+            device: row.device,
+            application: row.application,
+            session_id: row.session_id,
+            start: row.start_at.map(|at| at.0).zip(row.start_event),
+            end: row.end_at.map(|at| End {
+                at: at.0,
+                event: row.end_event,
+                status: row.end_status,
+                duration: row.end_duration,
+            }),
+        }
+    }
+}
+
+/// What marks do to the table.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Sessions that were there and are another now, or are no more.
+    pub(super) before: Vec<SessionState>,
+    /// What they are now, and new ones.
+    pub(super) after: Vec<SessionState>,
+}
+
+/// Sessions of a pair beyond the marks that are read at once: the next one nearly always suffices.
+const BEYOND: i64 = 4;
+
+/// What these marks change.
+pub(super) fn settle(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    marks: &BTreeMap<Key, Vec<Mark>>,
+) -> QueryResult<Changes> {
+    let ids: Vec<&str> = marks
+        .keys()
+        .filter_map(|key| match key {
+            Key::Session(id) => Some(id.as_str()),
+            Key::Pair(..) => None,
+        })
+        .collect();
+    let mut by_id = load_by_id(connection, tenant, &ids)?;
+    let mut changes = Changes::default();
+    for (key, marks) in marks {
+        let (before, after) = match key {
+            Key::Session(id) => {
+                let before = by_id.remove(id);
+                let after = settle_session(id, before.as_ref(), marks);
+                (before.into_iter().collect(), after.into_iter().collect())
+            }
+            Key::Pair(device, application) => {
+                let pair = (*device, *application);
+                let before = load_stretch(connection, tenant, pair, marks)?;
+                let after = settle_pair(pair, &before, marks);
+                (before, after)
+            }
+        };
+        changes.add(before, after);
+    }
+    Ok(changes)
+}
+
+impl Changes {
+    fn add(&mut self, before: Vec<SessionState>, after: Vec<SessionState>) {
+        self.before.extend(before.iter().filter(|session| !after.contains(session)).cloned());
+        self.after.extend(after.into_iter().filter(|session| !before.contains(session)));
+    }
+}
+
+fn load_by_id(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    ids: &[&str],
+) -> QueryResult<HashMap<String, SessionState>> {
+    let mut found = HashMap::new();
+    for some in ids.chunks(KEYS_AT_ONCE) {
+        let rows: Vec<SessionRow> = sessions::table
+            .filter(sessions::tenant_id.eq(tenant.0))
+            .filter(sessions::session_id.eq_any(some.iter().copied()))
+            .select(SessionRow::as_select())
+            .load(connection)?;
+        let states = rows.into_iter().map(SessionState::from);
+        found.extend(states.filter_map(|session| Some((session.session_id.clone()?, session))));
+    }
+    Ok(found)
+}
+
+/// The sessions of a pair that these marks can change.
+fn load_stretch(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    (device, application): (i32, i32),
+    marks: &[Mark],
+) -> QueryResult<Vec<SessionState>> {
+    let times = || marks.iter().map(|mark| mark.place.0);
+    let (Some(since), Some(until)) = (times().min(), times().max()) else {
+        return Ok(Vec::new());
+    };
+    let of_pair = || {
+        sessions::table
+            .filter(sessions::tenant_id.eq(tenant.0))
+            .filter(sessions::device.eq(device))
+            .filter(sessions::application.eq(application))
+            .filter(sessions::session_id.is_null())
+    };
+    let from: Option<Micros> = of_pair()
+        .filter(sessions::at.lt(Micros(since)))
+        .order(sessions::at.desc())
+        .select(sessions::at)
+        .first(connection)
+        .optional()?;
+    let from = from.unwrap_or(Micros(since));
+    let mut rows: Vec<SessionRow> = of_pair()
+        .filter(sessions::at.ge(from))
+        .filter(sessions::at.le(Micros(until)))
+        .order(sessions::at)
+        .select(SessionRow::as_select())
+        .load(connection)?;
+    let near = rows.len();
+    let mut beyond = BEYOND;
+    loop {
+        let more: Vec<SessionRow> = of_pair()
+            .filter(sessions::at.gt(Micros(until)))
+            .order(sessions::at)
+            .limit(beyond)
+            .select(SessionRow::as_select())
+            .load(connection)?;
+        let is_all = i64::try_from(more.len()).is_ok_and(|count| count < beyond);
+        rows.truncate(near);
+        rows.extend(more);
+        let mut found: Vec<SessionState> = rows.iter().cloned().map(SessionState::from).collect();
+        match stretch(&found, until) {
+            Some(count) => found.truncate(count),
+            None if is_all => {}
+            None => {
+                beyond *= 8;
+                continue;
+            }
+        }
+        return Ok(found);
+    }
+}
+
+/// Writes what [`settle`] found.
+pub(super) fn write_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    changes: &Changes,
+) -> QueryResult<()> {
+    let places: std::collections::HashSet<_> =
+        changes.after.iter().map(SessionState::place).collect();
+    for gone in changes.before.iter().map(SessionState::place) {
+        if !places.contains(&gone) {
+            let (at, event) = gone;
+            diesel::delete(sessions::table.find((tenant.0, Micros(at), event)))
+                .execute(connection)?;
+        }
+    }
+    let mut rows: Vec<SessionRow> =
+        changes.after.iter().map(|session| SessionRow::new(tenant, session)).collect();
+    rows.sort_unstable_by_key(|row| (row.at, row.event));
+    upsert!(
+        connection,
+        sessions,
+        &rows,
+        (tenant_id, at, event),
+        (
+            device,
+            application,
+            session_id,
+            start_at,
+            start_event,
+            end_at,
+            end_event,
+            end_status,
+            end_duration,
+            is_open
+        )
+    );
+    Ok(())
+}
+
+/// Forgets all of a tenant's.
+pub(super) fn clear_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
+    diesel::delete(sessions::table.filter(sessions::tenant_id.eq(tenant.0))).execute(connection)?;
+    Ok(())
+}
+
+/// Which sessions a page is about. Numbers are of names; an empty list means any.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) devices: Vec<i32>,
+    pub(super) applications: Vec<i32>,
+    pub(super) session_ids: Vec<String>,
+    pub(super) open: Option<bool>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Wanted {
+    pub(super) fn holds(&self, session: &SessionState) -> bool {
+        let any = |list: &[i32], number| list.is_empty() || list.contains(&number);
+        let at = session.place().0;
+        any(&self.devices, session.device)
+            && any(&self.applications, session.application)
+            && (self.session_ids.is_empty()
+                || session.session_id.as_ref().is_some_and(|id| self.session_ids.contains(id)))
+            && self.open.is_none_or(|open| session.is_open() == open)
+            && self.since.is_none_or(|since| at >= since)
+            && self.until.is_none_or(|until| at < until)
+    }
+}
+
+/// Which way a page goes on from a place, and how far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stride {
+    pub(super) from: Option<super::fact::Place>,
+    /// Towards later sessions.
+    pub(super) is_backwards: bool,
+    pub(super) limit: usize,
+}
+
+/// Up to that many sessions in the order of the stride.
+pub(super) fn page(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    wanted: &Wanted,
+    stride: Stride,
+) -> QueryResult<Vec<SessionState>> {
+    let mut select = sessions::table
+        .filter(sessions::tenant_id.eq(tenant.0))
+        .select(SessionRow::as_select())
+        .limit(i64::try_from(stride.limit).unwrap_or(i64::MAX))
+        .into_boxed();
+    if !wanted.devices.is_empty() {
+        select = select.filter(sessions::device.eq_any(wanted.devices.clone()));
+    }
+    if !wanted.applications.is_empty() {
+        select = select.filter(sessions::application.eq_any(wanted.applications.clone()));
+    }
+    if !wanted.session_ids.is_empty() {
+        select = select.filter(sessions::session_id.eq_any(wanted.session_ids.clone()));
+    }
+    match wanted.open {
+        // As the partial indexes have it.
+        Some(true) => select = select.filter(sql::<Bool>("is_open")),
+        Some(false) => select = select.filter(sql::<Bool>("NOT is_open")),
+        None => {}
+    }
+    if let Some(since) = wanted.since {
+        select = select.filter(sessions::at.ge(Micros(since)));
+    }
+    if let Some(until) = wanted.until {
+        select = select.filter(sessions::at.lt(Micros(until)));
+    }
+    if let Some((at, event)) = stride.from {
+        let at = Micros(at);
+        select = if stride.is_backwards {
+            select
+                .filter(sessions::at.ge(at))
+                .filter(sessions::at.gt(at).or(sessions::event.gt(event)))
+        } else {
+            select
+                .filter(sessions::at.le(at))
+                .filter(sessions::at.lt(at).or(sessions::event.lt(event)))
+        };
+    }
+    let rows: Vec<SessionRow> = if stride.is_backwards {
+        select.order((sessions::at.asc(), sessions::event.asc())).load(connection)?
+    } else {
+        select.order((sessions::at.desc(), sessions::event.desc())).load(connection)?
+    };
+    Ok(rows.into_iter().map(SessionState::from).collect())
+}
+
+/// Open sessions of each of those devices.
+pub(super) fn open_by_device(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    devices: &[i32],
+) -> QueryResult<HashMap<i32, i64>> {
+    let rows: Vec<(i32, i64)> = sessions::table
+        .filter(sessions::tenant_id.eq(tenant.0))
+        .filter(sessions::device.eq_any(devices.iter().copied()))
+        .filter(sql::<Bool>("is_open"))
+        .group_by(sessions::device)
+        .select((sessions::device, diesel::dsl::count_star()))
+        .load(connection)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Open sessions of each of those applications.
+pub(super) fn open_by_application(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    applications: &[i32],
+) -> QueryResult<HashMap<i32, i64>> {
+    let rows: Vec<(i32, i64)> = sessions::table
+        .filter(sessions::tenant_id.eq(tenant.0))
+        .filter(sessions::application.eq_any(applications.iter().copied()))
+        .filter(sql::<Bool>("is_open"))
+        .group_by(sessions::application)
+        .select((sessions::application, diesel::dsl::count_star()))
+        .load(connection)?;
+    Ok(rows.into_iter().collect())
+}

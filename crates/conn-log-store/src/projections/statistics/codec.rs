@@ -1,0 +1,156 @@
+//! Tallies as bytes: numbers in as few bytes as they need, LEB128. Most tallies are of one event or
+//! two, and take a dozen bytes.
+
+use roaring::RoaringBitmap;
+
+use super::spread::{Spread, bucket_of};
+use super::tally::Tally;
+
+/// Bytes that are no tallies.
+#[derive(Debug, thiserror::Error)]
+#[error("a rollup is damaged")]
+pub(crate) struct Damaged;
+
+/// Writes numbers.
+#[derive(Debug, Default)]
+pub(super) struct Writer(pub(super) Vec<u8>);
+
+/// Reads them.
+#[derive(Debug)]
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl Writer {
+    pub(super) fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number.to_le_bytes()[0]);
+    }
+
+    fn signed(&mut self, number: i64) {
+        self.number(((number << 1) ^ (number >> 63)).cast_unsigned());
+    }
+
+    /// A number of up to three decimal places, as most sums are, as a whole number of thousandths.
+    fn decimal(&mut self, value: f64) {
+        let thousandths = value * 1e3;
+        let rounded = thousandths.round();
+        // Zero thousandths say that the eight bytes of the number follow.
+        if rounded != 0.0 && rounded.abs() < 1e15 && (rounded / 1e3).to_bits() == value.to_bits() {
+            #[expect(clippy::cast_possible_truncation, reason = "it is whole, and below 2^53")]
+            self.signed(rounded as i64);
+        } else {
+            self.signed(0);
+            self.0.extend(value.to_le_bytes());
+        }
+    }
+
+    fn spread(&mut self, spread: &Spread) {
+        self.number(spread.count);
+        if spread.count == 0 {
+            return;
+        }
+        self.decimal(spread.sum);
+        if spread.count == 1 {
+            return;
+        }
+        self.number(spread.buckets.len() as u64);
+        let mut last = 0;
+        for (bucket, count) in &spread.buckets {
+            self.signed(i64::from(*bucket) - last);
+            self.number(*count);
+            last = i64::from(*bucket);
+        }
+    }
+
+    /// Devices are left out where the row is one device's.
+    pub(super) fn tally(&mut self, tally: &Tally, with_devices: bool) {
+        self.number(tally.events);
+        self.number(tally.failures);
+        if with_devices {
+            self.number(tally.devices.len());
+            let mut last = 0;
+            for device in &tally.devices {
+                self.number(u64::from(device - last));
+                last = device;
+            }
+        }
+        self.spread(&tally.duration);
+        self.spread(&tally.signal_strength);
+    }
+}
+
+impl Reader<'_> {
+    pub(super) fn number(&mut self) -> Result<u64, Damaged> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first().ok_or(Damaged)?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Damaged)
+    }
+
+    pub(super) fn small(&mut self) -> Result<u32, Damaged> {
+        u32::try_from(self.number()?).map_err(|_| Damaged)
+    }
+
+    fn signed(&mut self) -> Result<i64, Damaged> {
+        let number = self.number()?;
+        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "it is below 2^53")]
+    fn decimal(&mut self) -> Result<f64, Damaged> {
+        match self.signed()? {
+            0 => {
+                let (bytes, rest) = self.0.split_first_chunk().ok_or(Damaged)?;
+                self.0 = rest;
+                Ok(f64::from_le_bytes(*bytes))
+            }
+            thousandths => Ok(thousandths as f64 / 1e3),
+        }
+    }
+
+    fn spread(&mut self) -> Result<Spread, Damaged> {
+        let mut spread = Spread { count: self.number()?, ..Spread::default() };
+        if spread.count == 0 {
+            return Ok(spread);
+        }
+        spread.sum = self.decimal()?;
+        if spread.count == 1 {
+            spread.buckets.insert(bucket_of(spread.sum), 1);
+            return Ok(spread);
+        }
+        let mut last = 0;
+        for _ in 0..self.number()? {
+            last += self.signed()?;
+            let bucket = i32::try_from(last).map_err(|_| Damaged)?;
+            spread.buckets.insert(bucket, self.number()?);
+        }
+        Ok(spread)
+    }
+
+    pub(super) fn tally(&mut self, device: Option<u32>) -> Result<Tally, Damaged> {
+        let (events, failures) = (self.number()?, self.number()?);
+        let mut devices = RoaringBitmap::new();
+        match device {
+            Some(device) => {
+                devices.insert(device);
+            }
+            None => {
+                let mut last = 0_u32;
+                for _ in 0..self.number()? {
+                    last = last.checked_add(self.small()?).ok_or(Damaged)?;
+                    devices.insert(last);
+                }
+            }
+        }
+        let (duration, signal_strength) = (self.spread()?, self.spread()?);
+        Ok(Tally { events, failures, devices, duration, signal_strength })
+    }
+}

@@ -1,0 +1,452 @@
+//! Questions: rollups where they can answer, events where they cannot, and the tail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conn_log_core::{EventFilter, Timestamp};
+
+use super::cells::{self, DAY, HOUR, Level, MINUTE};
+use super::rows::{self, Stretch};
+use super::summary::Figures;
+use super::tally::{Dimensions, Tally};
+use crate::connection::AnyConnection;
+use crate::error::StoreError;
+use crate::projections::STATISTICS;
+use crate::projections::fact::{self, Fact};
+use crate::projections::names::{self, Names};
+use crate::store::Store;
+use crate::tenants::TenantId;
+
+/// The width of the answer's steps in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// A minute.
+    Minute,
+    /// Five minutes.
+    FiveMinutes,
+    /// An hour.
+    Hour,
+    /// A day, UTC.
+    Day,
+}
+
+impl Interval {
+    fn micros(self) -> i64 {
+        match self {
+            Interval::Minute => MINUTE,
+            Interval::FiveMinutes => 5 * MINUTE,
+            Interval::Hour => HOUR,
+            Interval::Day => DAY,
+        }
+    }
+}
+
+/// What groups are told apart by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "any combination is a question")]
+pub struct GroupBy {
+    /// By application.
+    pub application_id: bool,
+    /// By device.
+    pub device_id: bool,
+    /// By connection type.
+    pub connection_type: bool,
+    /// By status.
+    pub status: bool,
+    /// By `metadata.network_type`.
+    pub network_type: bool,
+}
+
+/// A question about events.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatisticsQuery {
+    /// Timestamps from here on.
+    pub since: Option<Timestamp>,
+    /// Timestamps before this.
+    pub until: Option<Timestamp>,
+    /// Any of these devices; empty for all.
+    pub device_ids: Vec<String>,
+    /// Any of these applications; empty for all.
+    pub application_ids: Vec<String>,
+    /// Any of these connection types; empty for all.
+    pub connection_types: Vec<String>,
+    /// Any of these statuses; empty for all.
+    pub statuses: Vec<String>,
+    /// Steps in time; without, all time is one.
+    pub interval: Option<Interval>,
+    /// Groups within a step.
+    pub group_by: GroupBy,
+}
+
+/// One group's figures. A key that the question does not group by is `None`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatisticsRow {
+    /// When the step begins; `None` without an interval.
+    pub start: Option<Timestamp>,
+    /// The application.
+    pub application_id: Option<String>,
+    /// The device.
+    pub device_id: Option<String>,
+    /// The connection type.
+    pub connection_type: Option<String>,
+    /// The status.
+    pub status: Option<String>,
+    /// The kind of network; `None` also for events that have none.
+    pub network_type: Option<String>,
+    /// What is asked for.
+    pub figures: Figures,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StatisticsError {
+    /// The answer would have too many rows.
+    #[error("the answer has more than {ROWS_MAX} rows: take a larger interval or fewer groups")]
+    TooManyRows,
+    /// No rollup is as fine as the question, and too many events would have to be looked at.
+    #[error(
+        "steps below an hour by device, type, status or network look at single events, at most \
+         {EVENTS_MAX}: take interval 1h or more, or a shorter span of time"
+    )]
+    TooManyEvents,
+    /// Anything that the store says.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<diesel::result::Error> for StatisticsError {
+    fn from(error: diesel::result::Error) -> Self {
+        StatisticsError::Store(error.into())
+    }
+}
+
+/// Rows of an answer: some 30 MB of JSON.
+const ROWS_MAX: usize = 100_000;
+
+/// Events that one question looks at singly: a few seconds' work.
+const EVENTS_MAX: i64 = 500_000;
+
+type GroupKey = (Option<i64>, Dimensions);
+
+impl Store {
+    /// Answers a question about events, exact to the last one. Blocks the thread.
+    pub fn statistics(
+        &self,
+        tenant: TenantId,
+        query: &StatisticsQuery,
+    ) -> Result<Vec<StatisticsRow>, StatisticsError> {
+        let cache = self.names();
+        self.read_projections(tenant, [STATISTICS], |connection, [watermark], tail| {
+            let asked = query.names();
+            let mut names = names::find(connection, tenant, &cache, tail.facts(), &asked)?;
+            let mut answer = Answer::new(tenant, query, watermark, &names);
+            answer.add_facts(tail.past(watermark), &names)?;
+            answer.add_log(connection, &mut names, &cache)?;
+            answer.rows(connection, names)
+        })
+    }
+}
+
+impl StatisticsQuery {
+    fn names(&self) -> Vec<&str> {
+        [&self.device_ids, &self.application_ids, &self.connection_types, &self.statuses]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect()
+    }
+
+    /// The level whose rows answer the question; `None` where only events can.
+    fn level(&self) -> Option<Level> {
+        let by = self.group_by;
+        let of_device = by.device_id || !self.device_ids.is_empty();
+        let of_kinds = by.connection_type
+            || by.status
+            || by.network_type
+            || !self.connection_types.is_empty()
+            || !self.statuses.is_empty();
+        let is_fine = matches!(self.interval, Some(Interval::Minute | Interval::FiveMinutes));
+        match (is_fine, of_device, of_kinds) {
+            (false, false, _) => Some(Level::ApplicationHour),
+            (false, true, _) => Some(Level::DeviceDay),
+            (true, false, false) => Some(Level::ApplicationMinutes),
+            (true, ..) => None,
+        }
+    }
+
+    /// Whether the rows of level 1 are the groups asked for.
+    fn is_of_whole_rows(&self) -> bool {
+        let only = GroupBy { application_id: true, ..GroupBy::default() };
+        self.interval == Some(Interval::Hour)
+            && self.group_by == only
+            && self.level() == Some(Level::ApplicationHour)
+            && self.connection_types.is_empty()
+            && self.statuses.is_empty()
+    }
+
+    fn span(&self) -> (i64, i64) {
+        let since = self.since.unwrap_or(Timestamp::MIN).micros();
+        let until = self.until.map_or(i64::MAX / 2, Timestamp::micros);
+        (since, until.max(since))
+    }
+}
+
+/// The names that a filter takes, as numbers; empty for all.
+struct Filter {
+    devices: BTreeSet<u32>,
+    applications: BTreeSet<u32>,
+    connection_types: BTreeSet<u32>,
+    statuses: BTreeSet<u32>,
+}
+
+impl Filter {
+    fn new(query: &StatisticsQuery, names: &Names) -> Self {
+        let set =
+            |texts: &[String]| texts.iter().map(|text| names.number(text).unsigned_abs()).collect();
+        Filter {
+            devices: set(&query.device_ids),
+            applications: set(&query.application_ids),
+            connection_types: set(&query.connection_types),
+            statuses: set(&query.statuses),
+        }
+    }
+
+    fn holds(&self, of: Dimensions) -> bool {
+        let any = |set: &BTreeSet<u32>, number| set.is_empty() || set.contains(&number);
+        any(&self.devices, of.device)
+            && any(&self.applications, of.application)
+            && any(&self.connection_types, of.connection_type)
+            && any(&self.statuses, of.status)
+    }
+}
+
+/// An answer in the making.
+struct Answer<'a> {
+    tenant: TenantId,
+    query: &'a StatisticsQuery,
+    watermark: i64,
+    filter: Filter,
+    tallies: BTreeMap<GroupKey, Tally>,
+    /// Groups that are one row of a rollup, and nothing else.
+    finished: BTreeMap<GroupKey, Figures>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(tenant: TenantId, query: &'a StatisticsQuery, watermark: i64, names: &Names) -> Self {
+        Answer {
+            tenant,
+            query,
+            watermark,
+            filter: Filter::new(query, names),
+            tallies: BTreeMap::new(),
+            finished: BTreeMap::new(),
+        }
+    }
+
+    fn key(&self, micros: i64, of: Dimensions) -> GroupKey {
+        let by = self.query.group_by;
+        let only = |is_wanted: bool, number| if is_wanted { number } else { 0 };
+        let start = self.query.interval.map(|interval| {
+            let width = interval.micros();
+            micros.div_euclid(width) * width
+        });
+        let dimensions = Dimensions {
+            application: only(by.application_id, of.application),
+            device: only(by.device_id, of.device),
+            connection_type: only(by.connection_type, of.connection_type),
+            status: only(by.status, of.status),
+            network_type: only(by.network_type, of.network_type),
+        };
+        (start, dimensions)
+    }
+
+    fn group(&mut self, micros: i64, of: Dimensions) -> Result<&mut Tally, StatisticsError> {
+        let key = self.key(micros, of);
+        if self.tallies.len() + self.finished.len() >= ROWS_MAX && !self.tallies.contains_key(&key)
+        {
+            return Err(StatisticsError::TooManyRows);
+        }
+        Ok(self.tallies.entry(key).or_default())
+    }
+
+    /// Adds those of the events that the question is about.
+    fn add_facts(&mut self, facts: &[Fact], names: &Names) -> Result<(), StatisticsError> {
+        let (since, until) = self.query.span();
+        for fact in facts {
+            let (micros, of) = (fact.timestamp.micros(), Dimensions::of(fact, names));
+            if (since..until).contains(&micros) && self.filter.holds(of) {
+                self.group(micros, of)?.add_fact(fact, of.device);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what the projection has taken in.
+    fn add_log(
+        &mut self,
+        connection: &mut AnyConnection,
+        names: &mut Names,
+        cache: &names::NameCache,
+    ) -> Result<(), StatisticsError> {
+        let (since, until) = self.query.span();
+        let Some(level) = self.query.level() else {
+            return self.add_events(connection, since, until, names, cache);
+        };
+        let grain = level.grain();
+        let first = self.query.since.map_or(i64::MIN / 2, |_| {
+            since.div_euclid(grain).saturating_add(i64::from(since.rem_euclid(grain) > 0)) * grain
+        });
+        let last = self.query.until.map_or(i64::MAX / 2, |_| until.div_euclid(grain) * grain);
+        if first >= last {
+            return self.add_events(connection, since, until, names, cache);
+        }
+        if self.query.since.is_some() && since < first {
+            self.add_events(connection, since, first, names, cache)?;
+        }
+        if self.query.until.is_some() && last < until {
+            self.add_events(connection, last, until, names, cache)?;
+        }
+        self.add_rollups(connection, level, first, last)
+    }
+
+    fn add_rollups(
+        &mut self,
+        connection: &mut AnyConnection,
+        level: Level,
+        since: i64,
+        until: i64,
+    ) -> Result<(), StatisticsError> {
+        let leads = match level {
+            Level::DeviceDay => &self.filter.devices,
+            Level::ApplicationHour | Level::ApplicationMinutes => &self.filter.applications,
+        };
+        let stretch = Stretch {
+            level,
+            // The row that the span begins in.
+            since: since.div_euclid(level.span()).saturating_mul(level.span()),
+            until,
+            leads: (!leads.is_empty()).then(|| leads.iter().copied().collect()),
+        };
+        let tenant = self.tenant;
+        if self.query.is_of_whole_rows() {
+            return self.add_whole_rows(connection, &stretch);
+        }
+        rows::each_cells(connection, tenant, &stretch, |row, bytes| {
+            let mut result = Ok(());
+            cells::decode(row, &bytes, |cell, tally| {
+                let at = row.start + i64::from(cell.grain) * level.grain();
+                let is_wanted = (since..until).contains(&at) && self.filter.holds(cell.dimensions);
+                if is_wanted && result.is_ok() {
+                    result = self.group(at, cell.dimensions).map(|group| group.add(&tally));
+                }
+            })
+            .map_err(diesel::result::Error::from)?;
+            result
+        })
+    }
+
+    /// The rows of level 1 are the groups themselves, but for those that events were added to.
+    fn add_whole_rows(
+        &mut self,
+        connection: &mut AnyConnection,
+        stretch: &Stretch,
+    ) -> Result<(), StatisticsError> {
+        let mut mixed = Vec::new();
+        rows::each_summary(connection, self.tenant, stretch, |row, figures| {
+            let of = Dimensions { application: row.lead, ..Dimensions::default() };
+            let key = (Some(row.start), of);
+            if self.tallies.contains_key(&key) {
+                mixed.push(row);
+            } else if self.tallies.len() + self.finished.len() >= ROWS_MAX {
+                return Err(StatisticsError::TooManyRows);
+            } else {
+                self.finished.insert(key, figures);
+            }
+            Ok(())
+        })?;
+        for row in mixed {
+            let found = rows::load(connection, self.tenant, row.level, row.start, &[row.lead])?;
+            for bytes in found.into_values() {
+                let of = Dimensions { application: row.lead, ..Dimensions::default() };
+                let group = self.group(row.start, of)?;
+                cells::decode(row, &bytes, |_, tally| group.add(&tally))
+                    .map_err(diesel::result::Error::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds single events of the log, up to the watermark.
+    fn add_events(
+        &mut self,
+        connection: &mut AnyConnection,
+        since: i64,
+        until: i64,
+        names: &mut Names,
+        cache: &names::NameCache,
+    ) -> Result<(), StatisticsError> {
+        let filter = EventFilter {
+            device_ids: self.query.device_ids.clone(),
+            application_ids: self.query.application_ids.clone(),
+            connection_types: self.query.connection_types.clone(),
+            statuses: self.query.statuses.clone(),
+            since: Some(Timestamp::from_micros(since)),
+            until: Some(Timestamp::from_micros(until)),
+            ..EventFilter::default()
+        };
+        let facts = fact::find(connection, self.tenant, &filter, self.watermark, EVENTS_MAX + 1)?;
+        if i64::try_from(facts.len()).is_ok_and(|count| count > EVENTS_MAX) {
+            return Err(StatisticsError::TooManyEvents);
+        }
+        names::find_more(connection, self.tenant, cache, &facts, names)?;
+        self.add_facts(&facts, names)
+    }
+
+    fn rows(
+        self,
+        connection: &mut AnyConnection,
+        mut names: Names,
+    ) -> Result<Vec<StatisticsRow>, StatisticsError> {
+        let keys = self.tallies.keys().chain(self.finished.keys());
+        let numbers: BTreeSet<i32> = keys
+            .flat_map(|(_, of)| {
+                [of.application, of.device, of.connection_type, of.status, of.network_type]
+            })
+            .filter_map(|number| i32::try_from(number).ok().filter(|number| *number > 0))
+            .collect();
+        names::find_texts(connection, self.tenant, numbers, &mut names)?;
+        let text = |number: u32| {
+            let number = i32::try_from(number).ok().filter(|number| *number > 0)?;
+            Some(names.text(number).to_owned())
+        };
+        let mut all = self.finished;
+        all.extend(self.tallies.iter().map(|(key, tally)| (*key, Figures::of(tally))));
+        let mut rows: Vec<StatisticsRow> = all
+            .into_iter()
+            .map(|((start, of), figures)| StatisticsRow {
+                start: start.map(Timestamp::from_micros),
+                application_id: text(of.application),
+                device_id: text(of.device),
+                connection_type: text(of.connection_type),
+                status: text(of.status),
+                network_type: text(of.network_type),
+                figures,
+            })
+            .collect();
+        rows.sort_by(|one, other| one.order().cmp(&other.order()));
+        Ok(rows)
+    }
+}
+
+impl StatisticsRow {
+    #[allow(clippy::type_complexity, reason = "the order of the keys, spelled out")]
+    fn order(&self) -> (Option<Timestamp>, [&Option<String>; 5]) {
+        let keys = [
+            &self.application_id,
+            &self.device_id,
+            &self.connection_type,
+            &self.status,
+            &self.network_type,
+        ];
+        (self.start, keys)
+    }
+}

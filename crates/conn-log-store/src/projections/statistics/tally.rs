@@ -1,0 +1,63 @@
+//! A tally: what statistics know of some events. Two add up to one, in any order.
+
+use roaring::RoaringBitmap;
+
+use super::spread::Spread;
+use crate::projections::fact::Fact;
+use crate::projections::names::Names;
+
+/// The names of an event that statistics tell apart, as numbers; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Dimensions {
+    pub(crate) application: u32,
+    pub(crate) device: u32,
+    pub(crate) connection_type: u32,
+    pub(crate) status: u32,
+    pub(crate) network_type: u32,
+}
+
+impl Dimensions {
+    pub(super) fn of(fact: &Fact, names: &Names) -> Self {
+        let number = |text: &str| names.number(text).unsigned_abs();
+        Dimensions {
+            application: number(&fact.application),
+            device: number(&fact.device),
+            connection_type: number(&fact.connection_type),
+            status: number(&fact.status),
+            network_type: fact.network_type.as_deref().map_or(0, number),
+        }
+    }
+}
+
+/// Some events, added up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(super) events: u64,
+    pub(super) failures: u64,
+    /// The devices' numbers. A set and no estimate: distinct counts are exact.
+    pub(super) devices: RoaringBitmap,
+    pub(super) duration: Spread,
+    pub(super) signal_strength: Spread,
+}
+
+impl Tally {
+    pub(super) fn add_fact(&mut self, fact: &Fact, device: u32) {
+        self.events += 1;
+        self.failures += u64::from(!fact.is_success());
+        self.devices.insert(device);
+        if let Some(seconds) = fact.duration {
+            self.duration.add_value(seconds);
+        }
+        if let Some(signal) = fact.signal_strength {
+            self.signal_strength.add_value(signal);
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.failures += other.failures;
+        self.devices |= &other.devices;
+        self.duration.add(&other.duration);
+        self.signal_strength.add(&other.signal_strength);
+    }
+}

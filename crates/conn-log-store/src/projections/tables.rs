@@ -1,0 +1,132 @@
+//! The projections' tables as diesel sees them, and how rows are put into them.
+
+diesel::table! {
+    projections (tenant_id, name) {
+        tenant_id -> Integer,
+        name -> Text,
+        watermark -> BigInt,
+    }
+}
+
+diesel::table! {
+    names (tenant_id, name) {
+        tenant_id -> Integer,
+        name -> Text,
+        number -> Integer,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::{Address, Instant};
+
+    devices (tenant_id, device_id) {
+        tenant_id -> Integer,
+        device_id -> Text,
+        first_seen -> Instant,
+        last_seen -> Instant,
+        last_event -> BigInt,
+        last_application_id -> Text,
+        last_status -> Text,
+        ip_address -> Nullable<Address>,
+        ip_seen -> Nullable<Instant>,
+        ip_event -> Nullable<BigInt>,
+        connected -> Bool,
+        connected_seen -> Nullable<Instant>,
+        connected_event -> Nullable<BigInt>,
+        events -> BigInt,
+        failures -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::Instant;
+
+    applications (tenant_id, application_id) {
+        tenant_id -> Integer,
+        application_id -> Text,
+        first_seen -> Instant,
+        last_seen -> Instant,
+        devices -> BigInt,
+        events -> BigInt,
+        failures -> BigInt,
+    }
+}
+
+diesel::table! {
+    application_devices (tenant_id, application, device) {
+        tenant_id -> Integer,
+        application -> Integer,
+        device -> Integer,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::Instant;
+
+    sessions (tenant_id, at, event) {
+        tenant_id -> Integer,
+        at -> Instant,
+        event -> BigInt,
+        device -> Integer,
+        application -> Integer,
+        session_id -> Nullable<Text>,
+        start_at -> Nullable<Instant>,
+        start_event -> Nullable<BigInt>,
+        end_at -> Nullable<Instant>,
+        end_event -> Nullable<BigInt>,
+        end_status -> Nullable<Integer>,
+        end_duration -> Nullable<Double>,
+        is_open -> Bool,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::types::Instant;
+
+    rollups (tenant_id, level, start, lead) {
+        tenant_id -> Integer,
+        level -> SmallInt,
+        start -> Instant,
+        lead -> Integer,
+        summary -> Nullable<Binary>,
+        cells -> Binary,
+    }
+}
+
+/// Rows of one statement on PostgreSQL: it takes 65,535 parameters, and a row has up to 16.
+pub(super) const ROWS_AT_ONCE: usize = 1_000;
+
+/// Keys of one look-up: SQLite takes 32,766 parameters, and a plan for a few hundred is as good.
+pub(super) const KEYS_AT_ONCE: usize = 500;
+
+/// Writes whole rows, over those of the same key: one by one through a prepared statement on
+/// SQLite, many at once on PostgreSQL.
+macro_rules! upsert {
+    ($connection:expr, $table:ident, $rows:expr, ($($key:ident),+), ($($column:ident),+)) => {{
+        use diesel::prelude::*;
+        use diesel::upsert::excluded;
+        let rows = $rows;
+        match $connection {
+            crate::connection::AnyConnection::Sqlite(sqlite) => {
+                for row in rows {
+                    diesel::replace_into($table::table).values(row).execute(sqlite)?;
+                }
+            }
+            crate::connection::AnyConnection::Postgres(postgres) => {
+                for some in rows.chunks(crate::projections::tables::ROWS_AT_ONCE) {
+                    diesel::insert_into($table::table)
+                        .values(some)
+                        .on_conflict(($($table::$key),+))
+                        .do_update()
+                        .set(($($table::$column.eq(excluded($table::$column)),)+))
+                        .execute(postgres)?;
+                }
+            }
+        }
+    }};
+}
+pub(super) use upsert;

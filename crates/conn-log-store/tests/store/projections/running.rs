@@ -1,0 +1,75 @@
+//! The thread that makes the steps, and several processes at once.
+
+use std::time::{Duration, Instant};
+
+use conn_log_store::{PageQuery, PageStart, Progress, Store};
+
+use super::reference;
+use super::scenario::all;
+use crate::support::{DEFAULT, append, event, events, on_both_databases};
+
+fn devices(store: &Store) -> Vec<conn_log_store::Device> {
+    let query = PageQuery { start: PageStart::First, limit: 1_000 };
+    store.device_list(DEFAULT, &query).unwrap().items
+}
+
+/// Waits until the projections have taken in everything.
+fn wait_until_caught_up(store: &Store) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while store.projections_behind(DEFAULT).unwrap() > 0 {
+        assert!(Instant::now() < until, "the projections do not catch up");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+on_both_databases! {
+    async fn the_store_takes_events_in_by_itself_and_stops_with_it(database) {
+        let store = database.open();
+        append(&store, events("dev_1", 30)).await.unwrap();
+        assert_eq!(devices(&store)[0].events, 30);
+        wait_until_caught_up(&store);
+        append(&store, vec![event("dev_2")]).await.unwrap();
+        assert_eq!(devices(&store).len(), 2);
+        wait_until_caught_up(&store);
+        assert_eq!(devices(&store), reference::devices(&all(&store, DEFAULT)));
+        let begun = Instant::now();
+        store.close();
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+
+    async fn several_stores_on_one_database_count_each_event_once(database) {
+        let stores = [database.open(), database.open(), database.open()];
+        for round in 0..20 {
+            let device = format!("dev_{}", round % 4);
+            append(&stores[round % 3], events(&device, 20)).await.unwrap();
+            for store in &stores {
+                let counted: i64 = devices(store).iter().map(|device| device.events).sum();
+                assert_eq!(counted, (i64::try_from(round).unwrap() + 1) * 20);
+                store.projections_step(DEFAULT, 7).unwrap();
+            }
+        }
+        for store in &stores {
+            wait_until_caught_up(store);
+            assert_eq!(devices(store), reference::devices(&all(store, DEFAULT)));
+        }
+    }
+
+    async fn a_projection_that_is_reset_is_computed_anew(database) {
+        let mut options = database.options();
+        options.projections = false;
+        let store = Store::open(options).unwrap();
+        append(&store, events("dev_1", 10)).await.unwrap();
+        assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(10));
+        let before = devices(&store);
+        store.projection_reset(DEFAULT, "presence").unwrap().unwrap();
+        assert_eq!(store.projections_behind(DEFAULT).unwrap(), 10);
+        assert_eq!(devices(&store), before);
+        // The others stand further on, and wait for it there.
+        append(&store, events("dev_2", 5)).await.unwrap();
+        assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(10));
+        assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(5));
+        assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::UpToDate);
+        assert_eq!(devices(&store).len(), 2);
+        assert!(store.projection_reset(DEFAULT, "elsewhere").unwrap().is_err());
+    }
+}

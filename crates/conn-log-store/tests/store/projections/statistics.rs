@@ -1,0 +1,167 @@
+//! Statistics, computed from all rows in the plainest way, and held against the store's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conn_log_core::{EventParts, Record, Timestamp};
+use conn_log_store::{GroupBy, Interval, StatisticsQuery, StatisticsRow, Store};
+use proptest::prelude::*;
+
+use super::reference;
+use super::scenario::at;
+use crate::support::DEFAULT;
+
+pub(crate) fn query() -> impl Strategy<Value = StatisticsQuery> {
+    let interval = prop::option::of(prop::sample::select(
+        &[Interval::Minute, Interval::FiveMinutes, Interval::Hour, Interval::Day][..],
+    ));
+    let time = || prop::option::of((-600..12_000_i64).prop_map(at));
+    let by = any::<[bool; 5]>().prop_map(|by| GroupBy {
+        application_id: by[0],
+        device_id: by[1] && by[2],
+        connection_type: by[2],
+        status: by[3] && by[2],
+        network_type: by[4],
+    });
+    let some = |names: &'static [&'static str]| {
+        prop::option::weighted(0.3, prop::sample::subsequence(names, 1..=2)).prop_map(|names| {
+            names.unwrap_or_default().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        })
+    };
+    let filters = (
+        some(&["dev_0", "dev_1", "nobody"]),
+        some(&["app_0", "app_1"]),
+        some(&["established", "terminated"]),
+        some(&["success", "timeout"]),
+    );
+    (interval, time(), time(), by, filters).prop_map(
+        |(interval, since, until, group_by, filters)| StatisticsQuery {
+            since,
+            until,
+            device_ids: filters.0,
+            application_ids: filters.1,
+            connection_types: filters.2,
+            statuses: filters.3,
+            interval,
+            group_by,
+        },
+    )
+}
+
+fn millis(interval: Interval) -> i64 {
+    match interval {
+        Interval::Minute => 60_000,
+        Interval::FiveMinutes => 300_000,
+        Interval::Hour => 3_600_000,
+        Interval::Day => 86_400_000,
+    }
+}
+
+fn network_type(parts: &EventParts) -> Option<String> {
+    let metadata: serde_json::Value = serde_json::from_str(&parts.metadata).unwrap();
+    metadata.get("network_type")?.as_str().map(str::to_owned)
+}
+
+fn signal(parts: &EventParts) -> Option<f64> {
+    let metadata: serde_json::Value = serde_json::from_str(&parts.metadata).unwrap();
+    metadata.get("signal_strength")?.as_f64()
+}
+
+type Key = (Option<Timestamp>, [Option<String>; 5]);
+
+fn groups<'a>(
+    records: &'a [Record],
+    query: &StatisticsQuery,
+) -> BTreeMap<Key, Vec<&'a EventParts>> {
+    let any = |list: &[String], value: &String| list.is_empty() || list.contains(value);
+    let mut groups: BTreeMap<Key, Vec<&EventParts>> = BTreeMap::new();
+    for (_, parts) in reference::all(records) {
+        if query.since.is_some_and(|since| parts.timestamp < since)
+            || query.until.is_some_and(|until| parts.timestamp >= until)
+            || !any(&query.device_ids, &parts.device_id)
+            || !any(&query.application_ids, &parts.application_id)
+            || !any(&query.connection_types, &parts.connection_type)
+            || !any(&query.statuses, &parts.status)
+        {
+            continue;
+        }
+        let start = query.interval.map(|interval| {
+            let (at, width) = (parts.timestamp.micros() / 1_000, millis(interval));
+            Timestamp::from_micros((at - at.rem_euclid(width)) * 1_000)
+        });
+        let by = query.group_by;
+        let key = [
+            by.application_id.then(|| parts.application_id.clone()),
+            by.device_id.then(|| parts.device_id.clone()),
+            by.connection_type.then(|| parts.connection_type.clone()),
+            by.status.then(|| parts.status.clone()),
+            by.network_type.then(|| network_type(parts)).flatten(),
+        ];
+        groups.entry((start, key)).or_default().push(parts);
+    }
+    groups
+}
+
+/// The store's answer to one question is the plain one.
+pub(crate) fn check(
+    store: &Store,
+    records: &[Record],
+    query: &StatisticsQuery,
+) -> Result<(), TestCaseError> {
+    let found = store.statistics(DEFAULT, query).unwrap();
+    let expected = groups(records, query);
+    let keys: Vec<Key> = found.iter().map(key_of).collect();
+    let expected_keys: Vec<Key> = expected.keys().cloned().collect();
+    prop_assert_eq!(keys, expected_keys, "{:?}", query);
+    for (row, parts) in found.iter().zip(expected.values()) {
+        let figures = &row.figures;
+        let devices: BTreeSet<&str> = parts.iter().map(|parts| parts.device_id.as_str()).collect();
+        let failures = parts.iter().filter(|parts| parts.status != "success").count();
+        let counts = (figures.events, figures.devices, figures.failures);
+        let expected = (parts.len() as u64, devices.len() as u64, failures as u64);
+        prop_assert_eq!(counts, expected, "{:?} {:?}", query, row);
+        let durations: Vec<f64> = parts.iter().filter_map(|parts| parts.duration).collect();
+        let signals: Vec<f64> = parts.iter().filter_map(|parts| signal(parts)).collect();
+        let (duration, strength) = (figures.duration, figures.signal_strength);
+        prop_assert_eq!(duration.count, durations.len() as u64);
+        prop_assert_eq!(strength.count, signals.len() as u64);
+        let shares = [(0.5, duration.p50), (0.95, duration.p95), (0.99, duration.p99)];
+        for (share, found) in shares {
+            prop_assert!(is_near(found, quantile(&durations, share)), "{:?} {:?}", query, row);
+        }
+        prop_assert!(is_near(strength.p10, quantile(&signals, 0.1)), "{:?} {:?}", query, row);
+        prop_assert!(is_near(duration.mean, mean(&durations)));
+        prop_assert!(is_near(strength.mean, mean(&signals)));
+    }
+    Ok(())
+}
+
+fn key_of(row: &StatisticsRow) -> Key {
+    let keys = [
+        row.application_id.clone(),
+        row.device_id.clone(),
+        row.connection_type.clone(),
+        row.status.clone(),
+        row.network_type.clone(),
+    ];
+    (row.start, keys)
+}
+
+fn quantile(values: &[f64], share: f64) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let rank = share * values.len().checked_sub(1)? as f64;
+    let (low, high) = (values[rank.floor() as usize], values[rank.ceil() as usize]);
+    Some(low + (high - low) * rank.fract())
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Within what the sketch promises.
+fn is_near(found: Option<f64>, exact: Option<f64>) -> bool {
+    match (found, exact) {
+        (Some(found), Some(exact)) => (found - exact).abs() <= exact.abs() * 0.0101 + 1e-6,
+        (found, exact) => found.is_none() && exact.is_none(),
+    }
+}

@@ -1,0 +1,98 @@
+-- What is derived from the log. Everything here can be dropped and computed anew
+-- (`conn-log rebuild`), names excepted: numbers that others refer to.
+
+-- How far each projection has read: the last id that it has taken in.
+CREATE TABLE projections (
+    tenant_id INTEGER NOT NULL,
+    name      TEXT    NOT NULL,
+    watermark INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- Numbers for the texts that projections repeat: devices, applications, types, statuses, networks.
+CREATE TABLE names (
+    tenant_id INTEGER NOT NULL,
+    name      TEXT    NOT NULL,
+    number    INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX names_number ON names (tenant_id, number);
+
+-- Presence of devices. Each `…_seen` and `…_event` is the place of the event that the column before
+-- it comes from.
+CREATE TABLE devices (
+    tenant_id           INTEGER NOT NULL,
+    device_id           TEXT    NOT NULL,
+    first_seen          INTEGER NOT NULL,
+    last_seen           INTEGER NOT NULL,
+    last_event          INTEGER NOT NULL,
+    last_application_id TEXT    NOT NULL,
+    last_status         TEXT    NOT NULL,
+    ip_address          BLOB,
+    ip_seen             INTEGER,
+    ip_event            INTEGER,
+    connected           INTEGER NOT NULL,
+    connected_seen      INTEGER,
+    connected_event     INTEGER,
+    events              INTEGER NOT NULL,
+    failures            INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, device_id)
+) STRICT, WITHOUT ROWID;
+
+-- Presence of applications.
+CREATE TABLE applications (
+    tenant_id      INTEGER NOT NULL,
+    application_id TEXT    NOT NULL,
+    first_seen     INTEGER NOT NULL,
+    last_seen      INTEGER NOT NULL,
+    devices        INTEGER NOT NULL,
+    events         INTEGER NOT NULL,
+    failures       INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, application_id)
+) STRICT, WITHOUT ROWID;
+
+-- Which devices an application has been used from, by their names' numbers.
+CREATE TABLE application_devices (
+    tenant_id   INTEGER NOT NULL,
+    application INTEGER NOT NULL,
+    device      INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, application, device)
+) STRICT, WITHOUT ROWID;
+
+-- Sessions. Device, application and status are numbers of names. `at` is when it started, or
+-- ended where no start is known; `event` the event that says so.
+CREATE TABLE sessions (
+    tenant_id    INTEGER NOT NULL,
+    at           INTEGER NOT NULL,
+    event        INTEGER NOT NULL,
+    device       INTEGER NOT NULL,
+    application  INTEGER NOT NULL,
+    session_id   TEXT,
+    start_at     INTEGER,
+    start_event  INTEGER,
+    end_at       INTEGER,
+    end_event    INTEGER,
+    end_status   INTEGER,
+    end_duration REAL,
+    is_open      INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, at, event)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_session ON sessions (tenant_id, session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
+CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
+CREATE INDEX sessions_open ON sessions (tenant_id, device, application) WHERE is_open;
+CREATE INDEX sessions_open_application ON sessions (tenant_id, application) WHERE is_open;
+
+-- Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a
+-- device. `lead` is the number of the application's or device's name. Within a row, `cells` are the
+-- finer parts (docs/decisions/009), `summary` the whole of a row of level 1.
+CREATE TABLE rollups (
+    tenant_id INTEGER NOT NULL,
+    level     INTEGER NOT NULL,
+    start     INTEGER NOT NULL,
+    lead      INTEGER NOT NULL,
+    summary   BLOB,
+    cells     BLOB    NOT NULL,
+    PRIMARY KEY (tenant_id, level, start, lead)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
