@@ -39,19 +39,35 @@ SELECT create_reference_table(name)
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = name::regclass)
  ORDER BY place;
 
--- Each tenant's head, keys and events lie on one node: an append to one log is a transaction of that
--- node. The table that the others lie beside comes first.
+-- Each tenant's head, keys, events and what is derived from them lie on one node: an append to one
+-- log is a transaction of that node. The table that the others lie beside comes first.
 SELECT create_distributed_table('heads', 'tenant_id')
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = 'heads'::regclass);
-SELECT create_distributed_table('idempotency_keys', 'tenant_id', colocate_with => 'heads')
- WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = 'idempotency_keys'::regclass);
-SELECT create_distributed_table('events', 'tenant_id', colocate_with => 'heads')
- WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = 'events'::regclass);
+SELECT create_distributed_table(name, 'tenant_id', colocate_with => 'heads')
+  FROM unnest(ARRAY['idempotency_keys', 'events', 'projections', 'names', 'devices', 'applications',
+                    'application_devices', 'sessions', 'rollups']) AS wanted (name)
+ WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = name::regclass);
 
--- Two of kind reference; three of kind distributed, by tenant_id, with one colocation_id.
+DO $$
+DECLARE
+    forgotten text;
+BEGIN
+    SELECT string_agg(oid::regclass::text, ', ') INTO forgotten
+      FROM pg_class
+     WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'heads'::regclass)
+       AND relkind IN ('r', 'p') AND NOT relispartition
+       AND relname <> '__diesel_schema_migrations'
+       AND oid IN (SELECT attrelid FROM pg_attribute WHERE attname = 'tenant_id')
+       AND oid NOT IN (SELECT table_name FROM citus_tables);
+    IF forgotten IS NOT NULL THEN
+        RAISE EXCEPTION 'this file does not know the tables %: add them to it', forgotten;
+    END IF;
+END
+$$;
+
+-- tenants and tokens are of kind reference, all others distributed, by tenant_id, with one
+-- colocation_id.
 SELECT table_name, citus_table_type, distribution_column, colocation_id
   FROM citus_tables
- WHERE table_name IN ('tenants'::regclass, 'tokens'::regclass, 'heads'::regclass,
-                      'idempotency_keys'::regclass, 'events'::regclass)
  ORDER BY 2 DESC, 1;
 COMMIT;
