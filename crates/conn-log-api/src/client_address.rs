@@ -21,8 +21,23 @@ pub(crate) fn is_by_proxy(request: &HttpRequest, proxies: &[IpNet]) -> bool {
 }
 
 fn nearest_stranger(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    let (forwarded, x_forwarded_for) = (forwarded(headers), x_forwarded_for(headers));
+    match (forwarded.is_empty(), x_forwarded_for.is_empty()) {
+        (true, _) => nearest(peer, &x_forwarded_for, proxies),
+        (false, true) => nearest(peer, &forwarded, proxies),
+        // A proxy writes one of the two as a rule, and lets through what the client has written
+        // into the other. Where they differ, no one can tell which is which.
+        (false, false) => {
+            let told = nearest(peer, &forwarded, proxies);
+            let same = told == nearest(peer, &x_forwarded_for, proxies);
+            if same { told } else { peer.to_canonical() }
+        }
+    }
+}
+
+fn nearest(peer: IpAddr, hops: &[Option<IpAddr>], proxies: &[IpNet]) -> IpAddr {
     let mut nearest = peer.to_canonical();
-    for hop in hops(headers).into_iter().rev() {
+    for hop in hops.iter().rev() {
         if !is_proxy(nearest, proxies) {
             break;
         }
@@ -37,23 +52,26 @@ fn is_proxy(address: IpAddr, proxies: &[IpNet]) -> bool {
     proxies.iter().any(|network| network.contains(&address))
 }
 
-/// The hops as the proxies wrote them, the client's first. `Forwarded` (RFC 7239) wins.
-fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let list = |name: &str| -> Vec<String> {
-        let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).map(|hop| hop.trim().to_owned()).collect()
-    };
-    let forwarded = list("forwarded");
-    if forwarded.is_empty() {
-        return list("x-forwarded-for").iter().map(|hop| address(hop)).collect();
-    }
-    let node = |hop: &String| {
+/// The hops that the proxies wrote, the client's first (RFC 7239).
+fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let node = |hop: &str| {
         hop.split(';').find_map(|pair| {
             let (name, value) = pair.trim().split_once('=')?;
             name.eq_ignore_ascii_case("for").then(|| address(value.trim_matches('"')))?
         })
     };
-    forwarded.iter().map(node).collect()
+    list(headers, "forwarded").map(node).collect()
+}
+
+/// The same in the older header.
+fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    list(headers, "x-forwarded-for").map(address).collect()
+}
+
+/// The elements of a header that is a list.
+fn list<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h str> {
+    let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
 /// An address as a hop may be written: with a port, an IPv6 one in brackets.
@@ -91,5 +109,16 @@ mod tests {
         let proxies = ["10.0.0.0/8".parse().unwrap()];
         let found = nearest_stranger(peer.parse().unwrap(), &headers, &proxies);
         assert_eq!(found, expected.parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn two_headers_that_differ_are_both_not_believed() {
+        let mut headers = HeaderMap::new();
+        let name = HeaderName::from_static("x-forwarded-for");
+        headers.insert(name, HeaderValue::from_static("9.9.9.9"));
+        let forged = HeaderValue::from_static("for=1.1.1.1");
+        headers.insert(HeaderName::from_static("forwarded"), forged);
+        let (peer, proxies) = ("10.0.0.1".parse().unwrap(), ["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(nearest_stranger(peer, &headers, &proxies), peer);
     }
 }

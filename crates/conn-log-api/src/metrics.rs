@@ -44,6 +44,17 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
+    const ALL: [Rejection; 8] = [
+        Rejection::InvalidBody,
+        Rejection::InvalidEvent,
+        Rejection::NotAttempted,
+        Rejection::KeyReused,
+        Rejection::Rate,
+        Rejection::Overloaded,
+        Rejection::Unavailable,
+        Rejection::Internal,
+    ];
+
     fn label(self) -> &'static str {
         match self {
             Rejection::InvalidBody => "invalid_body",
@@ -118,6 +129,10 @@ impl Metrics {
             registry,
         };
         metrics.register()?;
+        // A rate is told from the first refusal on only if there was a zero before.
+        for reason in Rejection::ALL {
+            metrics.rejected.with_label_values(&[reason.label()]);
+        }
         Ok(metrics)
     }
 

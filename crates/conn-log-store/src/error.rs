@@ -23,7 +23,7 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder of the file could not be made.
-    #[error("cannot create the folder {folder}: {source}")]
+    #[error("cannot create the folder {folder}")]
     Folder {
         /// Which one.
         folder: String,

@@ -170,6 +170,16 @@ fn vocabulary_name(name: &str) -> Result<String, &'static str> {
     }
 }
 
+/// What people call something: it stands in lists, a line each.
+fn label(name: &str) -> Result<String, &'static str> {
+    let plain = !name.contains(char::is_control) && name.trim() == name;
+    if plain && (1..=255).contains(&name.chars().count()) {
+        Ok(name.to_owned())
+    } else {
+        Err("a name has 1 to 255 characters, no control characters and no space around it")
+    }
+}
+
 fn network(text: &str) -> Result<IpNet, &'static str> {
     let address = text.parse::<IpAddr>().map(IpNet::from);
     address.or_else(|_| text.parse()).map_err(|_| "an address or a CIDR block such as 10.0.0.0/8")
@@ -196,7 +206,7 @@ pub(crate) struct TokenCreate {
     pub(crate) database: Database,
 
     /// What the token is for
-    #[arg(long)]
+    #[arg(long, value_parser = label)]
     pub(crate) name: String,
 
     /// What it may do (repeatable): write, read, admin or operator
@@ -226,6 +236,7 @@ pub(crate) enum TenantCommand {
     /// Make a tenant: a log of its own
     Create {
         /// Its name
+        #[arg(value_parser = label)]
         name: String,
         #[command(flatten)]
         database: Database,

@@ -10,7 +10,6 @@ mod tokens;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser as _;
 use conn_log_store::{Store, StoreOptions};
 
@@ -43,8 +42,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 fn migrate(database: &Database) -> anyhow::Result<()> {
-    let url = database.url.clone();
-    let applied = Store::migrate(&url).with_context(|| format!("cannot migrate {url}"))?;
+    let applied = Store::migrate(&database.url)?;
     if applied.is_empty() {
         say("nothing to do: all migrations are applied");
     }
@@ -56,8 +54,7 @@ fn migrate(database: &Database) -> anyhow::Result<()> {
 
 /// Opens the store for one command.
 fn open(database: &Database) -> anyhow::Result<Store> {
-    let url = database.url.clone();
-    Store::open(StoreOptions::new(url.clone())).with_context(|| format!("cannot open {url}"))
+    Ok(Store::open(StoreOptions::new(database.url.clone()))?)
 }
 
 /// One line for people.

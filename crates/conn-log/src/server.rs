@@ -11,14 +11,18 @@ use crate::arguments::Serve;
 use crate::say;
 
 pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        arguments.events_max <= arguments.queue_events_max,
+        "--queue-events-max {} is less than --events-max {}: the largest batch would never fit",
+        arguments.queue_events_max,
+        arguments.events_max
+    );
     // The socket comes first: a second server by mistake is told before it touches the database.
     let listener = TcpListener::bind(arguments.listen)
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
-    let url = &arguments.database.url;
     let metrics = Metrics::new().context("cannot make the meters")?;
-    let store = Store::open(store_options(arguments, &metrics))
-        .with_context(|| format!("cannot open {url}"))?;
+    let store = Store::open(store_options(arguments, &metrics))?;
     greet(&store, address)?;
 
     let app = App::new(store.clone(), api_options(arguments), metrics);

@@ -19,6 +19,7 @@ use crate::body::Body;
 use crate::metrics::{Metrics, Rejection};
 use crate::problem::{Problem, ProblemKind};
 use crate::query_string::QueryString;
+use crate::rate_limits::Allowance;
 use crate::{accept, append_problem, body};
 
 /// Bodies of more bytes are parsed on the blocking pool: 64 KiB take about a millisecond, which is
@@ -78,7 +79,7 @@ pub(crate) async fn register(
     let allowance = allowance.inspect_err(|_| tally.all_rejected(Rejection::Rate))?;
     if events.is_empty() && key.is_none() {
         tally.appended(&render, &[]);
-        return Ok(render.answer(&[]).into_response());
+        return Ok(told(render.answer(&[]).into_response(), allowance));
     }
     let render = Arc::new(render);
     let claim = key.map(|(key, fingerprint)| {
@@ -86,7 +87,7 @@ pub(crate) async fn register(
         Claim { key, fingerprint, answer: Box::new(move |a| render.answer(a).to_bytes()) }
     });
     let submission = Submission { tenant: caller.tenant(), events, claim };
-    let mut response = match append(&app, submission, tally, render.clone()).await? {
+    let response = match append(&app, submission, tally, render.clone()).await? {
         Outcome::Appended(appended) => render.answer(&appended).into_response(),
         Outcome::Replayed(bytes) => replay(&bytes)?,
         Outcome::KeyReused => {
@@ -94,10 +95,15 @@ pub(crate) async fn register(
             return Err(Problem::new(ProblemKind::KeyReused, detail));
         }
     };
+    Ok(told(response, allowance))
+}
+
+/// The answer, with what is left of the token's rate.
+fn told(mut response: HttpResponse, allowance: Option<Allowance>) -> HttpResponse {
     if let Some(allowance) = allowance {
         allowance.tell(&mut response);
     }
-    Ok(response)
+    response
 }
 
 /// Appends and counts, to the end even if the client leaves meanwhile.
@@ -112,7 +118,7 @@ async fn append(
         let outcome = store.append(submission).await;
         match &outcome {
             Ok(Outcome::Appended(appended)) => tally.appended(&render, appended),
-            Ok(Outcome::Replayed(_)) => tally.metrics.duplicates(tally.received),
+            Ok(Outcome::Replayed(_)) => tally.replayed(&render),
             Ok(Outcome::KeyReused) => tally.all_rejected(Rejection::KeyReused),
             Err(AppendError::Overloaded) => tally.all_rejected(Rejection::Overloaded),
             Err(AppendError::Unavailable | AppendError::Closed) => {
@@ -141,6 +147,17 @@ impl Tally {
         let stored = appended.iter().filter(|a| matches!(a, Appended::Stored(_))).count();
         self.metrics.stored(stored);
         self.metrics.duplicates(appended.len() - stored);
+        self.rejected(render);
+    }
+
+    /// The same body has the same faults; what was stored the first time is a repeat now.
+    fn replayed(&self, render: &Render) {
+        self.metrics.duplicates(self.received - self.rejected(render));
+    }
+
+    /// Counts what is not for the store; gives how many.
+    fn rejected(&self, render: &Render) -> usize {
+        let mut count = 0;
         for status in render.rejected() {
             let reason = match status {
                 400 => Rejection::InvalidBody,
@@ -148,7 +165,9 @@ impl Tally {
                 _ => Rejection::InvalidEvent,
             };
             self.metrics.rejected(reason, 1);
+            count += 1;
         }
+        count
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::web::{self, Bytes};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use conn_log_core::EventFilter;
@@ -57,6 +57,10 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
     let after = parameters.read("after", "an event's id, or 0", parse_id)?;
     parameters.finish()?;
     accept::require(&request, "text/event-stream")?;
+    if request.method() == Method::HEAD {
+        // A body without end has no length to tell, and none is to be sent.
+        return Ok(HttpResponse::Ok().content_type("text/event-stream").finish());
+    }
     let place = Place::take(&app)?;
     let resumed = last_event_id(&request)?.or(after);
 

@@ -9,7 +9,7 @@ mod ndjson;
 mod parquet;
 mod pipe;
 
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use conn_log_core::{EventFilter, Record};
 use conn_log_store::{Store, StoreError, TenantId};
@@ -116,6 +116,9 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
     let format = format.unwrap_or(Format::Ndjson);
     let essence = format.content_type().split(';').next().unwrap_or_default();
     accept::require(&request, essence)?;
+    if request.method() == Method::HEAD {
+        return Ok(HttpResponse::Ok().content_type(format.content_type()).finish());
+    }
     let place = app.exports.clone().try_acquire_owned().map_err(|_| {
         Problem::new(ProblemKind::Overloaded, "too many exports are running")
             .with_header(header::RETRY_AFTER, "30")

@@ -61,9 +61,10 @@ async fn what_is_received_is_stored_a_duplicate_or_rejected(
     app.post(&json!([event(), repeat, repeat, bad, 5])).await;
     app.post(&bad).await;
     app.post_as("application/json", "not JSON").await;
-    for _ in 0..2 {
-        let keyed = app.request(Method::POST, EVENTS).insert_header(("idempotency-key", "k"));
-        app.send(keyed.set_json(event())).await;
+    for body in [&event(), &event(), &bad, &bad] {
+        let key = body["status"].as_str().unwrap();
+        let keyed = app.request(Method::POST, EVENTS).insert_header(("idempotency-key", key));
+        app.send(keyed.set_json(body)).await;
     }
     let metrics = app.get("/metrics").await.body;
     let value = |name: &str| -> u64 {
@@ -75,10 +76,11 @@ async fn what_is_received_is_stored_a_duplicate_or_rejected(
             .parse()
             .unwrap()
     };
-    assert_eq!(value("events_received_total"), 8);
+    assert_eq!(value("events_received_total"), 10);
     assert_eq!(value("events_stored_total"), 3);
     assert_eq!(value("events_duplicate_total"), 2);
-    assert_eq!(value("events_rejected_total{reason=\"invalid_event\"}"), 2);
+    assert_eq!(value("events_rejected_total{reason=\"invalid_event\"}"), 4);
+    assert_eq!(value("events_rejected_total{reason=\"overloaded\"}"), 0);
     assert_eq!(value("events_rejected_total{reason=\"invalid_body\"}"), 1);
     assert!(value("commit_seconds_count") >= 2);
     assert!(metrics.contains("route=\"/api/v1/device_app_connection_log\",status=\"207\""));

@@ -151,3 +151,13 @@ async fn a_stream_refuses_what_a_list_refuses(
     let request = request.insert_header(("last-event-id", "yesterday"));
     app.send(request).await.is_problem(400, "invalid-header");
 }
+
+#[rstest]
+#[actix_web::test]
+async fn a_head_of_a_stream_ends(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let answer = app.send(app.request(Method::HEAD, &format!("{EVENTS}stream/"))).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+}

@@ -60,6 +60,7 @@ fn tenants_are_made_and_listed(#[values(Backend::Sqlite, Backend::Postgres)] bac
     assert!(run(&database, &["tenant", "create", "acme"]).status.success());
     let again = run(&database, &["tenant", "create", "acme"]);
     assert!(!again.status.success() && said(&again).contains("already"), "{}", said(&again));
+    assert!(!run(&database, &["tenant", "create", ""]).status.success());
     let list = printed(&run(&database, &["tenant", "list"]));
     assert!(list.contains("default") && list.contains("acme"), "{list}");
 }
@@ -139,4 +140,12 @@ fn neither_tokens_nor_bodies_reach_the_log() {
     for secret in [token.as_str(), "body-text", "query-text"] {
         assert!(!said.contains(secret), "{secret} is in the log");
     }
+}
+
+#[test]
+fn a_queue_that_no_large_batch_fits_into_is_refused_at_the_start() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let output = run(&database, &["serve", "--queue-events-max", "500"]);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("--events-max"), "{}", said(&output));
 }
