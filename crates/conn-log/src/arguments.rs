@@ -31,6 +31,16 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Apply the migrations that the database lacks
     Migrate(Database),
+    /// Compute a projection anew from the log: presence, sessions or statistics
+    Rebuild {
+        /// Which projection
+        name: String,
+        /// Of this tenant's log only; without, of every log
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        database: Database,
+    },
     /// Make, list and revoke tokens
     Token {
         #[command(subcommand)]

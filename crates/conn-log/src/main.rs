@@ -4,6 +4,7 @@
 //! Results go to stdout, everything for people to stderr.
 
 mod arguments;
+mod rebuild;
 mod server;
 mod tenants;
 mod tokens;
@@ -36,6 +37,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         None => server::serve(&arguments.serve),
         Some(Command::Serve(serve)) => server::serve(&serve),
         Some(Command::Migrate(database)) => migrate(&database),
+        Some(Command::Rebuild { name, tenant, database }) => {
+            rebuild::run(&name, tenant.as_deref(), &database)
+        }
         Some(Command::Token { command }) => tokens::run(command),
         Some(Command::Tenant { command }) => tenants::run(command),
     }
@@ -54,7 +58,9 @@ fn migrate(database: &Database) -> anyhow::Result<()> {
 
 /// Opens the store for one command.
 fn open(database: &Database) -> anyhow::Result<Store> {
-    Ok(Store::open(StoreOptions::new(database.url.clone()))?)
+    // A command does its own work and leaves the projections to the server.
+    let options = StoreOptions { projections: false, ..StoreOptions::new(database.url.clone()) };
+    Ok(Store::open(options)?)
 }
 
 /// One line for people.

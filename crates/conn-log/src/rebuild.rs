@@ -1,0 +1,46 @@
+//! `conn-log rebuild NAME`.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use conn_log_store::{Progress, Store, Tenant};
+
+use crate::arguments::Database;
+use crate::{open, say};
+
+/// Events of one transaction.
+const RUN_EVENTS_MAX: usize = 10_000;
+
+/// Between two looks at a log that a server is at work on.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+pub(crate) fn run(name: &str, tenant: Option<&str>, database: &Database) -> anyhow::Result<()> {
+    let store = open(database)?;
+    let mut tenants = store.tenant_list().context("cannot list the tenants")?;
+    if let Some(wanted) = tenant {
+        tenants.retain(|tenant| tenant.name == wanted);
+        if tenants.is_empty() {
+            bail!("there is no tenant {wanted:?}");
+        }
+    }
+    for tenant in tenants {
+        rebuild(&store, &tenant, name)?;
+    }
+    store.close();
+    Ok(())
+}
+
+/// Also while a server runs on the database: both take in what is left, each event once.
+fn rebuild(store: &Store, tenant: &Tenant, name: &str) -> anyhow::Result<()> {
+    store.projection_reset(tenant.id, name).context("cannot reset the projection")??;
+    let mut taken = 0;
+    while store.projections_behind(tenant.id).context("cannot look at the projection")? > 0 {
+        match store.projections_step(tenant.id, RUN_EVENTS_MAX).context("cannot go on")? {
+            Progress::Taken(count) => taken += count,
+            Progress::UpToDate => break,
+            Progress::Busy => std::thread::sleep(BUSY_PAUSE),
+        }
+    }
+    say(&format!("{}: {name} is computed anew ({taken} events here)", tenant.name));
+    Ok(())
+}
