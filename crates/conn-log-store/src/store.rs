@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use crate::pool::{self, Connections, Pooled};
 use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
 use crate::stats::Stats;
 use crate::url::DatabaseUrl;
-use crate::{listener, migrations, partitions, tenants};
+use crate::{index, listener, migrations, partitions, tenants};
 
 /// A connection log. Clones share it; the last one to go closes it.
 #[derive(Clone)]
@@ -29,14 +30,17 @@ struct Inner {
     /// PostgreSQL only: SQLite's writes take turns on the writer's own connection.
     writers: Option<Connections>,
     commits: Arc<watch::Sender<u64>>,
-    stop_listening: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.queue.close();
-        self.stop_listening.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            thread.thread().unpark();
+        }
     }
 }
 
@@ -62,7 +66,7 @@ impl Store {
             options.group_events_max,
         ));
         let commits = Arc::new(watch::Sender::new(0));
-        let stop_listening = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let writer = Writer::new(
             &options,
             connection,
@@ -75,8 +79,17 @@ impl Store {
         let mut threads = vec![thread(spawn(writer))?];
         let is_server = matches!(options.url, DatabaseUrl::Postgres(_));
         if is_server {
-            let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop_listening));
+            let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
             threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
+        } else {
+            let worker = index::Worker {
+                url: options.url.clone(),
+                queue: Arc::clone(&queue),
+                commits: commits.subscribe(),
+                stop: Arc::clone(&stop),
+                sizes: index::Sizes { smallest: i64::from(options.index_run_events.max(1)) },
+            };
+            threads.push(thread(index::spawn(worker))?);
         }
         Ok(Store(Arc::new(Inner {
             readers: pool::readers(&options),
@@ -84,7 +97,7 @@ impl Store {
             options,
             queue,
             commits,
-            stop_listening,
+            stop,
             threads: Mutex::new(threads),
         })))
     }
@@ -188,7 +201,7 @@ impl Store {
     /// the thread.
     pub fn close(self) {
         self.0.queue.close();
-        self.0.stop_listening.store(true, Ordering::Relaxed);
+        self.0.stop.store(true, Ordering::Relaxed);
         let threads = {
             let mut threads = self
                 .0
@@ -198,6 +211,7 @@ impl Store {
             std::mem::take(&mut *threads)
         };
         for thread in threads {
+            thread.thread().unpark();
             if thread.join().is_err() {
                 log::error!("a thread of the store ended by a panic");
             }
@@ -218,16 +232,24 @@ impl Store {
         if let Some(writers) = &self.0.writers {
             return work(&mut *writers.get()?);
         }
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let turn = Box::new(move |connection: &mut AnyConnection| {
-            // Who no longer waits needs no answer.
-            sender.send(work(connection)).ok();
-        });
-        let refused = || StoreError::Unavailable("the writer takes no work at present".to_owned());
-        if !self.0.queue.push_turn(turn) {
-            return Err(refused());
+        self.0.queue.turn(work)
+    }
+
+    /// Whether the log is an embedded file.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.0.writers.is_none()
+    }
+
+    pub(crate) fn read_time_max(&self) -> Duration {
+        self.0.options.read_time_max
+    }
+
+    /// Has the threads that wait look for something to do.
+    pub(crate) fn wake_threads(&self) {
+        let threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.iter() {
+            thread.thread().unpark();
         }
-        receiver.recv().unwrap_or_else(|_| Err(refused()))
     }
 }
 
