@@ -14,6 +14,7 @@ use crate::scan::{Deadline, Rows, Scan, opposite};
 use crate::schema::{events, heads};
 use crate::store::Store;
 use crate::tenants::TenantId;
+use crate::zones;
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +84,7 @@ pub(crate) fn list_in(
     let wanted = limit.saturating_add(1);
     let mut records = match connection {
         AnyConnection::Sqlite(_) => index::list(connection, scan, wanted, deadline)?,
+        AnyConnection::Postgres(_) if zones::suit(&scan) => zones::list(connection, &scan, wanted)?,
         AnyConnection::Postgres(_) => scan.read(connection, Rows::All, wanted)?,
     };
     let has_more = records.len() > limit;

@@ -30,6 +30,7 @@ mod tenants;
 mod tokens;
 mod types;
 mod url;
+mod zones;
 
 pub use error::{AppendError, OpenError, StoreError};
 pub use events::EventPage;

@@ -39,7 +39,7 @@ impl Deadline {
 pub(crate) enum Rows<'a> {
     All,
     Within(Span),
-    /// No more than a few hundred.
+    /// No more than a page of them.
     Of(&'a [i64]),
 }
 
@@ -62,12 +62,32 @@ impl Scan<'_> {
         rows: Rows<'_>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
+        let select = self.query(connection, rows, limit);
+        let rows: Vec<EventRow> = select.select(EventRow::as_select()).load(connection)?;
+        Ok(rows.into_iter().map(Record::from).collect())
+    }
+
+    /// Their ids alone: where many rows are sorted for a few, whole rows are slow to move about.
+    pub(crate) fn ids(
+        &self,
+        connection: &mut AnyConnection,
+        rows: Rows<'_>,
+        limit: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        Ok(self.query(connection, rows, limit).select(events::id).load(connection)?)
+    }
+
+    fn query<'a>(
+        &self,
+        connection: &mut AnyConnection,
+        rows: Rows<'_>,
+        limit: usize,
+    ) -> events::BoxedQuery<'a, MultiBackend> {
         let mut select = events::table
             .filter(events::tenant_id.eq(self.tenant.0))
-            .select(EventRow::as_select())
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .into_boxed::<MultiBackend>();
-        for condition in conditions(self.filter, (&mut *connection).into()) {
+        for condition in conditions(self.filter, connection.into()) {
             select = select.filter(condition);
         }
         if let Some(position) = self.position {
@@ -78,16 +98,14 @@ impl Scan<'_> {
             Rows::Within(span) => select.filter(events::id.between(span.first, span.last)),
             Rows::Of(ids) => select.filter(events::id.eq_any(ids.to_vec())),
         };
-        let select = match self.order {
+        match self.order {
             Order::IdAscending => select.order(events::id.asc()),
             Order::IdDescending => select.order(events::id.desc()),
             Order::TimestampAscending => select.order((events::timestamp.asc(), events::id.asc())),
             Order::TimestampDescending => {
                 select.order((events::timestamp.desc(), events::id.desc()))
             }
-        };
-        let rows: Vec<EventRow> = select.load(connection)?;
-        Ok(rows.into_iter().map(Record::from).collect())
+        }
     }
 
     pub(crate) fn is_descending(&self) -> bool {

@@ -244,12 +244,9 @@ impl Store {
         self.0.options.read_time_max
     }
 
-    /// Has the threads that wait look for something to do.
-    pub(crate) fn wake_threads(&self) {
-        let threads = self.0.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.iter() {
-            thread.thread().unpark();
-        }
+    /// Has everyone who waits for a commit look whether there is something to do.
+    pub(crate) fn wake(&self) {
+        self.0.commits.send_modify(|count| *count += 1);
     }
 }
 

@@ -49,7 +49,7 @@ impl Postings {
     }
 }
 
-/// Reads the events of a span and makes a run of them. `None` where there is none of them.
+/// Reads the events of a span and makes a run of them.
 pub(super) fn build(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -72,8 +72,8 @@ pub(super) fn build(
         timestamp_max: times().max().unwrap_or(Micros(conn_log_core::Timestamp::MIN)),
     };
     // One sort for each kind: smaller, and the one by time is nearly sorted as it comes.
-    let mut kinds: [Postings; 5] = Default::default();
-    let [devices, sessions, applications, addresses, times] = &mut kinds;
+    let mut kinds: [Postings; 6] = Default::default();
+    let [devices, sessions, applications, addresses, times, periods] = &mut kinds;
     for row in &rows {
         devices.add(row.id, |key| terms::device(key, &row.device_id));
         if let Some(session) = &row.session_id {
@@ -86,6 +86,7 @@ pub(super) fn build(
             addresses.add(row.id, |key| terms::address(key, address));
         }
         times.add(row.id, |key| terms::time(key, row.timestamp.0));
+        periods.add(row.id, |key| terms::period(key, row.timestamp.0));
     }
     let mut writer = BlockWriter::new(span.first);
     // In the order of their numbers, which lead the keys.

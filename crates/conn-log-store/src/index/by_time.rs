@@ -26,7 +26,7 @@ enum Source {
     /// A run not looked into yet.
     Closed { run: Run, bound: Place },
     /// A run's instants, of all events or of those in the set, and the next of them.
-    Cursor { cursor: TimeCursor, set: Option<IdSet>, next: Place },
+    Cursor { cursor: Box<TimeCursor>, set: Option<IdSet>, next: Place },
     /// Records read already, of the tail or of a run that has few, the next one last.
     Records(Vec<Record>),
 }
@@ -96,7 +96,10 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Resul
 fn read_tail(reading: &mut Reading<'_>, mut tail: Span) -> Result<Vec<Record>, StoreError> {
     let mut records: Vec<Record> = Vec::new();
     while !tail.is_empty() {
-        records.extend(reading.walk(&mut tail, reading.limit)?);
+        let some = reading.cut(&mut tail);
+        reading.deadline.check()?;
+        let ids = reading.scan.ids(reading.connection, Rows::Within(some), reading.limit)?;
+        records.extend(reading.fetch(Rows::Of(&ids), reading.limit)?);
         records.sort_by_key(place);
         if reading.scan.is_descending() {
             records.reverse();
@@ -171,7 +174,7 @@ impl Merge<'_, '_> {
         let from = reading.scan.position.map(|at| (at.timestamp, at.id));
         let range = probe::time_range(&terms::window(reading.scan.filter), from, is_descending);
         let cursor = TimeCursor::new(run, range, is_descending);
-        self.begin(cursor, set)
+        self.begin(Box::new(cursor), set)
     }
 
     /// The run's events that the filter may let through; `None` for all.
@@ -210,8 +213,11 @@ impl Merge<'_, '_> {
         Ok(Source::Records(records))
     }
 
-    fn begin(&mut self, cursor: TimeCursor, set: Option<IdSet>) -> Result<Source, StoreError> {
-        let mut cursor = cursor;
+    fn begin(
+        &mut self,
+        mut cursor: Box<TimeCursor>,
+        set: Option<IdSet>,
+    ) -> Result<Source, StoreError> {
         let next = self.next_of(&mut cursor, set.as_ref())?;
         Ok(match next {
             Some(next) => Source::Cursor { cursor, set, next },

@@ -77,8 +77,13 @@ impl Reading<'_> {
 
     /// Looks at up to [`WALK_IDS`] ids at the near end of a span, and cuts them off it.
     pub(super) fn walk(&mut self, ids: &mut Span, limit: usize) -> Result<Vec<Record>, StoreError> {
-        let some = ids.cut(i64::try_from(WALK_IDS).unwrap_or(i64::MAX), self.scan.is_descending());
+        let some = self.cut(ids);
         self.fetch(Rows::Within(some), limit)
+    }
+
+    /// Cuts as many ids off the near end of a span as one statement may look at.
+    pub(super) fn cut(&self, ids: &mut Span) -> Span {
+        ids.cut(i64::try_from(WALK_IDS).unwrap_or(i64::MAX), self.scan.is_descending())
     }
 
     /// Whether the filter's window of time has anything of a run.

@@ -50,7 +50,7 @@ impl Merge {
         };
         Some(Merge {
             new,
-            inputs: runs.iter().map(|run| run.run).collect(),
+            inputs: runs.iter().map(|run| run.number).collect(),
             cursors: runs.iter().map(Cursor::new).collect(),
             writer: BlockWriter::new(first.first_id),
         })
@@ -140,7 +140,7 @@ impl Cursor {
     fn read(&mut self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         let end = [0xff; 2];
         let blocks =
-            runs::blocks_between(connection, self.run.run, &self.last_block, &end, BLOCKS_AT_ONCE)?;
+            runs::blocks_between(connection, self.run.number, &self.last_block, &end, BLOCKS_AT_ONCE)?;
         match blocks.last() {
             Some((first_key, _)) => self.last_block.clone_from(first_key),
             None => self.is_done = true,

@@ -116,7 +116,7 @@ impl Store {
             self.write(|connection| {
                 connection.in_txn(|connection| Ok(runs::drop_all_in_txn(connection)?))
             })?;
-            self.wake_threads();
+            self.wake();
         }
         Ok(())
     }

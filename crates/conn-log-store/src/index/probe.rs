@@ -24,7 +24,7 @@ pub(super) fn cost(
 ) -> Result<i64, StoreError> {
     let mut blocks = 0;
     for range in &dimension.ranges {
-        blocks += 1 + runs::count_between(connection, run.run, &range.from, &range.to)?;
+        blocks += 1 + runs::count_between(connection, run.number, &range.from, &range.to)?;
     }
     Ok(blocks)
 }
@@ -49,14 +49,14 @@ fn find_range(
     found: &mut IdSet,
 ) -> Result<(), StoreError> {
     let mut after = range.from.clone();
-    if let Some((_, entries)) = runs::block_at(connection, run.run, &range.from)?
+    if let Some((_, entries)) = runs::block_at(connection, run.number, &range.from)?
         && !collect(&entries, run, range, found)?
     {
         return Ok(());
     }
     loop {
         let blocks =
-            runs::blocks_between(connection, run.run, &after, &range.to, BLOCKS_AT_ONCE)?;
+            runs::blocks_between(connection, run.number, &after, &range.to, BLOCKS_AT_ONCE)?;
         for (_, entries) in &blocks {
             collect(entries, run, range, found)?;
         }
@@ -127,7 +127,7 @@ impl TimeCursor {
     }
 
     fn read(&mut self, connection: &mut AnyConnection, next: &[u8]) -> Result<(), StoreError> {
-        let run = self.run.run;
+        let run = self.run.number;
         let block = if self.is_descending {
             runs::block_before(connection, run, next)?
         } else if self.is_begun {

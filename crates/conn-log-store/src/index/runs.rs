@@ -144,6 +144,12 @@ pub(super) fn drop_unfinished_in_txn(connection: &mut AnyConnection) -> QueryRes
         .execute(connection)
 }
 
+/// Whether any run is out of use and not removed yet.
+pub(super) fn has_dropped(connection: &mut AnyConnection) -> QueryResult<bool> {
+    let some = runs::table.filter(runs::state.eq(State::Dropped as i16));
+    diesel::select(diesel::dsl::exists(some)).get_result(connection)
+}
+
 /// Removes up to `limit` blocks of one run that is out of use, and the run with its last. `false` if
 /// there is no such run.
 pub(super) fn remove_in_txn(connection: &mut AnyConnection, limit: i64) -> QueryResult<bool> {
@@ -168,12 +174,15 @@ pub(super) fn remove_in_txn(connection: &mut AnyConnection, limit: i64) -> Query
     Ok(true)
 }
 
-/// The block in which a place lies, if any is at or before it: its first key and its bytes.
+/// A block's first key and its bytes.
+type Found = (Vec<u8>, Vec<u8>);
+
+/// The block in which a place lies, if any is at or before it.
 pub(super) fn block_at(
     connection: &mut AnyConnection,
     run: i64,
     place: &[u8],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Option<Found>, StoreError> {
     Ok(blocks::table
         .filter(blocks::run.eq(run))
         .filter(blocks::first_key.le(place))
@@ -190,7 +199,7 @@ pub(super) fn blocks_between(
     after: &[u8],
     before: &[u8],
     limit: i64,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Vec<Found>, StoreError> {
     Ok(blocks::table
         .filter(blocks::run.eq(run))
         .filter(blocks::first_key.gt(after))
@@ -206,7 +215,7 @@ pub(super) fn block_before(
     connection: &mut AnyConnection,
     run: i64,
     before: &[u8],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+) -> Result<Option<Found>, StoreError> {
     Ok(blocks::table
         .filter(blocks::run.eq(run))
         .filter(blocks::first_key.lt(before))

@@ -46,7 +46,8 @@ pub(super) enum State {
 #[derive(Clone, Copy, Debug, Queryable, Selectable)]
 #[diesel(table_name = index_runs)]
 pub(super) struct Run {
-    pub(super) run: i64,
+    #[diesel(column_name = run)]
+    pub(super) number: i64,
     pub(super) level: i16,
     pub(super) first_id: i64,
     pub(super) last_id: i64,

@@ -19,8 +19,11 @@ pub(super) enum Kind {
     Application = 3,
     /// Family and then bytes: a block of addresses is a range.
     Address = 4,
-    /// Windows and orders of time.
+    /// Orders of time, and the ends of its windows.
     Time = 5,
+    /// What lies between the ends: windows of more than [`PERIOD_MICROS`] have it listed by id, in
+    /// an eighth of the bytes.
+    Period = 6,
 }
 
 pub(super) fn device(key: &mut Vec<u8>, device: &str) {
@@ -61,6 +64,19 @@ const SIGN: u64 = 1 << 63;
 pub(super) fn time(key: &mut Vec<u8>, time: Timestamp) {
     key.push(Kind::Time as u8);
     key.extend((time.micros().cast_unsigned() ^ SIGN).to_be_bytes());
+}
+
+/// A little more than half an hour, and a power of two.
+const PERIOD_BITS: u32 = if cfg!(test) { 24 } else { 31 };
+const PERIOD_MICROS: i64 = 1 << PERIOD_BITS;
+
+pub(super) fn period(key: &mut Vec<u8>, time: Timestamp) {
+    period_key(key, time.micros() >> PERIOD_BITS);
+}
+
+fn period_key(key: &mut Vec<u8>, number: i64) {
+    key.push(Kind::Period as u8);
+    key.extend((number.cast_unsigned() ^ SIGN).to_be_bytes());
 }
 
 /// The instant of a key of that kind.
@@ -122,7 +138,7 @@ pub(super) fn dimensions(filter: &EventFilter) -> Vec<Dimension> {
         add(vec![KeyRange { from, to }]);
     }
     if filter.since.is_some() || filter.until.is_some() {
-        all.push(Dimension { is_time: true, ranges: vec![window(filter)] });
+        all.push(Dimension { is_time: true, ranges: time_keys(filter) });
     }
     all
 }
@@ -136,6 +152,31 @@ pub(super) fn window(filter: &EventFilter) -> KeyRange {
         None => to.push(Kind::Time as u8 + 1),
     }
     KeyRange { from, to }
+}
+
+/// Whole periods by their ids, and what sticks out of them at both ends by instant.
+fn time_keys(filter: &EventFilter) -> Vec<KeyRange> {
+    let since = filter.since.unwrap_or(Timestamp::MIN).micros();
+    let until = filter.until.map_or(i64::MAX, Timestamp::micros);
+    let first = (since + PERIOD_MICROS - 1) >> PERIOD_BITS;
+    let end = until >> PERIOD_BITS;
+    if first >= end {
+        return vec![window(filter)];
+    }
+    let whole = window(filter);
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    period_key(&mut from, first);
+    period_key(&mut to, end);
+    let (mut first_whole, mut last_whole) = (Vec::new(), Vec::new());
+    time(&mut first_whole, Timestamp::from_micros(first << PERIOD_BITS));
+    time(&mut last_whole, Timestamp::from_micros(end << PERIOD_BITS));
+    let mut ranges = vec![
+        KeyRange { from: whole.from, to: first_whole },
+        KeyRange { from, to },
+        KeyRange { from: last_whole, to: whole.to },
+    ];
+    ranges.retain(|range| range.from < range.to);
+    ranges
 }
 
 fn application_keys(filter: &EventFilter) -> Vec<KeyRange> {

@@ -70,7 +70,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for a commit, or to be unparked: for the end, or because there is something to do.
+    /// Waits for a commit, or for the end.
     fn wait(&mut self) {
         loop {
             std::thread::park_timeout(LOOK_PAUSE);
@@ -90,6 +90,9 @@ impl Worker {
             if self.is_stopped() {
                 return Ok(false);
             }
+        }
+        if !runs::has_dropped(connection)? {
+            return Ok(is_busy);
         }
         let limit = i64::try_from(BLOCKS_PER_TURN).unwrap_or(i64::MAX);
         let removed = self.write(move |connection| Ok(runs::remove_in_txn(connection, limit)?))?;

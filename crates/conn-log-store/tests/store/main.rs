@@ -14,6 +14,7 @@ mod append;
 mod cluster;
 mod faults;
 mod idempotency;
+mod index;
 mod list;
 mod open;
 mod proxy;

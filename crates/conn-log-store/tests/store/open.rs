@@ -25,6 +25,9 @@ fn by_table(columns: Vec<Column>) -> BTreeMap<String, Vec<String>> {
             .push(column.column_name);
     }
     tables.remove("__diesel_schema_migrations");
+    // SQLite's index behind the log; PostgreSQL has indexes of its own in its place.
+    tables.remove("index_runs");
+    tables.remove("index_blocks");
     tables
 }
 
@@ -59,7 +62,7 @@ fn both_databases_have_the_same_tables_and_columns() {
 
 on_both_databases! {
     async fn migrating_twice_changes_nothing(db) {
-        assert_eq!(Store::migrate(&db.url).unwrap(), ["0001"]);
+        assert_eq!(Store::migrate(&db.url).unwrap(), ["0001", "0002"]);
         assert_eq!(Store::migrate(&db.url).unwrap(), [""; 0]);
         assert!(db.open().ready().is_ok());
     }
@@ -72,7 +75,7 @@ on_both_databases! {
             })
             .collect();
         let applied: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-        assert_eq!(applied, 1);
+        assert_eq!(applied, 2);
         let tenants = db.open().tenant_list().unwrap();
         assert_eq!(tenants.len(), 1);
     }
