@@ -51,6 +51,11 @@ pub fn routes() -> Vec<(&'static str, Method)> {
 pub(crate) fn store_problem(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(cause) => unavailable(&cause),
+        StoreError::QueryTimeout => Problem::new(
+            ProblemKind::QueryTimeout,
+            "add a filter on device_id, application_id, session_id or a window of time",
+        )
+        .with_header(header::RETRY_AFTER, "5"),
         other => Problem::internal(&other),
     }
 }

@@ -22,7 +22,8 @@ struct Numbers(u64);
 
 impl Numbers {
     fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let mut bits = self.0 ^ (self.0 >> 33);
         bits = bits.wrapping_mul(0xff51_afd7_ed55_8ccd);
         ((bits ^ (bits >> 33)) >> 11) as f64 / (1_u64 << 53) as f64
@@ -60,7 +61,11 @@ fn main() {
             done += some;
         }
         let seconds = begun.elapsed().as_secs_f64();
-        println!("append: {:.1} us/event, about {} MB of NDJSON", seconds * 1e6 / count as f64, ndjson >> 20);
+        println!(
+            "append: {:.1} us/event, about {} MB of NDJSON",
+            seconds * 1e6 / count as f64,
+            ndjson >> 20
+        );
     }
     let begun = Instant::now();
     let (mut taken, mut slowest) = (0, 0.0_f64);
@@ -124,12 +129,19 @@ fn event(
         connection_type: kind.to_owned(),
         status: status.to_owned(),
         timestamp: Timestamp::from_micros(timestamp),
-        ip_address: Some(std::net::IpAddr::from([10, 0, (device / 250) as u8, (device % 250) as u8])),
+        ip_address: Some(std::net::IpAddr::from([
+            10,
+            0,
+            (device / 250) as u8,
+            (device % 250) as u8,
+        ])),
         user_agent: Some("MyApp/1.0".to_owned()),
         duration,
         session_id,
         event_id: None,
-        metadata: format!(r#"{{"network_type":"{network}","protocol":"TLS 1.3","signal_strength":{signal}}}"#),
+        metadata: format!(
+            r#"{{"network_type":"{network}","protocol":"TLS 1.3","signal_strength":{signal}}}"#
+        ),
     })
 }
 
@@ -153,10 +165,16 @@ fn ask(store: &Store, tenant: TenantId) {
         status: names.contains('s'),
         network_type: names.contains('n'),
     };
-    let question = |interval, names| StatisticsQuery { interval, group_by: by(names), ..StatisticsQuery::default() };
+    let question = |interval, names| StatisticsQuery {
+        interval,
+        group_by: by(names),
+        ..StatisticsQuery::default()
+    };
     let at = |text| Timestamp::parse(text);
     let day = |interval, names| StatisticsQuery {
-        since: at("2026-10-15T00:20:00Z"), until: at("2026-10-16T00:20:00Z"), ..question(interval, names)
+        since: at("2026-10-15T00:20:00Z"),
+        until: at("2026-10-16T00:20:00Z"),
+        ..question(interval, names)
     };
     let hour = Some(Interval::Hour);
     for (what, query) in [
@@ -167,7 +185,10 @@ fn ask(store: &Store, tenant: TenantId) {
         ("30 days by hour by type", question(hour, "t")),
         ("a day by minute", day(Some(Interval::Minute), "")),
         ("a day by hour by application, odd edges", day(hour, "a")),
-        ("one device, 30 days by hour", StatisticsQuery { device_ids: vec!["dev_00003".to_owned()], ..question(hour, "") }),
+        (
+            "one device, 30 days by hour",
+            StatisticsQuery { device_ids: vec!["dev_00003".to_owned()], ..question(hour, "") },
+        ),
     ] {
         timed(what, || store.statistics(tenant, &query).unwrap());
     }
@@ -176,8 +197,11 @@ fn ask(store: &Store, tenant: TenantId) {
     timed("applications, all", || store.application_list(tenant, &names).unwrap().items);
     let first = PageQuery { start: PageStart::First, limit: 100 };
     let open = SessionFilter { open: Some(true), ..SessionFilter::default() };
-    let device = SessionFilter { device_ids: vec!["dev_00003".to_owned()], ..SessionFilter::default() };
-    timed("sessions, newest", || store.session_list(tenant, &SessionFilter::default(), &first).unwrap().items);
+    let device =
+        SessionFilter { device_ids: vec!["dev_00003".to_owned()], ..SessionFilter::default() };
+    timed("sessions, newest", || {
+        store.session_list(tenant, &SessionFilter::default(), &first).unwrap().items
+    });
     timed("sessions, open", || store.session_list(tenant, &open, &first).unwrap().items);
     timed("sessions of a device", || store.session_list(tenant, &device, &first).unwrap().items);
 }

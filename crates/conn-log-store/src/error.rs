@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The name is taken.
     #[error("there is a {0} of that name already")]
     NameTaken(&'static str),
+    /// A read took longer than it may: it asks for more than the index leads to.
+    #[error("the query takes longer than it may")]
+    QueryTimeout,
     /// The database refused, or gave something that makes no sense: a fault to look into.
     #[error("the database failed: {0}")]
     Internal(String),
@@ -74,6 +77,9 @@ pub enum AppendError {
 
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
+        if error.to_string().contains(STATEMENT_TIMEOUT) {
+            return StoreError::QueryTimeout;
+        }
         match Fault::of(&error) {
             Fault::Passing | Fault::Outage => StoreError::Unavailable(error.to_string()),
             Fault::Lasting => StoreError::Internal(error.to_string()),
@@ -114,6 +120,10 @@ const PASSING: &[&str] = &[
     "lost synchronization with server",
     "canceling statement due to",
 ];
+/// What PostgreSQL says of a statement that took longer than the session's limit. Only sessions that
+/// read have one.
+const STATEMENT_TIMEOUT: &str = "canceling statement due to statement timeout";
+
 const OUTAGE: &[&str] = &[
     "database or disk is full",
     "disk I/O error",

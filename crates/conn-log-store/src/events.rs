@@ -3,17 +3,18 @@
 //! Pages are keyset pages: each begins at a place and not at a count of rows, so that page 10,000
 //! costs what page 1 costs.
 
-use conn_log_core::{EventQuery, Order, Position, Record, Start};
+use conn_log_core::{EventQuery, Record, Start};
 use diesel::prelude::*;
 
-use crate::connection::{AnyConnection, MultiBackend};
+use crate::connection::AnyConnection;
 use crate::error::StoreError;
-use crate::filter::{Condition, conditions};
+use crate::index;
 use crate::rows::EventRow;
+use crate::scan::{Deadline, Rows, Scan, opposite};
 use crate::schema::{events, heads};
 use crate::store::Store;
 use crate::tenants::TenantId;
-use crate::types::Micros;
+use crate::zones;
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +37,8 @@ impl Store {
         tenant: TenantId,
         query: &EventQuery,
     ) -> Result<EventPage, StoreError> {
-        list_in(&mut *self.reader()?, tenant, query)
+        let deadline = Deadline::after(self.read_time_max());
+        list_in(&mut *self.reader()?, tenant, query, deadline)
     }
 
     /// The last id of the log; 0 while it is empty. Blocks the thread.
@@ -69,65 +71,26 @@ pub(crate) fn list_in(
     connection: &mut AnyConnection,
     tenant: TenantId,
     query: &EventQuery,
+    deadline: Deadline,
 ) -> Result<EventPage, StoreError> {
     let limit = query.limit.max(1);
-    let mut select = events::table
-        .filter(events::tenant_id.eq(tenant.0))
-        .select(EventRow::as_select())
-        .limit(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
-        .into_boxed::<MultiBackend>();
-    for condition in conditions(&query.filter, connection.into()) {
-        select = select.filter(condition);
-    }
     let (order, position, is_backwards) = match query.start {
         Start::First => (query.order, None, false),
         Start::After(position) => (query.order, Some(position), false),
         Start::Before(position) => (opposite(query.order), Some(position), true),
     };
-    if let Some(position) = position {
-        select = select.filter(beyond(order, position));
-    }
-    let select = match order {
-        Order::IdAscending => select.order(events::id.asc()),
-        Order::IdDescending => select.order(events::id.desc()),
-        Order::TimestampAscending => select.order((events::timestamp.asc(), events::id.asc())),
-        Order::TimestampDescending => select.order((events::timestamp.desc(), events::id.desc())),
+    let scan = Scan { tenant, filter: &query.filter, order, position };
+    // One more than the page tells whether there are more.
+    let wanted = limit.saturating_add(1);
+    let mut records = match connection {
+        AnyConnection::Sqlite(_) => index::list(connection, scan, wanted, deadline)?,
+        AnyConnection::Postgres(_) if zones::suit(&scan) => zones::list(connection, &scan, wanted)?,
+        AnyConnection::Postgres(_) => scan.read(connection, Rows::All, wanted)?,
     };
-    let mut rows: Vec<EventRow> = select.load(connection)?;
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
+    let has_more = records.len() > limit;
+    records.truncate(limit);
     if is_backwards {
-        rows.reverse();
+        records.reverse();
     }
-    Ok(EventPage { records: rows.into_iter().map(Record::from).collect(), has_more })
-}
-
-fn opposite(order: Order) -> Order {
-    match order {
-        Order::IdAscending => Order::IdDescending,
-        Order::IdDescending => Order::IdAscending,
-        Order::TimestampAscending => Order::TimestampDescending,
-        Order::TimestampDescending => Order::TimestampAscending,
-    }
-}
-
-/// Only what comes after that place in that order.
-fn beyond(order: Order, Position { timestamp, id }: Position) -> Condition {
-    let time = Micros(timestamp);
-    match order {
-        Order::IdAscending => Box::new(events::id.gt(id).nullable()),
-        Order::IdDescending => Box::new(events::id.lt(id).nullable()),
-        Order::TimestampAscending => Box::new(
-            events::timestamp
-                .ge(time)
-                .and(events::timestamp.gt(time).or(events::id.gt(id)))
-                .nullable(),
-        ),
-        Order::TimestampDescending => Box::new(
-            events::timestamp
-                .le(time)
-                .and(events::timestamp.lt(time).or(events::id.lt(id)))
-                .nullable(),
-        ),
-    }
+    Ok(EventPage { records, has_more })
 }

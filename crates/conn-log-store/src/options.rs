@@ -16,7 +16,8 @@ pub struct StoreOptions {
     pub readers_max: u32,
     /// Longest wait for one of them: beyond it a client is better told to come back.
     pub reader_wait_max: Duration,
-    /// Longest read. PostgreSQL ends a statement that takes longer; SQLite has no such limit yet.
+    /// Longest read. What takes longer fails with
+    /// [`QueryTimeout`](crate::StoreError::QueryTimeout).
     pub read_time_max: Duration,
     /// Events that may wait for the writer: a few seconds of its work.
     pub queue_events_max: usize,
@@ -25,6 +26,9 @@ pub struct StoreOptions {
     /// A commit takes in no more small submissions than this many events, nor further batches
     /// beyond it: its share of the commit's time is past a tenth by then, and answers wait for it.
     pub group_events_max: usize,
+    /// SQLite: as soon as this many events have come, they are indexed. A read looks through fewer
+    /// one by one, which takes a millisecond or two; and a smaller number makes more runs to merge.
+    pub index_run_events: u32,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
     /// How long an `event_id` is remembered.
@@ -50,6 +54,7 @@ impl StoreOptions {
             queue_events_max: 100_000,
             queue_bytes_max: 256 * 1024 * 1024,
             group_events_max: 4_000,
+            index_run_events: 8_192,
             idempotency_window: DAY,
             event_id_window: DAY,
             partition: PartitionSize::Month,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use diesel::prelude::*;
 use tokio::sync::watch;
@@ -17,7 +18,7 @@ use crate::projections::{self, NameCache, Runner};
 use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
 use crate::stats::Stats;
 use crate::url::DatabaseUrl;
-use crate::{listener, migrations, partitions, tenants};
+use crate::{index, listener, migrations, partitions, tenants};
 
 /// A connection log. Clones share it; the last one to go closes it.
 #[derive(Clone)]
@@ -51,6 +52,9 @@ impl Inner {
         self.stop.store(true, Ordering::Relaxed);
         // Who waits for commits looks up.
         self.commits.send_modify(|count| *count += 1);
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            thread.thread().unpark();
+        }
     }
 }
 
@@ -92,6 +96,15 @@ impl Store {
         if is_server {
             let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
             threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
+        } else {
+            let worker = index::Worker {
+                url: options.url.clone(),
+                queue: Arc::clone(&queue),
+                commits: commits.subscribe(),
+                stop: Arc::clone(&stop),
+                sizes: index::Sizes { smallest: i64::from(options.index_run_events.max(1)) },
+            };
+            threads.push(thread(index::spawn(worker))?);
         }
         let runs_projections = options.projections;
         let store = Store(Arc::new(Inner {
@@ -210,6 +223,7 @@ impl Store {
         self.0.stop();
         let threads = std::mem::take(&mut *self.threads());
         for thread in threads {
+            thread.thread().unpark();
             if thread.join().is_err() {
                 log::error!("a thread of the store ended by a panic");
             }
@@ -244,16 +258,21 @@ impl Store {
         if let Some(writers) = &self.0.writers {
             return work(&mut *writers.get()?);
         }
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        let turn = Box::new(move |connection: &mut AnyConnection| {
-            // Who no longer waits needs no answer.
-            sender.send(work(connection)).ok();
-        });
-        let refused = || StoreError::Unavailable("the writer takes no work at present".to_owned());
-        if !self.0.queue.push_turn(turn) {
-            return Err(refused());
-        }
-        receiver.recv().unwrap_or_else(|_| Err(refused()))
+        self.0.queue.turn(work)
+    }
+
+    /// Whether the log is an embedded file.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.0.writers.is_none()
+    }
+
+    pub(crate) fn read_time_max(&self) -> Duration {
+        self.0.options.read_time_max
+    }
+
+    /// Has everyone who waits for a commit look whether there is something to do.
+    pub(crate) fn wake(&self) {
+        self.0.commits.send_modify(|count| *count += 1);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Pending;
 use crate::connection::AnyConnection;
-use crate::error::AppendError;
+use crate::error::{AppendError, StoreError};
 
 /// A submission of more events than this goes into the lane of batches.
 const SMALL_EVENTS_MAX: usize = 16;
@@ -87,7 +87,7 @@ impl Queue {
     }
 
     /// Lets a turn wait. `false` if it cannot.
-    pub(crate) fn push_turn(&self, turn: Turn) -> bool {
+    fn push_turn(&self, turn: Turn) -> bool {
         let mut state = self.lock();
         if state.is_closed || state.is_dead || state.turns.len() >= TURNS_MAX {
             return false;
@@ -96,6 +96,23 @@ impl Queue {
         drop(state);
         self.wake.notify_one();
         true
+    }
+
+    /// Waits for a turn at the write connection, and for the end of it.
+    pub(crate) fn turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let turn = Box::new(move |connection: &mut AnyConnection| {
+            // Who no longer waits needs no answer.
+            sender.send(work(connection)).ok();
+        });
+        let refused = || StoreError::Unavailable("the writer takes no work at present".to_owned());
+        if !self.push_turn(turn) {
+            return Err(refused());
+        }
+        receiver.recv().unwrap_or_else(|_| Err(refused()))
     }
 
     /// Waits until there is something to do, and takes a group of it.

@@ -15,6 +15,7 @@ mod append;
 mod cluster;
 mod faults;
 mod idempotency;
+mod index;
 mod list;
 mod open;
 mod projections;

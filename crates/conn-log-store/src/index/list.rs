@@ -1,0 +1,106 @@
+//! A page of the log through the index: the snapshot, and what both kinds of order share.
+
+use conn_log_core::{Order, Record};
+use diesel::prelude::*;
+
+use super::tables::Run;
+use super::terms::{self, Dimension};
+use super::{Span, by_id, by_time, runs, small_in_tests};
+use crate::connection::AnyConnection;
+use crate::error::StoreError;
+use crate::scan::{Deadline, Rows, Scan};
+use crate::schema::heads;
+
+/// Ids in one statement that looks at each of them: a few milliseconds, so that a read ends when its
+/// time is over.
+const WALK_IDS: usize = small_in_tests(16_384, 50);
+
+/// The first `limit` records of a list.
+pub(crate) fn list(
+    connection: &mut AnyConnection,
+    scan: Scan<'_>,
+    limit: usize,
+    deadline: Deadline,
+) -> Result<Vec<Record>, StoreError> {
+    // One snapshot: neither an append nor a merge moves anything meanwhile.
+    connection.transaction(|connection| {
+        let size: Option<i64> =
+            heads::table.find(scan.tenant.0).select(heads::size).first(connection).optional()?;
+        let runs = runs::ready(connection, scan.tenant)?;
+        let indexed_to = runs.last().map_or(0, |run| run.last_id);
+        let mut reading = Reading {
+            connection,
+            scan,
+            limit,
+            deadline,
+            dimensions: terms::dimensions(scan.filter),
+            records: Vec::new(),
+        };
+        let tail = Span { first: indexed_to + 1, last: size.unwrap_or(0) };
+        match scan.order {
+            Order::IdAscending | Order::IdDescending => {
+                by_id::read(&mut reading, &runs, tail)?;
+            }
+            Order::TimestampAscending | Order::TimestampDescending => {
+                by_time::read(&mut reading, &runs, tail)?;
+            }
+        }
+        Ok(reading.records)
+    })
+}
+
+/// A list being read.
+pub(super) struct Reading<'a> {
+    pub(super) connection: &'a mut AnyConnection,
+    pub(super) scan: Scan<'a>,
+    pub(super) limit: usize,
+    pub(super) deadline: Deadline,
+    pub(super) dimensions: Vec<Dimension>,
+    /// Found by now, in order.
+    pub(super) records: Vec<Record>,
+}
+
+impl Reading<'_> {
+    pub(super) fn missing(&self) -> usize {
+        self.limit.saturating_sub(self.records.len())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.missing() == 0
+    }
+
+    /// Those of a few rows that the filter lets through, in the list's order.
+    pub(super) fn fetch(
+        &mut self,
+        rows: Rows<'_>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.deadline.check()?;
+        self.scan.read(self.connection, rows, limit)
+    }
+
+    /// Looks at up to [`WALK_IDS`] ids at the near end of a span, and cuts them off it.
+    pub(super) fn walk(&mut self, ids: &mut Span, limit: usize) -> Result<Vec<Record>, StoreError> {
+        let some = self.cut(ids);
+        self.fetch(Rows::Within(some), limit)
+    }
+
+    /// Cuts as many ids off the near end of a span as one statement may look at.
+    pub(super) fn cut(&self, ids: &mut Span) -> Span {
+        ids.cut(i64::try_from(WALK_IDS).unwrap_or(i64::MAX), self.scan.is_descending())
+    }
+
+    /// Whether the filter's window of time has anything of a run.
+    pub(super) fn overlaps(&self, run: &Run) -> bool {
+        let filter = self.scan.filter;
+        filter.since.is_none_or(|since| since <= run.timestamp_max.0)
+            && filter.until.is_none_or(|until| run.timestamp_min.0 < until)
+    }
+
+    /// Whether all of a run is within the filter's window of time.
+    pub(super) fn covers(&self, run: &Run) -> bool {
+        let filter = self.scan.filter;
+        filter.since.is_none_or(|since| since <= run.timestamp_min.0)
+            && filter.until.is_none_or(|until| run.timestamp_max.0 < until)
+    }
+}

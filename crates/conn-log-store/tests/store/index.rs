@@ -1,0 +1,164 @@
+//! Lists are the same whatever the index knows: while it is made, after it is dropped, after a
+//! restart. Its every state against filtering in memory is tested within the crate.
+
+use std::time::{Duration, Instant};
+
+use conn_log_core::{Event, EventFilter, EventQuery, Order, Position, Record, Start, Timestamp};
+use conn_log_store::{Store, StoreError, StoreOptions};
+
+use crate::support::*;
+
+const EVENTS: usize = 3_000;
+
+/// So small that a few thousand events make runs of every level.
+fn options(db: &TestDatabase) -> StoreOptions {
+    StoreOptions { index_run_events: 20, ..db.options() }
+}
+
+/// Events of 30 devices, each 37th up to an hour late.
+fn varied() -> Vec<Event> {
+    (0..EVENTS)
+        .map(|n| {
+            let number = i64::try_from(n).unwrap();
+            let mut parts = parts(&format!("dev_{}", n * 7 % 30));
+            let late = if n % 37 == 0 { number * 13 % 3_600 } else { 0 };
+            parts.timestamp =
+                Timestamp::from_micros(1_700_000_000_000_000 + (number * 10 - late) * 1_000_000);
+            parts.application_id = format!("app_{}", n % 5);
+            parts.status = ["success", "success", "failure"][n % 11 % 3].to_owned();
+            parts.session_id = (n % 3 > 0).then(|| format!("sess_{}", n / 9));
+            parts.ip_address = Some([10, 0, u8::try_from(n % 7).unwrap(), 1].into());
+            Event::restore(parts)
+        })
+        .collect()
+}
+
+fn filters() -> Vec<EventFilter> {
+    let none = EventFilter::default;
+    let at =
+        |seconds: i64| Some(Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000));
+    let some = |text: &str| vec![text.to_owned()];
+    let window = |from, to| EventFilter { since: at(from), until: at(to), ..none() };
+    vec![
+        none(),
+        EventFilter { device_ids: some("dev_3"), ..none() },
+        EventFilter { device_ids: some("nowhere"), ..none() },
+        EventFilter { session_id: Some("sess_100".into()), ..none() },
+        EventFilter { application_ids: some("app_2"), statuses: some("failure"), ..none() },
+        window(9_000, 9_100),
+        window(5_000, 20_000),
+        EventFilter { since: at(15_000), ..none() },
+        EventFilter { until: at(2_000), ..none() },
+        EventFilter { ip_network: Some("10.0.3.0/24".parse().unwrap()), ..window(5_000, 20_000) },
+        EventFilter { ip_network: Some("10.0.0.0/8".parse().unwrap()), ..window(5_000, 20_000) },
+        EventFilter { ip_network: Some("10.9.0.0/16".parse().unwrap()), ..window(5_000, 20_000) },
+        EventFilter {
+            application_ids: some("app_1"),
+            statuses: some("failure"),
+            ..window(5_000, 20_000)
+        },
+    ]
+}
+
+/// Each list, page by page, against filtering and sorting in memory.
+fn check(store: &Store, all: &[Record]) {
+    for filter in filters() {
+        for order in [
+            Order::IdAscending,
+            Order::IdDescending,
+            Order::TimestampAscending,
+            Order::TimestampDescending,
+        ] {
+            let mut expected: Vec<&Record> =
+                all.iter().filter(|record| filter.matches(&record.event)).collect();
+            if matches!(order, Order::TimestampAscending | Order::TimestampDescending) {
+                expected.sort_by_key(|record| (record.event.parts().timestamp, record.id));
+            }
+            if matches!(order, Order::IdDescending | Order::TimestampDescending) {
+                expected.reverse();
+            }
+            let mut found = Vec::new();
+            let mut start = Start::First;
+            loop {
+                let query = EventQuery { filter: filter.clone(), order, start, limit: 400 };
+                let page = store.event_list(DEFAULT, &query).unwrap();
+                found.extend(page.records);
+                assert_eq!(page.has_more, found.len() < expected.len(), "{filter:?} {order:?}");
+                if !page.has_more {
+                    break;
+                }
+                let last = found.last().unwrap();
+                let timestamp = last.event.parts().timestamp;
+                start = Start::After(Position { timestamp, id: last.id });
+            }
+            assert!(found.iter().eq(expected), "{filter:?} {order:?}");
+        }
+    }
+}
+
+fn wait_for_index(store: &Store) {
+    let begun = Instant::now();
+    while store.index_lag(DEFAULT).unwrap() >= 20 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the index does not catch up");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+async fn fill(store: &Store) -> Vec<Record> {
+    let mut all = Vec::new();
+    for some in varied().chunks(500) {
+        let appended = append(store, some.to_vec()).await.unwrap();
+        all.extend(appended.iter().map(|event| event.record().clone()));
+    }
+    all
+}
+
+on_both_databases! {
+    async fn lists_are_exact_while_the_index_is_made_and_after(db) {
+        let store = Store::open(options(&db)).unwrap();
+        let all = fill(&store).await;
+        check(&store, &all);
+        wait_for_index(&store);
+        check(&store, &all);
+        store.index_rebuild().unwrap();
+        check(&store, &all);
+        wait_for_index(&store);
+        check(&store, &all);
+    }
+
+    async fn an_index_begun_by_one_store_is_gone_on_with_by_the_next(db) {
+        let store = Store::open(StoreOptions { index_run_events: 1_000_000, ..db.options() }).unwrap();
+        let all = fill(&store).await;
+        store.close();
+        // Closed at once, at whatever the index was about to do.
+        for pause in [0, 3, 10, 30] {
+            let store = Store::open(options(&db)).unwrap();
+            std::thread::sleep(Duration::from_millis(pause));
+            store.close();
+        }
+        let store = Store::open(options(&db)).unwrap();
+        check(&store, &all);
+        wait_for_index(&store);
+        check(&store, &all);
+    }
+
+    async fn a_read_ends_when_its_time_is_over(db) {
+        let store = db.open();
+        append(&store, varied()).await.unwrap();
+        store.close();
+        let options = StoreOptions { read_time_max: Duration::from_millis(1), ..db.options() };
+        let store = Store::open(options).unwrap();
+        let query = EventQuery {
+            filter: EventFilter { min_duration: Some(1e9), ..EventFilter::default() },
+            limit: 1,
+            ..EventQuery::default()
+        };
+        let ends = (0..200).any(|_| {
+            matches!(store.event_list(DEFAULT, &query), Err(StoreError::QueryTimeout))
+        });
+        // A fast machine may be done within a millisecond each time; it must not fail otherwise.
+        if !ends {
+            assert!(store.event_list(DEFAULT, &query).unwrap().records.is_empty());
+        }
+    }
+}

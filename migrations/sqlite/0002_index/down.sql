@@ -1,0 +1,2 @@
+DROP TABLE index_blocks;
+DROP TABLE index_runs;
