@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a tool for developers; stdout is its result")]
 
 mod append;
+mod core;
 mod events;
 mod floor;
 mod fsync;
@@ -24,6 +25,8 @@ enum Command {
     Events(events::Shape),
     /// Append events through the store, without HTTP
     Append(append::Append),
+    /// Time what the core does for an event: parse and check, record, leaf hash
+    Core(core::Core),
     /// Serve single events with as little as possible around the same parsing and checking
     Floor(floor::Floor),
     /// Send requests at a fixed rate, and tell how long answers take
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Events(shape) => print(&shape),
         Command::Append(append) => append.run(),
+        Command::Core(core) => core.run(),
         Command::Floor(floor) => floor.run(),
         Command::Load(load) => load.run(),
         Command::Fsync(fsync) => fsync.run(),
