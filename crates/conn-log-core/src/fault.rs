@@ -213,5 +213,17 @@ impl std::error::Error for Faults {}
 
 /// `name` as a further step of a JSON Pointer (RFC 6901, section 3).
 pub(crate) fn pointer_step(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+    let mut step = String::with_capacity(1 + name.len());
+    push_pointer_step(&mut step, name);
+    step
+}
+
+/// Makes `pointer` a step longer.
+pub(crate) fn push_pointer_step(pointer: &mut String, name: &str) {
+    pointer.push('/');
+    if name.contains(['~', '/']) {
+        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    } else {
+        pointer.push_str(name);
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! One pass over the text builds the value, redacts it and finds every fault.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 
@@ -10,8 +11,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::fault::{Fault, FaultCode, FaultList, pointer_step};
-use crate::members::{Name, broken_name, duplicate_key};
+use crate::fault::{Fault, FaultCode, FaultList, pointer_step, push_pointer_step};
+use crate::members::{Name, broken_name, duplicate_key, string};
 use crate::parts::{self, Parts};
 use crate::redaction::{REDACTED, SensitiveKeys};
 
@@ -107,8 +108,7 @@ impl<'r> MetadataBuilder<'r> {
         if self.too_large || self.object.is_empty() {
             return "{}".to_owned();
         }
-        // It fails only for numbers that are not finite, which no JSON text has.
-        let text = serde_json_canonicalizer::to_string(&self.object).unwrap_or_default();
+        let text = canonical(&self.object);
         if text.len() > METADATA_BYTES_MAX {
             faults.push(too_large("/metadata"));
         }
@@ -169,7 +169,7 @@ impl<'r> MetadataBuilder<'r> {
                 for (name, value) in members {
                     match name {
                         Name::Text(name) => {
-                            pointer.push_str(&pointer_step(&name));
+                            push_pointer_step(pointer, &name);
                             if name.contains('\0') {
                                 self.faults.push(nul_character(pointer));
                             }
@@ -179,7 +179,7 @@ impl<'r> MetadataBuilder<'r> {
                         }
                         Name::Broken(raw) => {
                             self.faults.push(broken_name(pointer, raw));
-                            pointer.push_str(&pointer_step(raw));
+                            push_pointer_step(pointer, raw);
                         }
                     }
                     self.read(value, pointer, level + 1);
@@ -188,6 +188,31 @@ impl<'r> MetadataBuilder<'r> {
             }
         }
     }
+}
+
+/// RFC 8785 canonical text.
+fn canonical(object: &Map<String, Value>) -> String {
+    // Neither fails: only numbers that are not finite would, and no JSON text has any.
+    if is_plain(object) {
+        serde_json::to_string(object).unwrap_or_default()
+    } else {
+        serde_json_canonicalizer::to_string(object).unwrap_or_default()
+    }
+}
+
+/// Whether serde_json writes an object in canonical form already, at a third of the cost: as most
+/// metadata is, it has names in the order of their bytes, all ASCII, and no fractions in it.
+fn is_plain(object: &Map<String, Value>) -> bool {
+    object.keys().is_sorted()
+        && object.iter().all(|(name, value)| {
+            name.is_ascii()
+                && match value {
+                    Value::Null | Value::Bool(_) | Value::String(_) => true,
+                    Value::Number(number) => !number.is_f64(),
+                    Value::Object(object) => is_plain(object),
+                    Value::Array(_) => false,
+                }
+        })
 }
 
 fn too_large(pointer: &str) -> Fault {
@@ -207,18 +232,17 @@ fn nul_character(pointer: &str) -> Fault {
 }
 
 /// The text under `session_id` of canonical metadata.
-pub(crate) fn session_id(metadata: &str) -> Option<String> {
+pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
-    struct Only {
-        session_id: Option<Value>,
+    struct Only<'a> {
+        #[serde(borrow)]
+        session_id: Option<&'a RawValue>,
     }
     if !metadata.contains("\"session_id\"") {
         return None;
     }
-    match serde_json::from_str::<Only>(metadata).ok()?.session_id? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
+    // What is not a string has no text.
+    string(serde_json::from_str::<Only<'_>>(metadata).ok()?.session_id?)
 }
 
 /// Reads one value, and everything in it.
@@ -329,7 +353,7 @@ impl<'de> Visitor<'de> for Reader<'_, '_> {
             if object.contains_key(&name) {
                 self.builder.faults.push(duplicate_key(self.pointer, &name));
             }
-            self.pointer.push_str(&pointer_step(&name));
+            push_pointer_step(self.pointer, &name);
             if name.contains('\0') {
                 self.builder.faults.push(nul_character(self.pointer));
             }

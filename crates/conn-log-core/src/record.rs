@@ -99,8 +99,14 @@ impl Members {
 
     fn text(&mut self, name: &str, value: &str) {
         self.raw(name, "");
-        // A str has no key to sort and no number to write: this is RFC 8785's form already.
-        self.0.push_str(&serde_json::Value::from(value).to_string());
+        // A str has no key to sort and no number to write: either is RFC 8785's form.
+        if value.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+            self.0.push_str(&serde_json::Value::from(value).to_string());
+        } else {
+            self.0.push('"');
+            self.0.push_str(value);
+            self.0.push('"');
+        }
     }
 
     fn optional_text(&mut self, name: &str, value: Option<&str>) {

@@ -58,19 +58,44 @@ impl SensitiveKeys {
     /// Whether what stands under `name` is to be redacted.
     pub fn matches(&self, name: &str) -> bool {
         let name = squash(name);
-        SENSITIVE_PARTS.iter().any(|part| name.contains(part))
+        has_sensitive_part(&name)
             || SENSITIVE_ENDINGS.iter().any(|ending| name.ends_with(ending))
             || SENSITIVE_NAMES.contains(&name.as_str())
             || self.own.contains(&name)
     }
 }
 
+/// Whether one of [`SENSITIVE_PARTS`] stands anywhere in `name`. Every name of every event comes by
+/// here: one pass, which looks closer only where the first byte of a part stands.
+fn has_sensitive_part(name: &str) -> bool {
+    const FIRST_BYTES: [bool; 256] = {
+        let mut first = [false; 256];
+        let mut i = 0;
+        while i < SENSITIVE_PARTS.len() {
+            first[SENSITIVE_PARTS[i].as_bytes()[0] as usize] = true;
+            i += 1;
+        }
+        first
+    };
+    let bytes = name.as_bytes();
+    (0..bytes.len()).filter(|&i| FIRST_BYTES[usize::from(bytes[i])]).any(|i| {
+        let rest = &bytes[i..];
+        SENSITIVE_PARTS.iter().any(|part| rest.starts_with(part.as_bytes()))
+    })
+}
+
 /// `name` in lower case, without what separates its words.
 fn squash(name: &str) -> String {
-    name.chars()
-        .filter(|c| !matches!(c, '_' | '-' | '.' | ' '))
-        .flat_map(char::to_lowercase)
-        .collect()
+    if name.is_ascii() {
+        let mut squashed = String::with_capacity(name.len());
+        squashed.extend(name.chars().filter(is_no_separator).map(|c| c.to_ascii_lowercase()));
+        return squashed;
+    }
+    name.chars().filter(is_no_separator).flat_map(char::to_lowercase).collect()
+}
+
+fn is_no_separator(c: &char) -> bool {
+    !matches!(c, '_' | '-' | '.' | ' ')
 }
 
 #[cfg(test)]

@@ -1,0 +1,87 @@
+//! What single events over HTTP are compared with: the same body parsed, checked by the same rules
+//! and answered with the same record, on plain actix-web without tokens, meters or log lines.
+//!
+//! Without a database the record is made up on the spot. With one, the store takes it, but its
+//! writer may put one submission only into a transaction: what a service does that commits once
+//! for each request.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use actix_web::http::header;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use conn_log_core::{Event, JsonBody, Record, Rules, Timestamp};
+use conn_log_store::{DatabaseUrl, Outcome, Store, StoreOptions, Submission, TenantId};
+
+#[derive(clap::Args)]
+pub(crate) struct Floor {
+    #[arg(long)]
+    listen: SocketAddr,
+    /// One transaction a request into this database
+    #[arg(long)]
+    database_url: Option<DatabaseUrl>,
+}
+
+struct State {
+    rules: Rules,
+    next: AtomicI64,
+    store: Option<Store>,
+}
+
+impl Floor {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let store = self
+            .database_url
+            .map(|url| Store::open(StoreOptions { group_events_max: 1, ..StoreOptions::new(url) }));
+        let state = web::Data::new(State {
+            rules: Rules::default(),
+            next: AtomicI64::new(1),
+            store: store.transpose()?,
+        });
+        actix_web::rt::System::new().block_on(async move {
+            HttpServer::new(move || {
+                App::new()
+                    .app_data(state.clone())
+                    .route("/api/v1/device_app_connection_log/", web::post().to(register))
+                    .route("/readyz", web::get().to(HttpResponse::Ok))
+            })
+            .bind(self.listen)?
+            .run()
+            .await
+        })?;
+        Ok(())
+    }
+}
+
+async fn register(state: web::Data<State>, body: web::Bytes) -> HttpResponse {
+    let now = Timestamp::from(chrono::Utc::now());
+    let parsed = match JsonBody::read(&body, 1) {
+        Ok(JsonBody::Event(event)) => event.check(&state.rules, now),
+        _ => return HttpResponse::BadRequest().finish(),
+    };
+    let Ok(parsed) = parsed else {
+        return HttpResponse::UnprocessableEntity().finish();
+    };
+    let Some(record) = record(&state, parsed.event, now).await else {
+        return HttpResponse::ServiceUnavailable().finish();
+    };
+    HttpResponse::Created()
+        .content_type("application/json")
+        .insert_header((
+            header::LOCATION,
+            format!("/api/v1/device_app_connection_log/{}/", record.id),
+        ))
+        .body(record.to_json())
+}
+
+async fn record(state: &State, event: Event, now: Timestamp) -> Option<Record> {
+    let Some(store) = &state.store else {
+        let id = state.next.fetch_add(1, Ordering::Relaxed);
+        return Some(Record { id, created_at: now, event });
+    };
+    let submission = Submission { tenant: TenantId::DEFAULT, events: vec![event], claim: None };
+    match store.append(submission).await {
+        Ok(Outcome::Appended(appended)) => appended.first().map(|first| first.record().clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,61 @@
+//! What `scripts/bench` measures with: realistic events, the floors that it compares with, and a
+//! load at a fixed rate.
+//!
+//! Each command prints its result as `name=value` words on one line.
+#![allow(clippy::print_stdout, reason = "a tool for developers; stdout is its result")]
+
+mod append;
+mod core;
+mod events;
+mod floor;
+mod fsync;
+mod load;
+
+use std::io::{self, BufWriter, Write as _};
+
+use clap::Parser;
+
+/// As in the product itself, so that floors and subject differ in what they do only.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+enum Command {
+    /// Print events, one a line, as a client would send them
+    Events(events::Shape),
+    /// Append events through the store, without HTTP
+    Append(append::Append),
+    /// Time what the core does for an event: parse and check, record, leaf hash
+    Core(core::Core),
+    /// Serve single events with as little as possible around the same parsing and checking
+    Floor(floor::Floor),
+    /// Send requests at a fixed rate, and tell how long answers take
+    Load(load::Load),
+    /// Time fdatasync after each 4 KiB written
+    Fsync(fsync::Fsync),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Events(shape) => print(&shape),
+        Command::Append(append) => append.run(),
+        Command::Core(core) => core.run(),
+        Command::Floor(floor) => floor.run(),
+        Command::Load(load) => load.run(),
+        Command::Fsync(fsync) => fsync.run(),
+    }
+}
+
+fn print(shape: &events::Shape) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for line in shape.events() {
+        writeln!(out, "{line}")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// The value that a share of the sorted values does not exceed.
+fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get(last * percent / 100).copied().unwrap_or(0)
+}

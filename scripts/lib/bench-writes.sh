@@ -1,0 +1,179 @@
+# shellcheck shell=bash
+# The sub-commands of scripts/bench that write: single, batch, append. To be sourced.
+
+ROWS_IN_A_TRANSACTION=4000
+
+bench_single() {
+    local seconds=${SECONDS_EACH:-5} connections server line half cpu rate
+    local -A names=([no_store]='no store' [transaction_each]='one transaction a request'
+        [conn_log]='conn-log')
+    title "Single events, $DATABASE"
+    for connections in 64 256; do
+        for ((round = 0; round < ROUNDS; round++)); do
+            for server in no_store transaction_each conn_log; do
+                "start_$server"
+                wrk_single 64 1 >/dev/null
+                cpu=$(server_cpu_ms)
+                line=$(wrk_single "$connections" "$seconds")
+                cpu=$(($(server_cpu_ms) - cpu))
+                rate=$(value_of requests_per_second "$line")
+                record "${names[$server]}, $connections" "$rate"
+                record "${names[$server]}, $connections, CPU µs" \
+                    "$(awk -v c="$cpu" -v n="$((rate * seconds))" 'BEGIN { printf "%.1f", c * 1000 / n }')"
+                stop_server
+            done
+        done
+        rates 'requests/s' "conn-log, $connections" "${names[no_store]}, $connections" \
+            "${names[transaction_each]}, $connections"
+    done
+
+    half=$(($(median "conn-log, 64" | cut -d. -f1) / 2))
+    for ((round = 0; round < ROUNDS; round++)); do
+        line=$("$BENCH" fsync "$FOLDER/fsync")
+        record 'fdatasync, p50 µs' "$(value_of p50_us "$line")"
+        record 'fdatasync, p99 µs' "$(value_of p99_us "$line")"
+        start_conn_log
+        wrk_single 64 1 >/dev/null
+        line=$("$BENCH" load "$ADDRESS" --token "$TOKEN" --events "$FOLDER/single.ndjson" \
+            --rate "$half" --connections 64 --seconds "$seconds")
+        record 'conn-log, p50 µs' "$(value_of p50_us "$line")"
+        record 'conn-log, p99 µs' "$(value_of p99_us "$line")"
+        stop_server
+    done
+    drop_database
+    echo "| at $half requests/s, half of the peak | p50 µs | p99 µs |"
+    echo '| --- | ---: | ---: |'
+    echo "| fdatasync of 4 KiB | $(median 'fdatasync, p50 µs') | $(median 'fdatasync, p99 µs') |"
+    echo "| conn-log | $(median 'conn-log, p50 µs') | $(median 'conn-log, p99 µs') |"
+    echo "| ratio | $(ratio "$(median 'conn-log, p50 µs')" "$(median 'fdatasync, p50 µs')") | $(
+        ratio "$(median 'conn-log, p99 µs')" "$(median 'fdatasync, p99 µs')") |"
+    forget_figures
+}
+
+# wrk_single CONNECTIONS SECONDS
+wrk_single() {
+    local line
+    line=$(wrk --threads 1 --connections "$1" --duration "${2}s" --timeout 30s \
+        --script scripts/lib/bench-wrk.lua "http://$ADDRESS" -- "$FOLDER/single.ndjson" "$TOKEN" |
+        tail -n 1)
+    if [[ $(value_of failed "$line") != 0 ]]; then
+        echo "Some requests failed: $line" >&2
+        return 1
+    fi
+    echo "$line"
+}
+
+bench_batch() {
+    local line rate
+    title "NDJSON, 1,000 events a request, 4 connections, $DATABASE"
+    "$BENCH" events "$EVENTS" >"$FOLDER/events.ndjson"
+    prepare_rows
+    for ((round = 0; round < ROUNDS; round++)); do
+        raw_inserts plain
+        start_conn_log
+        line=$("$BENCH" load "$ADDRESS" --token "$TOKEN" --events "$FOLDER/events.ndjson" \
+            --batch 1000 --connections 4)
+        stop_server
+        rate=$(awk -v s="$(value_of seconds "$line")" -v n="$EVENTS" 'BEGIN { print n / s }')
+        record conn-log "$rate"
+        record 'last tenth of the first' \
+            "$(ratio "$(value_of last_tenth_per_second "$line")" "$(value_of first_tenth_per_second "$line")")"
+    done
+    drop_database
+    rates 'events/s' conn-log "$RAW_INSERTS"
+    echo "$EVENTS events; the last tenth is $(median 'last tenth of the first') × as fast as the first."
+    forget_figures
+}
+
+bench_append() {
+    local line
+    title "The store's append, $ROWS_IN_A_TRANSACTION events a commit, $DATABASE"
+    prepare_rows
+    for ((round = 0; round < ROUNDS; round++)); do
+        raw_inserts same
+        fresh_database
+        line=$("$BENCH" append "$DATABASE_URL" "$EVENTS")
+        record conn-log "$(value_of events_per_second "$line")"
+        record 'writer at work, s' "$(value_of writer_seconds "$line")"
+        record 'of it in COMMIT, s' "$(value_of commit_seconds "$line")"
+    done
+    drop_database
+    rates 'events/s' conn-log "$RAW_INSERTS"
+    echo "$EVENTS events; $(value_of events_per_commit "$line") a commit; the writer is at work for $(
+        median 'writer at work, s') s, of which COMMIT takes $(median 'of it in COMMIT, s') s."
+    forget_figures
+}
+
+# Rows as the store holds them, for raw inserts: of $EVENTS events.
+prepare_rows() {
+    rm -rf "$FOLDER/rows"
+    mkdir "$FOLDER/rows"
+    fresh_database
+    "$BENCH" append "$DATABASE_URL" "$EVENTS" >/dev/null
+    if [[ $DATABASE == sqlite ]]; then
+        build_raw_inserts
+        export_sqlite log "tenant_id, id, created_at, device_id, application_id, connection_type,
+            status, timestamp, '\\x' || hex(ip_address), user_agent, duration, session_id, event_id,
+            metadata, '\\x' || hex(leaf_hash)"
+        export_sqlite plain "id, created_at, device_id, application_id, connection_type, status,
+            timestamp, '\\x' || hex(ip_address), user_agent, duration, session_id, metadata"
+    else
+        psql_quiet "$DATABASE_URL" -c '\copy (SELECT * FROM events ORDER BY id) TO STDOUT' |
+            split --lines="$ROWS_IN_A_TRANSACTION" --suffix-length=6 - "$FOLDER/rows/"
+        printf "\\\\copy events FROM '%s'\n" "$FOLDER"/rows/* >"$FOLDER/copy.sql"
+        "$(postgres_bin)/pg_dump" --schema-only --dbname="$DATABASE_URL" >"$FOLDER/schema.sql"
+    fi
+}
+
+export_sqlite() {
+    sqlite3 -separator $'\t' -nullvalue '\N' "${DATABASE_URL#sqlite://}" \
+        "SELECT $2 FROM events ORDER BY id" >"$FOLDER/rows/$1"
+}
+
+# The floor in C, with the very SQLite that the release build made.
+build_raw_inserts() {
+    local library header
+    library=$(find target/release/build -path '*/libsqlite3-sys-*/out/libsqlite3.a' -printf '%T@ %p\n' |
+        sort -g | tail -n 1 | cut -d' ' -f2-)
+    header=$(cargo metadata --format-version 1 --locked \
+        --filter-platform "$(rustc -vV | sed -n 's/^host: //p')" |
+        grep -o '"manifest_path":"[^"]*/libsqlite3-sys-[^"]*/Cargo.toml"' | head -n 1 | cut -d'"' -f4)
+    cc -O2 -Wall -I"$(dirname "$header")/sqlite3" scripts/lib/bench-raw-inserts.c "$library" \
+        -lm -lpthread -ldl -o "$FOLDER/raw-inserts"
+}
+
+# What most services would do with such events: a plain table, indexes for the two usual questions.
+PLAIN_TABLE='
+CREATE TABLE plain (
+    id INTEGER PRIMARY KEY, created_at INTEGER NOT NULL, device_id TEXT NOT NULL,
+    application_id TEXT NOT NULL, connection_type TEXT NOT NULL, status TEXT NOT NULL,
+    timestamp INTEGER NOT NULL, ip_address BLOB, user_agent TEXT, duration REAL, session_id TEXT,
+    metadata TEXT NOT NULL
+);
+CREATE INDEX plain_device ON plain (device_id, timestamp);
+CREATE INDEX plain_timestamp ON plain (timestamp);'
+
+# raw_inserts plain|same: into the plain table, or into one like conn-log's (on PostgreSQL always).
+raw_inserts() {
+    local line begun file
+    fresh_database
+    if [[ $DATABASE == postgres ]]; then
+        RAW_INSERTS='psql \copy, same table'
+        psql_quiet "$DATABASE_URL" --file="$FOLDER/schema.sql" >/dev/null
+        begun=$(date +%s%N)
+        psql_quiet "$DATABASE_URL" --file="$FOLDER/copy.sql"
+        record "$RAW_INSERTS" $((EVENTS * 1000000000 / ($(date +%s%N) - begun)))
+        return
+    fi
+    file=${DATABASE_URL#sqlite://}
+    if [[ $1 == plain ]]; then
+        RAW_INSERTS='prepared inserts in C, plain table with two indexes'
+        sqlite3 "$file" "$PLAIN_TABLE"
+        line=$("$FOLDER/raw-inserts" "$file" plain "$FOLDER/rows/plain" "$ROWS_IN_A_TRANSACTION")
+    else
+        RAW_INSERTS='prepared inserts in C, same table'
+        "$CONN_LOG" migrate --database-url "$DATABASE_URL" 2>/dev/null
+        line=$("$FOLDER/raw-inserts" "$file" events "$FOLDER/rows/log" "$ROWS_IN_A_TRANSACTION")
+    fi
+    record "$RAW_INSERTS" "$(value_of events_per_second "$line")"
+}
