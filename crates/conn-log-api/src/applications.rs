@@ -83,7 +83,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
         &query,
         &page,
         |application| application.application_id.clone().into_bytes(),
-        |application| Application::from(application),
+        Application::from,
     ))
 }
 

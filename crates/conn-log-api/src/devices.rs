@@ -94,7 +94,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
         &query,
         &page,
         |device| device.device_id.clone().into_bytes(),
-        |device| Device::from(device),
+        Device::from,
     ))
 }
 

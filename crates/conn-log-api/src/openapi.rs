@@ -4,7 +4,6 @@
 //! server's routes and its real answers.
 
 #![allow(dead_code, reason = "fields of these types are only described")]
-#![allow(clippy::struct_field_names, reason = "the contract names them")]
 
 use std::collections::BTreeMap;
 

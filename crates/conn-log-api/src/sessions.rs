@@ -114,7 +114,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
         &query,
         &page,
         |session| bytes_of(session.place()),
-        |session| Session::from(session),
+        Session::from,
     ))
 }
 

@@ -88,13 +88,14 @@ fn has_sensitive_part(name: &str) -> bool {
 fn squash(name: &str) -> String {
     if name.is_ascii() {
         let mut squashed = String::with_capacity(name.len());
-        squashed.extend(name.chars().filter(is_no_separator).map(|c| c.to_ascii_lowercase()));
+        squashed
+            .extend(name.chars().filter(|&c| is_no_separator(c)).map(|c| c.to_ascii_lowercase()));
         return squashed;
     }
-    name.chars().filter(is_no_separator).flat_map(char::to_lowercase).collect()
+    name.chars().filter(|&c| is_no_separator(c)).flat_map(char::to_lowercase).collect()
 }
 
-fn is_no_separator(c: &char) -> bool {
+fn is_no_separator(c: char) -> bool {
     !matches!(c, '_' | '-' | '.' | ' ')
 }
 

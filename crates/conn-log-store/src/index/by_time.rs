@@ -43,6 +43,7 @@ impl Source {
 }
 
 /// The next record, or where it is to be fetched.
+#[expect(clippy::large_enum_variant, reason = "one at a time, taken apart where it is made")]
 enum Next {
     Record(Record),
     At(Place),

@@ -49,6 +49,7 @@ impl Fact {
 const NETWORK_TYPE_CHARS_MAX: usize = 255;
 
 /// How many, and whether the first ones of the log.
+#[derive(Clone, Copy)]
 enum Limit {
     First(i64),
     Any(i64),

@@ -101,8 +101,8 @@ impl Store {
                 limit: query.limit.saturating_add(1 + changes.before.len()),
             };
             let mut sessions = session_rows::page(connection, tenant, &wanted, stride)?;
-            let changed: HashSet<Place> = changes.before.iter().map(SessionState::place).collect();
-            sessions.retain(|session| !changed.contains(&session.place()));
+            let touched: HashSet<Place> = changes.before.iter().map(SessionState::place).collect();
+            sessions.retain(|session| !touched.contains(&session.place()));
             let lies_there = |session: &SessionState| {
                 let place = session.place();
                 from.is_none_or(

@@ -111,13 +111,13 @@ pub(super) fn settle(
                 (before, after)
             }
         };
-        changes.add(before, after);
+        changes.add(&before, after);
     }
     Ok(changes)
 }
 
 impl Changes {
-    fn add(&mut self, before: Vec<SessionState>, after: Vec<SessionState>) {
+    fn add(&mut self, before: &[SessionState], after: Vec<SessionState>) {
         self.before.extend(before.iter().filter(|session| !after.contains(session)).cloned());
         self.after.extend(after.into_iter().filter(|session| !before.contains(session)));
     }

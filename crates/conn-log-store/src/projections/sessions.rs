@@ -208,7 +208,7 @@ pub(crate) fn settle_pair(
     for (at, Instant { start, end }) in instants {
         let start = start.map(|event| (at, event));
         match (is_open, start, end) {
-            (true, None, None) | (false, None, None) => {}
+            (true | false, None, None) => {}
             (false, Some(_), None) => sessions.push(session(start, None)),
             (false, _, Some(_)) => sessions.push(session(start, end)),
             (true, start, end) => {

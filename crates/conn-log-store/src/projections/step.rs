@@ -157,9 +157,10 @@ impl Store {
     ) -> Result<Progress, StoreError> {
         let cache = self.names();
         // On SQLite everything else that writes waits for the turn: the run is read before it.
-        let read = match self.is_server() {
-            true => None,
-            false => Some(Run::read(&mut *self.reader()?, tenant, events_max)?),
+        let read = if self.is_server() {
+            None
+        } else {
+            Some(Run::read(&mut *self.reader()?, tenant, events_max)?)
         };
         if read.as_ref().is_some_and(|run| run.facts.is_empty()) {
             return Ok(Progress::UpToDate);

@@ -17,7 +17,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Integer, Text, BigInt, Nullable, Bool};
     use crate::types::{Address, Instant};
 
     devices (tenant_id, device_id) {
@@ -40,7 +40,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Integer, Text, BigInt};
     use crate::types::Instant;
 
     applications (tenant_id, application_id) {
@@ -63,7 +63,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Integer, BigInt, Nullable, Text, Double, Bool};
     use crate::types::Instant;
 
     sessions (tenant_id, at, event) {
@@ -84,7 +84,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::*;
+    use diesel::sql_types::{Integer, SmallInt, Nullable, Binary};
     use crate::types::Instant;
 
     rollups (tenant_id, level, start, lead) {

@@ -9,6 +9,14 @@
     clippy::print_stderr,
     reason = "a test that fails says so"
 )]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::needless_pass_by_value,
+    clippy::filter_map_next,
+    reason = "the numbers of tests are small, and a plain recomputation is written plainly"
+)]
 
 mod append;
 #[allow(dead_code, reason = "shared with the program's tests, which use the rest of it")]

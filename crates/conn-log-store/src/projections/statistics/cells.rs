@@ -96,9 +96,10 @@ pub(crate) fn fold(facts: &[Fact], names: &Names) -> Delta {
 fn place(level: Level, micros: i64, all: Dimensions) -> (RowKey, CellKey) {
     let start = micros.div_euclid(level.span()) * level.span();
     let grain = u32::try_from((micros - start) / level.grain()).unwrap_or(0);
-    let (lead, mut dimensions) = match level.is_of_device() {
-        true => (all.device, Dimensions { device: 0, ..all }),
-        false => (all.application, Dimensions { device: 0, application: 0, ..all }),
+    let (lead, mut dimensions) = if level.is_of_device() {
+        (all.device, Dimensions { device: 0, ..all })
+    } else {
+        (all.application, Dimensions { device: 0, application: 0, ..all })
     };
     if !level.has_kinds() {
         dimensions = Dimensions::default();

@@ -80,7 +80,9 @@ pub(crate) fn add_in_txn(
 fn row_of(tenant: TenantId, key: RowKey, all: &Cells) -> RollupRow {
     let summary = (key.level == Level::ApplicationHour).then(|| {
         let mut whole = Tally::default();
-        all.values().for_each(|tally| whole.add(tally));
+        for tally in all.values() {
+            whole.add(tally);
+        }
         Figures::of(&whole).encode()
     });
     RollupRow {

@@ -71,7 +71,9 @@ impl Figures {
         let (duration, signal) = (&self.duration, &self.signal_strength);
         let mut writer = Writer::default();
         let counts = [self.events, self.devices, self.failures, duration.count, signal.count];
-        counts.into_iter().for_each(|count| writer.number(count));
+        for count in counts {
+            writer.number(count);
+        }
         let values =
             [duration.mean, duration.p50, duration.p95, duration.p99, signal.mean, signal.p10];
         for value in values.into_iter().flatten() {
