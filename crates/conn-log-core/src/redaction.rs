@@ -28,7 +28,7 @@ const SENSITIVE_PARTS: &[&str] = &[
 ];
 
 /// A name that ends in one of these is sensitive: `access_token`, but not `token_count`.
-const SENSITIVE_ENDINGS: &[&str] = &["token", "jwt", "bearer"];
+const SENSITIVE_ENDINGS: &[&str] = &["token", "tokens", "jwt", "bearer"];
 
 /// Only these names as a whole: they are parts of harmless words too.
 const SENSITIVE_NAMES: &[&str] = &["auth", "pwd", "pin", "cvv", "cvc", "ssn", "otp", "iban"];

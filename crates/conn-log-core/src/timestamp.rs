@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Timelike as _, Utc};
 
 /// An instant in UTC, to the microsecond.
 ///
@@ -38,8 +38,12 @@ impl Timestamp {
 
     /// Reads an RFC 3339 date-time, which must carry an offset. `None` if it is not one.
     pub fn parse(text: &str) -> Option<Self> {
-        let time = DateTime::parse_from_rfc3339(text).ok()?;
-        Some(Self::from(time.to_utc()))
+        // chrono also takes U+2212, the typographer's minus, before an offset.
+        if !text.is_ascii() {
+            return None;
+        }
+        let time = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
+        (!is_leap_second(time) || may_be_leap_second(time)).then(|| Self::from(time))
     }
 
     /// Microseconds since 1970; negative before.
@@ -57,6 +61,17 @@ impl Timestamp {
         });
         Self::from_micros(self.0.saturating_add(micros))
     }
+}
+
+/// chrono has the second :60 as one of more than a thousand million nanoseconds.
+fn is_leap_second(time: DateTime<Utc>) -> bool {
+    time.nanosecond() >= 1_000_000_000
+}
+
+/// Leap seconds come at the end of a month in UTC (RFC 3339, section 5.7 and appendix D).
+fn may_be_leap_second(time: DateTime<Utc>) -> bool {
+    let is_last_of_day = time.hour() == 23 && time.minute() == 59;
+    is_last_of_day && time.date_naive().succ_opt().is_some_and(|next| next.day() == 1)
 }
 
 impl From<DateTime<Utc>> for Timestamp {
@@ -100,6 +115,20 @@ mod tests {
     #[test]
     fn a_time_without_an_offset_is_refused() {
         assert_eq!(Timestamp::parse("2024-01-15T10:30:00"), None);
+    }
+
+    #[test]
+    fn a_leap_second_is_taken_at_the_end_of_a_month_only() {
+        let taken = ["2016-12-31T23:59:60Z", "2017-01-01T00:59:60+01:00"].map(Timestamp::parse);
+        assert_eq!(taken, [Timestamp::parse("2017-01-01T00:00:00Z"); 2]);
+        for text in ["2024-01-15T10:29:60Z", "2016-12-30T23:59:60Z", "2016-12-31T23:59:60+01:00"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_offset_has_the_hyphen_of_ascii() {
+        assert_eq!(Timestamp::parse("2024-01-15T10:30:00\u{2212}05:00"), None);
     }
 
     #[test]
