@@ -147,7 +147,7 @@ impl SessionFilter {
 }
 
 fn session_of(session: SessionState, names: &Names) -> Session {
-    let end = session.valid_end();
+    let end = session.end;
     let started_at = session.start.map(|(at, _)| at);
     Session {
         device_id: names.text(session.device).to_owned(),
@@ -165,5 +165,5 @@ fn session_of(session: SessionState, names: &Names) -> Session {
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of 285 years fit exactly")]
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
-    (to.micros() - from.micros()) as f64 / 1e6
+    (to.micros() - from.micros()).max(0) as f64 / 1e6
 }

@@ -79,8 +79,8 @@ pub(super) struct Changes {
     pub(super) after: Vec<SessionState>,
 }
 
-/// Sessions of a pair beyond the marks that are read at once: the next one nearly always suffices.
-const BEYOND: i64 = 4;
+/// Sessions of a pair from the first mark on that are read at once: nearly always all that matter.
+const AHEAD: i64 = 8;
 
 /// What these marks change.
 pub(super) fn settle(
@@ -159,37 +159,28 @@ fn load_stretch(
             .filter(sessions::application.eq(application))
             .filter(sessions::session_id.is_null())
     };
-    let from: Option<Micros> = of_pair()
+    let before: Option<SessionRow> = of_pair()
         .filter(sessions::at.lt(Micros(since)))
         .order(sessions::at.desc())
-        .select(sessions::at)
+        .select(SessionRow::as_select())
         .first(connection)
         .optional()?;
-    let from = from.unwrap_or(Micros(since));
-    let mut rows: Vec<SessionRow> = of_pair()
-        .filter(sessions::at.ge(from))
-        .filter(sessions::at.le(Micros(until)))
-        .order(sessions::at)
-        .select(SessionRow::as_select())
-        .load(connection)?;
-    let near = rows.len();
-    let mut beyond = BEYOND;
+    let mut ahead = AHEAD;
     loop {
-        let more: Vec<SessionRow> = of_pair()
-            .filter(sessions::at.gt(Micros(until)))
+        let rows: Vec<SessionRow> = of_pair()
+            .filter(sessions::at.ge(Micros(since)))
             .order(sessions::at)
-            .limit(beyond)
+            .limit(ahead)
             .select(SessionRow::as_select())
             .load(connection)?;
-        let is_all = i64::try_from(more.len()).is_ok_and(|count| count < beyond);
-        rows.truncate(near);
-        rows.extend(more);
-        let mut found: Vec<SessionState> = rows.iter().cloned().map(SessionState::from).collect();
+        let is_all = i64::try_from(rows.len()).is_ok_and(|count| count < ahead);
+        let mut found: Vec<SessionState> =
+            before.iter().cloned().chain(rows).map(SessionState::from).collect();
         match stretch(&found, until) {
             Some(count) => found.truncate(count),
             None if is_all => {}
             None => {
-                beyond *= 8;
+                ahead *= 8;
                 continue;
             }
         }

@@ -5,7 +5,8 @@
 //! status. Repeats of a mark (the same kind at the same instant) count once, as the first of them.
 //!
 //! - **By session id**: one session for each id. It starts with its earliest start and ends with
-//!   its latest end, unless that lies before the start: then the session is open.
+//!   its latest end, also where that lies before the start: the two are one session's, whatever the
+//!   clocks said.
 //! - **By device and application**, where the events have no session id: an end closes the session
 //!   that is open, or stands for a session whose start is not known. A start while one is open ends
 //!   that one at the same instant: its own end is not known. An end and a start at one instant: if
@@ -45,14 +46,8 @@ impl SessionState {
         self.start.or(end).unwrap_or_default()
     }
 
-    /// The end that counts: one before the start does not.
-    pub(crate) fn valid_end(&self) -> Option<End> {
-        let start = self.start.map(|(at, _)| at);
-        self.end.filter(|end| start.is_none_or(|start| end.at >= start))
-    }
-
     pub(crate) fn is_open(&self) -> bool {
-        self.valid_end().is_none()
+        self.end.is_none()
     }
 }
 

@@ -91,8 +91,7 @@ fn by_session_id(marks: &[(i64, &EventParts)]) -> Session {
     let end = marks
         .iter()
         .filter(|(_, parts)| is_end(parts))
-        .max_by_key(|(id, parts)| (parts.timestamp, -*id))
-        .filter(|(_, end)| start.is_none_or(|(_, start)| end.timestamp >= start.timestamp));
+        .max_by_key(|(id, parts)| (parts.timestamp, -*id));
     session(start.copied(), end.copied())
 }
 
@@ -135,8 +134,8 @@ fn by_device_and_application(marks: &[(i64, &EventParts)]) -> Vec<Session> {
 fn session(start: Option<(i64, &EventParts)>, end: Option<(i64, &EventParts)>) -> Session {
     let of = start.or(end).unwrap().1;
     let times = start.zip(end);
-    let between =
-        times.map(|((_, s), (_, e))| (e.timestamp.micros() - s.timestamp.micros()) as f64 / 1e6);
+    let between = times
+        .map(|((_, s), (_, e))| (e.timestamp.micros() - s.timestamp.micros()).max(0) as f64 / 1e6);
     Session {
         session_id: of.session_id.clone(),
         device_id: of.device_id.clone(),

@@ -1,0 +1,2 @@
+-- Comments stay: they change nothing.
+SELECT 1;
