@@ -41,6 +41,16 @@ pub enum DatabaseUrlError {
     /// `sqlite://` with nothing behind it.
     #[error("sqlite:// needs the path of a file, as in sqlite://data/conn-log.db")]
     NoPath,
+    /// `sqlite://` with something behind it that other programs read in another way.
+    #[error("sqlite:// takes the path of a file and no parameters; :memory: is not a file")]
+    NotAPath,
+    /// A PostgreSQL URL that can be read in more than one way, or in none. What it says stays
+    /// unsaid: it may be a part of the password.
+    #[error(
+        "not a PostgreSQL URL: {0}. It looks like postgres://user@host:5432/db?name=value; in user \
+         name and password the characters @ : / ? # % & are written %40 %3A %2F %3F %23 %25 %26"
+    )]
+    Postgres(&'static str),
 }
 
 impl FromStr for DatabaseUrl {
@@ -50,8 +60,12 @@ impl FromStr for DatabaseUrl {
         let (scheme, rest) = text.split_once("://").ok_or(DatabaseUrlError::NotAUrl)?;
         match scheme {
             "sqlite" if rest.is_empty() => Err(DatabaseUrlError::NoPath),
+            "sqlite" if rest.contains('?') || rest == ":memory:" => Err(DatabaseUrlError::NotAPath),
             "sqlite" => Ok(DatabaseUrl::Sqlite(PathBuf::from(rest))),
-            "postgres" | "postgresql" => Ok(DatabaseUrl::Postgres(PostgresUrl(text.to_owned()))),
+            "postgres" | "postgresql" => match PostgresParts::of(rest).fault() {
+                Some(fault) => Err(DatabaseUrlError::Postgres(fault)),
+                None => Ok(DatabaseUrl::Postgres(PostgresUrl(text.to_owned()))),
+            },
             _ if is_scheme(scheme) => Err(DatabaseUrlError::UnknownScheme(scheme.to_owned())),
             _ => Err(DatabaseUrlError::NotAUrl),
         }
@@ -88,32 +102,111 @@ impl PostgresUrl {
         url
     }
 
-    /// Without its password, in either place where one can be.
+    /// Who and where, without its password, and of the parameters only those that are known to hold
+    /// no secret.
     fn without_password(&self) -> String {
-        let (address, query) = match self.0.split_once('?') {
-            Some((address, query)) => (address, Some(query)),
-            None => (self.0.as_str(), None),
-        };
-        let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
-        // A password may hold any character, a slash or an at sign too: the last at sign ends it.
-        let mut shown = match rest.rsplit_once('@') {
-            Some((user, host)) => {
-                let user = user.split_once(':').map_or(user, |(name, _)| name);
-                format!("{scheme}://{user}@{host}")
-            }
-            None => format!("{scheme}://{rest}"),
-        };
-        let kept: Vec<&str> = query
-            .into_iter()
-            .flat_map(|query| query.split('&'))
-            .filter(|pair| !pair.to_ascii_lowercase().contains("password"))
-            .collect();
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", &self.0));
+        let parts = PostgresParts::of(rest);
+        let mut shown = format!("{scheme}://");
+        if let Some(user) = parts.user {
+            shown.push_str(user.split_once(':').map_or(user, |(name, _)| name));
+            shown.push('@');
+        }
+        shown.push_str(parts.hosts);
+        shown.push_str(parts.path);
+        let is_harmless =
+            |pair: &&str| pair.split_once('=').is_some_and(|(name, _)| SHOWN.contains(&name));
+        let kept: Vec<&str> = parts.parameters().filter(is_harmless).collect();
         if !kept.is_empty() {
             shown.push('?');
             shown.push_str(&kept.join("&"));
         }
         shown
     }
+}
+
+/// Parameters of libpq that hold no secret, whatever stands in them.
+const SHOWN: &[&str] = &[
+    "application_name",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "port",
+    "sslmode",
+    "sslrootcert",
+    "target_session_attrs",
+    "user",
+];
+
+/// A PostgreSQL URL behind its scheme, split where libpq splits it.
+#[derive(Clone, Copy, Debug)]
+struct PostgresParts<'a> {
+    /// With the password, if there is one.
+    user: Option<&'a str>,
+    /// Hosts with their ports.
+    hosts: &'a str,
+    /// From the slash on.
+    path: &'a str,
+    query: &'a str,
+}
+
+impl<'a> PostgresParts<'a> {
+    fn of(rest: &'a str) -> Self {
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (Some(user), hosts),
+            None => (None, authority),
+        };
+        PostgresParts { user, hosts, path, query }
+    }
+
+    fn parameters(self) -> impl Iterator<Item = &'a str> {
+        self.query.split('&').filter(|pair| !pair.is_empty())
+    }
+
+    /// What is wrong with it. libpq would say so too, and quote what it takes for a port or a host:
+    /// the rest of a password in which a character is not escaped.
+    fn fault(self) -> Option<&'static str> {
+        let user = self.user.unwrap_or_default();
+        let is_name = |pair: &str| {
+            pair.split_once('=').is_some_and(|(name, _)| {
+                !name.is_empty()
+                    && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            })
+        };
+        if user.contains('@') || self.path.contains('@') || self.query.contains('@') {
+            Some("an @ stands where none can be")
+        } else if user.matches(':').count() > 1 {
+            Some("a : stands in the password")
+        } else if !self.hosts.split(',').all(has_good_port) {
+            Some("a port is not a number")
+        } else if !self.parameters().all(is_name) {
+            Some("a parameter is not name=value")
+        } else if [user, self.hosts, self.path, self.query].iter().any(|part| !is_escaped(part)) {
+            Some("a % does not begin an escape")
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether what follows a host's last colon is a port. IPv6 addresses stand in brackets.
+fn has_good_port(host: &str) -> bool {
+    let behind_brackets = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
+    match behind_brackets.split_once(':') {
+        Some((_, port)) => port.is_empty() || port.parse::<u16>().is_ok(),
+        None => true,
+    }
+}
+
+/// Whether each percent sign is followed by two hexadecimal digits, not both 0.
+fn is_escaped(text: &str) -> bool {
+    text.split('%').skip(1).all(|rest| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
+    })
 }
 
 impl fmt::Display for DatabaseUrl {
@@ -169,7 +262,9 @@ mod tests {
     fn a_password_is_never_shown() {
         for text in [
             "postgres://u:s3cret@h:5432/db",
-            "postgresql://u:s3cret/@x@h/db?sslmode=require",
+            "postgresql://u:s3cret%2F%40x@h/db?sslmode=require",
+            "postgres://u@h/db?pasword=s3cret",
+            "postgres://u@h/db?options=s3cret",
             "postgres://u@h/db?password=s3cret&sslmode=require",
             "postgres://u@h/db?sslpassword=s3cret",
         ] {
@@ -178,6 +273,44 @@ mod tests {
                 assert!(!shown.contains("s3cret"), "{shown}");
                 assert!(shown.contains("u@h"), "{shown}");
             }
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_not_escaped_is_refused_without_being_said() {
+        for text in [
+            "postgres://u:s3/cret@h/db",
+            "postgres://u:s3@cret@h/db",
+            "postgres://u:s3?cret@h/db",
+            "postgres://u:s3:cret@h/db",
+            "postgres://u:s3%zzcret@h/db",
+            "postgres://u:s3cret",
+            "postgres://u@h/db?password=s3%zzcret",
+            "postgres://u@h/db?s3cret",
+            "host=h user=u password=s3cret",
+            "postgre://u:s3cret@h/db",
+        ] {
+            let refused = format!("{0} {0:?}", parse(text).unwrap_err());
+            assert!(!refused.contains("s3") && !refused.contains("cret"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_sockets_and_ipv6_addresses_are_taken() {
+        for text in [
+            "postgres:///db?host=/run/postgresql",
+            "postgres://u@a:5432,b:5433/db?target_session_attrs=read-write",
+            "postgres://u@[::1]:5432/db",
+            "postgres://%2Frun%2Fpostgresql/db",
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_sqlite_url_takes_no_parameters() {
+        for text in ["sqlite://a.db?mode=ro", "sqlite://:memory:"] {
+            assert_eq!(parse(text), Err(DatabaseUrlError::NotAPath));
         }
     }
 

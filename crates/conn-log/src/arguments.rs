@@ -1,28 +1,35 @@
 //! The command line. Every flag has an environment variable; a flag wins over its variable.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use conn_log_store::{DatabaseUrl, PartitionSize, Scope};
+use conn_log_store::{DatabaseUrl, DatabaseUrlError, PartitionSize, Scope};
 use ipnet::IpNet;
 use uuid::Uuid;
 
 /// A connection log: events between devices and applications, registered durably, read back
 /// exactly. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(crate) serve: Serve,
-
     /// What to log, as env_logger takes it: a level, or target=level,…
     #[arg(long, env = "CONN_LOG_LOG", default_value = "info,actix_server=warn", global = true)]
     pub(crate) log: String,
 
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    command: Option<Command>,
+}
+
+impl Arguments {
+    /// The command. Without one it is to serve, as the environment says.
+    pub(crate) fn command(self) -> Command {
+        self.command.unwrap_or_else(|| Command::Serve(Serve::parse_from(["conn-log"])))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,7 +43,7 @@ pub(crate) enum Command {
         /// Which projection
         name: String,
         /// Of this tenant's log only; without, of every log
-        #[arg(long)]
+        #[arg(long, env = "CONN_LOG_TENANT")]
         tenant: Option<String>,
         #[command(flatten)]
         database: Database,
@@ -65,11 +72,30 @@ pub(crate) struct Database {
         hide_env_values = true,
         value_name = "URL"
     )]
-    pub(crate) url: DatabaseUrl,
+    argument: DatabaseArgument,
+}
+
+impl Database {
+    /// The URL, or what is wrong with it.
+    pub(crate) fn url(&self) -> anyhow::Result<DatabaseUrl> {
+        self.argument.0.clone().context("--database-url (CONN_LOG_DATABASE_URL)")
+    }
+}
+
+/// Never fails to parse: clap would show the text that is at fault, with its password.
+#[derive(Clone, Debug)]
+struct DatabaseArgument(Result<DatabaseUrl, DatabaseUrlError>);
+
+impl FromStr for DatabaseArgument {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(DatabaseArgument(text.parse()))
+    }
 }
 
 /// How to serve.
-#[derive(Args, Clone, Debug)]
+#[derive(Clone, Debug, Parser)]
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) database: Database,
@@ -216,27 +242,35 @@ pub(crate) struct TokenCreate {
     pub(crate) database: Database,
 
     /// What the token is for
-    #[arg(long, value_parser = label)]
+    #[arg(long, env = "CONN_LOG_TOKEN_NAME", value_parser = label)]
     pub(crate) name: String,
 
-    /// What it may do (repeatable): write, read, admin or operator
-    #[arg(long, required = true, value_name = "SCOPE")]
+    /// What it may do: write, read, admin or operator (repeatable; comma-separated in the variable)
+    #[arg(
+        long,
+        env = "CONN_LOG_TOKEN_SCOPES",
+        required = true,
+        value_delimiter = ',',
+        value_name = "SCOPE"
+    )]
     pub(crate) scope: Vec<Scope>,
 
     /// Whose log it is about
-    #[arg(long, default_value = "default")]
+    #[arg(long, env = "CONN_LOG_TENANT", default_value = "default")]
     pub(crate) tenant: String,
 
     /// How long it is valid, such as 90d; without, until it is revoked
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "CONN_LOG_TOKEN_EXPIRES", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
     pub(crate) expires: Option<Duration>,
 
     /// Events per second that it may send; without, the server's default
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "CONN_LOG_TOKEN_RATE", value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
 
     /// Events that it may send at once; without, one second's
-    #[arg(long, value_name = "N", requires = "rate",
+    #[arg(long, env = "CONN_LOG_TOKEN_BURST", value_name = "N", requires = "rate",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) burst: Option<u32>,
 }

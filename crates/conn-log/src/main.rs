@@ -33,20 +33,19 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    match arguments.command {
-        None => server::serve(&arguments.serve),
-        Some(Command::Serve(serve)) => server::serve(&serve),
-        Some(Command::Migrate(database)) => migrate(&database),
-        Some(Command::Rebuild { name, tenant, database }) => {
+    match arguments.command() {
+        Command::Serve(serve) => server::serve(&serve),
+        Command::Migrate(database) => migrate(&database),
+        Command::Rebuild { name, tenant, database } => {
             rebuild::run(&name, tenant.as_deref(), &database)
         }
-        Some(Command::Token { command }) => tokens::run(command),
-        Some(Command::Tenant { command }) => tenants::run(command),
+        Command::Token { command } => tokens::run(command),
+        Command::Tenant { command } => tenants::run(command),
     }
 }
 
 fn migrate(database: &Database) -> anyhow::Result<()> {
-    let applied = Store::migrate(&database.url)?;
+    let applied = Store::migrate(&database.url()?)?;
     if applied.is_empty() {
         say("nothing to do: all migrations are applied");
     }
@@ -59,7 +58,7 @@ fn migrate(database: &Database) -> anyhow::Result<()> {
 /// Opens the store for one command.
 fn open(database: &Database) -> anyhow::Result<Store> {
     // A command does its own work and leaves the projections to the server.
-    let options = StoreOptions { projections: false, ..StoreOptions::new(database.url.clone()) };
+    let options = StoreOptions { projections: false, ..StoreOptions::new(database.url()?) };
     Ok(Store::open(options)?)
 }
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 use conn_log_api::{ApiOptions, App, Metrics};
 use conn_log_core::Rules;
-use conn_log_store::{Rate, Store, StoreOptions};
+use conn_log_store::{DatabaseUrl, Rate, Store, StoreOptions};
 
 use crate::arguments::Serve;
 use crate::say;
@@ -22,7 +22,7 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
     let metrics = Metrics::new().context("cannot make the meters")?;
-    let store = Store::open(store_options(arguments, &metrics))?;
+    let store = Store::open(store_options(arguments, arguments.database.url()?, &metrics))?;
     greet(&store, address)?;
 
     let app = App::new(store.clone(), api_options(arguments), metrics);
@@ -30,13 +30,13 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
         say(&format!("conn-log listens on http://{address}"));
         conn_log_api::serve(app, listener).await.context("the server failed")
     })?;
-    store.close();
+    anyhow::ensure!(store.close(), "stopped while the database hung");
     log::info!("stopped; everything accepted is stored");
     Ok(())
 }
 
-fn store_options(arguments: &Serve, metrics: &Metrics) -> StoreOptions {
-    let mut options = StoreOptions::new(arguments.database.url.clone());
+fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> StoreOptions {
+    let mut options = StoreOptions::new(url);
     options.queue_events_max = arguments.queue_events_max;
     options.idempotency_window = arguments.idempotency_window;
     options.event_id_window = arguments.event_id_window;
