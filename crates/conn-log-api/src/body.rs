@@ -179,7 +179,7 @@ async fn next_chunk(
         Ok(Ok(None)) => Ok(None),
         Ok(Ok(Some(Err(error)))) => {
             let detail = format!("the body broke off: {error}");
-            Err(Problem::new(ProblemKind::InvalidBody, detail))
+            Err(Problem::body_fault("torn", detail))
         }
         Ok(Err(_)) | Err(_) => {
             let detail = "the rest of the body did not arrive in time";
@@ -247,5 +247,5 @@ fn each_chunk(
 }
 
 fn not_decodable(error: &std::io::Error) -> Problem {
-    Problem::new(ProblemKind::InvalidBody, format!("the body does not decompress: {error}"))
+    Problem::body_fault("not_compressed", format!("the body does not decompress: {error}"))
 }

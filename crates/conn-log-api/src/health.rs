@@ -1,9 +1,17 @@
 //! `/healthz` and `/readyz`: for whoever starts, stops and routes to servers.
 
+use std::time::Duration;
+
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::Store;
+use tokio::time::timeout;
 
 use crate::app::App;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
+
+/// Whoever routes by the answer has given up by then.
+const READY_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Alive: the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "Running",
@@ -20,6 +28,12 @@ pub(crate) async fn healthz() -> HttpResponse {
             body = crate::openapi::Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn readyz(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    App::of(&request).read(conn_log_store::Store::ready).await?;
+    let app = App::of(&request);
+    let Ok(ready) = timeout(READY_TIME_MAX, app.read(Store::ready)).await else {
+        let detail = "the store does not answer in time";
+        return Err(Problem::new(ProblemKind::StoreUnavailable, detail)
+            .with_header(header::RETRY_AFTER, "5"));
+    };
+    ready?;
     Ok(HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ready"}"#))
 }

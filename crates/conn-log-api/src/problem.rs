@@ -141,6 +141,21 @@ impl Problem {
         Problem::new(kind, detail).with_member("errors", &errors)
     }
 
+    /// The same without the list of them.
+    pub(crate) fn without_errors(mut self) -> Self {
+        if self.members.remove("errors").is_some() {
+            self.detail.push_str("; send the event alone to have them listed");
+        }
+        self
+    }
+
+    /// What is wrong with a body as a whole.
+    pub(crate) fn body_fault(code: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let error = json!({"pointer": "", "code": code, "detail": detail});
+        Problem::new(ProblemKind::InvalidBody, detail).with_member("errors", &[error])
+    }
+
     /// A query parameter that is not taken.
     pub(crate) fn parameter(name: &str, code: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();

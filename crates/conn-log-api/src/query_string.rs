@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use actix_web::HttpRequest;
+use percent_encoding::percent_decode;
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -12,8 +13,8 @@ pub(crate) struct QueryString(Vec<(String, String)>);
 
 impl QueryString {
     pub(crate) fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let pairs = serde_urlencoded::from_str(request.query_string())
-            .map_err(|error| Problem::new(ProblemKind::InvalidQuery, error.to_string()))?;
+        let pairs = pairs(request.query_string().as_bytes())
+            .map_err(|fault| Problem::new(ProblemKind::InvalidQuery, fault))?;
         Ok(QueryString(pairs))
     }
 
@@ -83,6 +84,20 @@ impl QueryString {
         Err(Problem::new(ProblemKind::InvalidQuery, "unknown query parameter")
             .with_member("errors", &errors))
     }
+}
+
+/// The pairs of a text in the form of `application/x-www-form-urlencoded`. What that form's own rules
+/// would mend, a stray percent sign or bytes that are not UTF-8, is a fault: mended, two different
+/// names could come out the same.
+pub(crate) fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let is_escape = |rest: &[u8]| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+    if !text.split(|byte| *byte == b'%').skip(1).all(is_escape) {
+        return Err("a % is not followed by two hexadecimal digits".to_owned());
+    }
+    if percent_decode(text).decode_utf8().is_err() {
+        return Err("not UTF-8".to_owned());
+    }
+    serde_urlencoded::from_bytes(text).map_err(|error| error.to_string())
 }
 
 /// Unknown parameters named in one problem at most.

@@ -22,7 +22,9 @@ pub(crate) enum AnyConnection {
 /// What a connection is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Role {
-    /// Appends, migrations and other writes.
+    /// Appends: a server that hangs, or a lock that is never let go, must not hold them up for ever.
+    Appender,
+    /// Migrations and background work, which may take long.
     Writer,
     /// Reads only, each at most this long.
     Reader {
@@ -34,6 +36,13 @@ pub(crate) enum Role {
 /// How long to wait for a lock that another process holds on a SQLite file. Writers of this process
 /// take turns and never wait here.
 const SQLITE_BUSY_MS: u32 = 5_000;
+
+/// Longest wait of an append for a lock, the head row's above all, which others hold for
+/// milliseconds. Then it is tried again.
+const APPEND_LOCK_MS: u32 = 5_000;
+
+/// Longest statement of an append: the largest batch takes a second or two.
+const APPEND_STATEMENT_MS: u32 = 30_000;
 
 /// Given where the URL does not say otherwise: a server that is gone is noticed in seconds.
 const POSTGRES_DEFAULTS: &[(&str, &str)] = &[
@@ -59,7 +68,9 @@ impl AnyConnection {
     pub(crate) fn begin(&mut self) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN IMMEDIATE"),
-            AnyConnection::Postgres(postgres) => postgres.batch_execute("BEGIN"),
+            AnyConnection::Postgres(postgres) => {
+                postgres.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            }
         }
     }
 
@@ -105,7 +116,7 @@ fn open_sqlite(path: &Path, role: Role) -> ConnectionResult<SqliteConnection> {
     let set_up = match role {
         // 64 MiB of cache; a checkpoint each 16 MiB of log, so that it is rare beside the commits
         // and still small.
-        Role::Writer => format!(
+        Role::Appender | Role::Writer => format!(
             "PRAGMA busy_timeout = {SQLITE_BUSY_MS};
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
@@ -137,8 +148,15 @@ fn open_sqlite(path: &Path, role: Role) -> ConnectionResult<SqliteConnection> {
 fn open_postgres(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection> {
     let mut connection = PgConnection::establish(&url.with_defaults(POSTGRES_DEFAULTS))?;
     let set_up = match role {
+        // Each is set, whatever the role or the database says.
+        Role::Appender => format!(
+            "SET synchronous_commit = on; SET TimeZone = 'UTC';
+             SET idle_in_transaction_session_timeout = '30s';
+             SET lock_timeout = {APPEND_LOCK_MS}; SET statement_timeout = {APPEND_STATEMENT_MS};"
+        ),
         Role::Writer => "SET synchronous_commit = on; SET TimeZone = 'UTC';
-             SET idle_in_transaction_session_timeout = '30s';"
+             SET idle_in_transaction_session_timeout = '30s';
+             SET lock_timeout = 0; SET statement_timeout = 0;"
             .to_owned(),
         Role::Reader { read_time_max } => format!(
             "SET default_transaction_read_only = on; SET TimeZone = 'UTC';
@@ -148,4 +166,68 @@ fn open_postgres(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection
     };
     connection.batch_execute(&set_up).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::sql_types::Text;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = Text)]
+        value: String,
+    }
+
+    fn setting(connection: &mut AnyConnection, sql: &str) -> String {
+        diesel::sql_query(sql).get_result::<Setting>(connection).unwrap().value
+    }
+
+    fn reader() -> Role {
+        Role::Reader { read_time_max: Duration::from_secs(7) }
+    }
+
+    /// A kill of the process does not show it: only the machine's would.
+    #[test]
+    fn sqlite_writes_through_a_log_and_syncs_it_at_each_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        for role in [Role::Appender, Role::Writer] {
+            let mut connection = AnyConnection::open(&url, role).unwrap();
+            let mut of = |sql| setting(&mut connection, sql);
+            let synchronous = "SELECT CAST(synchronous AS TEXT) AS value FROM pragma_synchronous";
+            assert_eq!(of(synchronous), "2", "FULL");
+            assert_eq!(of("SELECT journal_mode AS value FROM pragma_journal_mode"), "wal");
+        }
+        let mut connection = AnyConnection::open(&url, reader()).unwrap();
+        assert!(connection.batch_execute("CREATE TABLE none (id INTEGER)").is_err());
+    }
+
+    #[test]
+    fn postgres_waits_for_the_disk_whatever_the_database_is_set_to() {
+        let url = std::env::var("CONN_LOG_TEST_POSTGRES_URL").unwrap();
+        if url == "skip" {
+            return;
+        }
+        // As a role or a database may have it set.
+        let url = format!(
+            "{url}?options=-c%20synchronous_commit%3Doff%20-c%20statement_timeout%3D1%20\
+             -c%20default_transaction_isolation%3Dserializable"
+        );
+        let url: DatabaseUrl = url.parse().unwrap();
+        for (role, time) in [(Role::Appender, "30s"), (Role::Writer, "0")] {
+            let mut connection = AnyConnection::open(&url, role).unwrap();
+            let mut of = |name| {
+                setting(&mut connection, &format!("SELECT current_setting('{name}') AS value"))
+            };
+            assert_eq!(of("synchronous_commit"), "on");
+            assert_eq!(of("statement_timeout"), time);
+            connection.begin().unwrap();
+            let isolation = "SELECT current_setting('transaction_isolation') AS value";
+            assert_eq!(setting(&mut connection, isolation), "read committed");
+        }
+        let mut connection = AnyConnection::open(&url, reader()).unwrap();
+        assert!(connection.batch_execute("CREATE TABLE none (id integer)").is_err());
+    }
 }

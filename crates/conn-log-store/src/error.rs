@@ -119,9 +119,10 @@ const PASSING: &[&str] = &[
     "SSL SYSCALL error",
     "lost synchronization with server",
     "canceling statement due to",
+    // It was there when the writer last looked: it looks again.
+    "no partition of relation",
 ];
-/// What PostgreSQL says of a statement that took longer than the session's limit. Only sessions that
-/// read have one.
+/// What PostgreSQL says of a statement that took longer than the session's limit.
 const STATEMENT_TIMEOUT: &str = "canceling statement due to statement timeout";
 
 const OUTAGE: &[&str] = &[
@@ -138,6 +139,8 @@ const OUTAGE: &[&str] = &[
     "remaining connection slots",
     "too many clients",
     "out of memory",
+    // Of locks: too many partitions for max_locks_per_transaction.
+    "out of shared memory",
 ];
 
 impl Fault {

@@ -69,18 +69,30 @@ pub(crate) fn recall(
             .load(connection)?;
         let (kept, expired): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|row| row.created_at.0 > since);
-        if !expired.is_empty() {
-            diesel::delete(
-                keys::table
-                    .filter(keys::tenant_id.eq(tenant.0))
-                    .filter(keys::kind.eq(kind as i16))
-                    .filter(keys::key.eq_any(expired.iter().map(|row| row.key.as_str()))),
-            )
-            .execute(connection)?;
-        }
+        let expired: Vec<&str> = expired.iter().map(|row| row.key.as_str()).collect();
+        forget(connection, tenant, kind, &expired)?;
         found.extend(kept.into_iter().map(|row| (row.key.clone(), row)));
     }
     Ok(found)
+}
+
+/// Forgets those keys, so that they can be used anew.
+pub(crate) fn forget(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+    gone: &[&str],
+) -> QueryResult<()> {
+    for some in gone.chunks(KEYS_AT_ONCE) {
+        diesel::delete(
+            keys::table
+                .filter(keys::tenant_id.eq(tenant.0))
+                .filter(keys::kind.eq(kind as i16))
+                .filter(keys::key.eq_any(some.iter().copied())),
+        )
+        .execute(connection)?;
+    }
+    Ok(())
 }
 
 /// Remembers keys that are not remembered.

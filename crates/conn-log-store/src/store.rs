@@ -1,7 +1,8 @@
 //! The store: opens a database, owns the threads and pools, and gives turns to write.
 
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
 use crate::stats::Stats;
 use crate::url::DatabaseUrl;
 use crate::{index, listener, migrations, partitions, tenants};
+
+/// How long what was accepted may take to be stored at the end: more than all of the writer's attempts.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A connection log. Clones share it; the last one to go closes it.
 #[derive(Clone)]
@@ -79,6 +83,7 @@ impl Store {
             log::info!("applied the migration {name}");
         }
         tenants::ensure_default(&mut connection)?;
+        drop(connection);
 
         let queue = Arc::new(Queue::new(
             options.queue_events_max,
@@ -87,7 +92,7 @@ impl Store {
         ));
         let commits = Arc::new(watch::Sender::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(&options, connection, Arc::clone(&queue), Arc::clone(&commits));
+        let writer = Writer::new(&options, Arc::clone(&queue), Arc::clone(&commits));
         let thread = |result: std::io::Result<JoinHandle<()>>| {
             result.map_err(|error| StoreError::Internal(format!("cannot start a thread: {error}")))
         };
@@ -217,17 +222,28 @@ impl Store {
         })
     }
 
-    /// Takes nothing in any more, stores what was taken in, and returns when that is done. Blocks
-    /// the thread.
-    pub fn close(self) {
+    /// Takes nothing in any more, stores what was taken in, and returns when that is done, or
+    /// after ten seconds. Tells whether it is done: a database that hangs can keep it from that. Who
+    /// was not answered by then was not told that anything is stored. Blocks the thread.
+    pub fn close(self) -> bool {
         self.0.stop();
         let threads = std::mem::take(&mut *self.threads());
-        for thread in threads {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                log::error!("a thread of the store ended by a panic");
+        let (sender, ended) = mpsc::channel();
+        // It is left behind where a thread does not end.
+        std::thread::spawn(move || {
+            for thread in threads {
+                thread.thread().unpark();
+                if thread.join().is_err() {
+                    log::error!("a thread of the store ended by a panic");
+                }
             }
+            sender.send(()).ok();
+        });
+        let is_done = ended.recv_timeout(CLOSE_TIME_MAX).is_ok();
+        if !is_done {
+            log::error!("the database hangs: what it was about to store may be stored or not");
         }
+        is_done
     }
 
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -280,8 +296,16 @@ fn open_for_writing(url: &DatabaseUrl) -> Result<AnyConnection, OpenError> {
     if let Some(folder) = url.file().and_then(|path| path.parent())
         && !folder.as_os_str().is_empty()
     {
-        std::fs::create_dir_all(folder)
+        // Who made the log reads it, and no one else, whatever the umask.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(|source| OpenError::Folder { folder: folder.display().to_string(), source })?;
+    }
+    if let Some(file) = url.file() {
+        // SQLite gives the files beside it the same mode. What is wrong with the path it tells itself.
+        std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok();
     }
     AnyConnection::open(url, Role::Writer).map_err(|error: ConnectionError| OpenError::Connect {
         url: url.to_string(),

@@ -62,7 +62,7 @@ struct Rejected {
 }
 
 impl Rejected {
-    fn new(problem: &Problem) -> Self {
+    fn new(problem: Problem) -> Self {
         Rejected { status: problem.status().as_u16(), problem: problem.to_json(None) }
     }
 }
@@ -87,16 +87,28 @@ impl Plan {
     }
 }
 
+/// Bytes of a batch's problems that list each fault. Beyond it they say what and how many: an answer
+/// is not many times as large as its request, nor what is remembered of it.
+const PROBLEM_BYTES_MAX: usize = 1 << 20;
+
 fn batch(items: Vec<Item>, wishes: Wishes) -> Plan {
     let none = wishes.atomic && items.iter().any(|item| item.parsed.is_err());
     let mut events = Vec::with_capacity(items.len());
     let mut slots = Vec::with_capacity(items.len());
+    let mut room = PROBLEM_BYTES_MAX;
     for Item { line, parsed } in items {
         let rejected = match parsed {
-            Err(faults) => Some(Rejected::new(&Problem::faults(&faults))),
+            Err(faults) => {
+                let mut rejected = Rejected::new(Problem::faults(&faults));
+                if rejected.problem.get().len() > room {
+                    rejected = Rejected::new(Problem::faults(&faults).without_errors());
+                }
+                room = room.saturating_sub(rejected.problem.get().len());
+                Some(rejected)
+            }
             Ok(_) if none => {
                 let detail = "another event of this atomic batch was refused";
-                Some(Rejected::new(&Problem::new(ProblemKind::NotAttempted, detail)))
+                Some(Rejected::new(Problem::new(ProblemKind::NotAttempted, detail)))
             }
             Ok(parsed) => {
                 events.push(parsed.event);
@@ -120,6 +132,19 @@ impl Render {
         };
         let in_batch = slots.iter().filter_map(|slot| Some(slot.rejected.as_ref()?.status));
         single.into_iter().chain(in_batch)
+    }
+
+    /// About the memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Render::Single(_) => 0,
+            Render::Rejected { body, .. } => body.len(),
+            Render::Batch(batch) => {
+                let problems = batch.slots.iter().filter_map(|slot| slot.rejected.as_ref());
+                size_of_val(&batch.slots[..])
+                    + problems.map(|rejected| rejected.problem.get().len()).sum::<usize>()
+            }
+        }
     }
 
     /// The answer, once the store has taken the plan's events.

@@ -84,7 +84,9 @@ pub(crate) async fn register(
     let render = Arc::new(render);
     let claim = key.map(|(key, fingerprint)| {
         let render = render.clone();
-        Claim { key, fingerprint, answer: Box::new(move |a| render.answer(a).to_bytes()) }
+        let answer_bytes = render.bytes();
+        let answer = Box::new(move |appended: &[Appended]| render.answer(appended).to_bytes());
+        Claim { key, fingerprint, answer, answer_bytes }
     });
     let submission = Submission { tenant: caller.tenant(), events, claim };
     let response = match append(&app, submission, tally, render.clone()).await? {

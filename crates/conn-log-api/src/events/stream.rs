@@ -59,7 +59,8 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
     accept::require(&request, "text/event-stream")?;
     if request.method() == Method::HEAD {
         // A body without end has no length to tell, and none is to be sent.
-        return Ok(HttpResponse::Ok().content_type("text/event-stream").finish());
+        let nothing = stream::empty::<Result<Bytes, Error>>();
+        return Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(nothing));
     }
     let place = Place::take(&app)?;
     let resumed = last_event_id(&request)?.or(after);
@@ -96,7 +97,11 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<i64>, Problem> {
-    let Some(value) = request.headers().get("last-event-id") else { return Ok(None) };
+    // Some clients send it empty where they have none yet.
+    let Some(value) = request.headers().get("last-event-id").filter(|value| !value.is_empty())
+    else {
+        return Ok(None);
+    };
     match value.to_str().ok().and_then(parse_id) {
         Some(id) => Ok(Some(id)),
         None => {

@@ -5,6 +5,7 @@ use actix_web::http::header;
 use conn_log_core::{BodyError, Faults, JsonBody, ParsedEvent, Rules, Timestamp, utf8};
 
 use crate::problem::{Problem, ProblemKind};
+use crate::query_string;
 
 /// The media types that events are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +99,8 @@ impl Parser<'_> {
     /// What an envelope or a form holds: an event or an array, and no further envelope.
     fn inner(&self, text: &[u8]) -> Result<Submitted, Problem> {
         match self.read(text)? {
-            JsonBody::Envelope(_) => Err(Problem::new(
-                ProblemKind::InvalidBody,
+            JsonBody::Envelope(_) => Err(Problem::body_fault(
+                "envelope_in_envelope",
                 "an envelope holds an event or an array, not another envelope",
             )),
             other => self.events(other),
@@ -137,7 +138,7 @@ impl Parser<'_> {
         // One beyond the limit is enough to know.
         let items: Vec<Item> = items.take(self.events_max + 1).collect();
         match items.len() {
-            0 => Err(Problem::new(ProblemKind::InvalidBody, "there is no event in the body")),
+            0 => Err(Problem::body_fault("empty", "there is no event in the body")),
             n if n > self.events_max => Err(self.too_many()),
             _ => Ok(Submitted::Batch(items)),
         }
@@ -151,14 +152,14 @@ impl Parser<'_> {
 
 /// The `data` field of a form.
 fn form_data(body: &[u8]) -> Result<String, Problem> {
-    let fields: Vec<(String, String)> = serde_urlencoded::from_bytes(body)
-        .map_err(|error| Problem::new(ProblemKind::InvalidBody, format!("not a form: {error}")))?;
+    let fields = query_string::pairs(body)
+        .map_err(|fault| Problem::body_fault("not_a_form", format!("not a form: {fault}")))?;
     let mut data = fields.into_iter().filter(|(name, _)| name == "data").map(|(_, value)| value);
     match (data.next(), data.next()) {
         (Some(data), None) => Ok(data),
-        (None, _) => Err(Problem::new(ProblemKind::InvalidBody, "the form has no field data")),
+        (None, _) => Err(Problem::body_fault("missing", "the form has no field data")),
         (Some(_), Some(_)) => {
-            Err(Problem::new(ProblemKind::InvalidBody, "the form has the field data twice"))
+            Err(Problem::body_fault("duplicate_key", "the form has the field data twice"))
         }
     }
 }

@@ -10,9 +10,10 @@ mod parquet;
 mod pipe;
 
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
 use conn_log_core::{EventFilter, Record};
 use conn_log_store::{Store, StoreError, TenantId};
+use futures_util::stream;
 
 use crate::accept;
 use crate::app::App;
@@ -116,8 +117,14 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
     let format = format.unwrap_or(Format::Ndjson);
     let essence = format.content_type().split(';').next().unwrap_or_default();
     accept::require(&request, essence)?;
+    let mut response = HttpResponse::Ok();
+    response.content_type(format.content_type()).insert_header((
+        header::CONTENT_DISPOSITION,
+        format!("attachment; filename=\"connection-log.{}\"", format.extension()),
+    ));
     if request.method() == Method::HEAD {
-        return Ok(HttpResponse::Ok().content_type(format.content_type()).finish());
+        // Its length is not known before it is made.
+        return Ok(response.streaming(stream::empty::<Result<web::Bytes, Error>>()));
     }
     let place = app.exports.clone().try_acquire_owned().map_err(|_| {
         Problem::new(ProblemKind::Overloaded, "too many exports are running")
@@ -138,13 +145,7 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
             failed.tell();
         }
     }));
-    Ok(HttpResponse::Ok()
-        .content_type(format.content_type())
-        .insert_header((
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"connection-log.{}\"", format.extension()),
-        ))
-        .streaming(body))
+    Ok(response.streaming(body))
 }
 
 fn run(

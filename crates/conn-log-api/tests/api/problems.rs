@@ -1,7 +1,8 @@
 //! What is refused, and exactly how. Nothing of it is stored.
 
 use actix_web::http::Method;
-use conn_log_store::Scope;
+use conn_log_api::ApiOptions;
+use conn_log_store::{Scope, StoreOptions};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -185,4 +186,77 @@ async fn a_request_id_is_taken_from_the_client_or_made(
     let bad = app.request(Method::GET, "/healthz").insert_header(("x-request-id", "a b"));
     let made = app.send(bad).await;
     assert_eq!(made.header("x-request-id").unwrap().len(), 36);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_full_queue_is_a_503_that_says_when_to_come_back(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::with_store(database, ApiOptions::default(), |store| StoreOptions {
+        queue_events_max: 2,
+        ..store
+    })
+    .await;
+    let answer = app.post(&json!([event(), event(), event()])).await;
+    answer.is_problem(503, "overloaded");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(app.get(EVENTS).await.json()["results"], json!([]));
+    let metrics = app.get("/metrics").await.body;
+    assert!(metrics.contains("conn_log_events_received_total 3"), "{metrics}");
+    let rejected = r#"conn_log_events_rejected_total{reason="overloaded"} 3"#;
+    assert!(metrics.contains(rejected), "{metrics}");
+}
+
+/// A small request must not make an answer of many times its size, nor one that is remembered.
+#[actix_web::test]
+async fn a_batch_of_faults_only_lists_them_as_far_as_a_mebibyte_goes() {
+    let app = TestApp::on(Database::Sqlite).await;
+    let answer = app.post_as("application/json", format!("[{}{{}}]", "{},".repeat(9_999))).await;
+    answer.is_problem(400, "invalid-body");
+    let results = answer.json()["results"].as_array().unwrap().clone();
+    assert_eq!(results.len(), 10_000);
+    assert!(results[0]["problem"]["errors"].as_array().is_some_and(|errors| errors.len() == 5));
+    assert_eq!(results[9_999]["problem"]["errors"], Value::Null);
+    assert!(results[9_999]["problem"]["detail"].as_str().unwrap().starts_with("5 faults"));
+    assert!(answer.body.len() < 5 << 20, "{}", answer.body.len());
+
+    let members: Vec<String> = (0..200).map(|n| format!(r#""n{n}":9007199254740993"#)).collect();
+    let metadata = with("metadata", json!({})).replace("{}", &format!("{{{}}}", members.join(",")));
+    let answer = app.post_as("application/json", metadata).await;
+    assert_eq!(answer.faults().len(), 100);
+    assert!(answer.json()["detail"].as_str().unwrap().starts_with("200 faults"), "{}", answer.body);
+}
+
+/// Mended, two different names would come out the same.
+#[actix_web::test]
+async fn text_that_is_not_utf8_is_refused_in_a_form_and_in_a_query() {
+    let app = TestApp::on(Database::Sqlite).await;
+    let form = "application/x-www-form-urlencoded";
+    let event = r#"data={"device_id":"%ff","application_id":"a"}"#;
+    for body in [event.as_bytes(), b"data=\xff", b"data=%zz", b"data=5%"] {
+        let answer = app.post_as(form, body).await;
+        answer.is_problem(400, "invalid-body");
+        assert_eq!(answer.faults(), [(String::new(), "not_a_form".to_owned())]);
+    }
+    for query in ["device_id=%ff", "device_id=%zz", "device_id=5%"] {
+        app.get(&format!("{EVENTS}?{query}")).await.is_problem(400, "invalid-query");
+    }
+}
+
+#[actix_web::test]
+async fn every_kind_of_problem_has_its_page() {
+    let app = TestApp::on(Database::Sqlite).await;
+    let index = app.get("/problems/").await.body;
+    let pages: Vec<&str> = index.split("/problems/").skip(1).collect();
+    assert!(pages.len() >= 20, "{index}");
+    for page in pages {
+        let slug = page.split(['"', '>', '<']).next().unwrap();
+        let page = app.get(&format!("/problems/{slug}")).await;
+        assert!(
+            page.status == 200 && page.body.contains(&format!("id=\"{slug}\"")),
+            "{slug}: {}",
+            page.body
+        );
+    }
 }

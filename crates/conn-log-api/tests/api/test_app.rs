@@ -44,10 +44,20 @@ impl TestApp {
     }
 
     pub(crate) async fn with(database: Database, options: ApiOptions) -> Self {
+        Self::with_store(database, options, |store| store).await
+    }
+
+    /// With a store that is told something else than usual.
+    pub(crate) async fn with_store(
+        database: Database,
+        options: ApiOptions,
+        tell: impl FnOnce(StoreOptions) -> StoreOptions,
+    ) -> Self {
         let database = TestDatabase::new(database).expect("these tests need PostgreSQL");
         let metrics = Metrics::new().unwrap();
         let observer = Some(metrics.observer());
-        let store = Store::open(StoreOptions { observer, ..database.options() }).unwrap();
+        let store = StoreOptions { observer, ..database.options() };
+        let store = Store::open(tell(store)).unwrap();
         let app = App::new(store.clone(), options, metrics);
         let service = Rc::new(init_service(create_app(app)).await);
         let call: Call = Box::new(move |request| {

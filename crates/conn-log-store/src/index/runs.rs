@@ -85,7 +85,13 @@ pub(super) fn write_in_txn(
     connection: &mut AnyConnection,
     run: i64,
     new: &[Block],
-) -> QueryResult<()> {
+) -> Result<(), StoreError> {
+    let is_writing =
+        runs::table.filter(runs::run.eq(run)).filter(runs::state.eq(State::Writing as i16));
+    if !diesel::select(diesel::dsl::exists(is_writing)).get_result::<bool>(connection)? {
+        // Another process has dropped it: no one would ever remove the blocks.
+        return Err(StoreError::Unavailable("the index was changed meanwhile".to_owned()));
+    }
     for block in new {
         diesel::insert_into(blocks::table)
             .values((

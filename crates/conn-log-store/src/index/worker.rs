@@ -130,7 +130,7 @@ impl Worker {
             let blocks = merge.step(connection, BLOCKS_PER_TURN)?;
             let is_last = blocks.len() < BLOCKS_PER_TURN;
             count += blocks.len();
-            self.write(move |connection| Ok(runs::write_in_txn(connection, run, &blocks)?))?;
+            self.write(move |connection| runs::write_in_txn(connection, run, &blocks))?;
             if is_last {
                 break;
             }

@@ -48,6 +48,7 @@ pub(super) struct Attempt {
 pub(super) struct Trace {
     tenant: TenantId,
     id: i64,
+    created_at: Timestamp,
     leaf_hash: [u8; 32],
 }
 
@@ -88,6 +89,7 @@ pub(super) fn was_committed(
         lock_head(connection, trace.tenant)?;
         let found: Option<Vec<u8>> = events::table
             .find((trace.tenant.0, trace.id))
+            .filter(events::created_at.eq(Micros(trace.created_at)))
             .select(events::leaf_hash)
             .first(connection)
             .optional()?;
@@ -233,15 +235,22 @@ impl Log<'_> {
         }
         let since = created_at.plus(-self.settings.event_id_window);
         let remembered = self.recall(Kind::Event, &wanted, since)?;
+        let times = || remembered.values().map(|row| row.created_at.0);
+        // A key has its record's `created_at`.
+        let created_at = times().min().zip(times().max());
         let ids: Vec<i64> = remembered.values().filter_map(|row| row.record_id).collect();
         let mut known = HashMap::with_capacity(ids.len());
         for some in ids.chunks(RECORDS_AT_ONCE) {
-            for record in find_in(self.connection, self.head.tenant, some)? {
+            for record in find_in(self.connection, self.head.tenant, some, created_at)? {
                 if let Some(event_id) = &record.event.parts().event_id {
                     known.insert(event_id.clone(), record);
                 }
             }
         }
+        // Who dropped the event has dropped its name with it.
+        let gone: Vec<&str> =
+            remembered.keys().filter(|key| !known.contains_key(*key)).map(String::as_str).collect();
+        idempotency::forget(self.connection, self.head.tenant, Kind::Event, &gone)?;
         Ok(known)
     }
 
@@ -305,7 +314,8 @@ impl Log<'_> {
             submissions.iter().flat_map(|pending| stored(pending)).collect();
         let hashes: Vec<[u8; 32]> = records.iter().map(|record| record.leaf_hash()).collect();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
-            attempt.trace = Some(Trace { tenant, id: record.id, leaf_hash: *leaf_hash });
+            let Record { id, created_at, .. } = **record;
+            attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
         }
         let rows = records
             .iter()

@@ -51,6 +51,8 @@ pub struct Claim {
     /// transaction that stores the events. Called on the writer's thread, and again where the
     /// transaction is: it must be quick, and may be called more than once.
     pub answer: Answer,
+    /// About the bytes of memory that `answer` holds until then.
+    pub answer_bytes: usize,
 }
 
 /// Makes a request's answer from what became of its events.
@@ -141,7 +143,8 @@ impl Pending {
         submission: Submission,
     ) -> (Self, oneshot::Receiver<Result<Outcome, AppendError>>) {
         let (sender, receiver) = oneshot::channel();
-        let bytes = submission.events.iter().map(bytes_of).sum();
+        let claim_bytes = submission.claim.as_ref().map_or(0, |claim| claim.answer_bytes);
+        let bytes = submission.events.iter().map(bytes_of).sum::<usize>() + claim_bytes;
         let events = submission
             .events
             .into_iter()
@@ -157,6 +160,11 @@ impl Pending {
             bytes,
         };
         (pending, receiver)
+    }
+
+    /// What it counts in the queue: its events, and one where it has none but a key to remember.
+    fn weight(&self) -> usize {
+        self.events.len().max(1)
     }
 
     /// Takes back what an attempt made of it.

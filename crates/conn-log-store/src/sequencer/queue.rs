@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Pending;
 use crate::connection::AnyConnection;
@@ -13,6 +13,10 @@ use crate::error::{AppendError, StoreError};
 
 /// A submission of more events than this goes into the lane of batches.
 const SMALL_EVENTS_MAX: usize = 16;
+
+/// A writer that has been at one group for this long waits for a database that hangs: its own attempts
+/// end after half of it.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Turns at the write connection that may wait: background work is a handful of tasks.
 const TURNS_MAX: usize = 64;
@@ -40,6 +44,8 @@ struct State {
     is_away: bool,
     /// The writer has ended, as planned or not.
     is_dead: bool,
+    /// Since when the writer has been at work on what it took last.
+    busy_since: Option<Instant>,
 }
 
 /// What the writer does next.
@@ -70,13 +76,18 @@ impl Queue {
         if state.is_dead || state.is_away {
             return refuse(pending, AppendError::Unavailable);
         }
-        let events = pending.events.len();
+        if let Some(waiting) = state.give_up_if_stalled() {
+            drop(state);
+            waiting.into_iter().for_each(|waiting| waiting.fail(AppendError::Unavailable));
+            return refuse(pending, AppendError::Unavailable);
+        }
+        let events = pending.weight();
         if state.events + events > self.events_max || state.bytes + pending.bytes > self.bytes_max {
             return refuse(pending, AppendError::Overloaded);
         }
         state.events += events;
         state.bytes += pending.bytes;
-        if events > SMALL_EVENTS_MAX {
+        if pending.events.len() > SMALL_EVENTS_MAX {
             state.batches.push_back(pending);
         } else {
             state.small.push_back(pending);
@@ -118,9 +129,13 @@ impl Queue {
     /// Waits until there is something to do, and takes a group of it.
     pub(crate) fn take(&self) -> Work {
         let mut state = self.lock();
+        state.busy_since = None;
         loop {
             if !state.small.is_empty() || !state.batches.is_empty() || !state.turns.is_empty() {
                 let group = state.take_group(self.group_events_max);
+                if !group.is_empty() {
+                    state.busy_since = Some(Instant::now());
+                }
                 return Work::Some { group, turn: state.turns.pop_front() };
             }
             if state.is_closed {
@@ -133,11 +148,7 @@ impl Queue {
     /// Everything that waits, to turn it away.
     pub(crate) fn drain(&self) -> (Vec<Pending>, Vec<Turn>) {
         let mut state = self.lock();
-        let mut all: Vec<Pending> = std::mem::take(&mut state.small).into();
-        all.extend(std::mem::take(&mut state.batches));
-        state.events = 0;
-        state.bytes = 0;
-        (all, std::mem::take(&mut state.turns).into())
+        (state.drain(), std::mem::take(&mut state.turns).into())
     }
 
     /// Waits that long, or until the queue is closed; tells whether it is.
@@ -166,7 +177,7 @@ impl Queue {
     /// Whether the writer works and reaches the database.
     pub(crate) fn is_available(&self) -> bool {
         let state = self.lock();
-        !state.is_dead && !state.is_away
+        !state.is_dead && !state.is_away && !state.is_stalled()
     }
 
     /// Events and bytes that wait.
@@ -182,25 +193,42 @@ impl Queue {
 }
 
 impl State {
+    fn is_stalled(&self) -> bool {
+        self.busy_since.is_some_and(|since| since.elapsed() > STALLED_AFTER)
+    }
+
+    /// Where the writer hangs, everything that waits for it.
+    fn give_up_if_stalled(&mut self) -> Option<Vec<Pending>> {
+        self.is_stalled().then(|| self.drain())
+    }
+
+    fn drain(&mut self) -> Vec<Pending> {
+        let mut all: Vec<Pending> = std::mem::take(&mut self.small).into();
+        all.extend(std::mem::take(&mut self.batches));
+        self.events = 0;
+        self.bytes = 0;
+        all
+    }
+
     /// Small submissions of up to `events_max` events; at least one batch if there is one, and more
     /// of them while the whole is below `events_max`.
     fn take_group(&mut self, events_max: usize) -> Vec<Pending> {
         let mut group = Vec::new();
         let mut events = 0;
         while let Some(next) = self.small.front() {
-            if !group.is_empty() && events + next.events.len() > events_max {
+            if !group.is_empty() && events + next.weight() > events_max {
                 break;
             }
-            events += next.events.len();
+            events += next.weight();
             group.extend(self.small.pop_front());
         }
         let mut has_batch = false;
         while let Some(next) = self.batches.front() {
-            if has_batch && events + next.events.len() > events_max {
+            if has_batch && events + next.weight() > events_max {
                 break;
             }
             has_batch = true;
-            events += next.events.len();
+            events += next.weight();
             group.extend(self.batches.pop_front());
         }
         self.events -= events;
@@ -212,4 +240,54 @@ impl State {
 fn refuse(pending: Pending, error: AppendError) -> Result<(), AppendError> {
     pending.fail(error);
     Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sequencer::{Claim, Outcome, Submission};
+    use crate::tenants::TenantId;
+    use tokio::sync::oneshot::Receiver;
+
+    type Answer = Receiver<Result<Outcome, AppendError>>;
+
+    /// A request of which no event is to be stored, and whose answer is to be remembered.
+    fn only_a_key(answer_bytes: usize) -> (Pending, Answer) {
+        let answer = Box::new(|_: &[crate::sequencer::Appended]| Vec::new());
+        let claim = Claim { key: "key".to_owned(), fingerprint: [0; 32], answer, answer_bytes };
+        Pending::new(Submission {
+            tenant: TenantId::DEFAULT,
+            events: Vec::new(),
+            claim: Some(claim),
+        })
+    }
+
+    #[test]
+    fn what_has_no_events_counts_as_well() {
+        let by_count = Queue::new(2, usize::MAX, 10);
+        let by_bytes = Queue::new(usize::MAX, 1_000, 10);
+        for queue in [by_count, by_bytes] {
+            assert_eq!(queue.push(only_a_key(400).0), Ok(()));
+            assert_eq!(queue.push(only_a_key(400).0), Ok(()));
+            assert_eq!(queue.push(only_a_key(400).0), Err(AppendError::Overloaded));
+            assert!(matches!(queue.take(), Work::Some { group, .. } if group.len() == 2));
+            assert_eq!(queue.depth(), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_writer_that_hangs_is_unavailable_and_those_who_wait_for_it_are_told() {
+        let queue = Queue::new(10, usize::MAX, 10);
+        queue.push(only_a_key(0).0).unwrap();
+        let _taken = queue.take();
+        let (waiting, mut answer) = only_a_key(0);
+        queue.push(waiting).unwrap();
+        assert!(queue.is_available());
+
+        queue.lock().busy_since = Instant::now().checked_sub(STALLED_AFTER * 2);
+        assert!(!queue.is_available());
+        assert_eq!(queue.push(only_a_key(0).0), Err(AppendError::Unavailable));
+        assert_eq!(answer.try_recv(), Ok(Err(AppendError::Unavailable)));
+        assert_eq!(queue.depth(), (0, 0));
+    }
 }

@@ -86,7 +86,6 @@ impl Drop for EndOfWriter {
 impl Writer {
     pub(crate) fn new(
         options: &StoreOptions,
-        connection: AnyConnection,
         queue: Arc<Queue>,
         commits: Arc<watch::Sender<u64>>,
     ) -> Self {
@@ -98,7 +97,7 @@ impl Writer {
                 event_id_window: delta(options.event_id_window),
                 partition: options.partition,
             },
-            connection: Some(connection),
+            connection: None,
             partitions: Vec::new(),
             queue,
             commits,
@@ -165,7 +164,8 @@ impl Writer {
                 Err(error) => error,
             };
             log::warn!("storing {} submissions failed: {error}", group.len());
-            if !matches!(error, StoreError::Unavailable(_)) && in_doubt.is_none() {
+            let is_passing = matches!(error, StoreError::Unavailable(_) | StoreError::QueryTimeout);
+            if !is_passing && in_doubt.is_none() {
                 return Err(Failure::Lasting);
             }
             match pauses.next() {
@@ -257,7 +257,7 @@ impl Writer {
     fn connected(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => AnyConnection::open(&self.url, Role::Writer)
+            None => AnyConnection::open(&self.url, Role::Appender)
                 .map_err(|error| StoreError::Unavailable(error.to_string()))?,
         };
         Ok(self.connection.insert(connection))

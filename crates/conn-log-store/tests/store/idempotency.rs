@@ -22,6 +22,16 @@ fn is_duplicate(appended: &Appended) -> bool {
 }
 
 on_both_databases! {
+    async fn an_event_id_whose_event_was_dropped_can_be_used_anew(db) {
+        let store = db.open();
+        append(&store, vec![named("e-1")]).await.unwrap();
+        // As who drops a partition does.
+        db.execute("DELETE FROM events");
+        let again = append(&store, vec![named("e-1"), named("e-1")]).await.unwrap();
+        assert!(matches!(&again[..], [Appended::Stored(_), Appended::Duplicate(_)]), "{again:?}");
+        assert_eq!(ids(&again), [2, 2]);
+    }
+
     async fn a_key_that_races_16_ways_stores_once_and_answers_the_same(db) {
         let first = db.open();
         let second = if db.backend == Backend::Postgres { db.open() } else { first.clone() };
@@ -131,6 +141,7 @@ on_both_databases! {
     async fn an_answer_that_panics_fails_alone(db) {
         let store = db.open();
         let bad = Claim {
+            answer_bytes: 0,
             key: "bad".to_owned(),
             fingerprint: [0; 32],
             answer: Box::new(|_| panic!("an answer that cannot be made")),

@@ -102,9 +102,84 @@ on_both_databases! {
             store.partitions_ensure(3).unwrap();
             store.partitions_ensure(3).unwrap();
             append(&store, events("dev", 2)).await.unwrap();
+            if db.backend == Backend::Postgres {
+                let ahead = count(&db, "SELECT count(*) AS count FROM pg_class
+                    WHERE relispartition AND relkind = 'r'");
+                assert!(ahead >= 4, "{ahead} partitions of a {partition:?}");
+            }
         }
         assert_eq!(db.open().log_size(DEFAULT).unwrap(), 6);
     }
+}
+
+/// A partition that another process has dropped, or that a failover has lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_whose_partition_is_gone_makes_it_anew() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    append(&store, events("dev", 1)).await.unwrap();
+    db.execute(
+        "DO $$ DECLARE name text; BEGIN
+             FOR name IN SELECT inhrelid::regclass::text FROM pg_inherits
+                 WHERE inhparent = 'events'::regclass
+             LOOP EXECUTE 'DROP TABLE ' || name; END LOOP;
+         END $$",
+    );
+    assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [2]);
+}
+
+#[test]
+fn every_table_and_column_of_postgres_says_what_it_holds() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    Store::migrate(&db.url).unwrap();
+    let silent: Vec<Column> = diesel::sql_query(
+        "SELECT relname::text AS table_name, coalesce(attname::text, '') AS column_name
+           FROM pg_class LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
+          WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+            AND NOT relispartition AND relname <> '__diesel_schema_migrations'
+            AND (col_description(pg_class.oid, attnum) IS NULL
+                 OR obj_description(pg_class.oid, 'pg_class') IS NULL)",
+    )
+    .load(&mut db.postgres())
+    .unwrap();
+    let silent = by_table(silent);
+    assert!(silent.is_empty(), "{silent:?}");
+}
+
+#[test]
+fn both_databases_have_the_same_migrations() {
+    let names = |database: &str| {
+        let folders = std::fs::read_dir(format!("../../migrations/{database}")).unwrap();
+        let names = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}
+
+/// Who may read the folder's disk may read its backups; the log itself is its owner's.
+#[test]
+fn no_other_user_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let store = db.open();
+    let folder = db.url.file().unwrap().parent().unwrap();
+    assert_eq!(std::fs::metadata(folder).unwrap().permissions().mode() & 0o077, 0);
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{file:?}");
+    }
+    assert!(store.close());
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
+}
+
+fn count(db: &TestDatabase, sql: &str) -> i64 {
+    diesel::sql_query(sql).get_result::<Count>(&mut db.postgres()).unwrap().count
 }
 
 #[test]

@@ -211,6 +211,7 @@ pub(crate) fn ids(appended: &[Appended]) -> Vec<i64> {
 /// A claim whose answer tells the ids.
 pub(crate) fn claim(key: &str, fingerprint: u8) -> Claim {
     Claim {
+        answer_bytes: 0,
         key: key.to_owned(),
         fingerprint: [fingerprint; 32],
         answer: Box::new(|appended| format!("{:?}", ids(appended)).into_bytes()),
