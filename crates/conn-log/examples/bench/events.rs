@@ -30,7 +30,7 @@ impl Shape {
         let span = i64::from(self.days) * 86_400_000_000;
         let now = Timestamp::from(chrono::Utc::now()).micros();
         Events {
-            random: Random(self.seed),
+            random: Random::new(self.seed),
             sessions: vec![None; usize::try_from(self.devices).unwrap_or(usize::MAX)],
             applications: self.applications,
             time: now - span,
@@ -148,9 +148,13 @@ impl Events {
 }
 
 /// SplitMix64: small, quick, and even enough for test data.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -159,7 +163,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)
     }
 

@@ -10,6 +10,10 @@ mod events;
 mod floor;
 mod fsync;
 mod load;
+mod read;
+mod serve;
+mod settle;
+mod stream;
 
 use std::io::{self, BufWriter, Write as _};
 
@@ -31,6 +35,14 @@ enum Command {
     Floor(floor::Floor),
     /// Send requests at a fixed rate, and tell how long answers take
     Load(load::Load),
+    /// Time the questions that a log is asked
+    Read(read::Read),
+    /// Serve as the program does, with parts left out
+    Serve(serve::Serve),
+    /// Wait until everything derived has caught up with the log
+    Settle(settle::Settle),
+    /// Follow the stream with many clients
+    Stream(stream::Stream),
     /// Time fdatasync after each 4 KiB written
     Fsync(fsync::Fsync),
 }
@@ -42,6 +54,10 @@ fn main() -> anyhow::Result<()> {
         Command::Core(core) => core.run(),
         Command::Floor(floor) => floor.run(),
         Command::Load(load) => load.run(),
+        Command::Read(read) => read.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Settle(settle) => settle.run(),
+        Command::Stream(stream) => stream.run(),
         Command::Fsync(fsync) => fsync.run(),
     }
 }

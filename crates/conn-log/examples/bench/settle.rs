@@ -1,0 +1,33 @@
+//! Waits until index and projections have caught up with the log, and tells how long that took.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use conn_log_store::{DatabaseUrl, Store, StoreOptions, TenantId};
+
+/// Fewer events than an index run are left to the reads.
+const INDEX_BEHIND: i64 = 8_192;
+
+#[derive(clap::Args)]
+pub(crate) struct Settle {
+    database_url: DatabaseUrl,
+    #[arg(long, default_value_t = 1_800)]
+    seconds_max: u64,
+}
+
+impl Settle {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let store = Store::open(StoreOptions::new(self.database_url))?;
+        let tenant = TenantId::DEFAULT;
+        let begun = Instant::now();
+        let behind = store.projections_behind(tenant)?;
+        while store.projections_behind(tenant)? > 0 || store.index_lag(tenant)? >= INDEX_BEHIND {
+            ensure!(begun.elapsed() < Duration::from_secs(self.seconds_max), "it takes too long");
+            thread::sleep(Duration::from_millis(20));
+        }
+        store.close();
+        println!("behind={behind} seconds={:.2}", begun.elapsed().as_secs_f64());
+        Ok(())
+    }
+}
