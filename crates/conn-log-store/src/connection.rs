@@ -212,7 +212,7 @@ mod tests {
         }
         // As a role or a database may have it set.
         let url = format!(
-            "{url}?options=-c%20synchronous_commit%3Doff%20-c%20statement_timeout%3D1%20\
+            "{url}?options=-c%20synchronous_commit%3Doff%20-c%20statement_timeout%3D9000%20\
              -c%20default_transaction_isolation%3Dserializable"
         );
         let url: DatabaseUrl = url.parse().unwrap();

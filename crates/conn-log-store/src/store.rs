@@ -15,7 +15,7 @@ use crate::error::{AppendError, OpenError, StoreError};
 use crate::idempotency::{self, Kind};
 use crate::options::StoreOptions;
 use crate::pool::{self, Connections, Pooled};
-use crate::projections::{self, NameCache, Runner};
+use crate::projections::{self, NameCache, RunEvents, Runner};
 use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
 use crate::stats::Stats;
 use crate::url::DatabaseUrl;
@@ -38,6 +38,8 @@ struct Inner {
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     names: Arc<NameCache>,
+    /// Held by the read that helps the projections along.
+    help: Mutex<()>,
 }
 
 /// A store that does not keep itself open.
@@ -121,12 +123,14 @@ impl Store {
             stop,
             threads: Mutex::new(threads),
             names: Arc::default(),
+            help: Mutex::default(),
         }));
         if runs_projections {
             let runner = Runner {
                 store: WeakStore(Arc::downgrade(&store.0)),
                 commits: store.commits(),
                 stop: Arc::clone(&store.0.stop),
+                run_events: RunEvents::default(),
             };
             let runner = thread(projections::spawn(runner))?;
             store.threads().push(runner);
@@ -258,6 +262,11 @@ impl Store {
     /// The numbers of names that were used lately.
     pub(crate) fn names(&self) -> Arc<NameCache> {
         Arc::clone(&self.0.names)
+    }
+
+    /// The turn to help the projections along.
+    pub(crate) fn help_alone(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.0.help.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection that reads.

@@ -37,6 +37,7 @@ fn rebuild(store: &Store, tenant: &Tenant, name: &str) -> anyhow::Result<()> {
     while store.projections_behind(tenant.id).context("cannot look at the projection")? > 0 {
         match store.projections_step(tenant.id, RUN_EVENTS_MAX).context("cannot go on")? {
             Progress::Taken(count) => taken += count,
+            Progress::Cleared => {}
             Progress::UpToDate => break,
             Progress::Busy => std::thread::sleep(BUSY_PAUSE),
         }

@@ -67,6 +67,7 @@ fn read_run(
     mut span: Span,
     is_sparse: &mut bool,
 ) -> Result<(), StoreError> {
+    reading.deadline.check()?;
     let covers = reading.covers(run);
     let is_useful = |is_time: bool| !(is_time && covers);
     if !reading.dimensions.iter().any(|dimension| is_useful(dimension.is_time)) {

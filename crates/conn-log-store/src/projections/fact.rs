@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use conn_log_core::{EventFilter, Timestamp};
+use conn_log_core::{Record, Timestamp};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
+use serde_json::value::RawValue;
 
-use crate::connection::{AnyConnection, MultiBackend};
-use crate::filter::{Condition, conditions};
+use crate::connection::AnyConnection;
 use crate::schema::events;
 use crate::tenants::TenantId;
 use crate::types::{Ip, Micros};
@@ -48,13 +48,6 @@ impl Fact {
 /// As long as the longest of the other names. A longer text is no kind of network.
 const NETWORK_TYPE_CHARS_MAX: usize = 255;
 
-/// How many, and whether the first ones of the log.
-#[derive(Clone, Copy)]
-enum Limit {
-    First(i64),
-    Any(i64),
-}
-
 type FactRow = (
     (i64, Micros, String, String, String, String),
     (Option<Ip>, Option<f64>, Option<String>, Option<String>, Option<String>),
@@ -68,29 +61,6 @@ pub(crate) fn read(
     until: i64,
     limit: i64,
 ) -> QueryResult<Vec<Fact>> {
-    let beyond: Condition = Box::new(events::id.gt(after).nullable());
-    load(connection, tenant, vec![beyond], until, Limit::First(limit))
-}
-
-/// The events that a filter takes with ids up to `until`, in no order.
-pub(crate) fn find(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    filter: &EventFilter,
-    until: i64,
-    limit: i64,
-) -> QueryResult<Vec<Fact>> {
-    let wanted = conditions(filter, connection.into());
-    load(connection, tenant, wanted, until, Limit::Any(limit))
-}
-
-fn load(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    wanted: Vec<Condition>,
-    until: i64,
-    limit: Limit,
-) -> QueryResult<Vec<Fact>> {
     // The database takes the two members out: decoding every event's metadata would be most of
     // the cost.
     let (network_type, signal_strength) = match connection {
@@ -101,9 +71,12 @@ fn load(
             ("(metadata -> 'network_type')::text", "(metadata -> 'signal_strength')::text")
         }
     };
-    let mut select = events::table
+    let rows: Vec<FactRow> = events::table
         .filter(events::tenant_id.eq(tenant.0))
+        .filter(events::id.gt(after))
         .filter(events::id.le(until))
+        .order(events::id)
+        .limit(limit)
         .select((
             (
                 events::id,
@@ -121,14 +94,7 @@ fn load(
                 sql::<Nullable<Text>>(signal_strength),
             ),
         ))
-        .into_boxed::<MultiBackend>();
-    for condition in wanted {
-        select = select.filter(condition);
-    }
-    let rows: Vec<FactRow> = match limit {
-        Limit::First(limit) => select.order(events::id).limit(limit).load(connection)?,
-        Limit::Any(limit) => select.limit(limit).load(connection)?,
-    };
+        .load(connection)?;
     Ok(rows.into_iter().map(Fact::from).collect())
 }
 
@@ -148,6 +114,37 @@ impl From<FactRow> for Fact {
             session_id,
             network_type: network_type.as_deref().and_then(text_of),
             signal_strength: signal_strength.as_deref().and_then(number_of),
+        }
+    }
+}
+
+/// The members of metadata that projections read, as their JSON texts.
+#[derive(serde::Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    network_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    signal_strength: Option<&'a RawValue>,
+}
+
+impl From<&Record> for Fact {
+    fn from(record: &Record) -> Self {
+        let parts = record.event.parts();
+        let members: Option<Members<'_>> = serde_json::from_str(&parts.metadata).ok();
+        let (network_type, signal_strength) =
+            members.map_or((None, None), |members| (members.network_type, members.signal_strength));
+        Fact {
+            id: record.id,
+            timestamp: parts.timestamp,
+            device: parts.device_id.clone(),
+            application: parts.application_id.clone(),
+            connection_type: parts.connection_type.clone(),
+            status: parts.status.clone(),
+            ip_address: parts.ip_address,
+            duration: parts.duration,
+            session_id: parts.session_id.clone(),
+            network_type: network_type.and_then(|json| text_of(json.get())),
+            signal_strength: signal_strength.and_then(|json| number_of(json.get())),
         }
     }
 }

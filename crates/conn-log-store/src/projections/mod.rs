@@ -1,10 +1,10 @@
 //! Projections: tables derived from the log, and reads that count what they have not taken in yet.
 //!
-//! A projection has a watermark, the last id that it has taken in. A step ([`step`]) is one
-//! transaction: it reads a run of events past the watermark, lets the projections take them in, and
-//! moves their watermarks. A crash between any two steps neither repeats nor skips an event. The
-//! events are read once for all projections that stand at the same place. The [`runner`] makes the
-//! steps, woken by commits.
+//! A projection has a watermark, the last id that it has taken in. A step ([`step`]) reads a run of
+//! events past the watermark and the rows that they change, and then, in one transaction, writes
+//! those rows and moves the watermark. A crash between any two steps neither repeats nor skips an
+//! event. The events are read once for all projections that stand at the same place; one that is
+//! computed anew stands alone and holds up no other. The [`runner`] makes the steps, woken by commits.
 //!
 //! What a projection computes is in modules without I/O ([`presence`], [`sessions`], most of [`statistics`]), which the
 //! step and the reads share: a read takes the table and the events past the watermark out of
@@ -46,24 +46,33 @@ pub use statistics::summary::{Durations, Figures, SignalStrengths};
 pub use step::{Progress, UnknownProjection};
 
 pub(crate) use names::NameCache;
-pub(crate) use runner::{Runner, spawn};
+pub(crate) use runner::{RunEvents, Runner, spawn};
 
 /// One projection: its name, and how it takes in a run of events.
 trait Projection: Sync {
     /// As `conn-log rebuild` and the table of watermarks call it.
     fn name(&self) -> &'static str;
 
-    /// Takes in events, each once, in whatever runs.
-    fn apply_in_txn(
+    /// What taking these events in will write. It reads the tables and writes nothing.
+    fn prepare(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<()>;
+    ) -> QueryResult<Box<dyn Prepared>>;
 
-    /// Forgets everything.
-    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()>;
+    /// Forgets some of what it holds; tells whether there may be more.
+    fn clear_some_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+    ) -> QueryResult<bool>;
+}
+
+/// Rows that are ready to be written.
+trait Prepared: Send {
+    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()>;
 }
 
 /// All of them.
@@ -83,19 +92,23 @@ impl Projection for Presence {
         PRESENCE
     }
 
-    fn apply_in_txn(
+    fn prepare(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<()> {
+    ) -> QueryResult<Box<dyn Prepared>> {
         let fold = presence::PresenceFold::of(facts);
-        presence_rows::add_in_txn(connection, tenant, fold, names)
+        Ok(Box::new(presence_rows::prepare(connection, tenant, fold, names)?))
     }
 
-    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
-        presence_rows::clear_in_txn(connection, tenant)
+    fn clear_some_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+    ) -> QueryResult<bool> {
+        presence_rows::clear_some_in_txn(connection, tenant)
     }
 }
 
@@ -106,20 +119,24 @@ impl Projection for Sessions {
         SESSIONS
     }
 
-    fn apply_in_txn(
+    fn prepare(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<()> {
+    ) -> QueryResult<Box<dyn Prepared>> {
         let marks = sessions::marks_of(facts, names);
         let changes = session_rows::settle(connection, tenant, &marks)?;
-        session_rows::write_in_txn(connection, tenant, &changes)
+        Ok(Box::new(session_rows::SessionRows::of(tenant, &changes)))
     }
 
-    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
-        session_rows::clear_in_txn(connection, tenant)
+    fn clear_some_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+    ) -> QueryResult<bool> {
+        session_rows::clear_some_in_txn(connection, tenant)
     }
 }
 
@@ -130,18 +147,22 @@ impl Projection for Statistics {
         STATISTICS
     }
 
-    fn apply_in_txn(
+    fn prepare(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<()> {
+    ) -> QueryResult<Box<dyn Prepared>> {
         let delta = statistics::cells::fold(facts, names);
-        statistics::rows::add_in_txn(connection, tenant, &delta)
+        Ok(Box::new(statistics::rows::prepare(connection, tenant, &delta)?))
     }
 
-    fn clear_in_txn(&self, connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
-        statistics::rows::clear_in_txn(connection, tenant)
+    fn clear_some_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+    ) -> QueryResult<bool> {
+        statistics::rows::clear_some_in_txn(connection, tenant)
     }
 }

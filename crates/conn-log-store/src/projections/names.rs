@@ -105,32 +105,53 @@ fn once<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     texts.into_iter().filter(|text| seen.insert(*text)).collect()
 }
 
-/// The numbers of those facts' names; who has none gets one, in the table. The caller holds the
-/// tenant's lease, so that nobody else gives any meanwhile.
-pub(crate) fn give_in_txn(
-    connection: &mut AnyConnection,
+/// Names to be given numbers.
+pub(crate) struct NewNames {
     tenant: TenantId,
-    cache: &NameCache,
-    facts: &[Fact],
-) -> QueryResult<Names> {
-    let mut found = Names::default();
-    let unknown = look_up(connection, tenant, cache, texts_of(facts), &mut found)?;
-    if unknown.is_empty() {
-        return Ok(found);
+    /// The last number that was given before.
+    last: i32,
+    rows: Vec<NameRow>,
+}
+
+impl NewNames {
+    /// Whether the numbers are still free.
+    pub(crate) fn are_free(&self, connection: &mut AnyConnection) -> QueryResult<bool> {
+        Ok(self.rows.is_empty() || last_number(connection, self.tenant)? == self.last)
     }
+
+    pub(crate) fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
+        upsert!(connection, names, &self.rows, (tenant_id, name), (number));
+        Ok(())
+    }
+}
+
+fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<i32> {
     let last: Option<i32> = names::table
         .filter(names::tenant_id.eq(tenant.0))
         .select(diesel::dsl::max(names::number))
         .first(connection)?;
-    let mut next = last.unwrap_or(0);
-    let mut rows = Vec::with_capacity(unknown.len());
-    for text in unknown {
-        next += 1;
-        rows.push(NameRow { tenant_id: tenant.0, name: text.to_owned(), number: next });
-        found.insert(text.to_owned(), next);
+    Ok(last.unwrap_or(0))
+}
+
+/// The numbers of those facts' names; who has none gets the next, to be written with what uses it.
+pub(crate) fn give(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &NameCache,
+    facts: &[Fact],
+) -> QueryResult<(Names, NewNames)> {
+    let mut found = Names::default();
+    let unknown = look_up(connection, tenant, cache, texts_of(facts), &mut found)?;
+    let mut new = NewNames { tenant, last: 0, rows: Vec::with_capacity(unknown.len()) };
+    if unknown.is_empty() {
+        return Ok((found, new));
     }
-    upsert!(connection, names, &rows, (tenant_id, name), (number));
-    Ok(found)
+    new.last = last_number(connection, tenant)?;
+    for (text, number) in unknown.into_iter().zip(new.last + 1..) {
+        new.rows.push(NameRow { tenant_id: tenant.0, name: text.to_owned(), number });
+        found.insert(text.to_owned(), number);
+    }
+    Ok((found, new))
 }
 
 /// The numbers of those facts' names; who has none gets one for this read alone.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use diesel::prelude::*;
 
+use super::Prepared;
 use super::names::Names;
 use super::presence::{ApplicationState, DeviceState, PresenceFold};
-use super::tables::{KEYS_AT_ONCE, application_devices, applications, devices, upsert};
+use super::tables::{KEYS_AT_ONCE, application_devices, applications, clear_some, devices, upsert};
 use crate::connection::AnyConnection;
 use crate::tenants::TenantId;
 use crate::types::{Ip, Micros};
@@ -105,16 +106,23 @@ struct PairRow {
     device: i32,
 }
 
-/// Adds what was seen to the tables.
-pub(super) fn add_in_txn(
+/// Rows to be written.
+pub(super) struct PresenceRows {
+    devices: Vec<DeviceRow>,
+    applications: Vec<ApplicationRow>,
+    pairs: Vec<PairRow>,
+}
+
+/// The rows of what was seen, added to what the tables have.
+pub(super) fn prepare(
     connection: &mut AnyConnection,
     tenant: TenantId,
     fold: PresenceFold,
     names: &Names,
-) -> QueryResult<()> {
+) -> QueryResult<PresenceRows> {
     let device_ids: Vec<&str> = fold.devices.keys().map(String::as_str).collect();
     let mut states = load_devices(connection, tenant, &device_ids)?;
-    let mut rows = Vec::with_capacity(fold.devices.len());
+    let mut devices = Vec::with_capacity(fold.devices.len());
     for (id, seen) in fold.devices {
         let state = match states.remove(&id) {
             Some(mut state) => {
@@ -123,29 +131,8 @@ pub(super) fn add_in_txn(
             }
             None => seen,
         };
-        rows.push(DeviceRow::new(tenant, id, state));
+        devices.push(DeviceRow::new(tenant, id, state));
     }
-    upsert!(
-        connection,
-        devices,
-        &rows,
-        (tenant_id, device_id),
-        (
-            first_seen,
-            last_seen,
-            last_event,
-            last_application_id,
-            last_status,
-            ip_address,
-            ip_seen,
-            ip_event,
-            connected,
-            connected_seen,
-            connected_event,
-            events,
-            failures
-        )
-    );
 
     let pairs: Vec<(i32, i32)> = fold
         .pairs
@@ -159,7 +146,7 @@ pub(super) fn add_in_txn(
     }
     let application_ids: Vec<&str> = fold.applications.keys().map(String::as_str).collect();
     let mut states = load_applications(connection, tenant, &application_ids)?;
-    let mut rows = Vec::with_capacity(fold.applications.len());
+    let mut applications = Vec::with_capacity(fold.applications.len());
     for (id, seen) in fold.applications {
         let (state, known) = match states.remove(&id) {
             Some((mut state, devices)) => {
@@ -169,7 +156,7 @@ pub(super) fn add_in_txn(
             None => (seen, 0),
         };
         let new = new_devices.get(&names.number(&id)).copied().unwrap_or(0);
-        rows.push(ApplicationRow {
+        applications.push(ApplicationRow {
             tenant_id: tenant.0,
             application_id: id,
             first_seen: Micros(state.first_seen),
@@ -179,18 +166,42 @@ pub(super) fn add_in_txn(
             failures: state.failures,
         });
     }
-    upsert!(
-        connection,
-        applications,
-        &rows,
-        (tenant_id, application_id),
-        (first_seen, last_seen, devices, events, failures)
-    );
-    let rows: Vec<PairRow> = new
-        .into_iter()
-        .map(|(application, device)| PairRow { tenant_id: tenant.0, application, device })
-        .collect();
-    insert_pairs(connection, &rows)
+    let pair = |(application, device)| PairRow { tenant_id: tenant.0, application, device };
+    Ok(PresenceRows { devices, applications, pairs: new.into_iter().map(pair).collect() })
+}
+
+impl Prepared for PresenceRows {
+    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
+        upsert!(
+            connection,
+            devices,
+            &self.devices,
+            (tenant_id, device_id),
+            (
+                first_seen,
+                last_seen,
+                last_event,
+                last_application_id,
+                last_status,
+                ip_address,
+                ip_seen,
+                ip_event,
+                connected,
+                connected_seen,
+                connected_event,
+                events,
+                failures
+            )
+        );
+        upsert!(
+            connection,
+            applications,
+            &self.applications,
+            (tenant_id, application_id),
+            (first_seen, last_seen, devices, events, failures)
+        );
+        insert_pairs(connection, &self.pairs)
+    }
 }
 
 fn insert_pairs(connection: &mut AnyConnection, rows: &[PairRow]) -> QueryResult<()> {
@@ -333,13 +344,12 @@ pub(super) fn page_applications(
     page!(connection, applications, application_id, ApplicationRow, tenant, stride)
 }
 
-/// Forgets all of a tenant's.
-pub(super) fn clear_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
-    let tenant = tenant.0;
-    diesel::delete(devices::table.filter(devices::tenant_id.eq(tenant))).execute(connection)?;
-    diesel::delete(applications::table.filter(applications::tenant_id.eq(tenant)))
-        .execute(connection)?;
-    diesel::delete(application_devices::table.filter(application_devices::tenant_id.eq(tenant)))
-        .execute(connection)?;
-    Ok(())
+/// Forgets some of a tenant's; tells whether there may be more.
+pub(super) fn clear_some_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> QueryResult<bool> {
+    Ok(clear_some!(connection, devices, device_id: String, tenant)
+        || clear_some!(connection, applications, application_id: String, tenant)
+        || clear_some!(connection, application_devices, application: i32, tenant))
 }

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
 
 use super::fact::{self, Fact};
-use super::step::{Progress, watermarks};
+use super::step::{CLEARING, Progress, watermarks};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
+use crate::schema::heads;
 use crate::store::Store;
 use crate::tenants::TenantId;
 
@@ -89,7 +91,10 @@ const TAIL_EVENTS_MAX: i64 = 20_000;
 const HELP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Events of a run that a read helps with.
-const HELP_RUN_EVENTS_MAX: usize = 10_000;
+const HELP_RUN_EVENTS_MAX: usize = 5_000;
+
+/// Between two looks at a log that another process is at work on.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Store {
     /// Reads state and tail in one snapshot. `read` gets the watermarks in the order of `names`.
@@ -99,51 +104,96 @@ impl Store {
         names: [&'static str; N],
         read: impl FnOnce(&mut AnyConnection, [i64; N], &Tail) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.help(tenant)?;
-        let connection = &mut *self.reader()?;
-        in_snapshot(connection, |connection| {
-            let watermarks = watermarks(connection, tenant).map_err(StoreError::from)?;
-            let marks = names.map(|name| watermarks.get(name).copied().unwrap_or(0));
-            let lowest = marks.iter().copied().min().unwrap_or(0);
-            // Bounded: `help` has seen to the most, and what came since is at most a moment's.
-            let facts = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)
-                .map_err(StoreError::from)?;
-            read(connection, marks, &Tail { facts })
-        })
+        let until = Instant::now() + HELP_TIME_MAX;
+        let mut read = Some(read);
+        loop {
+            self.help(tenant, &names, until)?;
+            let connection = &mut *self.reader()?;
+            let answer = in_snapshot(connection, |connection| {
+                let (marks, behind) = standing(connection, tenant, names)?;
+                // Much may have come, or a rebuild have begun, since the look before.
+                if behind > 2 * TAIL_EVENTS_MAX || marks.contains(&CLEARING) {
+                    return Ok(None);
+                }
+                let lowest = marks.iter().copied().min().unwrap_or(0);
+                let facts = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)
+                    .map_err(StoreError::from)?;
+                let read = read.take();
+                read.map(|read| read(connection, marks, &Tail { facts })).transpose()
+            })?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
     }
 
-    /// Takes part in the work if too much of it is left.
-    fn help(&self, tenant: TenantId) -> Result<(), StoreError> {
-        let until = Instant::now() + HELP_TIME_MAX;
-        while self.projections_behind(tenant)? > TAIL_EVENTS_MAX {
+    /// Takes part in the work if too much of it is left. Of several reads one does, and the others
+    /// wait for what it does.
+    fn help(
+        &self,
+        tenant: TenantId,
+        names: &[&'static str],
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        loop {
+            let (mark, behind) = {
+                let watermarks = watermarks(&mut *self.reader()?, tenant)?;
+                let lowest = names.iter().filter_map(|name| watermarks.get(name)).min();
+                let lowest = lowest.copied().unwrap_or(0);
+                (lowest, self.log_size(tenant)? - lowest)
+            };
+            if behind <= TAIL_EVENTS_MAX && mark != CLEARING {
+                return Ok(());
+            }
             if Instant::now() > until {
                 return Err(StoreError::Unavailable(
                     "a projection is being computed anew".to_owned(),
                 ));
             }
-            if self.projections_step(tenant, HELP_RUN_EVENTS_MAX)? == Progress::Busy {
-                std::thread::sleep(Duration::from_millis(20));
+            let alone = self.help_alone();
+            let step = self.step_from(tenant, mark, HELP_RUN_EVENTS_MAX)?;
+            drop(alone);
+            if step.progress == Progress::Busy {
+                std::thread::sleep(BUSY_PAUSE);
             }
         }
-        Ok(())
     }
 }
 
+/// Where those projections stand, and how far the last of them is behind the log.
+fn standing<const N: usize>(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    names: [&'static str; N],
+) -> Result<([i64; N], i64), StoreError> {
+    let watermarks = watermarks(connection, tenant)?;
+    let marks = names.map(|name| watermarks.get(name).copied().unwrap_or(0));
+    let size: i64 = heads::table
+        .find(tenant.0)
+        .select(heads::size)
+        .first(connection)
+        .optional()?
+        .ok_or(StoreError::NotFound("tenant"))?;
+    Ok((marks, size - marks.iter().copied().min().unwrap_or(0)))
+}
+
 /// Runs `read` in a transaction that sees one state of the database throughout.
-fn in_snapshot<T, E: From<StoreError>>(
+pub(super) fn in_snapshot<T, E: From<StoreError>>(
     connection: &mut AnyConnection,
     read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
 ) -> Result<T, E> {
-    match connection {
-        AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN"),
-        AnyConnection::Postgres(postgres) => {
-            postgres.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    /// What diesel's transaction asks of an error.
+    struct Failed<E>(E);
+    impl<E: From<StoreError>> From<diesel::result::Error> for Failed<E> {
+        fn from(error: diesel::result::Error) -> Self {
+            Failed(StoreError::from(error).into())
         }
     }
-    .map_err(StoreError::from)?;
-    let result = read(connection);
-    let ended = connection.rollback();
-    let value = result?;
-    ended.map_err(StoreError::from)?;
-    Ok(value)
+    let result = connection.transaction(|connection| {
+        if let AnyConnection::Postgres(postgres) = connection {
+            postgres.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        }
+        read(connection).map_err(Failed)
+    });
+    result.map_err(|Failed(error)| error)
 }

@@ -3,6 +3,7 @@
 //! It wakes when something was committed, gathers a little, and works off what is behind in runs.
 //! Reads count what is behind by themselves: nothing here is in a hurry.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -10,22 +11,25 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::step::Progress;
+use super::step::{Progress, Step};
 use crate::error::StoreError;
-use crate::store::{Store, WeakStore};
-use crate::tenants::TenantId;
+use crate::store::WeakStore;
 
 /// Events of one run. Each run writes every row that it touches once: the more events, the less
-/// each costs. On SQLite an append waits for the run's turn, some tens of milliseconds.
-const RUN_EVENTS_MAX: usize = 5_000;
+/// each costs.
+const RUN_EVENTS_MAX: usize = 8_000;
+const RUN_EVENTS_MIN: usize = 250;
+
+/// On SQLite an append waits for a run's turn to write. Runs are made smaller where it takes longer:
+/// events of many days change many more rows than those of this hour.
+const TURN_MAX: Duration = Duration::from_millis(60);
 
 /// How long events gather before a run that could take in more.
 const GATHER: Duration = Duration::from_millis(200);
 
-/// After a run, as long as it took times this, at most [`REST_MAX`]: the projections' share of the
-/// writer's time stays bounded while events come as fast as they can.
-const REST_FACTOR: u32 = 1;
-const REST_MAX: Duration = Duration::from_millis(50);
+/// After a run, as long as its turn took times this: the projections' share of the writer's time
+/// stays bounded while events come as fast as they can.
+const REST_FACTOR: u32 = 2;
 
 /// After a step that failed, doubling up to the second.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -39,6 +43,28 @@ pub(crate) struct Runner {
     pub(crate) store: WeakStore,
     pub(crate) commits: watch::Receiver<u64>,
     pub(crate) stop: Arc<AtomicBool>,
+    /// Events of the next run.
+    pub(crate) run_events: RunEvents,
+}
+
+/// How many events a run takes in.
+pub(crate) struct RunEvents(usize);
+
+impl Default for RunEvents {
+    fn default() -> Self {
+        RunEvents(RUN_EVENTS_MAX)
+    }
+}
+
+impl RunEvents {
+    /// Learns from the last turn.
+    fn adapt(&mut self, turn: Duration) {
+        if turn > TURN_MAX {
+            self.0 = (self.0 / 2).max(RUN_EVENTS_MIN);
+        } else if turn < TURN_MAX / 2 {
+            self.0 = (self.0 + self.0 / 2).min(RUN_EVENTS_MAX);
+        }
+    }
 }
 
 /// Starts the thread. It ends soon after `stop` is set and `commits` has changed.
@@ -58,7 +84,7 @@ impl Runner {
             let pause = match self.catch_up(waiting) {
                 Ok(()) => {
                     failures = 0;
-                    LOOK_AFTER
+                    if self.is_due() { GATHER } else { LOOK_AFTER }
                 }
                 Err(error) if self.stop.load(Ordering::Relaxed) => {
                     log::debug!("the projections stop: {error}");
@@ -84,35 +110,51 @@ impl Runner {
         }
     }
 
-    /// Works off what is behind, of all tenants in turn.
-    fn catch_up(&self, waiting: &tokio::runtime::Runtime) -> Result<(), StoreError> {
+    /// Works off what is behind, of all tenants in turn. One whose step fails is left out, and the
+    /// others go on.
+    fn catch_up(&mut self, waiting: &tokio::runtime::Runtime) -> Result<(), StoreError> {
+        let mut failed: Option<StoreError> = None;
+        let mut left_out = HashSet::new();
         loop {
             let Some(store) = self.store.upgrade() else {
                 self.stop.store(true, Ordering::Relaxed);
                 return Ok(());
             };
             let mut has_more = false;
-            let mut failed = None;
             for tenant in store.projections_due()? {
-                let begun = Instant::now();
-                match step(&store, tenant) {
-                    Ok(more) => has_more |= more,
-                    // The others go on.
-                    Err(error) => failed = Some(error),
+                if left_out.contains(&tenant) {
+                    continue;
+                }
+                match store.projections_step_timed(tenant, self.run_events.0) {
+                    Ok(Step { progress, turn }) => {
+                        has_more |= match progress {
+                            // Few are not worth another run: they gather.
+                            Progress::Taken(count) => count >= self.run_events.0,
+                            Progress::Cleared => true,
+                            Progress::UpToDate | Progress::Busy => false,
+                        };
+                        self.run_events.adapt(turn);
+                        self.rest(waiting, turn.saturating_mul(REST_FACTOR));
+                    }
+                    Err(error) => {
+                        left_out.insert(tenant);
+                        failed = Some(error);
+                    }
                 }
                 if self.stop.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let rest = begun.elapsed().saturating_mul(REST_FACTOR).min(REST_MAX);
-                self.rest(waiting, rest);
-            }
-            if let Some(error) = failed {
-                return Err(error);
             }
             if !has_more {
-                return Ok(());
+                return failed.map_or(Ok(()), Err);
             }
         }
+    }
+
+    /// Whether something is left, though nothing may be committed any more.
+    fn is_due(&self) -> bool {
+        let due = self.store.upgrade().map(|store| store.projections_due());
+        due.is_some_and(|due| due.is_ok_and(|due| !due.is_empty()))
     }
 
     /// Waits; closing cuts it short.
@@ -130,13 +172,5 @@ impl Runner {
                 return;
             }
         }
-    }
-}
-
-/// Tells whether there is likely more to do.
-fn step(store: &Store, tenant: TenantId) -> Result<bool, StoreError> {
-    match store.projections_step(tenant, RUN_EVENTS_MAX)? {
-        Progress::Taken(count) => Ok(count == RUN_EVENTS_MAX),
-        Progress::UpToDate | Progress::Busy => Ok(false),
     }
 }

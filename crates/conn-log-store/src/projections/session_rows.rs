@@ -7,8 +7,9 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
+use super::Prepared;
 use super::sessions::{End, Key, Mark, SessionState, settle_pair, settle_session, stretch};
-use super::tables::{KEYS_AT_ONCE, sessions, upsert};
+use super::tables::{KEYS_AT_ONCE, clear_some, sessions, upsert};
 use crate::connection::AnyConnection;
 use crate::tenants::TenantId;
 use crate::types::Micros;
@@ -188,49 +189,62 @@ fn load_stretch(
     }
 }
 
-/// Writes what [`settle`] found.
-pub(super) fn write_in_txn(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    changes: &Changes,
-) -> QueryResult<()> {
-    let places: std::collections::HashSet<_> =
-        changes.after.iter().map(SessionState::place).collect();
-    for gone in changes.before.iter().map(SessionState::place) {
-        if !places.contains(&gone) {
-            let (at, event) = gone;
-            diesel::delete(sessions::table.find((tenant.0, Micros(at), event)))
-                .execute(connection)?;
-        }
-    }
-    let mut rows: Vec<SessionRow> =
-        changes.after.iter().map(|session| SessionRow::new(tenant, session)).collect();
-    rows.sort_unstable_by_key(|row| (row.at, row.event));
-    upsert!(
-        connection,
-        sessions,
-        &rows,
-        (tenant_id, at, event),
-        (
-            device,
-            application,
-            session_id,
-            start_at,
-            start_event,
-            end_at,
-            end_event,
-            end_status,
-            end_duration,
-            is_open
-        )
-    );
-    Ok(())
+/// Rows to be removed and to be written.
+pub(super) struct SessionRows {
+    gone: Vec<(i32, Micros, i64)>,
+    rows: Vec<SessionRow>,
 }
 
-/// Forgets all of a tenant's.
-pub(super) fn clear_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
-    diesel::delete(sessions::table.filter(sessions::tenant_id.eq(tenant.0))).execute(connection)?;
-    Ok(())
+impl SessionRows {
+    /// What [`settle`] found, as rows.
+    pub(super) fn of(tenant: TenantId, changes: &Changes) -> Self {
+        let places: std::collections::HashSet<_> =
+            changes.after.iter().map(SessionState::place).collect();
+        let before = changes.before.iter().map(SessionState::place);
+        let gone = before
+            .filter(|place| !places.contains(place))
+            .map(|(at, event)| (tenant.0, Micros(at), event))
+            .collect();
+        let mut rows: Vec<SessionRow> =
+            changes.after.iter().map(|session| SessionRow::new(tenant, session)).collect();
+        rows.sort_unstable_by_key(|row| (row.at, row.event));
+        SessionRows { gone, rows }
+    }
+}
+
+impl Prepared for SessionRows {
+    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
+        for place in &self.gone {
+            diesel::delete(sessions::table.find(*place)).execute(connection)?;
+        }
+        upsert!(
+            connection,
+            sessions,
+            &self.rows,
+            (tenant_id, at, event),
+            (
+                device,
+                application,
+                session_id,
+                start_at,
+                start_event,
+                end_at,
+                end_event,
+                end_status,
+                end_duration,
+                is_open
+            )
+        );
+        Ok(())
+    }
+}
+
+/// Forgets some of a tenant's; tells whether there may be more.
+pub(super) fn clear_some_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> QueryResult<bool> {
+    Ok(clear_some!(connection, sessions, at: Micros, tenant))
 }
 
 /// Which sessions a page is about. Numbers are of names; an empty list means any.

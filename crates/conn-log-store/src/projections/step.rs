@@ -1,13 +1,16 @@
 //! One step: a run of events, taken in by the projections that stand before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use diesel::prelude::*;
 
-use super::fact::{self, Fact};
-use super::names::{self, NameCache, Names};
+use super::fact;
+use super::names::{self, NameCache, Names, NewNames};
+use super::read::in_snapshot;
 use super::tables::{projections, upsert};
-use super::{ALL, LEASE};
+use super::{ALL, LEASE, Prepared};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::schema::heads;
@@ -19,6 +22,8 @@ use crate::tenants::TenantId;
 pub enum Progress {
     /// That many events were taken in.
     Taken(usize),
+    /// Some rows of a projection that is computed anew were removed.
+    Cleared,
     /// There was none.
     UpToDate,
     /// Someone else is at work on this tenant's projections.
@@ -34,56 +39,74 @@ fn known_names() -> String {
     ALL.iter().map(|projection| projection.name()).collect::<Vec<_>>().join(", ")
 }
 
-/// The last id that each projection has taken in.
+/// The last id that each projection has taken in, or [`CLEARING`].
 pub(super) type Watermarks = BTreeMap<&'static str, i64>;
 
-/// Events, and who stands before them.
+/// The watermark of a projection that is computed anew and still holds rows from before.
+pub(super) const CLEARING: i64 = -1;
+
+/// Events that some projections take in, and all that this will write.
 struct Run {
-    watermarks: Watermarks,
-    facts: Vec<Fact>,
+    tenant: TenantId,
+    mark: i64,
+    /// Those who stand at `mark`.
+    group: Vec<&'static str>,
+    /// Where they stand afterwards.
+    end: i64,
+    count: usize,
+    names: Names,
+    new_names: NewNames,
+    prepared: Vec<Box<dyn Prepared>>,
 }
 
 impl Run {
-    /// The next run: from the lowest watermark on, no further than the next higher one.
-    fn read(
+    /// The next events for those who stand at `mark`, no further than the next one ahead of them.
+    /// `None` if there are none.
+    fn prepare(
         connection: &mut AnyConnection,
         tenant: TenantId,
+        mark: i64,
         events_max: usize,
-    ) -> QueryResult<Self> {
-        let watermarks = watermarks(connection, tenant)?;
-        let lowest = watermarks.values().copied().min().unwrap_or(0);
-        let next = watermarks.values().copied().filter(|mark| *mark > lowest).min();
-        let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
-        let until = next.unwrap_or(i64::MAX);
-        let facts = fact::read(connection, tenant, lowest, until, limit)?;
-        Ok(Run { watermarks, facts })
-    }
-
-    /// Where those that take it in stand afterwards.
-    fn end(&self) -> Option<i64> {
-        self.facts.last().map(|fact| fact.id)
-    }
-
-    fn apply_in_txn(
-        &self,
-        connection: &mut AnyConnection,
-        tenant: TenantId,
         cache: &NameCache,
-    ) -> QueryResult<Names> {
-        let Some(end) = self.end() else {
-            return Ok(Names::default());
+    ) -> QueryResult<Option<Self>> {
+        let watermarks = watermarks(connection, tenant)?;
+        let group = group_at(&watermarks, mark);
+        let ahead = watermarks.values().copied().filter(|other| *other > mark).min();
+        let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
+        let facts = fact::read(connection, tenant, mark, ahead.unwrap_or(i64::MAX), limit)?;
+        let (Some(last), false) = (facts.last(), group.is_empty()) else {
+            return Ok(None);
         };
-        let names = names::give_in_txn(connection, tenant, cache, &self.facts)?;
-        let lowest = self.watermarks.values().copied().min();
-        for projection in ALL {
-            let watermark = self.watermarks.get(projection.name()).copied();
-            if watermark == lowest {
-                projection.apply_in_txn(connection, tenant, &self.facts, &names)?;
-                set_watermark(connection, tenant, projection.name(), end)?;
-            }
+        let (end, count) = (last.id, facts.len());
+        let (names, new_names) = names::give(connection, tenant, cache, &facts)?;
+        let mut prepared = Vec::with_capacity(group.len());
+        for projection in ALL.iter().filter(|projection| group.contains(&projection.name())) {
+            prepared.push(projection.prepare(connection, tenant, &facts, &names)?);
         }
-        Ok(names)
+        Ok(Some(Run { tenant, mark, group, end, count, names, new_names, prepared }))
     }
+
+    /// Whether nobody has moved on since it was prepared.
+    fn is_current(&self, connection: &mut AnyConnection) -> QueryResult<bool> {
+        let group = group_at(&watermarks(connection, self.tenant)?, self.mark);
+        Ok(group == self.group && self.new_names.are_free(connection)?)
+    }
+
+    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
+        self.new_names.write_in_txn(connection)?;
+        for rows in &self.prepared {
+            rows.write_in_txn(connection)?;
+        }
+        for name in &self.group {
+            set_watermark(connection, self.tenant, name, self.end)?;
+        }
+        Ok(())
+    }
+}
+
+/// Who stands there.
+fn group_at(watermarks: &Watermarks, mark: i64) -> Vec<&'static str> {
+    watermarks.iter().filter(|(_, other)| **other == mark).map(|(name, _)| *name).collect()
 }
 
 /// The watermark of every projection of a tenant.
@@ -131,15 +154,16 @@ fn lease_in_txn(connection: &mut AnyConnection, tenant: TenantId, wait: Wait) ->
     let AnyConnection::Postgres(postgres) = connection else {
         return Ok(true);
     };
-    diesel::insert_into(projections::table)
-        .values(WatermarkRow { tenant_id: tenant.0, name: LEASE, watermark: 0 })
-        .on_conflict_do_nothing()
-        .execute(postgres)?;
-    let row = projections::table
-        .filter(projections::tenant_id.eq(tenant.0))
-        .filter(projections::name.eq(LEASE))
-        .select(projections::watermark)
-        .for_update();
+    let of_tenant = || projections::table.filter(projections::tenant_id.eq(tenant.0));
+    let row = || of_tenant().filter(projections::name.eq(LEASE));
+    // An insert would wait for whoever holds the row: only where there is none.
+    if !diesel::select(diesel::dsl::exists(row())).get_result::<bool>(postgres)? {
+        diesel::insert_into(projections::table)
+            .values(WatermarkRow { tenant_id: tenant.0, name: LEASE, watermark: 0 })
+            .on_conflict_do_nothing()
+            .execute(postgres)?;
+    }
+    let row = row().select(projections::watermark).for_update();
     let taken: Option<i64> = match wait {
         Wait::No => row.skip_locked().first(postgres).optional()?,
         Wait::Yes => row.first(postgres).optional()?,
@@ -147,53 +171,133 @@ fn lease_in_txn(connection: &mut AnyConnection, tenant: TenantId, wait: Wait) ->
     Ok(taken.is_some())
 }
 
+/// A step, and how long it kept others from writing.
+pub(super) struct Step {
+    pub(super) progress: Progress,
+    pub(super) turn: Duration,
+}
+
+impl Step {
+    fn without_turn(progress: Progress) -> Self {
+        Step { progress, turn: Duration::ZERO }
+    }
+}
+
 impl Store {
-    /// Lets the tenant's projections take in up to that many more events, in one transaction. The
-    /// store's own thread does this as events come. Blocks the thread.
+    /// Lets the tenant's projections take in up to that many more events each. The store's own
+    /// thread does this as events come. Blocks the thread.
     pub fn projections_step(
         &self,
         tenant: TenantId,
         events_max: usize,
     ) -> Result<Progress, StoreError> {
-        let cache = self.names();
-        // On SQLite everything else that writes waits for the turn: the run is read before it.
-        let read = if self.is_server() {
-            None
-        } else {
-            Some(Run::read(&mut *self.reader()?, tenant, events_max)?)
-        };
-        if read.as_ref().is_some_and(|run| run.facts.is_empty()) {
-            return Ok(Progress::UpToDate);
-        }
-        let given = std::sync::Arc::clone(&cache);
-        let (progress, names) = self.write(move |connection| {
-            connection.in_txn(|connection| {
-                let busy = (Progress::Busy, Names::default());
-                if !lease_in_txn(connection, tenant, Wait::No)? {
-                    return Ok(busy);
-                }
-                let run = match read {
-                    // Another process has moved on since it was read.
-                    Some(run) if run.watermarks != watermarks(connection, tenant)? => {
-                        return Ok(busy);
-                    }
-                    Some(run) => run,
-                    None => Run::read(connection, tenant, events_max)?,
-                };
-                let names = run.apply_in_txn(connection, tenant, &given)?;
-                let progress = match run.facts.len() {
-                    0 => Progress::UpToDate,
-                    count => Progress::Taken(count),
-                };
-                Ok::<_, StoreError>((progress, names))
-            })
-        })?;
-        cache.remember(tenant, &names);
-        Ok(progress)
+        Ok(self.projections_step_timed(tenant, events_max)?.progress)
     }
 
-    /// Makes a projection of that tenant forget everything, so that it is computed anew from the
-    /// log, by the steps that follow. Blocks the thread.
+    /// The same, one transaction for each place at which projections stand; those furthest on first,
+    /// so that one that is computed anew does not hold up the others.
+    pub(super) fn projections_step_timed(
+        &self,
+        tenant: TenantId,
+        events_max: usize,
+    ) -> Result<Step, StoreError> {
+        let places: BTreeSet<i64> =
+            watermarks(&mut *self.reader()?, tenant)?.into_values().collect();
+        let mut all = Step::without_turn(Progress::UpToDate);
+        for mark in places.into_iter().rev() {
+            let step = self.step_from(tenant, mark, events_max)?;
+            all.turn = all.turn.max(step.turn);
+            all.progress = match (all.progress, step.progress) {
+                (Progress::Taken(some), Progress::Taken(more)) => Progress::Taken(some + more),
+                (Progress::UpToDate | Progress::Busy, other) | (other, _) => other,
+            };
+        }
+        Ok(all)
+    }
+
+    /// One transaction: those who stand at that place take in what follows it.
+    pub(super) fn step_from(
+        &self,
+        tenant: TenantId,
+        mark: i64,
+        events_max: usize,
+    ) -> Result<Step, StoreError> {
+        if mark == CLEARING {
+            return self.clear_some(tenant);
+        }
+        let cache = self.names();
+        if self.is_server() {
+            // Everything under the lease: no one else prepares the same rows.
+            let cache = Arc::clone(&cache);
+            let run = self.write(move |connection| {
+                connection.in_txn(|connection| {
+                    if !lease_in_txn(connection, tenant, Wait::No)? {
+                        return Ok(Err(Progress::Busy));
+                    }
+                    let run = Run::prepare(connection, tenant, mark, events_max, &cache)?;
+                    if let Some(run) = &run {
+                        run.write_in_txn(connection)?;
+                    }
+                    Ok::<_, StoreError>(run.ok_or(Progress::UpToDate))
+                })
+            })?;
+            return Ok(Step::without_turn(self.taken(tenant, run)));
+        }
+        // Whatever else writes waits for the turn: all that is read and computed comes before it.
+        let run = in_snapshot(&mut *self.reader()?, |connection| {
+            Ok::<_, StoreError>(Run::prepare(connection, tenant, mark, events_max, &cache)?)
+        })?;
+        let Some(run) = run else {
+            return Ok(Step::without_turn(Progress::UpToDate));
+        };
+        let (run, turn) = self.write(move |connection| {
+            let begun = Instant::now();
+            let run = connection.in_txn(|connection| {
+                // Another process may have moved on since.
+                if !run.is_current(connection)? {
+                    return Ok(Err(Progress::Busy));
+                }
+                run.write_in_txn(connection)?;
+                Ok::<_, StoreError>(Ok(run))
+            })?;
+            Ok((run, begun.elapsed()))
+        })?;
+        Ok(Step { progress: self.taken(tenant, run), turn })
+    }
+
+    /// What a run came to, once it is committed.
+    fn taken(&self, tenant: TenantId, run: Result<Run, Progress>) -> Progress {
+        match run {
+            Ok(run) => {
+                self.names().remember(tenant, &run.names);
+                Progress::Taken(run.count)
+            }
+            Err(progress) => progress,
+        }
+    }
+
+    /// Removes some of what those hold that are computed anew; the last of it lets them begin.
+    fn clear_some(&self, tenant: TenantId) -> Result<Step, StoreError> {
+        let progress = self.write(move |connection| {
+            connection.in_txn(|connection| {
+                if !lease_in_txn(connection, tenant, Wait::No)? {
+                    return Ok(Progress::Busy);
+                }
+                let cleared = group_at(&watermarks(connection, tenant)?, CLEARING);
+                for projection in ALL.iter().filter(|p| cleared.contains(&p.name())) {
+                    if !projection.clear_some_in_txn(connection, tenant)? {
+                        set_watermark(connection, tenant, projection.name(), 0)?;
+                    }
+                }
+                Ok::<_, StoreError>(Progress::Cleared)
+            })
+        })?;
+        Ok(Step::without_turn(progress))
+    }
+
+    /// Has a projection of that tenant forget everything and computed anew from the log, by the steps
+    /// that follow. Until it is, reads of it take part in the work or are told to come back. Blocks the
+    /// thread.
     pub fn projection_reset(
         &self,
         tenant: TenantId,
@@ -205,8 +309,7 @@ impl Store {
         self.write(move |connection| {
             connection.in_txn(|connection| {
                 lease_in_txn(connection, tenant, Wait::Yes)?;
-                projection.clear_in_txn(connection, tenant)?;
-                Ok(set_watermark(connection, tenant, projection.name(), 0)?)
+                Ok(set_watermark(connection, tenant, projection.name(), CLEARING)?)
             })
         })?;
         Ok(Ok(()))
@@ -216,7 +319,7 @@ impl Store {
     /// thread.
     pub fn projections_behind(&self, tenant: TenantId) -> Result<i64, StoreError> {
         let connection = &mut *self.reader()?;
-        let lowest = watermarks(connection, tenant)?.values().copied().min().unwrap_or(0);
+        let lowest = watermarks(connection, tenant)?.values().copied().min().unwrap_or(0).max(0);
         let size: i64 = heads::table.find(tenant.0).select(heads::size).first(connection)?;
         Ok(size.saturating_sub(lowest))
     }

@@ -130,3 +130,36 @@ macro_rules! upsert {
     }};
 }
 pub(super) use upsert;
+
+/// Rows that a projection which is computed anew forgets at a time: some milliseconds, for which on
+/// SQLite an append waits.
+pub(super) const CLEARED_AT_ONCE: i64 = 2_000;
+
+/// Deletes some rows of a tenant, along a column that its key begins with; tells whether there may be
+/// more.
+macro_rules! clear_some {
+    ($connection:expr, $table:ident, $key:ident: $type:ty, $tenant:expr $(, $only:expr)?) => {{
+        use diesel::prelude::*;
+        let bound: Option<$type> = $table::table
+            .filter($table::tenant_id.eq($tenant.0))
+            $(.filter($only))?
+            .order($table::$key)
+            .select($table::$key)
+            .offset(crate::projections::tables::CLEARED_AT_ONCE)
+            .first($connection)
+            .optional()?;
+        let all = $table::table.filter($table::tenant_id.eq($tenant.0))$(.filter($only))?;
+        let has_more = bound.is_some();
+        match bound {
+            // What shares the bound goes with it, so that there is progress each time.
+            Some(bound) => {
+                diesel::delete(all.filter($table::$key.le(bound))).execute($connection)?;
+            }
+            None => {
+                diesel::delete(all).execute($connection)?;
+            }
+        }
+        has_more
+    }};
+}
+pub(super) use clear_some;

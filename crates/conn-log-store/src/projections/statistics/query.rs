@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conn_log_core::{EventFilter, Timestamp};
+use conn_log_core::{EventFilter, EventQuery, Order, Position, Start, Timestamp};
 
 use super::cells::{self, DAY, HOUR, Level, MINUTE};
 use super::rows::{self, Stretch};
@@ -10,9 +10,11 @@ use super::summary::Figures;
 use super::tally::{Dimensions, Tally};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
+use crate::events::list_in;
 use crate::projections::STATISTICS;
-use crate::projections::fact::{self, Fact};
+use crate::projections::fact::Fact;
 use crate::projections::names::{self, Names};
+use crate::scan::Deadline;
 use crate::store::Store;
 use crate::tenants::TenantId;
 
@@ -123,7 +125,10 @@ impl From<diesel::result::Error> for StatisticsError {
 const ROWS_MAX: usize = 100_000;
 
 /// Events that one question looks at singly: a few seconds' work.
-const EVENTS_MAX: i64 = 500_000;
+const EVENTS_MAX: usize = 500_000;
+
+/// Events in memory at a time.
+const EVENTS_AT_ONCE: usize = 2_000;
 
 type GroupKey = (Option<i64>, Dimensions);
 
@@ -135,10 +140,11 @@ impl Store {
         query: &StatisticsQuery,
     ) -> Result<Vec<StatisticsRow>, StatisticsError> {
         let cache = self.names();
+        let deadline = Deadline::after(self.read_time_max());
         self.read_projections(tenant, [STATISTICS], |connection, [watermark], tail| {
             let asked = query.names();
             let mut names = names::find(connection, tenant, &cache, tail.facts(), &asked)?;
-            let mut answer = Answer::new(tenant, query, watermark, &names);
+            let mut answer = Answer::new(tenant, query, watermark, &names, deadline);
             answer.add_facts(tail.past(watermark), &names)?;
             answer.add_log(connection, &mut names, &cache)?;
             answer.rows(connection, names)
@@ -228,11 +234,22 @@ struct Answer<'a> {
     tallies: BTreeMap<GroupKey, Tally>,
     /// Groups that are one row of a rollup, and nothing else.
     finished: BTreeMap<GroupKey, Figures>,
+    /// Events looked at singly.
+    events: usize,
+    deadline: Deadline,
 }
 
 impl<'a> Answer<'a> {
-    fn new(tenant: TenantId, query: &'a StatisticsQuery, watermark: i64, names: &Names) -> Self {
+    fn new(
+        tenant: TenantId,
+        query: &'a StatisticsQuery,
+        watermark: i64,
+        names: &Names,
+        deadline: Deadline,
+    ) -> Self {
         Answer {
+            events: 0,
+            deadline,
             tenant,
             query,
             watermark,
@@ -330,8 +347,10 @@ impl<'a> Answer<'a> {
         if self.query.is_of_whole_rows() {
             return self.add_whole_rows(connection, &stretch);
         }
+        let deadline = self.deadline;
         rows::each_cells(connection, tenant, &stretch, |row, bytes| {
             let mut result = Ok(());
+            deadline.check()?;
             cells::decode(row, &bytes, |cell, tally| {
                 let at = row.start + i64::from(cell.grain) * level.grain();
                 let is_wanted = (since..until).contains(&at) && self.filter.holds(cell.dimensions);
@@ -393,12 +412,31 @@ impl<'a> Answer<'a> {
             until: Some(Timestamp::from_micros(until)),
             ..EventFilter::default()
         };
-        let facts = fact::find(connection, self.tenant, &filter, self.watermark, EVENTS_MAX + 1)?;
-        if i64::try_from(facts.len()).is_ok_and(|count| count > EVENTS_MAX) {
-            return Err(StatisticsError::TooManyEvents);
+        let mut query = EventQuery {
+            filter,
+            order: Order::TimestampAscending,
+            start: Start::First,
+            limit: EVENTS_AT_ONCE,
+        };
+        loop {
+            let page = list_in(connection, self.tenant, &query, self.deadline)?;
+            self.events += page.records.len();
+            if self.events > EVENTS_MAX {
+                return Err(StatisticsError::TooManyEvents);
+            }
+            if let Some(last) = page.records.last() {
+                let timestamp = last.event.parts().timestamp;
+                query.start = Start::After(Position { timestamp, id: last.id });
+            }
+            // What is past the watermark is added from the tail.
+            let taken_in = page.records.iter().filter(|record| record.id <= self.watermark);
+            let facts: Vec<Fact> = taken_in.map(Fact::from).collect();
+            names::find_more(connection, self.tenant, cache, &facts, names)?;
+            self.add_facts(&facts, names)?;
+            if !page.has_more {
+                return Ok(());
+            }
         }
-        names::find_more(connection, self.tenant, cache, &facts, names)?;
-        self.add_facts(&facts, names)
     }
 
     fn rows(

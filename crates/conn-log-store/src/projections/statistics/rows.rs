@@ -7,12 +7,13 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::cells::{self, Cells, Delta, Level, RowKey};
+use super::cells::{self, Cells, Delta, LEVELS, Level, RowKey};
 use super::codec::Damaged;
 use super::summary::Figures;
 use super::tally::Tally;
 use crate::connection::AnyConnection;
-use crate::projections::tables::{KEYS_AT_ONCE, rollups, upsert};
+use crate::projections::Prepared;
+use crate::projections::tables::{KEYS_AT_ONCE, clear_some, rollups, upsert};
 use crate::tenants::TenantId;
 use crate::types::Micros;
 
@@ -42,20 +43,23 @@ fn micros(start: i64) -> Micros {
     Micros(Timestamp::from_micros(start))
 }
 
-/// Adds to the tables.
-pub(crate) fn add_in_txn(
+/// Rows to be written.
+pub(crate) struct RollupRows(Vec<RollupRow>);
+
+/// The rows of what is added, with what the table has of them.
+pub(crate) fn prepare(
     connection: &mut AnyConnection,
     tenant: TenantId,
     delta: &Delta,
-) -> QueryResult<()> {
+) -> QueryResult<RollupRows> {
     let mut by_start: BTreeMap<(Level, i64), Vec<u32>> = BTreeMap::new();
     for key in delta.keys() {
         by_start.entry((key.level, key.start)).or_default().push(key.lead);
     }
+    let mut rows = Vec::with_capacity(delta.len());
     for ((level, start), leads) in by_start {
         for some in leads.chunks(KEYS_AT_ONCE) {
             let mut known = load(connection, tenant, level, start, some)?;
-            let mut rows = Vec::with_capacity(some.len());
             for lead in some {
                 let key = RowKey { level, start, lead: *lead };
                 let Some(new) = delta.get(&key) else {
@@ -71,10 +75,16 @@ pub(crate) fn add_in_txn(
                 };
                 rows.push(row);
             }
-            upsert!(connection, rollups, &rows, (tenant_id, level, start, lead), (summary, cells));
         }
     }
-    Ok(())
+    Ok(RollupRows(rows))
+}
+
+impl Prepared for RollupRows {
+    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
+        upsert!(connection, rollups, &self.0, (tenant_id, level, start, lead), (summary, cells));
+        Ok(())
+    }
 }
 
 fn row_of(tenant: TenantId, key: RowKey, all: &Cells) -> RollupRow {
@@ -195,8 +205,16 @@ pub(super) fn each_summary<E: From<diesel::result::Error>>(
     Ok(())
 }
 
-/// Forgets all of a tenant's.
-pub(crate) fn clear_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
-    diesel::delete(rollups::table.filter(rollups::tenant_id.eq(tenant.0))).execute(connection)?;
-    Ok(())
+/// Forgets some of a tenant's; tells whether there may be more.
+pub(crate) fn clear_some_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> QueryResult<bool> {
+    for level in LEVELS {
+        let of_level = rollups::level.eq(level as i16);
+        if clear_some!(connection, rollups, start: Micros, tenant, of_level) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use conn_log_core::{Event, Timestamp};
 use conn_log_store::{PageQuery, PageStart, Progress, Store};
 
 use super::reference;
 use super::scenario::all;
-use crate::support::{DEFAULT, append, event, events, on_both_databases};
+use crate::support::{DEFAULT, append, event, events, on_both_databases, parts};
 
 fn devices(store: &Store) -> Vec<conn_log_store::Device> {
     let query = PageQuery { start: PageStart::First, limit: 1_000 };
@@ -64,12 +65,50 @@ on_both_databases! {
         store.projection_reset(DEFAULT, "presence").unwrap().unwrap();
         assert_eq!(store.projections_behind(DEFAULT).unwrap(), 10);
         assert_eq!(devices(&store), before);
-        // The others stand further on, and wait for it there.
+        store.projection_reset(DEFAULT, "presence").unwrap().unwrap();
+        // The others stand further on, and go on from there.
         append(&store, events("dev_2", 5)).await.unwrap();
-        assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(10));
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(5));
+        assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(15));
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::UpToDate);
-        assert_eq!(devices(&store).len(), 2);
+        assert_eq!(devices(&store), reference::devices(&all(&store, DEFAULT)));
+    }
+
+    async fn a_large_projection_is_forgotten_in_small_steps(database) {
+        let mut options = database.options();
+        options.projections = false;
+        let store = Store::open(options).unwrap();
+        let many = (0..7_000).map(|n| {
+            let mut parts = parts(&format!("dev_{n}"));
+            parts.timestamp = Timestamp::from_micros(1_700_000_000_000_000 + n);
+            Event::restore(parts)
+        });
+        let many = many.collect();
+        append(&store, many).await.unwrap();
+        while store.projections_behind(DEFAULT).unwrap() > 0 {
+            store.projections_step(DEFAULT, 5_000).unwrap();
+        }
+        store.projection_reset(DEFAULT, "sessions").unwrap().unwrap();
+        let mut steps = 0;
+        while store.projections_step(DEFAULT, 7_000).unwrap() == Progress::Cleared {
+            steps += 1;
+        }
+        assert!(steps >= 3, "{steps}");
+        let expected = reference::devices(&all(&store, DEFAULT)).len();
+        let open: i64 = devices(&store).iter().map(|device| device.open_sessions).sum();
+        assert_eq!((expected, open), (7_000, 1_000), "a page of a thousand, each open");
+    }
+
+    async fn projections_are_exact_without_a_step_and_after_many(database) {
+        let mut options = database.options();
+        options.projections = false;
+        let store = Store::open(options).unwrap();
+        // More than a read adds up by itself: it takes part in the work.
+        for _ in 0..5 {
+            append(&store, events("dev_1", 5_000)).await.unwrap();
+        }
+        assert_eq!(devices(&store)[0].events, 25_000);
+        assert!(store.projections_behind(DEFAULT).unwrap() <= 20_000);
         assert!(store.projection_reset(DEFAULT, "elsewhere").unwrap().is_err());
     }
 }
