@@ -19,6 +19,9 @@ use crate::stream_hub::StreamHubs;
 /// Exports at one time. More would leave lists and statistics without threads and connections.
 const EXPORTS_MAX: usize = 4;
 
+const CATCH_UPS_MAX: usize = 4;
+const STATISTICS_MAX: usize = 4;
+
 /// The state of one server, shared by all its workers.
 pub struct App {
     pub(crate) store: Store,
@@ -31,6 +34,10 @@ pub struct App {
     pub(crate) stream_hubs: StreamHubs,
     /// Exports that may run at the same time: each holds a thread of the blocking pool.
     pub(crate) exports: Arc<Semaphore>,
+    /// Streams that may read from the table at the same time: fewer than there are connections.
+    pub(crate) catch_ups: Arc<Semaphore>,
+    /// Questions for statistics at the same time: each may hold some hundred MB of groups.
+    pub(crate) statistics: Arc<Semaphore>,
     /// Streams open at this moment.
     pub(crate) streams: Arc<AtomicUsize>,
     /// Turns true once the server is to stop: what would go on for ever ends then.
@@ -48,6 +55,8 @@ impl App {
             auth_failures: AuthFailures::new(options.auth_failures_per_minute),
             stream_hubs: StreamHubs::new(store.clone()),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            catch_ups: Arc::new(Semaphore::new(CATCH_UPS_MAX)),
+            statistics: Arc::new(Semaphore::new(STATISTICS_MAX)),
             streams: Arc::default(),
             stopping: watch::Sender::new(false),
             options,

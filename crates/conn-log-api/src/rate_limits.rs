@@ -5,8 +5,8 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderName};
@@ -32,7 +32,14 @@ type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformati
 #[derive(Clone)]
 pub(crate) struct EventRates {
     default: Option<Rate>,
-    buckets: Cache<(Uuid, Rate), Arc<Limiter>>,
+    buckets: Cache<(Uuid, Rate), Arc<Bucket>>,
+}
+
+/// A token's bucket.
+struct Bucket {
+    limiter: Limiter,
+    /// Until when a batch that was larger than the bucket is being paid for.
+    debt_until: Mutex<Instant>,
 }
 
 /// What is left of a token's rate, for the answer's headers.
@@ -50,17 +57,28 @@ impl EventRates {
 
     /// Takes `events` out of the token's bucket. `None` for a token without a rate.
     ///
-    /// A batch larger than the bucket takes all of it: it could never pass otherwise.
+    /// A batch larger than the bucket passes where the bucket is full: it could never pass otherwise.
+    /// The token waits then until the rate has made up for all of it.
     ///
     /// # Errors
     /// 429 with the time to wait.
     pub(crate) fn take(&self, token: &Token, events: usize) -> Result<Option<Allowance>, Problem> {
         let Some(rate) = token.rate.or(self.default) else { return Ok(None) };
-        let bucket = self.buckets.get_with((token.id, rate), || Arc::new(limiter(rate)));
+        let bucket = self.buckets.get_with((token.id, rate), || Arc::new(Bucket::new(rate)));
+        let now = Instant::now();
+        let mut debt_until = bucket.debt_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = debt_until.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
+            return Err(over_the_rate(rate, wait));
+        }
         let wanted = u32::try_from(events).unwrap_or(u32::MAX).min(rate.burst_events);
         let Some(wanted) = NonZeroU32::new(wanted) else { return Ok(None) };
-        match bucket.check_n(wanted) {
+        match bucket.limiter.check_n(wanted) {
             Ok(Ok(state)) => {
+                let all = u32::try_from(events).unwrap_or(u32::MAX);
+                if all > wanted.get() {
+                    let seconds = f64::from(all) / f64::from(rate.events_per_second.max(1));
+                    *debt_until = now + Duration::from_secs_f64(seconds);
+                }
                 Ok(Some(Allowance { rate, remaining: state.remaining_burst_capacity() }))
             }
             Ok(Err(not_until)) => {
@@ -79,8 +97,13 @@ fn quota(rate: Rate) -> Quota {
         .allow_burst(at_least_one(rate.burst_events))
 }
 
-fn limiter(rate: Rate) -> Limiter {
-    RateLimiter::direct(quota(rate)).with_middleware()
+impl Bucket {
+    fn new(rate: Rate) -> Self {
+        Bucket {
+            limiter: RateLimiter::direct(quota(rate)).with_middleware(),
+            debt_until: Mutex::new(Instant::now()),
+        }
+    }
 }
 
 fn over_the_rate(rate: Rate, wait: Duration) -> Problem {

@@ -1,19 +1,26 @@
 //! `GET /device_app_connection_log/stats/`: counts, failures, distinct devices and percentiles.
 
+use std::time::Duration;
+
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
 use conn_log_store::{
     Durations, GroupBy, Interval, SignalStrengths, StatisticsError, StatisticsQuery, StatisticsRow,
 };
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::accept;
 use crate::app::App;
 use crate::auth::Reader;
 use crate::events::query::{self, RFC3339};
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemKind};
 use crate::query_string::QueryString;
+
+/// How long a question waits for its turn.
+const PLACE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Statistics of events.
 #[derive(ToSchema)]
@@ -113,7 +120,15 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let asked = asked(QueryString::of(&request)?)?;
     accept::require(&request, "application/json")?;
     let (interval, by) = (asked.interval, asked.group_by);
-    let answer = App::of(&request)
+    let app = App::of(&request);
+    let Ok(Ok(_place)) = timeout(PLACE_WAIT_MAX, app.statistics.acquire()).await else {
+        return Err(Problem::new(
+            ProblemKind::Overloaded,
+            "too many statistics are being computed",
+        )
+        .with_header(header::RETRY_AFTER, "5"));
+    };
+    let answer = app
         .read(move |store| match store.statistics(caller.tenant(), &asked) {
             Ok(rows) => Ok(Ok(body(interval, by, &rows))),
             Err(StatisticsError::Store(error)) => Err(error),

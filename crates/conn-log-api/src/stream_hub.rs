@@ -5,6 +5,7 @@
 //! instead, and so may fall behind, but never loses an event.
 
 use std::collections::HashMap;
+use std::iter::Peekable;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,8 +19,12 @@ use tokio::sync::broadcast;
 /// behind reads the table.
 const ROUNDS_MAX: usize = 128;
 
-/// Events of one round at most: a round is one buffer in memory, shared by all followers.
-const ROUND_EVENTS_MAX: usize = 1_000;
+/// Events read at a time.
+const READ_EVENTS_MAX: usize = 1_000;
+
+/// Bytes of one round, but for a single event that is larger: a round is one buffer in memory, shared
+/// by all followers. With [`ROUNDS_MAX`] of them a log's rounds take 32 MiB.
+const ROUND_BYTES_MAX: usize = 256 << 10;
 
 /// After a round, before the next: with a thousand followers every round is a thousand writes to
 /// sockets. The first event after a quiet moment does not wait.
@@ -42,10 +47,15 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    fn new(records: Vec<Record>) -> Option<Self> {
-        let (first_id, last_id) = (records.first()?.id, records.last()?.id);
-        let whole = Bytes::from(records.iter().map(frame).collect::<String>());
-        Some(Round { first_id, last_id, records, whole })
+    /// Takes the next round off the records.
+    fn next(records: &mut Peekable<impl Iterator<Item = Record>>) -> Option<Self> {
+        let (mut some, mut whole) = (Vec::new(), String::new());
+        while let Some(record) = records.next_if(|_| whole.len() < ROUND_BYTES_MAX) {
+            whole.push_str(&frame(&record));
+            some.push(record);
+        }
+        let (first_id, last_id) = (some.first()?.id, some.last()?.id);
+        Some(Round { first_id, last_id, records: some, whole: Bytes::from(whole) })
     }
 
     /// What a follower with that filter gets of it, from after an id on.
@@ -124,21 +134,23 @@ async fn run(
             return;
         }
         commits.mark_unchanged();
-        let query = after(last, EventFilter::default(), ROUND_EVENTS_MAX);
+        let query = after(last, EventFilter::default(), READ_EVENTS_MAX);
         match ask(&hubs.store, move |store| store.event_list(tenant, &query)).await {
-            Ok(page) => match Round::new(page.records) {
-                Some(round) => {
+            // Now and then it looks around even if nothing is committed: its followers may have left.
+            Ok(page) if page.records.is_empty() => {
+                drop(rt::time::timeout(IDLE_MAX, commits.changed()).await);
+            }
+            Ok(page) => {
+                let mut records = page.records.into_iter().peekable();
+                while let Some(round) = Round::next(&mut records) {
                     last = round.last_id;
                     // It fails only without followers, and then nobody misses it.
                     hub.send(Arc::new(round)).ok();
-                    if !page.has_more {
-                        rt::time::sleep(ROUND_PAUSE).await;
-                    }
                 }
-                // Now and then it looks around even if nothing is committed: its followers may
-                // have left.
-                None => drop(rt::time::timeout(IDLE_MAX, commits.changed()).await),
-            },
+                if !page.has_more {
+                    rt::time::sleep(ROUND_PAUSE).await;
+                }
+            }
             Err(error) => {
                 log::warn!("following a log: {error}");
                 rt::time::sleep(RETRY_PAUSE).await;
@@ -157,6 +169,10 @@ where
     let answer = actix_web::web::block(move || question(&store)).await;
     answer.map_err(|error| StoreError::Internal(error.to_string()))?
 }
+
+/// Ids that who goes through a log looks at in one read: a filter that leaves few of them does not keep
+/// the read from ending. A second or two where no index helps.
+pub(crate) const SPAN_IDS: i64 = 1_000_000;
 
 /// The events after an id, in the order of the log.
 pub(crate) fn after(id: i64, filter: EventFilter, limit: usize) -> EventQuery {

@@ -42,12 +42,24 @@ impl Store {
         list_in(&mut *self.reader()?, tenant, query, deadline)
     }
 
+    /// The same, of the events up to an id: however few the filter leaves, the read ends there. For
+    /// who goes through the log in its order, span by span. Blocks the thread.
+    pub fn event_list_to(
+        &self,
+        tenant: TenantId,
+        query: &EventQuery,
+        last: i64,
+    ) -> Result<EventPage, StoreError> {
+        let deadline = Deadline::after(self.read_time_max());
+        list_to_in(&mut *self.reader()?, tenant, query, Some(last), deadline)
+    }
+
     /// The last id of the log; 0 while it is empty. Blocks the thread.
     pub fn log_size(&self, tenant: TenantId) -> Result<i64, StoreError> {
         heads::table
             .find(tenant.0)
             .select(heads::size)
-            .first(&mut *self.reader()?)
+            .first(&mut *self.watcher()?)
             .optional()?
             .ok_or(StoreError::NotFound("tenant"))
     }
@@ -80,13 +92,23 @@ pub(crate) fn list_in(
     query: &EventQuery,
     deadline: Deadline,
 ) -> Result<EventPage, StoreError> {
+    list_to_in(connection, tenant, query, None, deadline)
+}
+
+fn list_to_in(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    query: &EventQuery,
+    last: Option<i64>,
+    deadline: Deadline,
+) -> Result<EventPage, StoreError> {
     let limit = query.limit.max(1);
     let (order, position, is_backwards) = match query.start {
         Start::First => (query.order, None, false),
         Start::After(position) => (query.order, Some(position), false),
         Start::Before(position) => (opposite(query.order), Some(position), true),
     };
-    let scan = Scan { tenant, filter: &query.filter, order, position };
+    let scan = Scan { tenant, filter: &query.filter, order, position, last };
     // One more than the page tells whether there are more.
     let wanted = limit.saturating_add(1);
     let mut records = match connection {

@@ -38,6 +38,9 @@ pub struct StoreOptions {
     /// Whether this store's own thread keeps the projections close behind the log. A store that is
     /// opened for one command leaves that to the server.
     pub projections: bool,
+    /// Whether this store's own thread keeps SQLite's index close behind the log. The same goes for it:
+    /// two at work on one file undo each other's merges.
+    pub indexing: bool,
     /// Told of each commit.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -59,6 +62,7 @@ impl StoreOptions {
             event_id_window: DAY,
             partition: PartitionSize::Month,
             projections: true,
+            indexing: true,
             observer: None,
         }
     }

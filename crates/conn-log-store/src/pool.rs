@@ -23,6 +23,13 @@ pub(crate) fn readers(options: &StoreOptions) -> Connections {
     pool(options, role, options.readers_max)
 }
 
+/// A pool for what everything else waits for: tokens, readiness, the end of the log. Reads that take
+/// their time do not keep these from a connection.
+pub(crate) fn watchers(options: &StoreOptions) -> Connections {
+    const WATCHERS_MAX: u32 = 2;
+    pool(options, Role::Reader { read_time_max: options.read_time_max }, WATCHERS_MAX)
+}
+
 /// A pool of connections that write what is not events, for PostgreSQL: its writers need not take
 /// turns. A few are enough for background work and the odd token.
 pub(crate) fn writers(options: &StoreOptions) -> Connections {

@@ -52,6 +52,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) order: Order,
     /// Only what comes after it in that order.
     pub(crate) position: Option<Position>,
+    /// No id beyond this one.
+    pub(crate) last: Option<i64>,
 }
 
 impl Scan<'_> {
@@ -92,6 +94,9 @@ impl Scan<'_> {
         }
         if let Some(position) = self.position {
             select = select.filter(beyond(self.order, position));
+        }
+        if let Some(last) = self.last {
+            select = select.filter(events::id.le(last));
         }
         select = match rows {
             Rows::All => select,

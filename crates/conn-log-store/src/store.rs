@@ -32,6 +32,7 @@ struct Inner {
     options: StoreOptions,
     queue: Arc<Queue>,
     readers: Connections,
+    watchers: Connections,
     /// PostgreSQL only: SQLite's writes take turns on the writer's own connection.
     writers: Option<Connections>,
     commits: Arc<watch::Sender<u64>>,
@@ -103,7 +104,7 @@ impl Store {
         if is_server {
             let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
             threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
-        } else {
+        } else if options.indexing {
             let worker = index::Worker {
                 url: options.url.clone(),
                 queue: Arc::clone(&queue),
@@ -116,6 +117,7 @@ impl Store {
         let runs_projections = options.projections;
         let store = Store(Arc::new(Inner {
             readers: pool::readers(&options),
+            watchers: pool::watchers(&options),
             writers: is_server.then(|| pool::writers(&options)),
             options,
             queue,
@@ -170,7 +172,7 @@ impl Store {
         if !self.0.queue.is_available() {
             return Err(StoreError::Unavailable("the writer cannot write".to_owned()));
         }
-        migrations::check(&mut *self.reader()?)
+        migrations::check(&mut *self.watcher()?)
     }
 
     /// How things stand.
@@ -272,6 +274,11 @@ impl Store {
     /// A connection that reads.
     pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
         Ok(self.0.readers.get()?)
+    }
+
+    /// A connection for short reads that others wait for.
+    pub(crate) fn watcher(&self) -> Result<Pooled, StoreError> {
+        Ok(self.0.watchers.get()?)
     }
 
     /// A turn to write something other than events. On SQLite it is the writer's own connection,

@@ -218,7 +218,7 @@ impl Store {
         let row: Option<TokenRow> = tokens::table
             .filter(tokens::secret_hash.eq(hash.as_bytes()))
             .select(TokenRow::as_select())
-            .first(&mut *self.reader()?)
+            .first(&mut *self.watcher()?)
             .optional()?;
         // The index has compared some leading bytes; here the whole is, in constant time.
         row.filter(|row| *hash == row.secret_hash[..]).map(Token::try_from).transpose()

@@ -84,6 +84,9 @@ fn ids<'a>(scan: &Scan<'_>, filter: &EventFilter, limit: usize) -> Ids<'a> {
     for condition in conditions(filter, Dialect::Postgres) {
         select = select.filter(condition);
     }
+    if let Some(last) = scan.last {
+        select = select.filter(events::id.le(last));
+    }
     if let Some(at) = scan.position {
         select = if scan.is_descending() {
             select.filter(events::id.lt(at.id))
@@ -110,6 +113,8 @@ struct InZones<'a> {
     tenant: i32,
     /// The id whose zone comes first; none for the end of the log where it comes first.
     from: Option<i64>,
+    /// The id whose zone is the highest.
+    last: i64,
     is_descending: bool,
     of_zone: Ids<'a>,
     limit: i64,
@@ -131,6 +136,7 @@ impl InZones<'_> {
         InZones {
             tenant: scan.tenant.0,
             from: scan.position.map(|at| at.id.max(0)),
+            last: scan.last.unwrap_or(i64::MAX).max(0),
             is_descending: scan.is_descending(),
             of_zone,
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
@@ -154,8 +160,10 @@ impl QueryFragment<MultiBackend> for InZones<'_> {
         out.unsafe_to_cache_prepared();
         // In one statement with the rest, and so of one snapshot.
         let last_zone = |out: &mut AstPass<'_, 'b, MultiBackend>| {
-            out.push_sql("(SELECT size FROM heads WHERE tenant_id = ");
+            out.push_sql("least((SELECT size FROM heads WHERE tenant_id = ");
             out.push_bind_param::<Integer, _>(&self.tenant)?;
+            out.push_sql("), ");
+            out.push_bind_param::<BigInt, _>(&self.last)?;
             out.push_sql(")");
             QueryResult::Ok(())
         };

@@ -62,7 +62,7 @@ struct Rejected {
 }
 
 impl Rejected {
-    fn new(problem: Problem) -> Self {
+    fn new(problem: &Problem) -> Self {
         Rejected { status: problem.status().as_u16(), problem: problem.to_json(None) }
     }
 }
@@ -99,16 +99,16 @@ fn batch(items: Vec<Item>, wishes: Wishes) -> Plan {
     for Item { line, parsed } in items {
         let rejected = match parsed {
             Err(faults) => {
-                let mut rejected = Rejected::new(Problem::faults(&faults));
+                let mut rejected = Rejected::new(&Problem::faults(&faults));
                 if rejected.problem.get().len() > room {
-                    rejected = Rejected::new(Problem::faults(&faults).without_errors());
+                    rejected = Rejected::new(&Problem::faults(&faults).without_errors());
                 }
                 room = room.saturating_sub(rejected.problem.get().len());
                 Some(rejected)
             }
             Ok(_) if none => {
                 let detail = "another event of this atomic batch was refused";
-                Some(Rejected::new(Problem::new(ProblemKind::NotAttempted, detail)))
+                Some(Rejected::new(&Problem::new(ProblemKind::NotAttempted, detail)))
             }
             Ok(parsed) => {
                 events.push(parsed.event);

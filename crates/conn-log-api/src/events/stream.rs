@@ -23,7 +23,7 @@ use crate::auth::Reader;
 use crate::problem::{Problem, ProblemKind};
 use crate::query_string::QueryString;
 use crate::store_problem;
-use crate::stream_hub::{self, Round};
+use crate::stream_hub::{self, Round, SPAN_IDS};
 
 /// A comment after this long without an event: proxies close connections that seem idle, most
 /// after 30 seconds and more.
@@ -33,7 +33,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const STREAMS_MAX: usize = 10_000;
 
 /// Events that a stream reads from the table at a time.
-const PAGE_EVENTS: usize = 500;
+const PAGE_EVENTS: usize = 250;
+
+/// Bytes handed on at a time: what a client that does not read leaves waiting in the server.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// The log as it grows: each event once it is committed, none left out. A connection that breaks
 /// goes on where it was: browsers send `Last-Event-ID` by themselves.
@@ -75,6 +78,7 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
     let follower = Follower {
         stopping: app.stopping.subscribe(),
         behind: resumed.is_some(),
+        untold: Bytes::new(),
         app,
         caller,
         filter,
@@ -143,6 +147,8 @@ struct Follower {
     rounds: Receiver<Arc<Round>>,
     /// Whether there may be events in the table that no round will bring.
     behind: bool,
+    /// What is ready for the client and not handed on yet.
+    untold: Bytes,
     /// When the client was last told anything.
     spoke: Option<Instant>,
     /// When its token was last known to be good.
@@ -159,6 +165,9 @@ impl Follower {
             self.spoke = Some(Instant::now());
             return Some(Bytes::from_static(b": conn-log\n\n"));
         };
+        if !self.untold.is_empty() {
+            return Some(self.hand_on());
+        }
         loop {
             if *self.stopping.borrow() || !self.is_welcome().await {
                 return None;
@@ -169,10 +178,15 @@ impl Follower {
                 self.wait(silent_since + KEEP_ALIVE).await?
             };
             if !bytes.is_empty() {
-                self.spoke = Some(Instant::now());
-                return Some(bytes);
+                self.untold = bytes;
+                return Some(self.hand_on());
             }
         }
+    }
+
+    fn hand_on(&mut self) -> Bytes {
+        self.spoke = Some(Instant::now());
+        self.untold.split_to(self.untold.len().min(CHUNK_BYTES))
     }
 
     /// Whether the client's token is still good, looked up now and then.
@@ -184,20 +198,25 @@ impl Follower {
         self.caller.is_still_valid(&self.app).await
     }
 
-    /// Reads from the table until it has told everything that is committed.
+    /// Reads a page from the table; it is told everything once it has come to the log's end.
     async fn catch_up(&mut self) -> Option<Bytes> {
         let tenant = self.caller.tenant();
-        let query = stream_hub::after(self.position, self.filter.clone(), PAGE_EVENTS);
+        let position = self.position;
+        let query = stream_hub::after(position, self.filter.clone(), PAGE_EVENTS);
+        // A thousand clients that come back at once take turns.
+        let turn = self.app.catch_ups.clone().acquire_owned().await.ok()?;
         let page = self.app.read(move |store| {
             // Read first: every event up to here is committed before the page is read.
             let size = store.log_size(tenant)?;
-            Ok::<_, StoreError>((size, store.event_list(tenant, &query)?))
+            let end = size.min(position.saturating_add(SPAN_IDS));
+            Ok::<_, StoreError>((size, end, store.event_list_to(tenant, &query, end)?))
         });
         // The client comes back with its Last-Event-ID, and finds the store well or hears of it.
-        let (size, page) = page.await.ok()?;
-        self.behind = page.has_more;
-        let last = page.records.last().map_or(self.position, |record| record.id);
-        self.position = if page.has_more { last } else { last.max(size).max(self.position) };
+        let (size, end, page) = page.await.ok()?;
+        drop(turn);
+        let last = page.records.last().map_or(position, |record| record.id);
+        self.position = if page.has_more { last } else { end.max(position) };
+        self.behind = self.position < size;
         Some(Bytes::from(page.records.iter().map(stream_hub::frame).collect::<String>()))
     }
 

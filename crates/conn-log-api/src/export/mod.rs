@@ -21,7 +21,7 @@ use crate::auth::Reader;
 use crate::events::query;
 use crate::problem::{Problem, ProblemKind};
 use crate::query_string::QueryString;
-use crate::stream_hub;
+use crate::stream_hub::{self, SPAN_IDS};
 use pipe::{Pipe, pipe};
 
 /// Events read at a time: enough that a query's own cost does not count, few enough that memory
@@ -160,14 +160,13 @@ fn run(
     let mut after = 0;
     while after < end {
         let query = stream_hub::after(after, filter.clone(), PAGE_EVENTS);
-        let mut page = store.event_list(tenant, &query)?;
-        page.records.retain(|record| record.id <= end);
-        let Some(last) = page.records.last() else { break };
-        after = last.id;
+        let span_end = end.min(after.saturating_add(SPAN_IDS));
+        let page = store.event_list_to(tenant, &query, span_end)?;
         writer.write(&page.records)?;
-        if !page.has_more {
-            break;
-        }
+        after = match page.records.last() {
+            Some(last) if page.has_more => last.id,
+            _ => span_end,
+        };
     }
     writer.finish()
 }

@@ -18,6 +18,9 @@ use super::{ExportError, RecordWriter};
 /// Rows of a group. Readers skip and split by groups; a writer holds one, some ten MiB.
 const GROUP_ROWS: usize = 20_000;
 
+/// Bytes of a group's metadata, where there is much of it.
+const GROUP_BYTES: usize = 16 << 20;
+
 /// The columns, in the order of the record. Instants are microseconds in UTC.
 const SCHEMA: &str = "message connection_log {
     required int64 id;
@@ -38,6 +41,8 @@ const SCHEMA: &str = "message connection_log {
 pub(super) struct ParquetWriter {
     file: SerializedFileWriter<Pipe>,
     rows: Vec<Record>,
+    /// Of the rows' texts.
+    bytes: usize,
 }
 
 impl ParquetWriter {
@@ -46,11 +51,12 @@ impl ParquetWriter {
         let compression = Compression::ZSTD(ZstdLevel::try_new(1)?);
         let properties = WriterProperties::builder().set_compression(compression).build();
         let file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
-        Ok(ParquetWriter { file, rows: Vec::with_capacity(GROUP_ROWS) })
+        Ok(ParquetWriter { file, rows: Vec::new(), bytes: 0 })
     }
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
         let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
         if rows.is_empty() {
             return Ok(());
         }
@@ -75,9 +81,12 @@ impl ParquetWriter {
 
 impl RecordWriter for ParquetWriter {
     fn write(&mut self, records: &[Record]) -> Result<(), ExportError> {
-        self.rows.extend_from_slice(records);
-        if self.rows.len() >= GROUP_ROWS {
-            self.write_group()?;
+        for record in records {
+            self.bytes += record.event.parts().metadata.len();
+            self.rows.push(record.clone());
+            if self.rows.len() >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
+                self.write_group()?;
+            }
         }
         Ok(())
     }

@@ -3,16 +3,22 @@
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::web::Bytes;
 use futures_util::Stream;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
 
 /// Bytes gathered before they are sent on.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Chunks between the two ends: with those at either end, about half a megabyte an export.
 const CHUNKS_MAX: usize = 4;
+
+/// A client that takes nothing for this long has left, or keeps others from an export of theirs.
+const STALLED_MAX: Duration = Duration::from_secs(30);
 
 /// The writing end. It holds the thread while the other end is slow, and fails once it is gone.
 pub(super) struct Pipe {
@@ -41,8 +47,12 @@ impl Pipe {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
-        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.sender.blocking_send(Ok(Bytes::from(chunk))).map_err(gone)
+        let sending = timeout(STALLED_MAX, self.sender.send(Ok(Bytes::from(chunk))));
+        match Handle::current().block_on(sending) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 }
 
@@ -62,8 +72,8 @@ impl Write for Pipe {
 
 impl Failure {
     pub(super) fn tell(self) {
-        // Who is gone needs no telling.
-        self.0.blocking_send(Err(io::Error::other("the export ended early"))).ok();
+        // Who is gone needs no telling; who takes nothing sees the connection end, as this is dropped.
+        self.0.try_send(Err(io::Error::other("the export ended early"))).ok();
     }
 }
 

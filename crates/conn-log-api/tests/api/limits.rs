@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use actix_web::http::Method;
 use conn_log_api::ApiOptions;
-use conn_log_store::Rate;
+use conn_log_store::{NewToken, Rate, Scope, TenantId};
 use rstest::rstest;
 use serde_json::json;
 
@@ -28,6 +28,26 @@ async fn over_its_rate_a_token_is_told_when_to_come_back(
     assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     assert!(refused.header("ratelimit").unwrap().starts_with("\"events\";r=0;t="));
     assert_eq!(app.get(EVENTS).await.json()["results"].as_array().unwrap().len(), 3);
+}
+
+/// Otherwise whoever sends large batches sends as much as they like.
+#[actix_web::test]
+async fn a_batch_larger_than_the_bucket_passes_once_and_is_paid_for() {
+    let app = TestApp::on(Database::Sqlite).await;
+    let rate = Some(Rate { events_per_second: 10, burst_events: 10 });
+    let new = NewToken { rate, ..app.new_token(TenantId::DEFAULT, &[Scope::Write]) };
+    let token = app.store.token_create(new).unwrap().1.reveal().to_owned();
+    let send = |count: usize| {
+        let bearer = ("authorization", format!("Bearer {token}"));
+        let body = serde_json::Value::from(vec![event(); count]).to_string();
+        let request = app.request(Method::POST, EVENTS).insert_header(bearer);
+        app.send(request.insert_header(("content-type", "application/json")).set_payload(body))
+    };
+    assert_eq!(send(500).await.status, 201);
+    let refused = send(1).await;
+    refused.is_problem(429, "too-many-requests");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((45..=50).contains(&wait), "{wait}");
 }
 
 #[rstest]

@@ -69,14 +69,20 @@ impl TestApp {
     }
 
     pub(crate) fn token_with(&self, tenant: TenantId, scopes: &[Scope]) -> String {
-        let new = NewToken {
+        let new = self.new_token(tenant, scopes);
+        self.store.token_create(new).unwrap().1.reveal().to_owned()
+    }
+
+    /// A token to be made.
+    #[expect(clippy::unused_self, reason = "it reads like what it stands beside")]
+    pub(crate) fn new_token(&self, tenant: TenantId, scopes: &[Scope]) -> NewToken {
+        NewToken {
             tenant,
             name: "test".to_owned(),
             scopes: scopes.to_vec(),
             expires_at: None,
             rate: None,
-        };
-        self.store.token_create(new).unwrap().1.reveal().to_owned()
+        }
     }
 
     /// A request with the token for everything.

@@ -32,6 +32,7 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Resul
         Some(at) if is_descending => Span { first: 1, last: at.id.saturating_sub(1) },
         Some(at) => Span { first: at.id.saturating_add(1), last: i64::MAX },
     };
+    let wanted = wanted.and(Span { first: 1, last: reading.scan.last.unwrap_or(i64::MAX) });
     let mut is_sparse = false;
     let mut runs: Vec<&Run> = runs.iter().collect();
     if is_descending {

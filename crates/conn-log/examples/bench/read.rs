@@ -132,7 +132,7 @@ impl Read {
                 let answer: Value = serde_json::from_str(&text)?;
                 results += answer["results"].as_array().map_or(1, Vec::len);
             }
-            report(question.name, times, results / samples.len().max(1));
+            report(question.name, &times, results / samples.len().max(1));
         }
         self.walk(&server, "of the list", &format!("{EVENTS}/"))?;
         self.walk(&server, "of the feed", &format!("{EVENTS}/?order=id&after=0"))
@@ -152,13 +152,13 @@ impl Read {
         }
         let last = times.split_off(times.len().saturating_sub(PAGES_COMPARED));
         times.truncate(PAGES_COMPARED);
-        report(&format!("page 1 {name}"), times, 100);
-        report(&format!("page {} {name}", self.pages), last, 100);
+        report(&format!("page 1 {name}"), &times, 100);
+        report(&format!("page {} {name}", self.pages), &last, 100);
         Ok(())
     }
 }
 
-fn report(name: &str, times: Vec<std::time::Duration>, results: usize) {
+fn report(name: &str, times: &[std::time::Duration], results: usize) {
     let mut micros: Vec<u64> =
         times.iter().map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).collect();
     micros.sort_unstable();
