@@ -2,6 +2,7 @@
 # The sub-commands of scripts/bench that write: single, batch, append. To be sourced.
 
 ROWS_IN_A_TRANSACTION=4000
+WRITE_EVENTS=400000
 
 bench_single() {
     local seconds=${SECONDS_EACH:-5} connections server line half cpu rate
@@ -50,11 +51,11 @@ bench_single() {
     forget_figures
 }
 
-# wrk_single CONNECTIONS SECONDS
+# wrk_single CONNECTIONS SECONDS [FILE]
 wrk_single() {
-    local line
+    local line file=${3:-$FOLDER/single.ndjson}
     line=$(wrk --threads 1 --connections "$1" --duration "${2}s" --timeout 30s \
-        --script scripts/lib/bench-wrk.lua "http://$ADDRESS" -- "$FOLDER/single.ndjson" "$TOKEN" |
+        --script scripts/lib/bench-wrk.lua "http://$ADDRESS" -- "$file" "$TOKEN" |
         tail -n 1)
     if [[ $(value_of failed "$line") != 0 ]]; then
         echo "Some requests failed: $line" >&2
@@ -64,7 +65,7 @@ wrk_single() {
 }
 
 bench_batch() {
-    local line rate
+    local line rate EVENTS=${EVENTS:-$WRITE_EVENTS}
     title "NDJSON, 1,000 events a request, 4 connections, $DATABASE"
     "$BENCH" events "$EVENTS" >"$FOLDER/events.ndjson"
     prepare_rows
@@ -86,7 +87,7 @@ bench_batch() {
 }
 
 bench_append() {
-    local line
+    local line EVENTS=${EVENTS:-$WRITE_EVENTS}
     title "The store's append, $ROWS_IN_A_TRANSACTION events a commit, $DATABASE"
     prepare_rows
     for ((round = 0; round < ROUNDS; round++)); do

@@ -71,7 +71,7 @@ trait Projection: Sync {
 }
 
 /// Rows that are ready to be written.
-trait Prepared: Send {
+trait Prepared: Send + Sync {
     fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()>;
 }
 

@@ -49,14 +49,13 @@ pub(super) const CLEARING: i64 = -1;
 struct Run {
     tenant: TenantId,
     mark: i64,
-    /// Those who stand at `mark`.
-    group: Vec<&'static str>,
     /// Where they stand afterwards.
     end: i64,
     count: usize,
     names: Names,
     new_names: NewNames,
-    prepared: Vec<Box<dyn Prepared>>,
+    /// What each of the group is to write.
+    prepared: Vec<(&'static str, Box<dyn Prepared>)>,
 }
 
 impl Run {
@@ -81,26 +80,47 @@ impl Run {
         let (names, new_names) = names::give(connection, tenant, cache, &facts)?;
         let mut prepared = Vec::with_capacity(group.len());
         for projection in ALL.iter().filter(|projection| group.contains(&projection.name())) {
-            prepared.push(projection.prepare(connection, tenant, &facts, &names)?);
+            let rows = projection.prepare(connection, tenant, &facts, &names)?;
+            prepared.push((projection.name(), rows));
         }
-        Ok(Some(Run { tenant, mark, group, end, count, names, new_names, prepared }))
+        Ok(Some(Run { tenant, mark, end, count, names, new_names, prepared }))
     }
 
-    /// Whether nobody has moved on since it was prepared.
-    fn is_current(&self, connection: &mut AnyConnection) -> QueryResult<bool> {
-        let group = group_at(&watermarks(connection, self.tenant)?, self.mark);
-        Ok(group == self.group && self.new_names.are_free(connection)?)
-    }
-
+    /// Everything at once, for who has held the lease since it was prepared.
     fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
         self.new_names.write_in_txn(connection)?;
-        for rows in &self.prepared {
-            rows.write_in_txn(connection)?;
-        }
-        for name in &self.group {
-            set_watermark(connection, self.tenant, name, self.end)?;
+        for part in 0..self.prepared.len() {
+            self.write_part_in_txn(connection, part)?;
         }
         Ok(())
+    }
+
+    /// What one projection writes, with its watermark.
+    fn write_part_in_txn(&self, connection: &mut AnyConnection, part: usize) -> QueryResult<()> {
+        let (name, rows) = &self.prepared[part];
+        rows.write_in_txn(connection)?;
+        set_watermark(connection, self.tenant, name, self.end)
+    }
+
+    /// The same, unless somebody has moved on since it was prepared; tells whether it was written.
+    fn write_part_if_current_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        part: usize,
+    ) -> QueryResult<bool> {
+        let (name, _) = self.prepared[part];
+        if watermarks(connection, self.tenant)?.get(name) != Some(&self.mark) {
+            return Ok(false);
+        }
+        // The first one's transaction has those of all.
+        if part == 0 {
+            if !self.new_names.are_free(connection)? {
+                return Ok(false);
+            }
+            self.new_names.write_in_txn(connection)?;
+        }
+        self.write_part_in_txn(connection, part)?;
+        Ok(true)
     }
 }
 
@@ -250,19 +270,30 @@ impl Store {
         let Some(run) = run else {
             return Ok(Step::without_turn(Progress::UpToDate));
         };
-        let (run, turn) = self.write(move |connection| {
-            let begun = Instant::now();
-            let run = connection.in_txn(|connection| {
-                // Another process may have moved on since.
-                if !run.is_current(connection)? {
-                    return Ok(Err(Progress::Busy));
-                }
-                run.write_in_txn(connection)?;
-                Ok::<_, StoreError>(Ok(run))
+        self.write_in_turns(run)
+    }
+
+    /// Each projection's rows in a turn of their own, so that appends wait for less. Those whose turn a
+    /// crash takes away stand further behind, and catch up by themselves.
+    fn write_in_turns(&self, run: Run) -> Result<Step, StoreError> {
+        let (run, mut turn) = (Arc::new(run), Duration::ZERO);
+        for part in 0..run.prepared.len() {
+            let work = Arc::clone(&run);
+            let (is_written, time) = self.write(move |connection| {
+                let begun = Instant::now();
+                let is_written = connection.in_txn(|connection| {
+                    Ok::<_, StoreError>(work.write_part_if_current_in_txn(connection, part)?)
+                })?;
+                Ok((is_written, begun.elapsed()))
             })?;
-            Ok((run, begun.elapsed()))
-        })?;
-        Ok(Step { progress: self.taken(tenant, run), turn })
+            turn = turn.max(time);
+            // Another process has moved on.
+            if !is_written {
+                return Ok(Step { progress: Progress::Busy, turn });
+            }
+        }
+        self.names().remember(run.tenant, &run.names);
+        Ok(Step { progress: Progress::Taken(run.count), turn })
     }
 
     /// What a run came to, once it is committed.
