@@ -70,9 +70,18 @@ trait Projection: Sync {
     ) -> QueryResult<bool>;
 }
 
-/// Rows that are ready to be written.
+/// Rows that are ready to be written, in parts.
+///
+/// All of them are written in one transaction with the watermark, but for those of a projection to
+/// which an event that it takes in twice is one: these may be written part by part, the watermark
+/// with the last.
 trait Prepared: Send + Sync {
-    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()>;
+    /// How many parts there are, 1 or more.
+    fn parts(&self) -> usize {
+        1
+    }
+
+    fn write_part_in_txn(&self, connection: &mut AnyConnection, part: usize) -> QueryResult<()>;
 }
 
 /// All of them.

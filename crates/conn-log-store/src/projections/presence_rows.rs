@@ -171,7 +171,7 @@ pub(super) fn prepare(
 }
 
 impl Prepared for PresenceRows {
-    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
+    fn write_part_in_txn(&self, connection: &mut AnyConnection, _: usize) -> QueryResult<()> {
         upsert!(
             connection,
             devices,

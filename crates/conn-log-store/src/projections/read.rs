@@ -84,14 +84,15 @@ impl Tail {
 }
 
 /// Events that a read adds up by itself; of more it first lets the projections take some in. At
-/// some microseconds each the read stays well below a second.
-const TAIL_EVENTS_MAX: i64 = 20_000;
+/// some microseconds each the read stays below a second. It is what comes in a second or two at the
+/// fastest that single events come.
+const TAIL_EVENTS_MAX: i64 = 100_000;
 
 /// How long a read helps with that. Beyond it, as after a rebuild, it is told to come back.
 const HELP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Events of a run that a read helps with.
-const HELP_RUN_EVENTS_MAX: usize = 5_000;
+const HELP_RUN_EVENTS_MAX: usize = 20_000;
 
 /// Between two looks at a log that another process is at work on.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);

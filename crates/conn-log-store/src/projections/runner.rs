@@ -17,15 +17,16 @@ use crate::store::WeakStore;
 
 /// Events of one run. Each run writes every row that it touches once: the more events, the less
 /// each costs.
-const RUN_EVENTS_MAX: usize = 16_000;
+const RUN_EVENTS_MAX: usize = 64_000;
 const RUN_EVENTS_MIN: usize = 250;
 
 /// On SQLite an append waits for a run's turn to write. Runs are made smaller where it takes longer:
 /// events of many days change many more rows than those of this hour.
 const TURN_MAX: Duration = Duration::from_millis(40);
 
-/// How long events gather before a run that could take in more.
-const GATHER: Duration = Duration::from_millis(200);
+/// How long events gather before a run that could take in more: a run writes each row that it touches
+/// once, however many events touch it. Reads add up meanwhile what gathers.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// After a run, as long as its longest turn took times this: while events come as fast as they can,
 /// the projections leave most of the writer's time to them.

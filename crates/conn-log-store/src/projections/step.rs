@@ -86,34 +86,46 @@ impl Run {
         Ok(Some(Run { tenant, mark, end, count, names, new_names, prepared }))
     }
 
+    /// Which part of which projection's rows is to be written, one after the other.
+    fn parts(&self) -> Vec<(usize, usize)> {
+        let parts = |(index, (_, rows)): (usize, &(_, Box<dyn Prepared>))| {
+            (0..rows.parts()).map(move |part| (index, part))
+        };
+        self.prepared.iter().enumerate().flat_map(parts).collect()
+    }
+
     /// Everything at once, for who has held the lease since it was prepared.
     fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
         self.new_names.write_in_txn(connection)?;
-        for part in 0..self.prepared.len() {
-            self.write_part_in_txn(connection, part)?;
-        }
-        Ok(())
+        self.parts().into_iter().try_for_each(|part| self.write_part_in_txn(connection, part))
     }
 
-    /// What one projection writes, with its watermark.
-    fn write_part_in_txn(&self, connection: &mut AnyConnection, part: usize) -> QueryResult<()> {
-        let (name, rows) = &self.prepared[part];
-        rows.write_in_txn(connection)?;
-        set_watermark(connection, self.tenant, name, self.end)
+    /// A part of what a projection writes; with the last of them its watermark.
+    fn write_part_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        (index, part): (usize, usize),
+    ) -> QueryResult<()> {
+        let (name, rows) = &self.prepared[index];
+        rows.write_part_in_txn(connection, part)?;
+        if part + 1 == rows.parts() {
+            set_watermark(connection, self.tenant, name, self.end)?;
+        }
+        Ok(())
     }
 
     /// The same, unless somebody has moved on since it was prepared; tells whether it was written.
     fn write_part_if_current_in_txn(
         &self,
         connection: &mut AnyConnection,
-        part: usize,
+        part: (usize, usize),
     ) -> QueryResult<bool> {
-        let (name, _) = self.prepared[part];
+        let (name, _) = self.prepared[part.0];
         if watermarks(connection, self.tenant)?.get(name) != Some(&self.mark) {
             return Ok(false);
         }
-        // The first one's transaction has those of all.
-        if part == 0 {
+        // The first transaction has the names of all.
+        if part == (0, 0) {
             if !self.new_names.are_free(connection)? {
                 return Ok(false);
             }
@@ -273,11 +285,11 @@ impl Store {
         self.write_in_turns(run)
     }
 
-    /// Each projection's rows in a turn of their own, so that appends wait for less. Those whose turn a
-    /// crash takes away stand further behind, and catch up by themselves.
+    /// Each part in a turn of its own, so that appends wait for less. Projections whose turn a crash
+    /// takes away stand further behind, and catch up by themselves.
     fn write_in_turns(&self, run: Run) -> Result<Step, StoreError> {
         let (run, mut turn) = (Arc::new(run), Duration::ZERO);
-        for part in 0..run.prepared.len() {
+        for part in run.parts() {
             let work = Arc::clone(&run);
             let (is_written, time) = self.write(move |connection| {
                 let begun = Instant::now();

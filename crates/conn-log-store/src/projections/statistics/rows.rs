@@ -81,7 +81,7 @@ pub(crate) fn prepare(
 }
 
 impl Prepared for RollupRows {
-    fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
+    fn write_part_in_txn(&self, connection: &mut AnyConnection, _: usize) -> QueryResult<()> {
         upsert!(connection, rollups, &self.0, (tenant_id, level, start, lead), (summary, cells));
         Ok(())
     }
