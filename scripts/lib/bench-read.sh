@@ -157,8 +157,6 @@ bench_stream() {
 bench_projections() {
     local seconds=${SECONDS_EACH:-20} line
     title "Single events with and without projections, 64 connections, $DATABASE"
-    # Of this minute, as a fleet sends them: 200,000 different ones.
-    "$BENCH" events 200000 --days 0 >"$FOLDER/live.ndjson"
     for ((round = 0; round < ROUNDS; round++)); do
         for kept in without with; do
             fresh_database
@@ -169,7 +167,7 @@ bench_projections() {
             else
                 start_server "$BENCH" serve --database-url "$DATABASE_URL" --no-projections
             fi
-            line=$(wrk_single 64 "$seconds" "$FOLDER/live.ndjson")
+            line=$(wrk_single 64 "$seconds")
             record "$kept projections" "$(value_of requests_per_second "$line")"
             if [[ $kept == with ]]; then
                 record 'behind at the end' "$("$BENCH" settle "$DATABASE_URL" --look)"

@@ -51,11 +51,11 @@ bench_single() {
     forget_figures
 }
 
-# wrk_single CONNECTIONS SECONDS [FILE]
+# wrk_single CONNECTIONS SECONDS
 wrk_single() {
-    local line file=${3:-$FOLDER/single.ndjson}
+    local line
     line=$(wrk --threads 1 --connections "$1" --duration "${2}s" --timeout 30s \
-        --script scripts/lib/bench-wrk.lua "http://$ADDRESS" -- "$file" "$TOKEN" |
+        --script scripts/lib/bench-wrk.lua "http://$ADDRESS" -- "$FOLDER/single.ndjson" "$TOKEN" |
         tail -n 1)
     if [[ $(value_of failed "$line") != 0 ]]; then
         echo "Some requests failed: $line" >&2

@@ -102,8 +102,10 @@ problem_kinds! {
         "The queue of events waiting for the disk is full, or too many large bodies are being read. \
          Nothing was stored; Retry-After says when to try again.";
     StoreUnavailable = 503, "store-unavailable", "The store cannot be reached",
-        "The database does not answer at the moment. Nothing was stored; the server recovers by \
-         itself, and Retry-After says when to try again.";
+        "The database does not answer at the moment, and nothing was acknowledged. The server recovers \
+         by itself; Retry-After says when to try again. Where the connection broke in the middle of a \
+         commit the events may be there nevertheless: with an Idempotency-Key or event_id, sending them \
+         again stores nothing twice.";
     QueryTimeout = 503, "query-timeout", "The query takes too long",
         "The filters leave too many events to look at. Add one of device_id, application_id, \
          session_id, or a time window with since and until.";
