@@ -8,8 +8,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi, ToSchema};
+
+use crate::problem::PROBLEM_JSON;
 
 /// The whole document.
 #[derive(OpenApi)]
@@ -41,7 +45,7 @@ use utoipa::{IntoParams, Modify, OpenApi, ToSchema};
         crate::problem_pages::index,
         crate::problem_pages::page,
     ),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &Problems),
 )]
 pub(crate) struct ApiDoc;
 
@@ -57,6 +61,56 @@ impl Modify for Bearer {
             .components
             .get_or_insert_default()
             .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The problems that every operation of the API can answer with, or every registration.
+struct Problems;
+
+const OF_ALL: &[(&str, &str)] = &[
+    ("400", "The request's shape is wrong, or a parameter is not taken"),
+    ("401", "No valid token"),
+    ("403", "The token lacks the scope"),
+    ("406", "Accept leaves out what this answers with"),
+    ("500", "The server failed; its log has the cause under the request id"),
+    ("503", "Too much to do, or the store cannot be reached; Retry-After"),
+];
+
+const OF_REGISTRATIONS: &[(&str, &str)] = &[
+    ("408", "The body took too long to arrive"),
+    ("413", "Too many bytes, as sent or decompressed, or too many events"),
+    ("415", "The body's type or encoding is not taken"),
+    ("429", "Over the token's rate; Retry-After, RateLimit, RateLimit-Policy"),
+];
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            if path.starts_with("/api/") {
+                if let Some(operation) = &mut item.get {
+                    add_problems(operation, OF_ALL);
+                }
+                if let Some(operation) = &mut item.post {
+                    add_problems(operation, OF_ALL);
+                    add_problems(operation, OF_REGISTRATIONS);
+                }
+            }
+        }
+    }
+}
+
+/// Those that the operation does not describe by itself.
+fn add_problems(operation: &mut Operation, problems: &[(&str, &str)]) {
+    for (status, description) in problems {
+        operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| {
+            let schema = Ref::from_schema_name("Problem");
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            ResponseBuilder::new()
+                .description(*description)
+                .content(PROBLEM_JSON, content)
+                .build()
+                .into()
+        });
     }
 }
 

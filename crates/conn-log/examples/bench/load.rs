@@ -15,6 +15,8 @@ use anyhow::{Context as _, bail};
 /// No answer takes this long unless the server hangs.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
+const WARM_UP: Duration = Duration::from_secs(1);
+
 #[derive(clap::Args, Clone)]
 pub(crate) struct Load {
     address: SocketAddr,
@@ -102,7 +104,10 @@ impl Load {
             thread::sleep(due.saturating_duration_since(Instant::now()));
             stream.write_all(&requests[number % requests.len()])?;
             read_answer(&mut reader)?;
-            answers.push(Answer { latency: due.elapsed(), at: start.elapsed() });
+            // At a fixed rate the first second is for warming up.
+            if self.rate.is_none() || due >= start + WARM_UP {
+                answers.push(Answer { latency: due.elapsed(), at: start.elapsed() });
+            }
         }
         Ok(answers)
     }

@@ -118,6 +118,28 @@ fn a_password_in_the_url_is_never_said() {
     assert!(!printed(&help).contains("hunter2"));
 }
 
+#[test]
+fn each_request_has_one_line_in_the_log() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start_with(&database, &["--log", "info"]);
+    let event = serde_json::json!({
+        "device_id": "d", "application_id": "a", "connection_type": "established",
+        "timestamp": "2024-01-15T10:30:00Z", "status": "success"
+    });
+    let answer = ureq::post(server.events())
+        .header("authorization", format!("Bearer {}", server.token))
+        .send_json(event)
+        .unwrap();
+    let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+    server.signal("-TERM");
+    let (_, said) = server.wait();
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("POST")).collect();
+    let [line] = lines[..] else { panic!("not one line: {said}") };
+    assert!(line.contains("INFO"), "{line}");
+    assert!(line.contains("/api/v1/device_app_connection_log/\" 201 "), "{line}");
+    assert!(line.ends_with(&format!(" ms {id}")), "{line}");
+}
+
 #[rstest]
 fn neither_tokens_nor_bodies_reach_the_log() {
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };

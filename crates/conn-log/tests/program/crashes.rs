@@ -141,3 +141,62 @@ fn two_processes_on_one_postgres_keep_one_log() {
     let ids: std::collections::BTreeSet<i64> = all.values().copied().collect();
     assert_eq!(ids.len(), all.len(), "no id was given twice");
 }
+
+/// What a client cannot know, whether the request that was under way was stored, a key settles: it
+/// sends everything again.
+#[rstest]
+fn requests_with_keys_that_are_sent_again_after_a_kill_are_stored_once(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    let post = |server: &Running, name: &str| {
+        let event = json!({
+            "device_id": name, "application_id": "app", "connection_type": "established",
+            "timestamp": "2024-01-15T10:30:00Z", "status": "success"
+        });
+        ureq::post(server.events())
+            .header("authorization", format!("Bearer {}", server.token))
+            .header("idempotency-key", name)
+            .send_json(event)
+            .map(|answer| answer.status().as_u16())
+    };
+    let server = Running::start(&database);
+    let sent = thread::scope(|scope| {
+        let client = |client: usize| {
+            let (server, post) = (&server, &post);
+            move || {
+                let names = (0..100_000).map(|n| format!("{client}_{n}"));
+                let mut sent = Vec::new();
+                for name in names {
+                    let is_stored = matches!(post(server, &name), Ok(201));
+                    sent.push(name);
+                    if !is_stored {
+                        break;
+                    }
+                }
+                sent
+            }
+        };
+        let clients: Vec<_> = (0..4).map(|n| scope.spawn(client(n))).collect();
+        wait_until("some hundred are stored", || server.feed().len() >= 200);
+        server.signal("-KILL");
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<String>>()
+    });
+    drop(server);
+    let server = Running::start(&database);
+    for name in sent.iter().rev().take(40).chain(sent.iter().take(40)) {
+        assert_eq!(post(&server, name).unwrap(), 201);
+    }
+    for client in 0..4 {
+        let last = sent.iter().rfind(|name| name.starts_with(&format!("{client}_"))).unwrap();
+        assert_eq!(post(&server, last).unwrap(), 201);
+    }
+    let mut devices: Vec<String> =
+        server.feed().iter().map(|record| record["device_id"].as_str().unwrap().into()).collect();
+    let (mut sent, count) = (sent, devices.len());
+    devices.sort_unstable();
+    devices.dedup();
+    sent.sort_unstable();
+    assert_eq!(devices.len(), count, "something is stored twice");
+    assert_eq!(devices, sent);
+}

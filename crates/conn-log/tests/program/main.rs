@@ -16,6 +16,7 @@ mod crashes;
 mod hostile_clients;
 mod postgres;
 mod running;
+mod smoke;
 #[path = "../../../conn-log-store/tests/store/support.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the store's tests")]
 mod support;

@@ -1,0 +1,20 @@
+//! The script that developers run against a live server finds nothing to say.
+
+use std::process::Command;
+
+use rstest::rstest;
+
+use crate::running::Running;
+use crate::support::{Backend, TestDatabase};
+
+#[rstest]
+fn the_smoke_script_passes_against_a_new_server(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    let server = Running::start(&database);
+    let output = Command::new("../../scripts/smoke").args([&server.base, &server.token]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("checks passed"), "{said}");
+}
