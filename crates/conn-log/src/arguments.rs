@@ -38,9 +38,9 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Apply the migrations that the database lacks
     Migrate(Database),
-    /// Compute a projection anew from the log: presence, sessions or statistics
+    /// Compute a projection anew from the log: presence, sessions or statistics; or SQLite's index
     Rebuild {
-        /// Which projection
+        /// Which projection, or index
         name: String,
         /// Of this tenant's log only; without, of every log
         #[arg(long, env = "CONN_LOG_TENANT")]

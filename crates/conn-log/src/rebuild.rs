@@ -8,6 +8,9 @@ use conn_log_store::{Progress, Store, Tenant};
 use crate::arguments::Database;
 use crate::{open, say};
 
+/// SQLite's index behind the log, which is derived as well.
+const INDEX: &str = "index";
+
 /// Events of one transaction.
 const RUN_EVENTS_MAX: usize = 10_000;
 
@@ -16,6 +19,12 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(name: &str, tenant: Option<&str>, database: &Database) -> anyhow::Result<()> {
     let store = open(database)?;
+    if name == INDEX {
+        anyhow::ensure!(tenant.is_none(), "the index is of all logs: leave out --tenant");
+        store.index_rebuild().context("cannot drop the index")?;
+        say("the index is dropped; a server makes it anew behind its log");
+        return Ok(());
+    }
     let mut tenants = store.tenant_list().context("cannot list the tenants")?;
     if let Some(wanted) = tenant {
         tenants.retain(|tenant| tenant.name == wanted);

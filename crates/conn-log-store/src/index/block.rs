@@ -189,7 +189,9 @@ impl Ids<'_> {
 }
 
 fn damaged() -> StoreError {
-    StoreError::Internal("a block of the index is damaged; `conn-log rebuild` makes it anew".into())
+    StoreError::Internal(
+        "a block of the index is damaged; `conn-log rebuild index` makes it anew".into(),
+    )
 }
 
 fn zigzag(number: i64) -> u64 {

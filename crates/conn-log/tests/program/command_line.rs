@@ -74,6 +74,19 @@ fn migrating_twice_does_nothing_the_second_time(
     assert!(said(&run(&database, &["migrate"])).contains("nothing to do"));
 }
 
+#[rstest]
+fn what_is_derived_can_be_computed_anew_by_name(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    let Some(database) = TestDatabase::new(backend) else { return };
+    for name in ["presence", "sessions", "statistics", "index"] {
+        let output = run(&database, &["rebuild", name]);
+        assert!(output.status.success(), "{name}: {}", said(&output));
+    }
+    let unknown = run(&database, &["rebuild", "elsewhere"]);
+    assert!(!unknown.status.success() && said(&unknown).contains("sessions"));
+}
+
 #[test]
 fn a_url_of_another_kind_is_refused_by_name() {
     let output = program().args(["migrate", "--database-url", "mysql://host/db"]).output().unwrap();
