@@ -55,6 +55,28 @@ on_both_databases! {
         }
     }
 
+    async fn stores_that_step_at_the_same_time_count_each_event_once(database) {
+        let open = || {
+            let mut options = database.options();
+            options.projections = false;
+            Store::open(options).unwrap()
+        };
+        let stores = [open(), open(), open()];
+        for device in ["dev_1", "dev_2", "dev_3"] {
+            append(&stores[0], events(device, 400)).await.unwrap();
+        }
+        std::thread::scope(|scope| {
+            for store in &stores {
+                scope.spawn(move || {
+                    while store.projections_behind(DEFAULT).unwrap() > 0 {
+                        store.projections_step(DEFAULT, 7).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(devices(&stores[1]), reference::devices(&all(&stores[1], DEFAULT)));
+    }
+
     async fn a_projection_that_is_reset_is_computed_anew(database) {
         let mut options = database.options();
         options.projections = false;
