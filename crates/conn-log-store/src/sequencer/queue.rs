@@ -46,6 +46,8 @@ struct State {
     is_dead: bool,
     /// Since when the writer has been at work on what it took last.
     busy_since: Option<Instant>,
+    /// The writer waits to be woken. Waking one that is at work costs a system call for nothing.
+    is_idle: bool,
 }
 
 /// What the writer does next.
@@ -92,8 +94,7 @@ impl Queue {
         } else {
             state.small.push_back(pending);
         }
-        drop(state);
-        self.wake.notify_one();
+        self.wake_writer(state);
         Ok(())
     }
 
@@ -104,8 +105,7 @@ impl Queue {
             return false;
         }
         state.turns.push_back(turn);
-        drop(state);
-        self.wake.notify_one();
+        self.wake_writer(state);
         true
     }
 
@@ -141,7 +141,9 @@ impl Queue {
             if state.is_closed {
                 return Work::Closed;
             }
+            state.is_idle = true;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.is_idle = false;
         }
     }
 
@@ -184,6 +186,14 @@ impl Queue {
     pub(crate) fn depth(&self) -> (usize, usize) {
         let state = self.lock();
         (state.events, state.bytes)
+    }
+
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+        let is_idle = std::mem::take(&mut state.is_idle);
+        drop(state);
+        if is_idle {
+            self.wake.notify_one();
+        }
     }
 
     /// Whoever panicked while holding the lock left the state whole: each change is made at once.
