@@ -50,15 +50,29 @@ start_conn_log() {
     start_server "$CONN_LOG" serve --database-url "$DATABASE_URL"
 }
 
-# Parses, checks and answers; stores nothing.
+# The same server, but that what it takes in is answered and not stored.
 start_no_store() {
+    fresh_database
+    TOKEN=$("$CONN_LOG" token create --database-url "$DATABASE_URL" --name bench --scope write \
+        2>/dev/null)
+    start_server "$BENCH" serve --database-url "$DATABASE_URL" --no-store
+}
+
+# Plain actix-web that parses, checks and answers, and nothing more.
+start_plain() {
     start_server "$BENCH" floor
 }
 
-# The same with one transaction for each request.
-start_transaction_each() {
+# The same with a row of a plain table for each request, in a transaction of its own.
+start_plain_table() {
     fresh_database
-    start_server "$BENCH" floor --database-url "$DATABASE_URL"
+    start_server "$BENCH" floor --plain-table "$DATABASE_URL"
+}
+
+# The same with conn-log's own store, which may put one event into a commit.
+start_one_a_commit() {
+    fresh_database
+    start_server "$BENCH" floor --log "$DATABASE_URL"
 }
 
 # Starts a server's command on a free port and waits until it is ready.

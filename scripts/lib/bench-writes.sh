@@ -6,12 +6,13 @@ WRITE_EVENTS=400000
 
 bench_single() {
     local seconds=${SECONDS_EACH:-5} connections server line half cpu rate
-    local -A names=([no_store]='no store' [transaction_each]='one transaction a request'
-        [conn_log]='conn-log')
+    local -A names=([conn_log]='conn-log' [no_store]='same server, no store'
+        [plain]='plain actix-web, no store' [plain_table]='one transaction a request'
+        [one_a_commit]='one transaction a request, by our writer')
     title "Single events, $DATABASE"
     for connections in 64 256; do
         for ((round = 0; round < ROUNDS; round++)); do
-            for server in no_store transaction_each conn_log; do
+            for server in no_store plain plain_table one_a_commit conn_log; do
                 "start_$server"
                 wrk_single 64 1 >/dev/null
                 cpu=$(server_cpu_ms)
@@ -25,7 +26,8 @@ bench_single() {
             done
         done
         rates 'requests/s' "conn-log, $connections" "${names[no_store]}, $connections" \
-            "${names[transaction_each]}, $connections"
+            "${names[plain]}, $connections" "${names[plain_table]}, $connections" \
+            "${names[one_a_commit]}, $connections"
     done
 
     half=$(($(median "conn-log, 64" | cut -d. -f1) / 2))

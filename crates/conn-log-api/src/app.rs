@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, web};
 use conn_log_store::Store;
 use tokio::sync::{Semaphore, watch};
 
+use crate::appender::Appender;
 use crate::auth::Tokens;
 use crate::body::BodyRoom;
 use crate::metrics::Metrics;
@@ -25,6 +26,8 @@ const STATISTICS_MAX: usize = 4;
 /// The state of one server, shared by all its workers.
 pub struct App {
     pub(crate) store: Store,
+    /// Where registered events go: the store, if it is no test.
+    pub(crate) appender: Box<dyn Appender>,
     pub(crate) tokens: Tokens,
     pub(crate) options: ApiOptions,
     pub(crate) body_room: BodyRoom,
@@ -47,7 +50,18 @@ pub struct App {
 impl App {
     /// A server on `store`, which tells its commits to the same `metrics`.
     pub fn new(store: Store, options: ApiOptions, metrics: Metrics) -> web::Data<App> {
+        Self::with_appender(Box::new(store.clone()), store, options, metrics)
+    }
+
+    /// The same, but that registered events go to `appender` and not to the store.
+    pub fn with_appender(
+        appender: Box<dyn Appender>,
+        store: Store,
+        options: ApiOptions,
+        metrics: Metrics,
+    ) -> web::Data<App> {
         web::Data::new(App {
+            appender,
             tokens: Tokens::new(store.clone()),
             body_room: BodyRoom::new(options.bodies_bytes_max),
             metrics,

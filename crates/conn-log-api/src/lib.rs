@@ -5,6 +5,7 @@
 
 mod accept;
 mod app;
+mod appender;
 mod applications;
 mod auth;
 mod background;
@@ -36,6 +37,7 @@ use actix_web::http::{Method, header};
 use conn_log_store::{AppendError, StoreError};
 
 pub use app::App;
+pub use appender::{Appender, Appending};
 pub use metrics::Metrics;
 pub use options::ApiOptions;
 pub use server::{create_app, serve};

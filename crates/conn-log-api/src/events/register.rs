@@ -115,9 +115,9 @@ async fn append(
     tally: Tally,
     render: Arc<Render>,
 ) -> Result<Outcome, Problem> {
-    let store = app.store.clone();
+    let appending = app.appender.append(submission);
     let work = async move {
-        let outcome = store.append(submission).await;
+        let outcome = appending.await;
         match &outcome {
             Ok(Outcome::Appended(appended)) => tally.appended(&render, appended),
             Ok(Outcome::Replayed(_)) => tally.replayed(&render),

@@ -26,7 +26,7 @@ const TURN_MAX: Duration = Duration::from_millis(40);
 
 /// How long events gather before a run that could take in more: a run writes each row that it touches
 /// once, however many events touch it. Reads add up meanwhile what gathers.
-const GATHER: Duration = Duration::from_secs(1);
+const GATHER: Duration = Duration::from_millis(1_500);
 
 /// After a run, as long as its longest turn took times this: while events come as fast as they can,
 /// the projections leave most of the writer's time to them.
@@ -82,7 +82,7 @@ impl Runner {
         while !self.stop.load(Ordering::Relaxed) {
             // What is committed from here on wakes the wait below.
             self.commits.mark_unchanged();
-            let pause = match self.catch_up(waiting) {
+            let pause = match self.catch_up() {
                 Ok(()) => {
                     failures = 0;
                     if self.is_due() { GATHER } else { LOOK_AFTER }
@@ -98,7 +98,7 @@ impl Runner {
                 }
             };
             if failures > 0 {
-                self.rest(waiting, pause);
+                self.rest(pause);
                 continue;
             }
             let commits = &mut self.commits;
@@ -107,13 +107,13 @@ impl Runner {
             if matches!(woken, Ok(Err(_))) {
                 return;
             }
-            self.rest(waiting, GATHER);
+            self.rest(GATHER);
         }
     }
 
     /// Works off what is behind, of all tenants in turn. One whose step fails is left out, and the
     /// others go on.
-    fn catch_up(&mut self, waiting: &tokio::runtime::Runtime) -> Result<(), StoreError> {
+    fn catch_up(&mut self) -> Result<(), StoreError> {
         let mut failed: Option<StoreError> = None;
         let mut left_out = HashSet::new();
         loop {
@@ -135,7 +135,7 @@ impl Runner {
                             Progress::UpToDate | Progress::Busy => false,
                         };
                         self.run_events.adapt(turn);
-                        self.rest(waiting, turn.saturating_mul(REST_FACTOR));
+                        self.rest(turn.saturating_mul(REST_FACTOR));
                     }
                     Err(error) => {
                         left_out.insert(tenant);
@@ -158,20 +158,15 @@ impl Runner {
         due.is_some_and(|due| due.is_ok_and(|due| !due.is_empty()))
     }
 
-    /// Waits; closing cuts it short.
-    fn rest(&self, waiting: &tokio::runtime::Runtime, pause: Duration) {
-        let mut commits = self.commits.clone();
+    /// Waits; closing, which unparks the thread, cuts it short.
+    fn rest(&self, pause: Duration) {
         let until = Instant::now() + pause;
         while !self.stop.load(Ordering::Relaxed) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            let changed =
-                waiting.block_on(async { tokio::time::timeout(left, commits.changed()).await });
-            if !matches!(changed, Ok(Ok(()))) {
-                return;
-            }
+            std::thread::park_timeout(left);
         }
     }
 }

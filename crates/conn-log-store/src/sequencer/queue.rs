@@ -40,14 +40,23 @@ struct State {
     events: usize,
     bytes: usize,
     is_closed: bool,
-    /// The database is away: who comes now is told so at once.
-    is_away: bool,
-    /// The writer has ended, as planned or not.
-    is_dead: bool,
-    /// Since when the writer has been at work on what it took last.
-    busy_since: Option<Instant>,
-    /// The writer waits to be woken. Waking one that is at work costs a system call for nothing.
-    is_idle: bool,
+    writer: Doing,
+}
+
+/// What the writer is doing.
+#[derive(Default)]
+enum Doing {
+    /// Something short, or a turn.
+    #[default]
+    Other,
+    /// It waits to be woken. Waking one that is at work would cost a system call for nothing.
+    Waiting,
+    /// It has been storing a group since then.
+    Storing(Instant),
+    /// It waits for a database that is away: who comes now is told so at once.
+    Away,
+    /// It has ended, as planned or not.
+    Dead,
 }
 
 /// What the writer does next.
@@ -75,7 +84,7 @@ impl Queue {
         if state.is_closed {
             return refuse(pending, AppendError::Closed);
         }
-        if state.is_dead || state.is_away {
+        if matches!(state.writer, Doing::Away | Doing::Dead) {
             return refuse(pending, AppendError::Unavailable);
         }
         if let Some(waiting) = state.give_up_if_stalled() {
@@ -101,7 +110,8 @@ impl Queue {
     /// Lets a turn wait. `false` if it cannot.
     fn push_turn(&self, turn: Turn) -> bool {
         let mut state = self.lock();
-        if state.is_closed || state.is_dead || state.turns.len() >= TURNS_MAX {
+        let is_dead = matches!(state.writer, Doing::Dead);
+        if state.is_closed || is_dead || state.turns.len() >= TURNS_MAX {
             return false;
         }
         state.turns.push_back(turn);
@@ -129,21 +139,21 @@ impl Queue {
     /// Waits until there is something to do, and takes a group of it.
     pub(crate) fn take(&self) -> Work {
         let mut state = self.lock();
-        state.busy_since = None;
+        state.writer = Doing::Other;
         loop {
             if !state.small.is_empty() || !state.batches.is_empty() || !state.turns.is_empty() {
                 let group = state.take_group(self.group_events_max);
                 if !group.is_empty() {
-                    state.busy_since = Some(Instant::now());
+                    state.writer = Doing::Storing(Instant::now());
                 }
                 return Work::Some { group, turn: state.turns.pop_front() };
             }
             if state.is_closed {
                 return Work::Closed;
             }
-            state.is_idle = true;
+            state.writer = Doing::Waiting;
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.is_idle = false;
+            state.writer = Doing::Other;
         }
     }
 
@@ -169,17 +179,17 @@ impl Queue {
     }
 
     pub(crate) fn set_away(&self, is_away: bool) {
-        self.lock().is_away = is_away;
+        self.lock().writer = if is_away { Doing::Away } else { Doing::Other };
     }
 
     pub(crate) fn set_dead(&self) {
-        self.lock().is_dead = true;
+        self.lock().writer = Doing::Dead;
     }
 
     /// Whether the writer works and reaches the database.
     pub(crate) fn is_available(&self) -> bool {
         let state = self.lock();
-        !state.is_dead && !state.is_away && !state.is_stalled()
+        !matches!(state.writer, Doing::Away | Doing::Dead) && !state.is_stalled()
     }
 
     /// Events and bytes that wait.
@@ -189,9 +199,13 @@ impl Queue {
     }
 
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
-        let is_idle = std::mem::take(&mut state.is_idle);
+        let waits = matches!(state.writer, Doing::Waiting);
+        if waits {
+            // Once is enough.
+            state.writer = Doing::Other;
+        }
         drop(state);
-        if is_idle {
+        if waits {
             self.wake.notify_one();
         }
     }
@@ -204,7 +218,7 @@ impl Queue {
 
 impl State {
     fn is_stalled(&self) -> bool {
-        self.busy_since.is_some_and(|since| since.elapsed() > STALLED_AFTER)
+        matches!(self.writer, Doing::Storing(since) if since.elapsed() > STALLED_AFTER)
     }
 
     /// Where the writer hangs, everything that waits for it.
@@ -294,7 +308,8 @@ mod tests {
         queue.push(waiting).unwrap();
         assert!(queue.is_available());
 
-        queue.lock().busy_since = Instant::now().checked_sub(STALLED_AFTER * 2);
+        let long_ago = Instant::now().checked_sub(STALLED_AFTER * 2).unwrap();
+        queue.lock().writer = Doing::Storing(long_ago);
         assert!(!queue.is_available());
         assert_eq!(queue.push(only_a_key(0).0), Err(AppendError::Unavailable));
         assert_eq!(answer.try_recv(), Ok(Err(AppendError::Unavailable)));

@@ -1,11 +1,12 @@
 //! What single events over HTTP are compared with: the same body parsed, checked by the same rules
 //! and answered with the same record, on plain actix-web without tokens, meters or log lines.
 //!
-//! Without a database the record is made up on the spot. With one, the store takes it, but its
-//! writer may put one submission only into a transaction: what a service does that commits once
-//! for each request.
+//! Without a database the record is made up on the spot. With one, each request has a transaction of its
+//! own: as most services do it, over a pool of connections into a plain table, or, at its best, by
+//! the store's own writer with one submission a commit.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use actix_web::http::header;
@@ -13,31 +14,45 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use conn_log_core::{Event, JsonBody, Record, Rules, Timestamp};
 use conn_log_store::{DatabaseUrl, Outcome, Store, StoreOptions, Submission, TenantId};
 
+use crate::plain_table::PlainTable;
+
 #[derive(clap::Args)]
 pub(crate) struct Floor {
     #[arg(long)]
     listen: SocketAddr,
-    /// One transaction a request into this database
+    /// One transaction a request into a plain table of this database
     #[arg(long)]
-    database_url: Option<DatabaseUrl>,
+    plain_table: Option<String>,
+    /// One transaction a request into the log of this database
+    #[arg(long)]
+    log: Option<DatabaseUrl>,
 }
 
 struct State {
     rules: Rules,
     next: AtomicI64,
-    store: Option<Store>,
+    keep: Keep,
+}
+
+/// Where events go.
+enum Keep {
+    Nowhere,
+    PlainTable(Arc<PlainTable>),
+    Log(Store),
 }
 
 impl Floor {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let store = self
-            .database_url
-            .map(|url| Store::open(StoreOptions { group_events_max: 1, ..StoreOptions::new(url) }));
-        let state = web::Data::new(State {
-            rules: Rules::default(),
-            next: AtomicI64::new(1),
-            store: store.transpose()?,
-        });
+        let keep = match (self.plain_table, self.log) {
+            (Some(url), _) => Keep::PlainTable(Arc::new(PlainTable::open(&url)?)),
+            (_, Some(url)) => Keep::Log(Store::open(StoreOptions {
+                group_events_max: 1,
+                ..StoreOptions::new(url)
+            })?),
+            (None, None) => Keep::Nowhere,
+        };
+        let state =
+            web::Data::new(State { rules: Rules::default(), next: AtomicI64::new(1), keep });
         actix_web::rt::System::new().block_on(async move {
             HttpServer::new(move || {
                 App::new()
@@ -75,13 +90,24 @@ async fn register(state: web::Data<State>, body: web::Bytes) -> HttpResponse {
 }
 
 async fn record(state: &State, event: Event, now: Timestamp) -> Option<Record> {
-    let Some(store) = &state.store else {
-        let id = state.next.fetch_add(1, Ordering::Relaxed);
-        return Some(Record { id, created_at: now, event });
-    };
-    let submission = Submission { tenant: TenantId::DEFAULT, events: vec![event], claim: None };
-    match store.append(submission).await {
-        Ok(Outcome::Appended(appended)) => appended.first().map(|first| first.record().clone()),
-        _ => None,
+    match &state.keep {
+        Keep::Nowhere => {
+            let id = state.next.fetch_add(1, Ordering::Relaxed);
+            Some(Record { id, created_at: now, event })
+        }
+        Keep::PlainTable(table) => {
+            let table = Arc::clone(table);
+            web::block(move || table.insert(event, now)).await.ok()?.ok()
+        }
+        Keep::Log(store) => {
+            let submission =
+                Submission { tenant: TenantId::DEFAULT, events: vec![event], claim: None };
+            match store.append(submission).await {
+                Ok(Outcome::Appended(appended)) => {
+                    appended.first().map(|first| first.record().clone())
+                }
+                _ => None,
+            }
+        }
     }
 }

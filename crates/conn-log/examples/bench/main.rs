@@ -10,6 +10,7 @@ mod events;
 mod floor;
 mod fsync;
 mod load;
+mod plain_table;
 mod read;
 mod serve;
 mod settle;
