@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse};
-use conn_log_store::{GroupCommitted, Observer, Stats};
+use conn_log_store::{GroupCommitted, Lag, Observer, Stats, Store};
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     Opts, Registry, TextEncoder,
 };
+
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -85,7 +87,12 @@ pub struct Metrics {
     readers: IntGauge,
     readers_idle: IntGauge,
     available: IntGauge,
+    projections_behind: IntGauge,
+    index_behind: IntGauge,
 }
+
+/// A database that does not answer by then keeps no one from the other meters.
+const LAG_TIME_MAX: Duration = Duration::from_secs(1);
 
 impl Metrics {
     /// Meters at zero.
@@ -126,6 +133,14 @@ impl Metrics {
             readers: IntGauge::new("pool_connections", "Open connections that read")?,
             readers_idle: IntGauge::new("pool_connections_idle", "Those not in use")?,
             available: IntGauge::new("store_available", "1 while the writer reaches the database")?,
+            projections_behind: IntGauge::new(
+                "projections_behind_events",
+                "Events that devices, sessions or statistics have not taken in; reads count them",
+            )?,
+            index_behind: IntGauge::new(
+                "index_behind_events",
+                "Events that SQLite's index does not know yet; reads look through them",
+            )?,
             registry,
         };
         metrics.register()?;
@@ -137,7 +152,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 12] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 14] = [
             Box::new(self.received.clone()),
             Box::new(self.stored.clone()),
             Box::new(self.duplicates.clone()),
@@ -150,6 +165,8 @@ impl Metrics {
             Box::new(self.readers.clone()),
             Box::new(self.readers_idle.clone()),
             Box::new(self.available.clone()),
+            Box::new(self.projections_behind.clone()),
+            Box::new(self.index_behind.clone()),
         ];
         for collector in collectors {
             self.registry.register(collector)?;
@@ -191,7 +208,8 @@ impl Metrics {
         self.request_seconds.with_label_values(&labels).observe(time.as_secs_f64());
     }
 
-    fn text(&self, stats: Stats) -> Result<String, prometheus::Error> {
+    /// Where the lag is not known, it is told as it was.
+    fn text(&self, stats: Stats, lag: Option<Lag>) -> Result<String, prometheus::Error> {
         let gauge =
             |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         gauge(&self.queue_events, stats.queue_events);
@@ -199,6 +217,10 @@ impl Metrics {
         self.readers.set(stats.readers.into());
         self.readers_idle.set(stats.readers_idle.into());
         self.available.set(stats.available.into());
+        if let Some(lag) = lag {
+            self.projections_behind.set(lag.projections_events);
+            self.index_behind.set(lag.index_events);
+        }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
@@ -219,6 +241,8 @@ impl Observer for Metrics {
         content_type = "text/plain")))]
 pub(crate) async fn metrics(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let app = App::of(&request);
-    let text = app.metrics.text(app.store.stats()).map_err(|error| Problem::internal(&error))?;
+    let lag = timeout(LAG_TIME_MAX, app.read(Store::lag)).await.ok().and_then(Result::ok);
+    let text = app.metrics.text(app.store.stats(), lag);
+    let text = text.map_err(|error| Problem::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))
 }

@@ -43,7 +43,7 @@ pub use projections::{
 };
 pub use secret::{Secret, SecretHash};
 pub use sequencer::{Answer, Appended, Claim, Outcome, Submission};
-pub use stats::{GroupCommitted, Observer, Stats};
+pub use stats::{GroupCommitted, Lag, Observer, Stats};
 pub use store::Store;
 pub use tenants::{Tenant, TenantId};
 pub use tokens::{NewToken, Rate, Scope, Token, UnknownScope};

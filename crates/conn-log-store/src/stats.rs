@@ -41,3 +41,13 @@ pub struct Stats {
     /// Whether the writer can reach the database.
     pub available: bool,
 }
+
+/// How far what is derived from the logs is behind them, in events, all logs together. Answers are right
+/// all the same: reads look through these events one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// Of devices, applications, sessions and statistics: what the slowest has not taken in.
+    pub projections_events: i64,
+    /// Of the index; 0 on PostgreSQL, which keeps its own.
+    pub index_events: i64,
+}

@@ -17,7 +17,7 @@ use crate::options::StoreOptions;
 use crate::pool::{self, Connections, Pooled};
 use crate::projections::{self, NameCache, RunEvents, Runner};
 use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
-use crate::stats::Stats;
+use crate::stats::{Lag, Stats};
 use crate::url::DatabaseUrl;
 use crate::{index, listener, migrations, partitions, tenants};
 
@@ -186,6 +186,14 @@ impl Store {
             readers_idle: readers.idle_connections,
             available: self.0.queue.is_available(),
         }
+    }
+
+    /// How far what is derived is behind. Blocks the thread.
+    pub fn lag(&self) -> Result<Lag, StoreError> {
+        let connection = &mut *self.watcher()?;
+        let behind = projections::behind_by_tenant(connection)?;
+        let index_events = if self.is_embedded() { index::behind(connection)? } else { 0 };
+        Ok(Lag { projections_events: behind.iter().map(|(_, events)| events).sum(), index_events })
     }
 
     /// Forgets idempotency keys and event ids whose window has passed, at most `limit` of each.

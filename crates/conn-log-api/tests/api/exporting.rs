@@ -1,5 +1,8 @@
 //! Exports: the same records in three formats.
 
+use std::time::{Duration, Instant};
+
+use actix_web::http::Method;
 use parquet::basic::{ConvertedType, Type};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use parquet::record::RowAccessor as _;
@@ -97,6 +100,53 @@ async fn parquet_has_typed_columns_and_every_row(
     assert_eq!(row.get_string(11).unwrap(), "-1+2");
     let metadata = row.get_column_iter().nth(10).unwrap().1.to_string();
     assert!(metadata.contains("signal_strength"), "{metadata}");
+}
+
+/// More rows than are written at a time.
+#[rstest]
+#[actix_web::test]
+async fn parquet_of_several_row_groups_holds_every_event_in_order(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let events = json!(vec![event(); 8_000]);
+    for _ in 0..3 {
+        assert_eq!(app.post(&events).await.status, 201);
+    }
+    let bytes = app.get_body(&format!("{EVENTS}export/?format=parquet")).await;
+    let file = SerializedFileReader::new(bytes).unwrap();
+    assert_eq!(file.metadata().num_row_groups(), 2);
+    let rows = file.get_row_iter(None).unwrap();
+    let ids: Vec<i64> = rows.map(|row| row.unwrap().get_long(0).unwrap()).collect();
+    assert_eq!(ids, (1..=24_000).collect::<Vec<i64>>());
+}
+
+/// Four may run at a time: a thread that went on for a client that is gone would keep its place.
+#[rstest]
+#[actix_web::test]
+async fn an_export_ends_with_its_client(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut large = event();
+    large["metadata"] = json!({"text": "x".repeat(2_000)});
+    assert_eq!(app.post(&json!(vec![large; 3_000])).await.status, 201);
+    let path = format!("{EVENTS}export/");
+    let open = async || app.open(app.request(Method::GET, &path)).await;
+
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let client = open().await;
+        assert_eq!(client.status(), 200);
+        clients.push(client);
+    }
+    assert_eq!(open().await.status(), 503, "each of them waits for its client to read");
+    drop(clients);
+    let begun = Instant::now();
+    while open().await.status() != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the places are not given back");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[rstest]

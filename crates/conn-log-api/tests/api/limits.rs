@@ -70,44 +70,6 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_valid_tokens_go_on(
 
 #[rstest]
 #[actix_web::test]
-async fn what_is_received_is_stored_a_duplicate_or_rejected(
-    #[values(Database::Sqlite, Database::Postgres)] database: Database,
-) {
-    let app = TestApp::on(database).await;
-    let mut repeat = event();
-    repeat["event_id"] = "e".into();
-    let mut bad = event();
-    bad["status"] = "fine".into();
-    app.post(&json!([event(), repeat, repeat, bad, 5])).await;
-    app.post(&bad).await;
-    app.post_as("application/json", "not JSON").await;
-    for body in [&event(), &event(), &bad, &bad] {
-        let key = body["status"].as_str().unwrap();
-        let keyed = app.request(Method::POST, EVENTS).insert_header(("idempotency-key", key));
-        app.send(keyed.set_json(body)).await;
-    }
-    let metrics = app.get("/metrics").await.body;
-    let value = |name: &str| -> u64 {
-        let line = metrics.lines().find(|line| line.starts_with(&format!("conn_log_{name} ")));
-        line.unwrap_or_else(|| panic!("{name} in {metrics}"))
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap()
-    };
-    assert_eq!(value("events_received_total"), 10);
-    assert_eq!(value("events_stored_total"), 3);
-    assert_eq!(value("events_duplicate_total"), 2);
-    assert_eq!(value("events_rejected_total{reason=\"invalid_event\"}"), 4);
-    assert_eq!(value("events_rejected_total{reason=\"overloaded\"}"), 0);
-    assert_eq!(value("events_rejected_total{reason=\"invalid_body\"}"), 1);
-    assert!(value("commit_seconds_count") >= 2);
-    assert!(metrics.contains("route=\"/api/v1/device_app_connection_log\",status=\"207\""));
-}
-
-#[rstest]
-#[actix_web::test]
 async fn no_client_makes_a_new_label(#[values(Database::Sqlite)] database: Database) {
     let app = TestApp::on(database).await;
     let strange = Method::from_bytes(b"STRANGE").unwrap();

@@ -14,6 +14,7 @@
 mod batches;
 mod bodies;
 mod cookbook;
+mod counting;
 mod exporting;
 mod limits;
 mod presence;

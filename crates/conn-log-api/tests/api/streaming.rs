@@ -154,6 +154,24 @@ async fn a_stream_refuses_what_a_list_refuses(
 
 #[rstest]
 #[actix_web::test]
+async fn a_stream_without_events_says_now_and_then_that_it_lives(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut stream = Stream::open(&app, "", None).await;
+    // From here on time passes as fast as nothing happens.
+    tokio::time::pause();
+    for _ in 0..3 {
+        stream.text.clear();
+        let silent = tokio::time::Instant::now();
+        assert!(stream.read_more().await);
+        assert_eq!(stream.text, ": keep-alive\n\n");
+        assert!((14..=16).contains(&silent.elapsed().as_secs()));
+    }
+}
+
+#[rstest]
+#[actix_web::test]
 async fn a_head_of_a_stream_ends(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

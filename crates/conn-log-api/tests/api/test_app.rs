@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::Bytes;
-use conn_log_api::{ApiOptions, App, Metrics, create_app};
+use conn_log_api::{ApiOptions, App, Appender, Metrics, create_app};
 use conn_log_store::{NewToken, Scope, Store, StoreOptions, TenantId};
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
@@ -53,12 +53,27 @@ impl TestApp {
         options: ApiOptions,
         tell: impl FnOnce(StoreOptions) -> StoreOptions,
     ) -> Self {
+        Self::made(database, options, tell, |store| Box::new(store)).await
+    }
+
+    /// One whose events go elsewhere.
+    pub(crate) async fn with_appender(database: Database, appender: Box<dyn Appender>) -> Self {
+        Self::made(database, ApiOptions::default(), |store| store, |_| appender).await
+    }
+
+    async fn made(
+        database: Database,
+        options: ApiOptions,
+        tell: impl FnOnce(StoreOptions) -> StoreOptions,
+        appender: impl FnOnce(Store) -> Box<dyn Appender>,
+    ) -> Self {
         let database = TestDatabase::new(database).expect("these tests need PostgreSQL");
         let metrics = Metrics::new().unwrap();
         let observer = Some(metrics.observer());
         let store = StoreOptions { observer, ..database.options() };
         let store = Store::open(tell(store)).unwrap();
-        let app = App::new(store.clone(), options, metrics);
+        let appender = appender(store.clone());
+        let app = App::with_appender(appender, store.clone(), options, metrics);
         let service = Rc::new(init_service(create_app(app)).await);
         let call: Call = Box::new(move |request| {
             let service = service.clone();

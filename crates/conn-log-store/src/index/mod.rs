@@ -26,6 +26,7 @@ mod tests;
 mod worker;
 
 pub(crate) use list::list;
+pub(crate) use runs::behind;
 pub(crate) use worker::{Worker, spawn};
 
 use crate::error::StoreError;

@@ -54,6 +54,15 @@ pub(super) fn indexed_to(
     Ok(last.unwrap_or(0))
 }
 
+/// Events that the index does not know yet, of all logs.
+pub(crate) fn behind(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    let mut behind = 0;
+    for (tenant, size) in sizes(connection)? {
+        behind += (size - indexed_to(connection, tenant)?).max(0);
+    }
+    Ok(behind)
+}
+
 /// The size of each log.
 pub(super) fn sizes(connection: &mut AnyConnection) -> Result<Vec<(TenantId, i64)>, StoreError> {
     let rows: Vec<(i32, i64)> =

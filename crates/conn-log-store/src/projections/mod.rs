@@ -47,6 +47,7 @@ pub use step::{Progress, UnknownProjection};
 
 pub(crate) use names::NameCache;
 pub(crate) use runner::{RunEvents, Runner, spawn};
+pub(crate) use step::behind_by_tenant;
 
 /// One projection: its name, and how it takes in a run of events.
 trait Projection: Sync {

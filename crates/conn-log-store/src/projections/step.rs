@@ -369,22 +369,30 @@ impl Store {
 
     /// Tenants with events that a projection has not taken in.
     pub(super) fn projections_due(&self) -> Result<Vec<TenantId>, StoreError> {
-        let connection = &mut *self.reader()?;
-        let sizes: Vec<(i32, i64)> =
-            heads::table.select((heads::tenant_id, heads::size)).load(connection)?;
-        let rows: Vec<(i32, String, i64)> = projections::table.load(connection)?;
-        let mut lowest: BTreeMap<i32, (usize, i64)> = BTreeMap::new();
-        for (tenant, name, watermark) in rows {
-            if ALL.iter().any(|projection| projection.name() == name) {
-                let (count, low) = lowest.entry(tenant).or_insert((0, i64::MAX));
-                *count += 1;
-                *low = watermark.min(*low);
-            }
-        }
-        let is_due = |(tenant, size): &(i32, i64)| match lowest.get(tenant) {
-            Some((count, low)) => *count < ALL.len() && *size > 0 || low < size,
-            None => *size > 0,
-        };
-        Ok(sizes.iter().filter(|row| is_due(row)).map(|(tenant, _)| TenantId(*tenant)).collect())
+        let behind = behind_by_tenant(&mut *self.reader()?)?;
+        Ok(behind.into_iter().filter(|(_, events)| *events > 0).map(|(tenant, _)| tenant).collect())
     }
+}
+
+/// Of each tenant, the events that its slowest projection has not taken in.
+pub(crate) fn behind_by_tenant(
+    connection: &mut AnyConnection,
+) -> QueryResult<Vec<(TenantId, i64)>> {
+    let sizes: Vec<(i32, i64)> =
+        heads::table.select((heads::tenant_id, heads::size)).load(connection)?;
+    let rows: Vec<(i32, String, i64)> = projections::table.load(connection)?;
+    let mut known: BTreeMap<i32, (usize, i64)> = BTreeMap::new();
+    for (tenant, name, watermark) in rows {
+        if ALL.iter().any(|projection| projection.name() == name) {
+            let (count, lowest) = known.entry(tenant).or_insert((0, i64::MAX));
+            *count += 1;
+            *lowest = watermark.min(*lowest);
+        }
+    }
+    let behind = |(tenant, size): (i32, i64)| {
+        // One without a watermark has not begun.
+        let lowest = known.get(&tenant).filter(|(count, _)| *count == ALL.len());
+        (TenantId(tenant), size - lowest.map_or(0, |(_, lowest)| (*lowest).max(0)))
+    };
+    Ok(sizes.into_iter().map(behind).collect())
 }

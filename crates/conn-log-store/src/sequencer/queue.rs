@@ -299,6 +299,62 @@ mod tests {
         }
     }
 
+    fn batch_of(count: usize) -> (Pending, Answer) {
+        let parts = conn_log_core::EventParts {
+            device_id: "d".to_owned(),
+            application_id: "a".to_owned(),
+            connection_type: "established".to_owned(),
+            status: "success".to_owned(),
+            timestamp: conn_log_core::Timestamp::EPOCH,
+            ip_address: None,
+            user_agent: None,
+            duration: None,
+            session_id: None,
+            event_id: None,
+            metadata: "{}".to_owned(),
+        };
+        Pending::new(Submission {
+            tenant: TenantId::DEFAULT,
+            events: vec![conn_log_core::Event::restore(parts); count],
+            claim: None,
+        })
+    }
+
+    #[test]
+    fn a_group_has_every_single_event_that_waits_and_one_batch_before_more() {
+        let queue = Queue::new(100_000, usize::MAX, 4_000);
+        let mut answers = Vec::new();
+        for count in [3_000, 1, 3_000, 1, 3_000, 1] {
+            let (pending, answer) = batch_of(count);
+            queue.push(pending).unwrap();
+            answers.push(answer);
+        }
+        let sizes = |work: Work| match work {
+            Work::Some { group, .. } => group.iter().map(|p| p.events.len()).collect::<Vec<_>>(),
+            Work::Closed => panic!("it is open"),
+        };
+        assert_eq!(sizes(queue.take()), [1, 1, 1, 3_000], "no single event waits for the others");
+        let (late, _answer) = batch_of(1);
+        queue.push(late).unwrap();
+        assert_eq!(sizes(queue.take()), [1, 3_000]);
+        assert_eq!(sizes(queue.take()), [3_000]);
+    }
+
+    #[test]
+    fn a_lone_event_is_taken_at_once_by_a_writer_that_waits() {
+        let queue = std::sync::Arc::new(Queue::new(10, usize::MAX, 10));
+        let writer = {
+            let queue = std::sync::Arc::clone(&queue);
+            std::thread::spawn(move || matches!(queue.take(), Work::Some { .. }))
+        };
+        while !matches!(queue.lock().writer, Doing::Waiting) {
+            std::thread::yield_now();
+        }
+        // It has no time-out: were it not woken by this, it would wait for ever.
+        queue.push(only_a_key(0).0).unwrap();
+        assert!(writer.join().unwrap());
+    }
+
     #[test]
     fn a_writer_that_hangs_is_unavailable_and_those_who_wait_for_it_are_told() {
         let queue = Queue::new(10, usize::MAX, 10);

@@ -20,3 +20,4 @@ mod smoke;
 #[path = "../../../conn-log-store/tests/store/support.rs"]
 #[allow(dead_code, unused_imports, unused_macros, reason = "shared with the store's tests")]
 mod support;
+mod two_servers;

@@ -1,0 +1,148 @@
+//! What is received is stored, a duplicate, or rejected for a reason: /metrics says so, whatever happens.
+
+use actix_web::http::Method;
+use conn_log_api::{ApiOptions, Appender, Appending};
+use conn_log_store::{AppendError, Rate, StoreOptions, Submission, TenantId};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::test_app::{Answer, Database, EVENTS, TestApp, event};
+
+/// The counters of events.
+struct Counts(String);
+
+impl Counts {
+    async fn of(app: &TestApp) -> Self {
+        Counts(app.get("/metrics").await.body)
+    }
+
+    /// The value of that counter, or of all of its labels together.
+    fn of_name(&self, name: &str) -> u64 {
+        let name = format!("conn_log_{name}");
+        let lines = self.0.lines().filter(|line| {
+            line.strip_prefix(&name).is_some_and(|rest| rest.starts_with([' ', '{']))
+        });
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    fn rejected(&self, reason: &str) -> u64 {
+        self.of_name(&format!("events_rejected_total{{reason=\"{reason}\"}}"))
+    }
+
+    fn add_up(&self) {
+        let after = self.of_name("events_stored_total")
+            + self.of_name("events_duplicate_total")
+            + self.of_name("events_rejected_total");
+        assert_eq!(self.of_name("events_received_total"), after, "{}", self.0);
+    }
+}
+
+async fn post_keyed(app: &TestApp, key: &str, body: &Value) -> Answer {
+    let request = app.request(Method::POST, EVENTS).insert_header(("idempotency-key", key));
+    app.send(request.set_json(body)).await
+}
+
+#[rstest]
+#[actix_web::test]
+async fn what_is_received_is_stored_a_duplicate_or_rejected(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut repeat = event();
+    repeat["event_id"] = "e".into();
+    let mut bad = event();
+    bad["status"] = "fine".into();
+    app.post(&json!([event(), repeat, repeat, bad, 5])).await;
+    app.post(&bad).await;
+    app.post_as("application/json", "not JSON").await;
+    for body in [&event(), &event(), &bad, &bad] {
+        post_keyed(&app, body["status"].as_str().unwrap(), body).await;
+    }
+    let counts = Counts::of(&app).await;
+    assert_eq!(counts.of_name("events_received_total"), 10);
+    assert_eq!(counts.of_name("events_stored_total"), 3);
+    assert_eq!(counts.of_name("events_duplicate_total"), 2);
+    assert_eq!(counts.rejected("invalid_event"), 4);
+    assert_eq!(counts.rejected("overloaded"), 0);
+    assert_eq!(counts.rejected("invalid_body"), 1);
+    counts.add_up();
+    assert!(counts.of_name("commit_seconds_count") >= 2);
+    assert!(counts.0.contains("route=\"/api/v1/device_app_connection_log\",status=\"207\""));
+
+    // A key that had another body, and a batch that one bad event holds back.
+    post_keyed(&app, "success", &json!([event(), event()]))
+        .await
+        .is_problem(422, "idempotency-key-reused");
+    let atomic = app.request(Method::POST, &format!("{EVENTS}?atomic=true"));
+    let answer = app.send(atomic.set_json(json!([event(), bad, event()]))).await;
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    let counts = Counts::of(&app).await;
+    assert_eq!(counts.rejected("key_reused"), 2);
+    assert_eq!(counts.rejected("not_attempted"), 2);
+    assert_eq!(counts.rejected("invalid_event"), 5);
+    assert_eq!(counts.of_name("events_stored_total"), 3);
+    counts.add_up();
+}
+
+#[rstest]
+#[actix_web::test]
+async fn what_is_over_a_rate_is_rejected_for_it(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let slow = Some(Rate { events_per_second: 1, burst_events: 2 });
+    let app = TestApp::with(database, ApiOptions { default_rate: slow, ..ApiOptions::default() });
+    let app = app.await;
+    app.post(&json!([event(), event()])).await;
+    app.post(&json!([event(), event(), event()])).await.is_problem(429, "too-many-requests");
+    let counts = Counts::of(&app).await;
+    assert_eq!((counts.of_name("events_stored_total"), counts.rejected("rate")), (2, 3));
+    counts.add_up();
+}
+
+/// Takes nothing in.
+struct Refusing(AppendError);
+
+impl Appender for Refusing {
+    fn append(&self, _: Submission) -> Appending {
+        let error = self.0;
+        Box::pin(async move { Err(error) })
+    }
+}
+
+#[rstest]
+#[case(AppendError::Overloaded, 503, "overloaded", "overloaded")]
+#[case(AppendError::Unavailable, 503, "store-unavailable", "unavailable")]
+#[case(AppendError::Closed, 503, "store-unavailable", "unavailable")]
+#[case(AppendError::Internal, 500, "internal", "internal")]
+#[actix_web::test]
+async fn what_the_store_does_not_take_is_rejected_for_its_reason(
+    #[case] error: AppendError,
+    #[case] status: u16,
+    #[case] slug: &str,
+    #[case] reason: &str,
+) {
+    let app = TestApp::with_appender(Database::Sqlite, Box::new(Refusing(error))).await;
+    let answer = app.post(&json!([event(), event()])).await;
+    answer.is_problem(status, slug);
+    assert_eq!(answer.header("retry-after").is_some(), status == 503);
+    let counts = Counts::of(&app).await;
+    assert_eq!(counts.rejected(reason), 2);
+    counts.add_up();
+}
+
+#[rstest]
+#[actix_web::test]
+async fn how_far_what_is_derived_is_behind_is_told(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let still = |store| StoreOptions { projections: false, indexing: false, ..store };
+    let app = TestApp::with_store(database, ApiOptions::default(), still).await;
+    app.post(&json!([event(), event(), event()])).await;
+    let counts = Counts::of(&app).await;
+    let index = if database == Database::Sqlite { 3 } else { 0 };
+    assert_eq!(counts.of_name("projections_behind_events"), 3);
+    assert_eq!(counts.of_name("index_behind_events"), index);
+
+    app.store.projections_step(TenantId::DEFAULT, 2).unwrap();
+    assert_eq!(Counts::of(&app).await.of_name("projections_behind_events"), 1);
+}
