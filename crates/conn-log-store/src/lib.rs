@@ -7,6 +7,7 @@
 //! Architecture invariant: nothing here knows HTTP, reads the environment, or decides what a valid
 //! event is.
 
+mod checkpointer;
 mod clock;
 mod connection;
 mod error;

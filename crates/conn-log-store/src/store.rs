@@ -9,6 +9,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use tokio::sync::watch;
 
+use crate::checkpointer::{self, Checkpointer};
 use crate::clock::now;
 use crate::connection::{AnyConnection, Role};
 use crate::error::{AppendError, OpenError, StoreError};
@@ -104,7 +105,15 @@ impl Store {
         if is_server {
             let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
             threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
-        } else if options.indexing {
+        } else {
+            let checkpointer = Checkpointer {
+                url: options.url.clone(),
+                commits: commits.subscribe(),
+                stop: Arc::clone(&stop),
+            };
+            threads.push(thread(checkpointer::spawn(checkpointer))?);
+        }
+        if !is_server && options.indexing {
             let worker = index::Worker {
                 url: options.url.clone(),
                 queue: Arc::clone(&queue),

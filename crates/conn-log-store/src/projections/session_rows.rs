@@ -232,7 +232,7 @@ impl SessionRows {
 }
 
 /// Rows of one part: each goes into five indexes.
-const ROWS_IN_A_PART: usize = 500;
+const ROWS_IN_A_PART: usize = 2_000;
 
 /// What sessions a set of marks comes to does not change where a mark is in it twice. So a crash
 /// between two parts, and a read between them, which adds all of the marks again, do no harm.
