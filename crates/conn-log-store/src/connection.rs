@@ -114,21 +114,21 @@ fn open_sqlite(path: &Path, role: Role) -> ConnectionResult<SqliteConnection> {
     let path = if path.starts_with("file:") { format!("./{path}") } else { path.to_owned() };
     let mut connection = SqliteConnection::establish(&path)?;
     let set_up = match role {
-        // 32 MiB of cache. Checkpoints are made beside the commits; once the log has 32 MiB, a commit
+        // 16 MiB of cache. Checkpoints are made beside the commits; once the log has 32 MiB, a commit
         // makes one of what is left, so that the log begins anew.
         Role::Appender | Role::Writer => format!(
             "PRAGMA busy_timeout = {SQLITE_BUSY_MS};
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
-             PRAGMA cache_size = -32768;
+             PRAGMA cache_size = -16384;
              PRAGMA wal_autocheckpoint = 8192;
              PRAGMA journal_size_limit = 67108864;"
         ),
         Role::Reader { .. } => format!(
             "PRAGMA busy_timeout = {SQLITE_BUSY_MS};
              PRAGMA query_only = ON;
-             PRAGMA cache_size = -8192;"
+             PRAGMA cache_size = -4096;"
         ),
     };
     // A new file that two open at once is turned to WAL by one of them; SQLite tells the other that it

@@ -278,3 +278,34 @@ fn any_event() -> impl Strategy<Value = Event> {
             },
         )
 }
+
+#[derive(diesel::QueryableByName)]
+struct Pages {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    log: i32,
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    checkpointed: i32,
+}
+
+/// Fewer than a commit would make a checkpoint for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_is_copied_beside_the_commits() {
+    let database = TestDatabase::new(Backend::Sqlite).unwrap();
+    let store = database.open();
+    let mut sqlite = database.sqlite();
+    let mut pages = move || -> Pages {
+        use diesel::prelude::*;
+        diesel::sql_query("PRAGMA wal_checkpoint(NOOP)").get_result(&mut sqlite).unwrap()
+    };
+    for _ in 0..5 {
+        append(&store, events("device", 4_000)).await.unwrap();
+    }
+    let Pages { log, .. } = pages();
+    assert!((1_000..8_192).contains(&log), "{log} pages");
+    let begun = std::time::Instant::now();
+    while pages().checkpointed < log {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "nothing is copied");
+        std::thread::yield_now();
+    }
+    store.close();
+}
