@@ -71,7 +71,7 @@ int main(int argc, char **argv) {
     sqlite3 *db;
     if (sqlite3_open(argv[1], &db) != SQLITE_OK) fail(db, argv[1]);
     run(db,
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536;"
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;"
         "PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864;");
 
     char sql[512], types[COLUMNS_MAX];

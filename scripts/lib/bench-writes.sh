@@ -7,7 +7,7 @@ WRITE_EVENTS=400000
 bench_single() {
     local seconds=${SECONDS_EACH:-5} connections server line half cpu rate
     local -A names=([conn_log]='conn-log' [no_store]='same server, no store'
-        [plain]='plain actix-web, no store' [plain_table]='one transaction a request'
+        [plain]='plain actix-web, no store' [plain_table]='one transaction a request, plain table'
         [one_a_commit]='one transaction a request, by our writer')
     title "Single events, $DATABASE"
     for connections in 64 256; do

@@ -41,6 +41,8 @@ pub struct App {
     pub(crate) catch_ups: Arc<Semaphore>,
     /// Questions for statistics at the same time: each may hold some hundred MB of groups.
     pub(crate) statistics: Arc<Semaphore>,
+    /// Looks at how far what is derived is behind: one at a time, however many ask for the meters.
+    pub(crate) lag_looks: Arc<Semaphore>,
     /// Streams open at this moment.
     pub(crate) streams: Arc<AtomicUsize>,
     /// Turns true once the server is to stop: what would go on for ever ends then.
@@ -71,6 +73,7 @@ impl App {
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             catch_ups: Arc::new(Semaphore::new(CATCH_UPS_MAX)),
             statistics: Arc::new(Semaphore::new(STATISTICS_MAX)),
+            lag_looks: Arc::new(Semaphore::new(1)),
             streams: Arc::default(),
             stopping: watch::Sender::new(false),
             options,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse};
-use conn_log_store::{GroupCommitted, Lag, Observer, Stats, Store};
+use conn_log_store::{GroupCommitted, Lag, Observer, Stats};
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     Opts, Registry, TextEncoder,
@@ -235,13 +235,24 @@ impl Observer for Metrics {
     }
 }
 
+/// How far what is derived is behind, unless somebody else is asking or the database takes long.
+async fn lag(app: &App) -> Option<Lag> {
+    let turn = app.lag_looks.clone().try_acquire_owned().ok()?;
+    let look = app.read(move |store| {
+        // Held to the end of the look, also where nobody waits for it any more.
+        let _turn = turn;
+        store.lag()
+    });
+    timeout(LAG_TIME_MAX, look).await.ok()?.ok()
+}
+
 /// The meters, as Prometheus reads them.
 #[utoipa::path(get, path = "/metrics", tag = "Running",
     responses((status = 200, description = "The meters in Prometheus's text format",
         content_type = "text/plain")))]
 pub(crate) async fn metrics(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let app = App::of(&request);
-    let lag = timeout(LAG_TIME_MAX, app.read(Store::lag)).await.ok().and_then(Result::ok);
+    let lag = lag(&app).await;
     let text = app.metrics.text(app.store.stats(), lag);
     let text = text.map_err(|error| Problem::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
-use tokio::sync::watch;
 
 use crate::connection::{AnyConnection, Role};
 use crate::error::StoreError;
@@ -20,8 +19,9 @@ use crate::url::DatabaseUrl;
 /// Between two looks at the log's length.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// After a failure, such as a disk that is full.
-const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// After a failure, such as a disk that is full: commits make checkpoints meanwhile, and tell by
+/// themselves what is wrong.
+const FAILURE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Pages in the log that are worth copying: 4 MiB. The same page is copied once, however often it
 /// was committed meanwhile.
@@ -30,15 +30,16 @@ const PAGES_MIN: i32 = 1_000;
 /// Keeps the write-ahead log of one file short.
 pub(crate) struct Checkpointer {
     pub(crate) url: DatabaseUrl,
-    pub(crate) commits: watch::Receiver<u64>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// Starts the thread. It ends soon after `stop` is set and it is unparked.
-pub(crate) fn spawn(mut checkpointer: Checkpointer) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(checkpointer: Checkpointer) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("conn-log-checkpoints".to_owned()).spawn(move || {
         while !checkpointer.is_stopped() {
-            if let Err(error) = checkpointer.run() {
+            if let Err(error) = checkpointer.run()
+                && !checkpointer.is_stopped()
+            {
                 log::warn!("copying the write-ahead log failed, and will be tried again: {error}");
                 std::thread::park_timeout(FAILURE_PAUSE);
             }
@@ -58,21 +59,20 @@ struct Pages {
 }
 
 impl Checkpointer {
-    fn run(&mut self) -> Result<(), StoreError> {
+    fn run(&self) -> Result<(), StoreError> {
         let mut connection = AnyConnection::open(&self.url, Role::Writer)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        while !self.is_stopped() {
+        loop {
             std::thread::park_timeout(LOOK_PAUSE);
-            if self.commits.has_changed().unwrap_or(false) {
-                self.commits.mark_unchanged();
-                // It only looks.
-                let pages = checkpoint(&mut connection, "NOOP")?;
-                if pages.log - pages.checkpointed >= PAGES_MIN {
-                    checkpoint(&mut connection, "PASSIVE")?;
-                }
+            if self.is_stopped() {
+                return Ok(());
+            }
+            // It only looks, in shared memory.
+            let pages = checkpoint(&mut connection, "NOOP")?;
+            if pages.log - pages.checkpointed >= PAGES_MIN {
+                checkpoint(&mut connection, "PASSIVE")?;
             }
         }
-        Ok(())
     }
 
     fn is_stopped(&self) -> bool {

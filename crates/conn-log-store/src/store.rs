@@ -106,11 +106,7 @@ impl Store {
             let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
             threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
         } else {
-            let checkpointer = Checkpointer {
-                url: options.url.clone(),
-                commits: commits.subscribe(),
-                stop: Arc::clone(&stop),
-            };
+            let checkpointer = Checkpointer { url: options.url.clone(), stop: Arc::clone(&stop) };
             threads.push(thread(checkpointer::spawn(checkpointer))?);
         }
         if !is_server && options.indexing {
@@ -202,7 +198,7 @@ impl Store {
         let connection = &mut *self.watcher()?;
         let behind = projections::behind_by_tenant(connection)?;
         let index_events = if self.is_embedded() { index::behind(connection)? } else { 0 };
-        Ok(Lag { projections_events: behind.iter().map(|(_, events)| events).sum(), index_events })
+        Ok(Lag { projections_events: behind.values().sum(), index_events })
     }
 
     /// Forgets idempotency keys and event ids whose window has passed, at most `limit` of each.

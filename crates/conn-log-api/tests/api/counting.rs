@@ -22,7 +22,10 @@ impl Counts {
         let lines = self.0.lines().filter(|line| {
             line.strip_prefix(&name).is_some_and(|rest| rest.starts_with([' ', '{']))
         });
-        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+        let values: Vec<u64> =
+            lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(!values.is_empty(), "there is no {name} in {}", self.0);
+        values.iter().sum()
     }
 
     fn rejected(&self, reason: &str) -> u64 {
@@ -89,13 +92,13 @@ async fn what_is_received_is_stored_a_duplicate_or_rejected(
 async fn what_is_over_a_rate_is_rejected_for_it(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
-    let slow = Some(Rate { events_per_second: 1, burst_events: 2 });
+    let slow = Some(Rate { events_per_second: 1, burst_events: 600 });
     let app = TestApp::with(database, ApiOptions { default_rate: slow, ..ApiOptions::default() });
     let app = app.await;
-    app.post(&json!([event(), event()])).await;
-    app.post(&json!([event(), event(), event()])).await.is_problem(429, "too-many-requests");
+    app.post(&json!(vec![event(); 550])).await;
+    app.post(&json!(vec![event(); 500])).await.is_problem(429, "too-many-requests");
     let counts = Counts::of(&app).await;
-    assert_eq!((counts.of_name("events_stored_total"), counts.rejected("rate")), (2, 3));
+    assert_eq!((counts.of_name("events_stored_total"), counts.rejected("rate")), (550, 500));
     counts.add_up();
 }
 

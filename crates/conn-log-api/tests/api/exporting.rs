@@ -121,7 +121,7 @@ async fn parquet_of_several_row_groups_holds_every_event_in_order(
     assert_eq!(ids, (1..=24_000).collect::<Vec<i64>>());
 }
 
-/// Four may run at a time: a thread that went on for a client that is gone would keep its place.
+/// Four may run at a time: a thread that waited for a client that is gone would keep its place.
 #[rstest]
 #[actix_web::test]
 async fn an_export_ends_with_its_client(

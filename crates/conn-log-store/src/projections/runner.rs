@@ -68,7 +68,7 @@ impl RunEvents {
     }
 }
 
-/// Starts the thread. It ends soon after `stop` is set and `commits` has changed.
+/// Starts the thread. It ends soon after `stop` is set, `commits` has changed and it is unparked.
 pub(crate) fn spawn(runner: Runner) -> std::io::Result<JoinHandle<()>> {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     std::thread::Builder::new()
@@ -79,9 +79,12 @@ pub(crate) fn spawn(runner: Runner) -> std::io::Result<JoinHandle<()>> {
 impl Runner {
     fn run(mut self, waiting: &tokio::runtime::Runtime) {
         let mut failures = 0;
-        while !self.stop.load(Ordering::Relaxed) {
-            // What is committed from here on wakes the wait below.
+        loop {
+            // What is committed from here on wakes the wait below, and so does the end.
             self.commits.mark_unchanged();
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
             let pause = match self.catch_up() {
                 Ok(()) => {
                     failures = 0;

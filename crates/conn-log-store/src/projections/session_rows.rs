@@ -231,7 +231,7 @@ impl SessionRows {
     }
 }
 
-/// Rows of one part: each goes into five indexes.
+/// Rows of one part: each new one goes into seven trees, most pages of which a part changes.
 const ROWS_IN_A_PART: usize = 2_000;
 
 /// What sessions a set of marks comes to does not change where a mark is in it twice. So a crash
@@ -248,23 +248,13 @@ impl Prepared for SessionRows {
             }
         }
         let some = self.part(part);
+        // Device, application and session id are those of the event that the key names.
         upsert!(
             connection,
             sessions,
             some,
             (tenant_id, at, event),
-            (
-                device,
-                application,
-                session_id,
-                start_at,
-                start_event,
-                end_at,
-                end_event,
-                end_status,
-                end_duration,
-                is_open
-            )
+            (start_at, start_event, end_at, end_event, end_status, end_duration, is_open)
         );
         Ok(())
     }

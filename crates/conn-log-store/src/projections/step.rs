@@ -298,7 +298,10 @@ impl Store {
                 })?;
                 Ok((is_written, begun.elapsed()))
             })?;
-            turn = turn.max(time);
+            // The size of a run changes nothing about that of one part of many.
+            if run.prepared[part.0].1.parts() == 1 {
+                turn = turn.max(time);
+            }
             // Another process has moved on.
             if !is_written {
                 return Ok(Step { progress: Progress::Busy, turn });
@@ -369,18 +372,27 @@ impl Store {
 
     /// Tenants with events that a projection has not taken in.
     pub(super) fn projections_due(&self) -> Result<Vec<TenantId>, StoreError> {
-        let behind = behind_by_tenant(&mut *self.reader()?)?;
-        Ok(behind.into_iter().filter(|(_, events)| *events > 0).map(|(tenant, _)| tenant).collect())
+        let connection = &mut *self.reader()?;
+        let mut due = behind_by_tenant(connection)?;
+        due.retain(|_, events| *events > 0);
+        // One that is to forget what it holds has something to do, however short the log.
+        let clearing: Vec<i32> = projections::table
+            .filter(projections::watermark.eq(CLEARING))
+            .select(projections::tenant_id)
+            .load(connection)?;
+        due.extend(clearing.into_iter().map(|tenant| (TenantId(tenant), 0)));
+        Ok(due.into_keys().collect())
     }
 }
 
 /// Of each tenant, the events that its slowest projection has not taken in.
 pub(crate) fn behind_by_tenant(
     connection: &mut AnyConnection,
-) -> QueryResult<Vec<(TenantId, i64)>> {
+) -> QueryResult<BTreeMap<TenantId, i64>> {
+    // Read first: no watermark is beyond a size that is read later.
+    let rows: Vec<(i32, String, i64)> = projections::table.load(connection)?;
     let sizes: Vec<(i32, i64)> =
         heads::table.select((heads::tenant_id, heads::size)).load(connection)?;
-    let rows: Vec<(i32, String, i64)> = projections::table.load(connection)?;
     let mut known: BTreeMap<i32, (usize, i64)> = BTreeMap::new();
     for (tenant, name, watermark) in rows {
         if ALL.iter().any(|projection| projection.name() == name) {

@@ -103,8 +103,9 @@ pub(super) const ROWS_AT_ONCE: usize = 1_000;
 /// Keys of one look-up: SQLite takes 32,766 parameters, and a plan for a few hundred is as good.
 pub(super) const KEYS_AT_ONCE: usize = 500;
 
-/// Writes whole rows, over those of the same key: one by one through a prepared statement on
-/// SQLite, many at once on PostgreSQL.
+/// Writes rows; of those whose key is there, the named columns: one by one through a prepared
+/// statement on SQLite, many at once on PostgreSQL. An index that has none of these columns is left
+/// alone: what a key says for ever should not be among them.
 macro_rules! upsert {
     ($connection:expr, $table:ident, $rows:expr, ($($key:ident),+), ($($column:ident),+)) => {{
         use diesel::prelude::*;
@@ -113,7 +114,12 @@ macro_rules! upsert {
         match $connection {
             crate::connection::AnyConnection::Sqlite(sqlite) => {
                 for row in rows {
-                    diesel::replace_into($table::table).values(row).execute(sqlite)?;
+                    diesel::insert_into($table::table)
+                        .values(row)
+                        .on_conflict(($($table::$key),+))
+                        .do_update()
+                        .set(($($table::$column.eq(excluded($table::$column)),)+))
+                        .execute(sqlite)?;
                 }
             }
             crate::connection::AnyConnection::Postgres(postgres) => {

@@ -46,7 +46,7 @@ struct State {
 /// What the writer is doing.
 #[derive(Default)]
 enum Doing {
-    /// Something short, or a turn.
+    /// Something short, or a turn without a group.
     #[default]
     Other,
     /// It waits to be woken. Waking one that is at work would cost a system call for nothing.
@@ -343,16 +343,15 @@ mod tests {
     #[test]
     fn a_lone_event_is_taken_at_once_by_a_writer_that_waits() {
         let queue = std::sync::Arc::new(Queue::new(10, usize::MAX, 10));
-        let writer = {
-            let queue = std::sync::Arc::clone(&queue);
-            std::thread::spawn(move || matches!(queue.take(), Work::Some { .. }))
-        };
+        let (sender, taken) = std::sync::mpsc::channel();
+        let writer = std::sync::Arc::clone(&queue);
+        std::thread::spawn(move || sender.send(matches!(writer.take(), Work::Some { .. })));
         while !matches!(queue.lock().writer, Doing::Waiting) {
             std::thread::yield_now();
         }
         // It has no time-out: were it not woken by this, it would wait for ever.
         queue.push(only_a_key(0).0).unwrap();
-        assert!(writer.join().unwrap());
+        assert_eq!(taken.recv_timeout(Duration::from_mins(1)), Ok(true));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(crate) struct Floor {
     #[arg(long)]
     plain_table: Option<String>,
     /// One transaction a request into the log of this database
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plain_table")]
     log: Option<DatabaseUrl>,
 }
 

@@ -59,7 +59,10 @@ impl PlainTable {
             PgConnection::establish(url)?.batch_execute(&format!(
                 "CREATE TABLE plain (id BIGSERIAL PRIMARY KEY, {COLUMNS}); {INDEXES}"
             ))?;
-            let pool = Pool::builder().max_size(CONNECTIONS).build(ConnectionManager::new(url))?;
+            let pool = Pool::builder()
+                .max_size(CONNECTIONS)
+                .test_on_check_out(false)
+                .build(ConnectionManager::new(url))?;
             return Ok(PlainTable::Postgres(pool));
         };
         SqliteConnection::establish(path)?.batch_execute(&format!(
@@ -68,6 +71,7 @@ impl PlainTable {
         ))?;
         let pool = Pool::builder()
             .max_size(CONNECTIONS)
+            .test_on_check_out(false)
             .connection_customizer(Box::new(SetUp))
             .build(ConnectionManager::new(path))?;
         Ok(PlainTable::Sqlite(pool))

@@ -1,4 +1,4 @@
-//! Two servers on one PostgreSQL: what one is told, the other answers and streams.
+//! What servers do together and by themselves: two on one PostgreSQL, streams that end, keys forgotten.
 
 use std::io::{BufRead as _, BufReader};
 
@@ -13,7 +13,12 @@ pub(crate) struct Stream(BufReader<ureq::BodyReader<'static>>);
 impl Stream {
     /// Open once the server's first comment is there.
     pub(crate) fn open(server: &Running) -> Self {
-        let answer = ureq::get(format!("{}stream/", server.events()))
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_recv_body(Some(std::time::Duration::from_mins(1)))
+            .build()
+            .into();
+        let answer = agent
+            .get(format!("{}stream/", server.events()))
             .header("authorization", format!("Bearer {}", server.token))
             .call()
             .unwrap();
@@ -86,6 +91,8 @@ fn two_servers_on_one_postgres_give_one_answer_and_one_stream() {
             assert_eq!(get(&one, path), get(&other, path), "{path} after round {round}");
         }
     }
+    assert_eq!(get(&one, "devices/")["results"].as_array().unwrap().len(), 7);
+    assert_eq!(get(&other, "sessions/?limit=1000")["results"].as_array().unwrap().len(), 63);
     let (told, told_too): (Vec<Value>, Vec<Value>) =
         (0..126).map(|_| (at_one.record(), at_other.record())).unzip();
     assert_eq!(told, told_too);
