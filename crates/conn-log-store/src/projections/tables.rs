@@ -103,9 +103,10 @@ pub(super) const ROWS_AT_ONCE: usize = 1_000;
 /// Keys of one look-up: SQLite takes 32,766 parameters, and a plan for a few hundred is as good.
 pub(super) const KEYS_AT_ONCE: usize = 500;
 
-/// Writes rows; of those whose key is there, the named columns: one by one through a prepared
-/// statement on SQLite, many at once on PostgreSQL. An index that has none of these columns is left
-/// alone: what a key says for ever should not be among them.
+/// Writes whole rows, over those of the same key: one by one through a prepared statement on
+/// SQLite, many at once on PostgreSQL, where what a key says for ever need not be among the columns.
+/// (An upsert on SQLite would leave more indexes alone; diesel makes its text anew for each row, which
+/// costs more.)
 macro_rules! upsert {
     ($connection:expr, $table:ident, $rows:expr, ($($key:ident),+), ($($column:ident),+)) => {{
         use diesel::prelude::*;
@@ -114,12 +115,7 @@ macro_rules! upsert {
         match $connection {
             crate::connection::AnyConnection::Sqlite(sqlite) => {
                 for row in rows {
-                    diesel::insert_into($table::table)
-                        .values(row)
-                        .on_conflict(($($table::$key),+))
-                        .do_update()
-                        .set(($($table::$column.eq(excluded($table::$column)),)+))
-                        .execute(sqlite)?;
+                    diesel::replace_into($table::table).values(row).execute(sqlite)?;
                 }
             }
             crate::connection::AnyConnection::Postgres(postgres) => {
