@@ -4,9 +4,9 @@ use actix_web::http::Method;
 use conn_log_api::{ApiOptions, Appender, Appending};
 use conn_log_store::{AppendError, Rate, StoreOptions, Submission, TenantId};
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::test_app::{Answer, Database, EVENTS, TestApp, event};
+use crate::test_app::{Database, EVENTS, TestApp, event};
 
 /// The counters of events.
 struct Counts(String);
@@ -40,11 +40,6 @@ impl Counts {
     }
 }
 
-async fn post_keyed(app: &TestApp, key: &str, body: &Value) -> Answer {
-    let request = app.request(Method::POST, EVENTS).insert_header(("idempotency-key", key));
-    app.send(request.set_json(body)).await
-}
-
 #[rstest]
 #[actix_web::test]
 async fn what_is_received_is_stored_a_duplicate_or_rejected(
@@ -59,7 +54,7 @@ async fn what_is_received_is_stored_a_duplicate_or_rejected(
     app.post(&bad).await;
     app.post_as("application/json", "not JSON").await;
     for body in [&event(), &event(), &bad, &bad] {
-        post_keyed(&app, body["status"].as_str().unwrap(), body).await;
+        app.post_keyed(body["status"].as_str().unwrap(), body).await;
     }
     let counts = Counts::of(&app).await;
     assert_eq!(counts.of_name("events_received_total"), 10);
@@ -73,7 +68,7 @@ async fn what_is_received_is_stored_a_duplicate_or_rejected(
     assert!(counts.0.contains("route=\"/api/v1/device_app_connection_log\",status=\"207\""));
 
     // A key that had another body, and a batch that one bad event holds back.
-    post_keyed(&app, "success", &json!([event(), event()]))
+    app.post_keyed("success", &json!([event(), event()]))
         .await
         .is_problem(422, "idempotency-key-reused");
     let atomic = app.request(Method::POST, &format!("{EVENTS}?atomic=true"));

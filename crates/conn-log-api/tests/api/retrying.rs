@@ -1,15 +1,9 @@
 //! Retries are safe.
 
-use actix_web::http::Method;
 use rstest::rstest;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::test_app::{Answer, Database, EVENTS, TestApp, event, event_of};
-
-async fn keyed(app: &TestApp, key: &str, body: &Value) -> Answer {
-    let request = app.request(Method::POST, EVENTS).insert_header(("idempotency-key", key));
-    app.send(request.set_json(body)).await
-}
+use crate::test_app::{Database, EVENTS, TestApp, event, event_of};
 
 #[rstest]
 #[actix_web::test]
@@ -19,9 +13,9 @@ async fn the_same_key_with_the_same_body_gets_the_first_answer_again(
     let app = TestApp::on(database).await;
     for body in [event(), json!([event(), {"device_id": 5}]), json!({"device_id": 5})] {
         let key = body.to_string().len().to_string();
-        let first = keyed(&app, &key, &body).await;
+        let first = app.post_keyed(&key, &body).await;
         assert_eq!(first.header("idempotency-replayed"), None);
-        let again = keyed(&app, &key, &body).await;
+        let again = app.post_keyed(&key, &body).await;
         assert_eq!((again.status, &again.body), (first.status, &first.body));
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
         assert_eq!(again.header("location"), first.header("location"));
@@ -36,10 +30,10 @@ async fn the_same_key_with_another_body_is_refused(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
-    assert_eq!(keyed(&app, "k", &event()).await.status, 201);
-    keyed(&app, "k", &event_of("other")).await.is_problem(422, "idempotency-key-reused");
+    assert_eq!(app.post_keyed("k", &event()).await.status, 201);
+    app.post_keyed("k", &event_of("other")).await.is_problem(422, "idempotency-key-reused");
     let long = "k".repeat(256);
-    keyed(&app, &long, &event()).await.is_problem(400, "invalid-header");
+    app.post_keyed(&long, &event()).await.is_problem(400, "invalid-header");
 }
 
 #[rstest]
@@ -49,7 +43,8 @@ async fn sixteen_clients_racing_on_one_key_store_one_event(
 ) {
     let app = TestApp::on(database).await;
     let body = event();
-    let answers = futures_util::future::join_all((0..16).map(|_| keyed(&app, "race", &body))).await;
+    let answers =
+        futures_util::future::join_all((0..16).map(|_| app.post_keyed("race", &body))).await;
     for answer in &answers {
         assert_eq!((answer.status, &answer.body), (201, &answers[0].body));
     }

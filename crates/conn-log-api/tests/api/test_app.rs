@@ -138,6 +138,12 @@ impl TestApp {
         self.send(request.set_payload(body.into())).await
     }
 
+    /// Posts JSON to the events, with an idempotency key.
+    pub(crate) async fn post_keyed(&self, key: &str, json: &Value) -> Answer {
+        let request = self.request(Method::POST, EVENTS).insert_header(("idempotency-key", key));
+        self.send(request.set_json(json)).await
+    }
+
     /// Posts JSON to the events.
     pub(crate) async fn post(&self, json: &Value) -> Answer {
         self.post_as("application/json", json.to_string()).await
