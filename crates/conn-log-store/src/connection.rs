@@ -26,6 +26,8 @@ pub(crate) enum Role {
     Appender,
     /// Migrations and background work, which may take long.
     Writer,
+    /// What is derived from the log, on SQLite in a file of its own; of the log it only reads.
+    Deriver,
     /// Reads only, each at most this long.
     Reader {
         /// PostgreSQL ends a statement that takes longer.
@@ -58,7 +60,7 @@ impl AnyConnection {
     /// Connects and sets the session up.
     pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<Self> {
         match url {
-            DatabaseUrl::Sqlite(path) => open_sqlite(path, role).map(AnyConnection::Sqlite),
+            DatabaseUrl::Sqlite(_) => open_sqlite(url, role).map(AnyConnection::Sqlite),
             DatabaseUrl::Postgres(url) => open_postgres(url, role).map(AnyConnection::Postgres),
         }
     }
@@ -106,31 +108,47 @@ impl AnyConnection {
     }
 }
 
-fn open_sqlite(path: &Path, role: Role) -> ConnectionResult<SqliteConnection> {
-    let path = path.to_str().ok_or_else(|| {
-        ConnectionError::BadConnection("the path of the file is not UTF-8".to_owned())
-    })?;
-    // A path that begins with `file:` would be read as a URI.
-    let path = if path.starts_with("file:") { format!("./{path}") } else { path.to_owned() };
-    let mut connection = SqliteConnection::establish(&path)?;
-    let set_up = match role {
+fn open_sqlite(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConnection> {
+    let (log, derived) = (path_of(Some(url))?, path_of(url.derived().as_ref())?);
+    let (main, set_up) = match role {
         // 16 MiB of cache. Checkpoints are made beside the commits; once the log has 16 MiB, a commit
         // makes one of what is left and syncs the file, so that the log begins anew.
-        Role::Appender | Role::Writer => format!(
-            "PRAGMA busy_timeout = {SQLITE_BUSY_MS};
-             PRAGMA journal_mode = WAL;
+        Role::Appender | Role::Writer => (
+            log,
+            "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA foreign_keys = ON;
              PRAGMA cache_size = -16384;
              PRAGMA wal_autocheckpoint = 4096;
              PRAGMA journal_size_limit = 67108864;"
+                .to_owned(),
         ),
-        Role::Reader { .. } => format!(
-            "PRAGMA busy_timeout = {SQLITE_BUSY_MS};
-             PRAGMA query_only = ON;
-             PRAGMA cache_size = -4096;"
+        // What a crash of the machine takes from its end is derived again.
+        Role::Deriver => (
+            derived,
+            format!(
+                "PRAGMA journal_mode = WAL;
+                 PRAGMA synchronous = NORMAL;
+                 PRAGMA cache_size = -16384;
+                 PRAGMA wal_autocheckpoint = 4096;
+                 PRAGMA journal_size_limit = 67108864;
+                 ATTACH DATABASE {} AS log;",
+                quoted(&log)
+            ),
+        ),
+        Role::Reader { .. } => (
+            log,
+            format!(
+                "PRAGMA cache_size = -4096;
+                 ATTACH DATABASE {} AS derived;
+                 PRAGMA derived.cache_size = -4096;
+                 PRAGMA query_only = ON;",
+                quoted(&derived)
+            ),
         ),
     };
+    let mut connection = SqliteConnection::establish(&main)?;
+    let set_up = format!("PRAGMA busy_timeout = {SQLITE_BUSY_MS}; {set_up}");
     // A new file that two open at once is turned to WAL by one of them; SQLite tells the other that it
     // is locked without waiting for it.
     let begun = Instant::now();
@@ -144,6 +162,20 @@ fn open_sqlite(path: &Path, role: Role) -> ConnectionResult<SqliteConnection> {
     Ok(connection)
 }
 
+/// The path of a file as SQLite takes it.
+fn path_of(url: Option<&DatabaseUrl>) -> ConnectionResult<String> {
+    let path = url.and_then(DatabaseUrl::file).and_then(Path::to_str).ok_or_else(|| {
+        ConnectionError::BadConnection("the path of the file is not UTF-8".to_owned())
+    })?;
+    // A path that begins with `file:` would be read as a URI.
+    Ok(if path.starts_with("file:") { format!("./{path}") } else { path.to_owned() })
+}
+
+/// A text as SQL has it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 fn open_postgres(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection> {
     let mut connection = PgConnection::establish(&url.with_defaults(POSTGRES_DEFAULTS))?;
     let set_up = match role {
@@ -153,7 +185,7 @@ fn open_postgres(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection
              SET idle_in_transaction_session_timeout = '30s';
              SET lock_timeout = {APPEND_LOCK_MS}; SET statement_timeout = {APPEND_STATEMENT_MS};"
         ),
-        Role::Writer => "SET synchronous_commit = on; SET TimeZone = 'UTC';
+        Role::Writer | Role::Deriver => "SET synchronous_commit = on; SET TimeZone = 'UTC';
              SET idle_in_transaction_session_timeout = '30s';
              SET lock_timeout = 0; SET statement_timeout = 0;"
             .to_owned(),
@@ -200,12 +232,27 @@ mod tests {
             assert_eq!(of("SELECT journal_mode AS value FROM pragma_journal_mode"), "wal");
         }
         let mut connection = AnyConnection::open(&url, reader()).unwrap();
-        assert!(connection.batch_execute("CREATE TABLE none (id INTEGER)").is_err());
+        for file in ["main", "derived"] {
+            let create = format!("CREATE TABLE {file}.none (id INTEGER)");
+            assert!(connection.batch_execute(&create).is_err());
+        }
+    }
+
+    #[test]
+    fn sqlite_opens_files_whatever_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["it's.db", "file:a?mode=ro", "\"quoted\".db"] {
+            let url = DatabaseUrl::Sqlite(folder.path().join(name));
+            for role in [Role::Writer, Role::Deriver, reader()] {
+                AnyConnection::open(&url, role).unwrap();
+            }
+            assert!(folder.path().join(format!("{name}-derived")).exists(), "{name}");
+        }
     }
 
     /// As `.cargo/config.toml` says.
     #[test]
-    fn sqlite_is_built_without_locks_that_nothing_here_needs() {
+    fn sqlite_is_built_without_what_nothing_here_needs() {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
         let mut connection = AnyConnection::open(&url, Role::Writer).unwrap();
@@ -213,6 +260,8 @@ mod tests {
         let options = setting(&mut connection, options);
         assert!(options.contains("THREADSAFE=2"), "{options}");
         assert!(!options.contains("ENABLE_MEMORY_MANAGEMENT"), "{options}");
+        // It would have statements prepared anew for each other parameter.
+        assert!(!options.contains("ENABLE_STAT4"), "{options}");
     }
 
     #[test]

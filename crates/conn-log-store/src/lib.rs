@@ -10,6 +10,7 @@
 mod checkpointer;
 mod clock;
 mod connection;
+mod derived;
 mod error;
 mod events;
 mod filter;

@@ -11,6 +11,7 @@ use crate::connection::AnyConnection;
 use crate::error::{OpenError, StoreError};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+const SQLITE_DERIVED: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite-derived");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 /// Any number, the same for every conn-log: whoever holds PostgreSQL's advisory lock of it migrates.
@@ -19,14 +20,7 @@ const ADVISORY_LOCK: i64 = 0x636f_6e6e_6c6f_6701;
 /// Applies what is missing and gives its names. The other processes wait meanwhile.
 pub(crate) fn run(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
     match connection {
-        AnyConnection::Sqlite(sqlite) => {
-            // Two that set up a new file at once wait for each other here.
-            sqlite
-                .immediate_transaction(|sqlite| {
-                    Ok::<_, diesel::result::Error>(apply::<Sqlite>(sqlite, || SQLITE))
-                })
-                .map_err(|error| OpenError::Migration(error.to_string()))?
-        }
+        AnyConnection::Sqlite(sqlite) => apply_at_once(sqlite, || SQLITE),
         AnyConnection::Postgres(postgres) => {
             // A lock of the session: a migration may be one that cannot run in a transaction.
             lock(postgres, "pg_advisory_lock")?;
@@ -37,9 +31,38 @@ pub(crate) fn run(connection: &mut AnyConnection) -> Result<Vec<String>, OpenErr
     }
 }
 
+/// The same for the file beside a SQLite log.
+pub(crate) fn run_derived(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
+    match connection {
+        AnyConnection::Sqlite(sqlite) => apply_at_once(sqlite, || SQLITE_DERIVED),
+        AnyConnection::Postgres(_) => Ok(Vec::new()),
+    }
+}
+
+/// Two that set up a new file at once wait for each other here.
+fn apply_at_once(
+    sqlite: &mut SqliteConnection,
+    known: impl Fn() -> EmbeddedMigrations,
+) -> Result<Vec<String>, OpenError> {
+    sqlite
+        .immediate_transaction(|sqlite| {
+            Ok::<_, diesel::result::Error>(apply::<Sqlite>(sqlite, known))
+        })
+        .map_err(|error| OpenError::Migration(error.to_string()))?
+}
+
 diesel::table! {
     __diesel_schema_migrations (version) {
         version -> Text,
+    }
+}
+
+/// Of the file beside a SQLite log.
+mod derived {
+    diesel::table! {
+        derived.__diesel_schema_migrations (version) {
+            version -> Text,
+        }
     }
 }
 
@@ -49,11 +72,18 @@ pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let mut applied: Vec<String> = __diesel_schema_migrations::table
         .select(__diesel_schema_migrations::version)
         .load(connection)?;
-    let mut known = match connection {
-        AnyConnection::Sqlite(_) => versions::<Sqlite>(&SQLITE),
+    let known = match connection {
+        AnyConnection::Sqlite(sqlite) => {
+            use derived::__diesel_schema_migrations::{table, version};
+            applied.extend(table.select(version).load::<String>(sqlite)?);
+            versions::<Sqlite>(&SQLITE).and_then(|mut known| {
+                known.extend(versions::<Sqlite>(&SQLITE_DERIVED)?);
+                Ok(known)
+            })
+        }
         AnyConnection::Postgres(_) => versions::<Pg>(&POSTGRES),
-    }
-    .map_err(|error| StoreError::Internal(error.to_string()))?;
+    };
+    let mut known = known.map_err(|error| StoreError::Internal(error.to_string()))?;
     applied.sort_unstable();
     known.sort_unstable();
     if applied == known {

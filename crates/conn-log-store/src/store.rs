@@ -12,11 +12,12 @@ use tokio::sync::watch;
 use crate::checkpointer::{self, Checkpointer};
 use crate::clock::now;
 use crate::connection::{AnyConnection, Role};
+use crate::derived::{Derived, strangers_in_txn};
 use crate::error::{AppendError, OpenError, StoreError};
 use crate::idempotency::{self, Kind};
 use crate::options::StoreOptions;
 use crate::pool::{self, Connections, Pooled};
-use crate::projections::{self, NameCache, RunEvents, Runner};
+use crate::projections::{self, NameCache, Runner};
 use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
 use crate::stats::{Lag, Stats};
 use crate::url::DatabaseUrl;
@@ -34,14 +35,21 @@ struct Inner {
     queue: Arc<Queue>,
     readers: Connections,
     watchers: Connections,
-    /// PostgreSQL only: SQLite's writes take turns on the writer's own connection.
-    writers: Option<Connections>,
+    beside: Beside,
     commits: Arc<watch::Sender<u64>>,
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     names: Arc<NameCache>,
     /// Held by the read that helps the projections along.
     help: Mutex<()>,
+}
+
+/// What writes beside the writer.
+enum Beside {
+    /// SQLite: all that is not derived takes turns on the writer's own connection.
+    Embedded(Arc<Derived>),
+    /// PostgreSQL: a pool.
+    Server(Connections),
 }
 
 /// A store that does not keep itself open.
@@ -82,12 +90,13 @@ impl Store {
     /// Opens a log: makes the folder and file of an embedded one, applies migrations, makes the
     /// tenant `default`, and starts to take events in.
     pub fn open(options: StoreOptions) -> Result<Store, OpenError> {
-        let mut connection = open_for_writing(&options.url)?;
-        for name in migrations::run(&mut connection)? {
+        for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
-        tenants::ensure_default(&mut connection)?;
-        drop(connection);
+        let beside = match &options.url {
+            DatabaseUrl::Sqlite(_) => Beside::Embedded(Arc::new(Derived::new(options.url.clone()))),
+            DatabaseUrl::Postgres(_) => Beside::Server(pool::writers(&options)),
+        };
 
         let queue = Arc::new(Queue::new(
             options.queue_events_max,
@@ -101,29 +110,34 @@ impl Store {
             result.map_err(|error| StoreError::Internal(format!("cannot start a thread: {error}")))
         };
         let mut threads = vec![thread(spawn(writer))?];
-        let is_server = matches!(options.url, DatabaseUrl::Postgres(_));
-        if is_server {
-            let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
-            threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
-        } else {
-            let checkpointer = Checkpointer { url: options.url.clone(), stop: Arc::clone(&stop) };
-            threads.push(thread(checkpointer::spawn(checkpointer))?);
-        }
-        if !is_server && options.indexing {
-            let worker = index::Worker {
-                url: options.url.clone(),
-                queue: Arc::clone(&queue),
-                commits: commits.subscribe(),
-                stop: Arc::clone(&stop),
-                sizes: index::Sizes { smallest: i64::from(options.index_run_events.max(1)) },
-            };
-            threads.push(thread(index::spawn(worker))?);
+        match &beside {
+            Beside::Server(_) => {
+                let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
+                threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
+            }
+            Beside::Embedded(derived) => {
+                derived.in_txn(forget_strangers_in_txn)?;
+                let (url, stop) = (options.url.clone(), Arc::clone(&stop));
+                let checkpointer = Checkpointer { url: url.clone(), stop: Arc::clone(&stop) };
+                threads.push(thread(checkpointer::spawn(checkpointer))?);
+                if options.indexing {
+                    let smallest = i64::from(options.index_run_events.max(1));
+                    let worker = index::Worker {
+                        url,
+                        derived: Arc::clone(derived),
+                        commits: commits.subscribe(),
+                        stop,
+                        sizes: index::Sizes { smallest },
+                    };
+                    threads.push(thread(index::spawn(worker))?);
+                }
+            }
         }
         let runs_projections = options.projections;
         let store = Store(Arc::new(Inner {
             readers: pool::readers(&options),
             watchers: pool::watchers(&options),
-            writers: is_server.then(|| pool::writers(&options)),
+            beside,
             options,
             queue,
             commits,
@@ -137,7 +151,6 @@ impl Store {
                 store: WeakStore(Arc::downgrade(&store.0)),
                 commits: store.commits(),
                 stop: Arc::clone(&store.0.stop),
-                run_events: RunEvents::default(),
             };
             let runner = thread(projections::spawn(runner))?;
             store.threads().push(runner);
@@ -150,6 +163,9 @@ impl Store {
         let mut connection = open_for_writing(url)?;
         let applied = migrations::run(&mut connection)?;
         tenants::ensure_default(&mut connection)?;
+        if let Some(derived) = url.derived() {
+            migrations::run_derived(&mut open_for_writing(&derived)?)?;
+        }
         Ok(applied)
     }
 
@@ -269,11 +285,6 @@ impl Store {
         self.0.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the database is a server, whose writers need not take turns.
-    pub(crate) fn is_server(&self) -> bool {
-        self.0.writers.is_some()
-    }
-
     /// The numbers of names that were used lately.
     pub(crate) fn names(&self) -> Arc<NameCache> {
         Arc::clone(&self.0.names)
@@ -300,15 +311,27 @@ impl Store {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if let Some(writers) = &self.0.writers {
-            return work(&mut *writers.get()?);
+        match &self.0.beside {
+            Beside::Server(writers) => work(&mut *writers.get()?),
+            Beside::Embedded(_) => self.0.queue.turn(work),
         }
-        self.0.queue.turn(work)
+    }
+
+    /// A transaction that writes what is derived from the log, and reads the log. On SQLite no append
+    /// waits for it.
+    pub(crate) fn derive<T>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match &self.0.beside {
+            Beside::Server(writers) => writers.get()?.in_txn(work),
+            Beside::Embedded(derived) => derived.in_txn(work),
+        }
     }
 
     /// Whether the log is an embedded file.
     pub(crate) fn is_embedded(&self) -> bool {
-        self.0.writers.is_none()
+        matches!(self.0.beside, Beside::Embedded(_))
     }
 
     pub(crate) fn read_time_max(&self) -> Duration {
@@ -319,6 +342,19 @@ impl Store {
     pub(crate) fn wake(&self) {
         self.0.commits.send_modify(|count| *count += 1);
     }
+}
+
+/// Has all that was derived from another log derived anew, from this one.
+fn forget_strangers_in_txn(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    for (tenant, name) in strangers_in_txn(connection)? {
+        log::warn!("{name} of tenant {} is of another log, and is made anew", tenant.0);
+        if name == index::INDEX {
+            index::drop_all_in_txn(connection)?;
+        } else {
+            projections::forget_in_txn(connection, tenant, &name)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_for_writing(url: &DatabaseUrl) -> Result<AnyConnection, OpenError> {

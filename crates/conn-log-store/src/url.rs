@@ -80,6 +80,13 @@ impl DatabaseUrl {
             DatabaseUrl::Postgres(_) => None,
         }
     }
+
+    /// Of an embedded database the file beside it that holds what is derived from the log.
+    pub(crate) fn derived(&self) -> Option<DatabaseUrl> {
+        let mut path = self.file()?.as_os_str().to_owned();
+        path.push("-derived");
+        Some(DatabaseUrl::Sqlite(path.into()))
+    }
 }
 
 impl PostgresUrl {

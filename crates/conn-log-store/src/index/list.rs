@@ -24,9 +24,10 @@ pub(crate) fn list(
 ) -> Result<Vec<Record>, StoreError> {
     // One snapshot: neither an append nor a merge moves anything meanwhile.
     connection.transaction(|connection| {
+        // Before the log: it is never behind them.
+        let runs = runs::ready(connection, scan.tenant)?;
         let size: Option<i64> =
             heads::table.find(scan.tenant.0).select(heads::size).first(connection).optional()?;
-        let runs = runs::ready(connection, scan.tenant)?;
         let indexed_to = runs.last().map_or(0, |run| run.last_id);
         let mut reading = Reading {
             connection,

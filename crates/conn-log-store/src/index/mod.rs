@@ -26,12 +26,15 @@ mod tests;
 mod worker;
 
 pub(crate) use list::list;
-pub(crate) use runs::behind;
+pub(crate) use runs::{behind, drop_all_in_txn};
 pub(crate) use worker::{Worker, spawn};
 
 use crate::error::StoreError;
 use crate::store::Store;
 use crate::tenants::TenantId;
+
+/// As the events that the index knows are anchored.
+pub(crate) const INDEX: &str = "index";
 
 /// Runs are merged up to this level, and no further: a merge, the space that it needs meanwhile, and
 /// the work of a read within one run stay bounded. Ten million events are 19 runs of it.
@@ -114,9 +117,7 @@ impl Store {
     /// slower meanwhile. Nothing to do on PostgreSQL. Blocks the thread.
     pub fn index_rebuild(&self) -> Result<(), StoreError> {
         if self.is_embedded() {
-            self.write(|connection| {
-                connection.in_txn(|connection| Ok(runs::drop_all_in_txn(connection)?))
-            })?;
+            self.derive(|connection| Ok(runs::drop_all_in_txn(connection)?))?;
             self.wake();
         }
         Ok(())

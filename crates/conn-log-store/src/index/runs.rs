@@ -6,9 +6,11 @@
 
 use diesel::prelude::*;
 
+use super::INDEX;
 use super::block::Block;
 use super::tables::{Run, State, index_blocks as blocks, index_runs as runs};
 use crate::connection::AnyConnection;
+use crate::derived::anchor_in_txn;
 use crate::error::StoreError;
 use crate::schema::heads;
 use crate::tenants::TenantId;
@@ -130,6 +132,7 @@ pub(super) fn finish_in_txn(
         if indexed_to(connection, new.tenant)? + 1 != new.first_id {
             return Ok(false);
         }
+        anchor_in_txn(connection, new.tenant, INDEX, new.last_id)?;
     } else {
         let dropped = diesel::update(
             runs::table
@@ -149,7 +152,7 @@ pub(super) fn finish_in_txn(
 }
 
 /// Takes every run of every log out of use.
-pub(super) fn drop_all_in_txn(connection: &mut AnyConnection) -> QueryResult<usize> {
+pub(crate) fn drop_all_in_txn(connection: &mut AnyConnection) -> QueryResult<usize> {
     diesel::update(runs::table).set(runs::state.eq(State::Dropped as i16)).execute(connection)
 }
 

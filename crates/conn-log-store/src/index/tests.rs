@@ -184,9 +184,9 @@ impl Log {
     fn new(records: &[Record]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
-        let mut connection = AnyConnection::open(&url, Role::Writer).unwrap();
-        crate::migrations::run(&mut connection).unwrap();
-        crate::tenants::ensure_default(&mut connection).unwrap();
+        crate::store::Store::migrate(&url).unwrap();
+        // It sees both files, and may write to both.
+        let connection = AnyConnection::open(&url, Role::Deriver).unwrap();
         let mut log = Log { connection, _folder: folder };
         log.append(records);
         log

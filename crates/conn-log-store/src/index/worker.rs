@@ -1,8 +1,8 @@
 //! The thread that keeps the index: builds a run when enough events have gathered, merges runs, and
 //! removes what is out of use.
 //!
-//! It reads through a connection of its own and writes in turns between two commits, each small
-//! enough that no append waits for long. SQLite only; PostgreSQL keeps its own indexes.
+//! It reads through a connection of its own, and writes what is derived in small transactions. SQLite
+//! only; PostgreSQL keeps its own indexes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,13 @@ use super::merge::{self, Merge};
 use super::runs::{self, NewRun};
 use super::{Sizes, Span, build};
 use crate::connection::{AnyConnection, Role};
+use crate::derived::Derived;
 use crate::error::StoreError;
-use crate::sequencer::Queue;
 use crate::tenants::TenantId;
 use crate::url::DatabaseUrl;
 
-/// Blocks written or removed in a turn: a MiB, a few milliseconds beside the commits.
-const BLOCKS_PER_TURN: usize = 256;
+/// Blocks written or removed in a transaction: a MiB.
+const BLOCKS_AT_ONCE: usize = 256;
 
 /// Between two looks whether events have come: a fraction of the time that reading a tail of one
 /// run's events takes to grow.
@@ -34,7 +34,7 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// Keeps the index of every log in a file.
 pub(crate) struct Worker {
     pub(crate) url: DatabaseUrl,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) derived: Arc<Derived>,
     pub(crate) commits: watch::Receiver<u64>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) sizes: Sizes,
@@ -60,7 +60,7 @@ impl Worker {
         let role = Role::Reader { read_time_max: Duration::MAX };
         let mut connection = AnyConnection::open(&self.url, role)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        self.write(|connection| Ok(runs::drop_unfinished_in_txn(connection)?))?;
+        self.derived.in_txn(|connection| Ok(runs::drop_unfinished_in_txn(connection)?))?;
         while !self.is_stopped() {
             self.commits.mark_unchanged();
             if !self.step(&mut connection)? {
@@ -94,8 +94,9 @@ impl Worker {
         if !runs::has_dropped(connection)? {
             return Ok(is_busy);
         }
-        let limit = i64::try_from(BLOCKS_PER_TURN).unwrap_or(i64::MAX);
-        let removed = self.write(move |connection| Ok(runs::remove_in_txn(connection, limit)?))?;
+        let limit = i64::try_from(BLOCKS_AT_ONCE).unwrap_or(i64::MAX);
+        let removed =
+            self.derived.in_txn(|connection| Ok(runs::remove_in_txn(connection, limit)?))?;
         Ok(is_busy || removed)
     }
 
@@ -113,7 +114,7 @@ impl Worker {
         };
         let span = Span { first: indexed_to + 1, last: indexed_to + self.sizes.of(level) };
         let (new, blocks) = build::build(connection, tenant, level, span)?;
-        self.write(move |connection| write_whole_in_txn(connection, &new, &blocks))?;
+        self.derived.in_txn(|connection| write_whole_in_txn(connection, &new, &blocks))?;
         Ok(true)
     }
 
@@ -124,13 +125,13 @@ impl Worker {
             return Ok(false);
         };
         let new = merge.new;
-        let run = self.write(move |connection| Ok(runs::begin_in_txn(connection, new)?))?;
+        let run = self.derived.in_txn(|connection| Ok(runs::begin_in_txn(connection, new)?))?;
         let mut count = 0;
         loop {
-            let blocks = merge.step(connection, BLOCKS_PER_TURN)?;
-            let is_last = blocks.len() < BLOCKS_PER_TURN;
+            let blocks = merge.step(connection, BLOCKS_AT_ONCE)?;
+            let is_last = blocks.len() < BLOCKS_AT_ONCE;
             count += blocks.len();
-            self.write(move |connection| runs::write_in_txn(connection, run, &blocks))?;
+            self.derived.in_txn(|connection| runs::write_in_txn(connection, run, &blocks))?;
             if is_last {
                 break;
             }
@@ -140,20 +141,12 @@ impl Worker {
             }
         }
         let inputs = merge.inputs;
-        self.write(move |connection| finish_or_fail(connection, run, &new, count, &inputs))?;
+        self.derived.in_txn(|connection| finish_or_fail(connection, run, &new, count, &inputs))?;
         Ok(true)
     }
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-    }
-
-    /// A transaction in a turn at the write connection.
-    fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.queue.turn(move |connection| connection.in_txn(work))
     }
 }
 

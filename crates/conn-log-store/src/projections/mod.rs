@@ -1,8 +1,8 @@
 //! Projections: tables derived from the log, and reads that count what they have not taken in yet.
 //!
 //! A projection has a watermark, the last id that it has taken in. A step ([`step`]) reads a run of
-//! events past the watermark and the rows that they change, and then, in one transaction, writes
-//! those rows and moves the watermark. A crash between any two steps neither repeats nor skips an
+//! events past the watermark, and in one transaction changes the rows that they concern and moves the
+//! watermark. A crash between any two steps neither repeats nor skips an
 //! event. The events are read once for all projections that stand at the same place; one that is
 //! computed anew stands alone and holds up no other. The [`runner`] makes the steps, woken by commits.
 //!
@@ -12,7 +12,7 @@
 //!
 //! **Invariants**
 //! - State and watermark change in one transaction, under the tenant's lease: on PostgreSQL the
-//!   locked row of [`LEASE`], on SQLite the turn to write.
+//!   locked row of [`LEASE`], on SQLite the lock of the file of what is derived.
 //! - The state is a function of the set of events up to the watermark, not of how they were cut into
 //!   runs or ordered.
 //! - Nothing here writes an event, or knows HTTP.
@@ -46,22 +46,22 @@ pub use statistics::summary::{Durations, Figures, SignalStrengths};
 pub use step::{Progress, UnknownProjection};
 
 pub(crate) use names::NameCache;
-pub(crate) use runner::{RunEvents, Runner, spawn};
-pub(crate) use step::behind_by_tenant;
+pub(crate) use runner::{Runner, spawn};
+pub(crate) use step::{behind_by_tenant, forget_in_txn};
 
 /// One projection: its name, and how it takes in a run of events.
 trait Projection: Sync {
     /// As `conn-log rebuild` and the table of watermarks call it.
     fn name(&self) -> &'static str;
 
-    /// What taking these events in will write. It reads the tables and writes nothing.
-    fn prepare(
+    /// Changes the rows that these events concern.
+    fn take_in_txn(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<Box<dyn Prepared>>;
+    ) -> QueryResult<()>;
 
     /// Forgets some of what it holds; tells whether there may be more.
     fn clear_some_in_txn(
@@ -69,20 +69,6 @@ trait Projection: Sync {
         connection: &mut AnyConnection,
         tenant: TenantId,
     ) -> QueryResult<bool>;
-}
-
-/// Rows that are ready to be written, in parts.
-///
-/// All of them are written in one transaction with the watermark, but for those of a projection to
-/// which an event that it takes in twice is one: these may be written part by part, the watermark
-/// with the last.
-trait Prepared: Send + Sync {
-    /// How many parts there are, 1 or more.
-    fn parts(&self) -> usize {
-        1
-    }
-
-    fn write_part_in_txn(&self, connection: &mut AnyConnection, part: usize) -> QueryResult<()>;
 }
 
 /// All of them.
@@ -102,15 +88,15 @@ impl Projection for Presence {
         PRESENCE
     }
 
-    fn prepare(
+    fn take_in_txn(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<Box<dyn Prepared>> {
+    ) -> QueryResult<()> {
         let fold = presence::PresenceFold::of(facts);
-        Ok(Box::new(presence_rows::prepare(connection, tenant, fold, names)?))
+        presence_rows::add_in_txn(connection, tenant, fold, names)
     }
 
     fn clear_some_in_txn(
@@ -129,16 +115,16 @@ impl Projection for Sessions {
         SESSIONS
     }
 
-    fn prepare(
+    fn take_in_txn(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<Box<dyn Prepared>> {
+    ) -> QueryResult<()> {
         let marks = sessions::marks_of(facts, names);
         let changes = session_rows::settle(connection, tenant, &marks)?;
-        Ok(Box::new(session_rows::SessionRows::of(tenant, &changes)))
+        session_rows::write_in_txn(connection, tenant, &changes)
     }
 
     fn clear_some_in_txn(
@@ -157,15 +143,15 @@ impl Projection for Statistics {
         STATISTICS
     }
 
-    fn prepare(
+    fn take_in_txn(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
         names: &Names,
-    ) -> QueryResult<Box<dyn Prepared>> {
+    ) -> QueryResult<()> {
         let delta = statistics::cells::fold(facts, names);
-        Ok(Box::new(statistics::rows::prepare(connection, tenant, &delta)?))
+        statistics::rows::add_in_txn(connection, tenant, &delta)
     }
 
     fn clear_some_in_txn(

@@ -105,26 +105,6 @@ fn once<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     texts.into_iter().filter(|text| seen.insert(*text)).collect()
 }
 
-/// Names to be given numbers.
-pub(crate) struct NewNames {
-    tenant: TenantId,
-    /// The last number that was given before.
-    last: i32,
-    rows: Vec<NameRow>,
-}
-
-impl NewNames {
-    /// Whether the numbers are still free.
-    pub(crate) fn are_free(&self, connection: &mut AnyConnection) -> QueryResult<bool> {
-        Ok(self.rows.is_empty() || last_number(connection, self.tenant)? == self.last)
-    }
-
-    pub(crate) fn write_in_txn(&self, connection: &mut AnyConnection) -> QueryResult<()> {
-        upsert!(connection, names, &self.rows, (tenant_id, name), (number));
-        Ok(())
-    }
-}
-
 fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<i32> {
     let last: Option<i32> = names::table
         .filter(names::tenant_id.eq(tenant.0))
@@ -133,25 +113,26 @@ fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<
     Ok(last.unwrap_or(0))
 }
 
-/// The numbers of those facts' names; who has none gets the next, to be written with what uses it.
-pub(crate) fn give(
+/// The numbers of those facts' names; who has none gets the next.
+pub(crate) fn give_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
     cache: &NameCache,
     facts: &[Fact],
-) -> QueryResult<(Names, NewNames)> {
+) -> QueryResult<Names> {
     let mut found = Names::default();
     let unknown = look_up(connection, tenant, cache, texts_of(facts), &mut found)?;
-    let mut new = NewNames { tenant, last: 0, rows: Vec::with_capacity(unknown.len()) };
     if unknown.is_empty() {
-        return Ok((found, new));
+        return Ok(found);
     }
-    new.last = last_number(connection, tenant)?;
-    for (text, number) in unknown.into_iter().zip(new.last + 1..) {
-        new.rows.push(NameRow { tenant_id: tenant.0, name: text.to_owned(), number });
+    let last = last_number(connection, tenant)?;
+    let mut rows = Vec::with_capacity(unknown.len());
+    for (text, number) in unknown.into_iter().zip(last + 1..) {
+        rows.push(NameRow { tenant_id: tenant.0, name: text.to_owned(), number });
         found.insert(text.to_owned(), number);
     }
-    Ok((found, new))
+    upsert!(connection, names, &rows, (tenant_id, name), (number));
+    Ok(found)
 }
 
 /// The numbers of those facts' names; who has none gets one for this read alone.

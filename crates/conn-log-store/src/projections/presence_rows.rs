@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 
 use diesel::prelude::*;
 
-use super::Prepared;
 use super::names::Names;
 use super::presence::{ApplicationState, DeviceState, PresenceFold};
 use super::tables::{KEYS_AT_ONCE, application_devices, applications, clear_some, devices, upsert};
@@ -106,24 +105,44 @@ struct PairRow {
     device: i32,
 }
 
-/// Rows to be written.
-pub(super) struct PresenceRows {
-    devices: Vec<DeviceRow>,
-    applications: Vec<ApplicationRow>,
-    pairs: Vec<PairRow>,
-}
-
-/// The rows of what was seen, added to what the tables have.
-pub(super) fn prepare(
+/// Adds what was seen to what the tables have.
+pub(super) fn add_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
     fold: PresenceFold,
     names: &Names,
-) -> QueryResult<PresenceRows> {
-    let device_ids: Vec<&str> = fold.devices.keys().map(String::as_str).collect();
-    let mut states = load_devices(connection, tenant, &device_ids)?;
-    let mut devices = Vec::with_capacity(fold.devices.len());
-    for (id, seen) in fold.devices {
+) -> QueryResult<()> {
+    let pairs: Vec<(i32, i32)> = fold
+        .pairs
+        .iter()
+        .map(|(application, device)| (names.number(application), names.number(device)))
+        .collect();
+    let new = new_pairs(connection, tenant, &pairs)?;
+    let pair = |(application, device): &(i32, i32)| PairRow {
+        tenant_id: tenant.0,
+        application: *application,
+        device: *device,
+    };
+    let rows: Vec<PairRow> = new.iter().map(pair).collect();
+    upsert!(connection, application_devices, &rows, (tenant_id, application, device), (device));
+    add_devices_in_txn(connection, tenant, fold.devices)?;
+    let mut new_devices: BTreeMap<i32, i64> = BTreeMap::new();
+    for (application, _) in &new {
+        *new_devices.entry(*application).or_default() += 1;
+    }
+    let new_devices = |id: &str| new_devices.get(&names.number(id)).copied().unwrap_or(0);
+    add_applications_in_txn(connection, tenant, fold.applications, new_devices)
+}
+
+fn add_devices_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    seen: BTreeMap<String, DeviceState>,
+) -> QueryResult<()> {
+    let ids: Vec<&str> = seen.keys().map(String::as_str).collect();
+    let mut states = load_devices(connection, tenant, &ids)?;
+    let mut rows = Vec::with_capacity(seen.len());
+    for (id, seen) in seen {
         let state = match states.remove(&id) {
             Some(mut state) => {
                 state.add(seen);
@@ -131,23 +150,42 @@ pub(super) fn prepare(
             }
             None => seen,
         };
-        devices.push(DeviceRow::new(tenant, id, state));
+        rows.push(DeviceRow::new(tenant, id, state));
     }
+    upsert!(
+        connection,
+        devices,
+        &rows,
+        (tenant_id, device_id),
+        (
+            first_seen,
+            last_seen,
+            last_event,
+            last_application_id,
+            last_status,
+            ip_address,
+            ip_seen,
+            ip_event,
+            connected,
+            connected_seen,
+            connected_event,
+            events,
+            failures
+        )
+    );
+    Ok(())
+}
 
-    let pairs: Vec<(i32, i32)> = fold
-        .pairs
-        .iter()
-        .map(|(application, device)| (names.number(application), names.number(device)))
-        .collect();
-    let new = new_pairs(connection, tenant, &pairs)?;
-    let mut new_devices: BTreeMap<i32, i64> = BTreeMap::new();
-    for (application, _) in &new {
-        *new_devices.entry(*application).or_default() += 1;
-    }
-    let application_ids: Vec<&str> = fold.applications.keys().map(String::as_str).collect();
-    let mut states = load_applications(connection, tenant, &application_ids)?;
-    let mut applications = Vec::with_capacity(fold.applications.len());
-    for (id, seen) in fold.applications {
+fn add_applications_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    seen: BTreeMap<String, ApplicationState>,
+    new_devices: impl Fn(&str) -> i64,
+) -> QueryResult<()> {
+    let ids: Vec<&str> = seen.keys().map(String::as_str).collect();
+    let mut states = load_applications(connection, tenant, &ids)?;
+    let mut rows = Vec::with_capacity(seen.len());
+    for (id, seen) in seen {
         let (state, known) = match states.remove(&id) {
             Some((mut state, devices)) => {
                 state.add(&seen);
@@ -155,68 +193,23 @@ pub(super) fn prepare(
             }
             None => (seen, 0),
         };
-        let new = new_devices.get(&names.number(&id)).copied().unwrap_or(0);
-        applications.push(ApplicationRow {
+        rows.push(ApplicationRow {
             tenant_id: tenant.0,
+            devices: known + new_devices(&id),
             application_id: id,
             first_seen: Micros(state.first_seen),
             last_seen: Micros(state.last_seen),
-            devices: known + new,
             events: state.events,
             failures: state.failures,
         });
     }
-    let pair = |(application, device)| PairRow { tenant_id: tenant.0, application, device };
-    Ok(PresenceRows { devices, applications, pairs: new.into_iter().map(pair).collect() })
-}
-
-impl Prepared for PresenceRows {
-    fn write_part_in_txn(&self, connection: &mut AnyConnection, _: usize) -> QueryResult<()> {
-        upsert!(
-            connection,
-            devices,
-            &self.devices,
-            (tenant_id, device_id),
-            (
-                first_seen,
-                last_seen,
-                last_event,
-                last_application_id,
-                last_status,
-                ip_address,
-                ip_seen,
-                ip_event,
-                connected,
-                connected_seen,
-                connected_event,
-                events,
-                failures
-            )
-        );
-        upsert!(
-            connection,
-            applications,
-            &self.applications,
-            (tenant_id, application_id),
-            (first_seen, last_seen, devices, events, failures)
-        );
-        insert_pairs(connection, &self.pairs)
-    }
-}
-
-fn insert_pairs(connection: &mut AnyConnection, rows: &[PairRow]) -> QueryResult<()> {
-    match connection {
-        AnyConnection::Sqlite(sqlite) => {
-            for row in rows {
-                diesel::insert_into(application_devices::table).values(row).execute(sqlite)?;
-            }
-        }
-        AnyConnection::Postgres(postgres) => {
-            for some in rows.chunks(super::tables::ROWS_AT_ONCE) {
-                diesel::insert_into(application_devices::table).values(some).execute(postgres)?;
-            }
-        }
-    }
+    upsert!(
+        connection,
+        applications,
+        &rows,
+        (tenant_id, application_id),
+        (first_seen, last_seen, devices, events, failures)
+    );
     Ok(())
 }
 

@@ -154,7 +154,7 @@ impl Store {
             let alone = self.help_alone();
             let step = self.step_from(tenant, mark, HELP_RUN_EVENTS_MAX)?;
             drop(alone);
-            if step.progress == Progress::Busy {
+            if step == Progress::Busy {
                 std::thread::sleep(BUSY_PAUSE);
             }
         }

@@ -11,26 +11,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::step::{Progress, Step};
+use super::step::Progress;
 use crate::error::StoreError;
 use crate::store::WeakStore;
 
 /// Events of one run. Each run writes every row that it touches once: the more events, the less
 /// each costs.
 const RUN_EVENTS_MAX: usize = 64_000;
-const RUN_EVENTS_MIN: usize = 250;
-
-/// On SQLite an append waits for a run's turn to write. Runs are made smaller where it takes longer:
-/// events of many days change many more rows than those of this hour.
-const TURN_MAX: Duration = Duration::from_millis(40);
 
 /// How long events gather before a run that could take in more: a run writes each row that it touches
 /// once, however many events touch it. Reads add up meanwhile what gathers.
 const GATHER: Duration = Duration::from_millis(1_500);
-
-/// After a run, as long as its longest turn took times this: while events come as fast as they can,
-/// the projections leave most of the writer's time to them.
-const REST_FACTOR: u32 = 1;
 
 /// After a step that failed, doubling up to the second.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -44,28 +35,6 @@ pub(crate) struct Runner {
     pub(crate) store: WeakStore,
     pub(crate) commits: watch::Receiver<u64>,
     pub(crate) stop: Arc<AtomicBool>,
-    /// Events of the next run.
-    pub(crate) run_events: RunEvents,
-}
-
-/// How many events a run takes in.
-pub(crate) struct RunEvents(usize);
-
-impl Default for RunEvents {
-    fn default() -> Self {
-        RunEvents(RUN_EVENTS_MAX)
-    }
-}
-
-impl RunEvents {
-    /// Learns from the last turn.
-    fn adapt(&mut self, turn: Duration) {
-        if turn > TURN_MAX {
-            self.0 = (self.0 / 2).max(RUN_EVENTS_MIN);
-        } else if turn < TURN_MAX / 2 {
-            self.0 = (self.0 + self.0 / 2).min(RUN_EVENTS_MAX);
-        }
-    }
 }
 
 /// Starts the thread. It ends soon after `stop` is set, `commits` has changed and it is unparked.
@@ -129,16 +98,14 @@ impl Runner {
                 if left_out.contains(&tenant) {
                     continue;
                 }
-                match store.projections_step_timed(tenant, self.run_events.0) {
-                    Ok(Step { progress, turn }) => {
+                match store.projections_step(tenant, RUN_EVENTS_MAX) {
+                    Ok(progress) => {
                         has_more |= match progress {
                             // Few are not worth another run: they gather.
-                            Progress::Taken(count) => count >= self.run_events.0,
+                            Progress::Taken(count) => count >= RUN_EVENTS_MAX,
                             Progress::Cleared => true,
                             Progress::UpToDate | Progress::Busy => false,
                         };
-                        self.run_events.adapt(turn);
-                        self.rest(turn.saturating_mul(REST_FACTOR));
                     }
                     Err(error) => {
                         left_out.insert(tenant);

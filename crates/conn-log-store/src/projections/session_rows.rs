@@ -7,7 +7,6 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::Prepared;
 use super::fact::Place;
 use super::sessions::{End, Key, Mark, SessionState, settle_pair, settle_session, stretch};
 use super::tables::{KEYS_AT_ONCE, clear_some, sessions, upsert};
@@ -79,8 +78,6 @@ pub(super) struct Changes {
     pub(super) before: Vec<SessionState>,
     /// What they are now, and new ones.
     pub(super) after: Vec<SessionState>,
-    /// Places of those that take the place of one that is no more.
-    moved: HashSet<Place>,
 }
 
 /// Sessions of a pair from the first mark on that are read at once: nearly always all that matter.
@@ -122,10 +119,6 @@ pub(super) fn settle(
 
 impl Changes {
     fn add(&mut self, before: &[SessionState], after: Vec<SessionState>) {
-        let is_gone = |session: &SessionState| !after.iter().any(|a| a.place() == session.place());
-        if before.iter().any(is_gone) {
-            self.moved.extend(after.iter().map(SessionState::place));
-        }
         self.before.extend(before.iter().filter(|session| !after.contains(session)).cloned());
         self.after.extend(after.into_iter().filter(|session| !before.contains(session)));
     }
@@ -196,68 +189,32 @@ fn load_stretch(
     }
 }
 
-/// Rows to be removed and to be written.
-pub(super) struct SessionRows {
-    gone: Vec<(i32, Micros, i64)>,
-    /// Those that take the place of one that is gone come first.
-    rows: Vec<SessionRow>,
-    moved: usize,
-}
-
-impl SessionRows {
-    /// What [`settle`] found, as rows.
-    pub(super) fn of(tenant: TenantId, changes: &Changes) -> Self {
-        let places: HashSet<Place> = changes.after.iter().map(SessionState::place).collect();
-        let before = changes.before.iter().map(SessionState::place);
-        let gone = before
-            .filter(|place| !places.contains(place))
-            .map(|(at, event)| (tenant.0, Micros(at), event))
-            .collect();
-        let mut rows: Vec<SessionRow> =
-            changes.after.iter().map(|session| SessionRow::new(tenant, session)).collect();
-        let is_moved = |row: &SessionRow| changes.moved.contains(&(row.at.0, row.event));
-        rows.sort_unstable_by_key(|row| (!is_moved(row), row.at, row.event));
-        let moved = rows.partition_point(is_moved);
-        SessionRows { gone, rows, moved }
-    }
-
-    /// The first part has what is gone with all that comes in its place.
-    fn part(&self, part: usize) -> &[SessionRow] {
-        let first = self.moved.max(ROWS_IN_A_PART.min(self.rows.len()));
-        match part.checked_sub(1) {
-            None => &self.rows[..first],
-            Some(part) => self.rows[first..].chunks(ROWS_IN_A_PART).nth(part).unwrap_or_default(),
+/// Brings the table to what [`settle`] found.
+pub(super) fn write_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    changes: &Changes,
+) -> QueryResult<()> {
+    let places: HashSet<Place> = changes.after.iter().map(SessionState::place).collect();
+    for session in &changes.before {
+        let (at, event) = session.place();
+        if !places.contains(&(at, event)) {
+            let gone = sessions::table.find((tenant.0, Micros(at), event));
+            diesel::delete(gone).execute(connection)?;
         }
     }
-}
-
-/// Rows of one part: each new one goes into seven trees, most pages of which a part changes.
-const ROWS_IN_A_PART: usize = 2_000;
-
-/// What sessions a set of marks comes to does not change where a mark is in it twice. So a crash
-/// between two parts, and a read between them, which adds all of the marks again, do no harm.
-impl Prepared for SessionRows {
-    fn parts(&self) -> usize {
-        1 + (self.rows.len() - self.part(0).len()).div_ceil(ROWS_IN_A_PART)
-    }
-
-    fn write_part_in_txn(&self, connection: &mut AnyConnection, part: usize) -> QueryResult<()> {
-        if part == 0 {
-            for place in &self.gone {
-                diesel::delete(sessions::table.find(*place)).execute(connection)?;
-            }
-        }
-        let some = self.part(part);
-        // Device, application and session id are those of the event that the key names.
-        upsert!(
-            connection,
-            sessions,
-            some,
-            (tenant_id, at, event),
-            (start_at, start_event, end_at, end_event, end_status, end_duration, is_open)
-        );
-        Ok(())
-    }
+    let mut rows: Vec<SessionRow> =
+        changes.after.iter().map(|session| SessionRow::new(tenant, session)).collect();
+    rows.sort_unstable_by_key(|row| (row.at, row.event));
+    // Device, application and session id are those of the event that the key names.
+    upsert!(
+        connection,
+        sessions,
+        &rows,
+        (tenant_id, at, event),
+        (start_at, start_event, end_at, end_event, end_status, end_duration, is_open)
+    );
+    Ok(())
 }
 
 /// Forgets some of a tenant's; tells whether there may be more.

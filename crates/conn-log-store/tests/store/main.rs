@@ -21,6 +21,7 @@
 mod append;
 #[allow(dead_code, reason = "shared with the program's tests, which use the rest of it")]
 mod cluster;
+mod derived;
 mod faults;
 mod idempotency;
 mod index;

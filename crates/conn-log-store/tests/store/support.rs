@@ -87,8 +87,7 @@ impl TestDatabase {
     pub(crate) fn execute(&self, sql: &str) {
         match self.backend {
             Backend::Sqlite => {
-                let mut sqlite =
-                    SqliteConnection::establish(self.path().to_str().unwrap()).unwrap();
+                let mut sqlite = self.sqlite();
                 sqlite.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
                 sqlite.batch_execute(sql).unwrap();
             }
@@ -110,7 +109,12 @@ impl TestDatabase {
     }
 
     pub(crate) fn sqlite(&self) -> SqliteConnection {
-        SqliteConnection::establish(self.path().to_str().unwrap()).unwrap()
+        let path = self.path();
+        let path = path.to_str().unwrap();
+        let mut sqlite = SqliteConnection::establish(path).unwrap();
+        // What is derived has a file of its own.
+        sqlite.batch_execute(&format!("ATTACH DATABASE '{path}-derived' AS derived")).unwrap();
+        sqlite
     }
 
     /// Ends the store's sessions as a crash of the server would. Nothing on SQLite.

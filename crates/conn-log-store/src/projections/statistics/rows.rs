@@ -12,7 +12,6 @@ use super::codec::Damaged;
 use super::summary::Figures;
 use super::tally::Tally;
 use crate::connection::AnyConnection;
-use crate::projections::Prepared;
 use crate::projections::tables::{KEYS_AT_ONCE, clear_some, rollups, upsert};
 use crate::tenants::TenantId;
 use crate::types::Micros;
@@ -43,23 +42,20 @@ fn micros(start: i64) -> Micros {
     Micros(Timestamp::from_micros(start))
 }
 
-/// Rows to be written.
-pub(crate) struct RollupRows(Vec<RollupRow>);
-
-/// The rows of what is added, with what the table has of them.
-pub(crate) fn prepare(
+/// Adds to what the table has, some rows at a time: however many there are, memory holds a few.
+pub(crate) fn add_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
     delta: &Delta,
-) -> QueryResult<RollupRows> {
+) -> QueryResult<()> {
     let mut by_start: BTreeMap<(Level, i64), Vec<u32>> = BTreeMap::new();
     for key in delta.keys() {
         by_start.entry((key.level, key.start)).or_default().push(key.lead);
     }
-    let mut rows = Vec::with_capacity(delta.len());
     for ((level, start), leads) in by_start {
         for some in leads.chunks(KEYS_AT_ONCE) {
             let mut known = load(connection, tenant, level, start, some)?;
+            let mut rows = Vec::with_capacity(some.len());
             for lead in some {
                 let key = RowKey { level, start, lead: *lead };
                 let Some(new) = delta.get(&key) else {
@@ -75,16 +71,10 @@ pub(crate) fn prepare(
                 };
                 rows.push(row);
             }
+            upsert!(connection, rollups, &rows, (tenant_id, level, start, lead), (summary, cells));
         }
     }
-    Ok(RollupRows(rows))
-}
-
-impl Prepared for RollupRows {
-    fn write_part_in_txn(&self, connection: &mut AnyConnection, _: usize) -> QueryResult<()> {
-        upsert!(connection, rollups, &self.0, (tenant_id, level, start, lead), (summary, cells));
-        Ok(())
-    }
+    Ok(())
 }
 
 fn row_of(tenant: TenantId, key: RowKey, all: &Cells) -> RollupRow {

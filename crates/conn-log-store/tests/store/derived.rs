@@ -1,0 +1,149 @@
+//! SQLite's second file: it can be lost, be another log's, and be locked, and no answer is wrong and no
+//! append waits.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use conn_log_core::{EventFilter, EventQuery, Order, Start};
+use conn_log_store::{PageQuery, PageStart, Store, StoreOptions};
+use diesel::connection::SimpleConnection as _;
+
+use crate::support::*;
+
+/// So small that a few hundred events are indexed.
+fn open(db: &TestDatabase) -> Store {
+    Store::open(StoreOptions { index_run_events: 20, ..db.options() }).unwrap()
+}
+
+fn derived(db: &TestDatabase) -> PathBuf {
+    PathBuf::from(format!("{}-derived", db.url.file().unwrap().display()))
+}
+
+/// With what SQLite keeps beside it, of which a closed file has none.
+fn remove(file: &Path) {
+    std::fs::remove_file(file).unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let beside = PathBuf::from(format!("{}{suffix}", file.display()));
+        assert!(!beside.exists(), "{beside:?}: the store was closed");
+    }
+}
+
+async fn append_some(store: &Store, device: &str, count: usize) {
+    append(store, events(device, count)).await.unwrap();
+}
+
+/// Waits until everything is derived.
+fn settle(store: &Store) {
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while store.projections_behind(DEFAULT).unwrap() > 0 || store.index_lag(DEFAULT).unwrap() >= 20
+    {
+        assert!(std::time::Instant::now() < until, "something is never derived");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Events of each device: as the projections have them, and as the index leads to them.
+fn counts(store: &Store) -> BTreeMap<String, (i64, i64)> {
+    let page = PageQuery { start: PageStart::First, limit: 100 };
+    let devices = store.device_list(DEFAULT, &page).unwrap().items;
+    let count = |device: conn_log_store::Device| {
+        let filter =
+            EventFilter { device_ids: vec![device.device_id.clone()], ..EventFilter::default() };
+        let query =
+            EventQuery { filter, order: Order::IdDescending, start: Start::First, limit: 9_999 };
+        let listed = store.event_list(DEFAULT, &query).unwrap().records.len();
+        (device.device_id, (device.events, i64::try_from(listed).unwrap()))
+    };
+    devices.into_iter().map(count).collect()
+}
+
+fn expected<const N: usize>(of: [(&str, i64); N]) -> BTreeMap<String, (i64, i64)> {
+    of.into_iter().map(|(device, count)| (device.to_owned(), (count, count))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_without_its_second_file_answers_as_before() {
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let store = open(&db);
+    append_some(&store, "dev_1", 130).await;
+    append_some(&store, "dev_2", 70).await;
+    settle(&store);
+    let before = counts(&store);
+    assert_eq!(before, expected([("dev_1", 130), ("dev_2", 70)]));
+    assert!(store.close());
+    remove(&derived(&db));
+
+    let store = open(&db);
+    assert_eq!(counts(&store), before);
+    settle(&store);
+    assert_eq!(counts(&store), before);
+    assert!(store.ready().is_ok());
+}
+
+/// The log comes back from a backup, beside what was derived from more of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let (log, backup) = (db.url.file().unwrap(), db.url.file().unwrap().with_extension("backup"));
+    let store = open(&db);
+    append_some(&store, "dev_1", 130).await;
+    assert!(store.close());
+    std::fs::copy(log, &backup).unwrap();
+    let store = open(&db);
+    append_some(&store, "dev_2", 70).await;
+    settle(&store);
+    assert!(store.close());
+    std::fs::copy(&backup, log).unwrap();
+
+    let store = open(&db);
+    append_some(&store, "dev_3", 200).await;
+    assert_eq!(counts(&store), expected([("dev_1", 130), ("dev_3", 200)]));
+    settle(&store);
+    assert_eq!(counts(&store), expected([("dev_1", 130), ("dev_3", 200)]));
+}
+
+/// Two copies of a log go on by themselves, and one gets the other's second file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_derived_from_another_log_is_made_anew() {
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let of_another = derived(&db).with_extension("another");
+    let (log, backup) = (db.url.file().unwrap(), db.url.file().unwrap().with_extension("backup"));
+    let store = open(&db);
+    append_some(&store, "dev_1", 130).await;
+    assert!(store.close());
+    std::fs::copy(log, &backup).unwrap();
+    let store = open(&db);
+    append_some(&store, "dev_2", 70).await;
+    settle(&store);
+    assert!(store.close());
+    std::fs::rename(derived(&db), &of_another).unwrap();
+    std::fs::copy(&backup, log).unwrap();
+    let store = open(&db);
+    append_some(&store, "dev_3", 300).await;
+    assert!(store.close());
+    std::fs::rename(&of_another, derived(&db)).unwrap();
+
+    let store = open(&db);
+    assert_eq!(counts(&store), expected([("dev_1", 130), ("dev_3", 300)]));
+    settle(&store);
+    assert_eq!(counts(&store), expected([("dev_1", 130), ("dev_3", 300)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_does_not_wait_for_what_is_derived() {
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let store = open(&db);
+    append_some(&store, "dev_1", 30).await;
+    settle(&store);
+    // As a step that takes for ever.
+    let mut locked = db.sqlite();
+    locked.batch_execute("BEGIN; UPDATE derived.projections SET watermark = watermark").unwrap();
+    for _ in 0..5 {
+        append_some(&store, "dev_1", 10).await;
+    }
+    assert_eq!(counts(&store), expected([("dev_1", 80)]));
+    locked.batch_execute("ROLLBACK").unwrap();
+    settle(&store);
+    assert_eq!(counts(&store), expected([("dev_1", 80)]));
+}

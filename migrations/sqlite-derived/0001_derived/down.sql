@@ -1,0 +1,11 @@
+DROP TABLE rollups;
+DROP TABLE sessions;
+DROP TABLE application_devices;
+DROP TABLE applications;
+DROP TABLE devices;
+DROP TABLE anchors;
+DROP TABLE names;
+DROP TABLE projections;
+DROP TABLE index_blocks;
+DROP TABLE index_runs;
+DROP TABLE sqlite_stat1;
