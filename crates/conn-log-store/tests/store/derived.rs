@@ -25,7 +25,7 @@ fn remove(file: &Path) {
     std::fs::remove_file(file).unwrap();
     for suffix in ["-wal", "-shm"] {
         let beside = PathBuf::from(format!("{}{suffix}", file.display()));
-        assert!(!beside.exists(), "{beside:?}: the store was closed");
+        assert!(!beside.exists(), "{}: the store was closed", beside.display());
     }
 }
 
