@@ -18,7 +18,7 @@ use arguments::{Arguments, Command, Database};
 
 /// Small allocations of many sizes from several threads are most of what a request costs.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -22,7 +22,7 @@ use clap::Parser;
 
 /// As in the product itself, so that floors and subject differ in what they do only.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[derive(Parser)]
 enum Command {
