@@ -1,8 +1,6 @@
 //! A registered event: the event, its place in its log, and the exact JSON that stands for it.
 
-use sha2::{Digest, Sha256};
-
-use crate::{Event, EventParts, Timestamp};
+use crate::{Event, EventParts, LeafInput, Timestamp};
 
 /// An event as the log holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,54 +40,36 @@ impl Record {
 
     /// The record as RFC 8785 canonical JSON: the same members, sorted by name.
     pub fn to_canonical_json(&self) -> String {
-        let parts = self.event.parts();
-        let mut json = Members::with_capacity(parts);
-        json.text("application_id", &parts.application_id);
-        json.text("connection_type", &parts.connection_type);
-        json.text("created_at", &self.created_at.to_string());
-        json.text("device_id", &parts.device_id);
-        json.duration(parts);
-        if let Some(event_id) = &parts.event_id {
-            json.text("event_id", event_id);
-        }
-        json.raw("id", &self.id.to_string());
-        json.address(parts);
-        json.raw("metadata", &parts.metadata);
-        if let Some(session_id) = own_session_id(parts) {
-            json.text("session_id", session_id);
-        }
-        json.text("status", &parts.status);
-        json.text("timestamp", &parts.timestamp.to_string());
-        json.optional_text("user_agent", parts.user_agent.as_deref());
-        json.end()
+        LeafInput::of(&self.event).to_json(self.id, self.created_at)
     }
 
-    /// The record's leaf hash in its log's Merkle tree: SHA-256 of a zero byte and the canonical
-    /// JSON (RFC 6962, section 2.1).
+    /// The record's leaf hash: [`LeafInput::hash`].
     pub fn leaf_hash(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update([0]);
-        hash.update(self.to_canonical_json().as_bytes());
-        hash.finalize().into()
+        LeafInput::of(&self.event).hash(self.id, self.created_at)
     }
 }
 
 /// The session id that stands beside the metadata: none where the metadata already shows it.
-fn own_session_id(parts: &EventParts) -> Option<&str> {
+pub(crate) fn own_session_id(parts: &EventParts) -> Option<&str> {
     let session_id = parts.session_id.as_deref()?;
     (crate::metadata::session_id(&parts.metadata).as_deref() != Some(session_id))
         .then_some(session_id)
 }
 
 /// Writes the members of one JSON object, in the order they are given.
-struct Members(String);
+pub(crate) struct Members(String);
 
 impl Members {
-    fn with_capacity(parts: &EventParts) -> Self {
+    pub(crate) fn with_capacity(parts: &EventParts) -> Self {
         Members(String::with_capacity(384 + parts.metadata.len()))
     }
 
-    fn raw(&mut self, name: &str, json: &str) {
+    /// Bytes written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn raw(&mut self, name: &str, json: &str) {
         self.0.push(if self.0.is_empty() { '{' } else { ',' });
         self.0.push('"');
         self.0.push_str(name);
@@ -97,7 +77,7 @@ impl Members {
         self.0.push_str(json);
     }
 
-    fn text(&mut self, name: &str, value: &str) {
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.raw(name, "");
         // A str has no key to sort and no number to write: either is RFC 8785's form.
         if value.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
@@ -109,14 +89,14 @@ impl Members {
         }
     }
 
-    fn optional_text(&mut self, name: &str, value: Option<&str>) {
+    pub(crate) fn optional_text(&mut self, name: &str, value: Option<&str>) {
         match value {
             Some(value) => self.text(name, value),
             None => self.raw(name, "null"),
         }
     }
 
-    fn address(&mut self, parts: &EventParts) {
+    pub(crate) fn address(&mut self, parts: &EventParts) {
         match parts.ip_address {
             // An address has no character that JSON escapes.
             Some(address) => self.raw("ip_address", &format!("\"{address}\"")),
@@ -124,14 +104,14 @@ impl Members {
         }
     }
 
-    fn duration(&mut self, parts: &EventParts) {
+    pub(crate) fn duration(&mut self, parts: &EventParts) {
         match parts.duration {
             Some(seconds) => self.raw("duration", ryu_js::Buffer::new().format(seconds)),
             None => self.raw("duration", "null"),
         }
     }
 
-    fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         self.0.push('}');
         self.0
     }

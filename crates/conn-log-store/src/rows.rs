@@ -5,11 +5,14 @@ use std::borrow::Cow;
 
 use conn_log_core::{Event, EventParts, Record};
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Binary, Double, Integer, Nullable, Text};
+use diesel::sqlite::Sqlite;
 
 use crate::connection::AnyConnection;
 use crate::schema::events;
 use crate::tenants::TenantId;
-use crate::types::{Ip, JsonText, Micros};
+use crate::types::{Address, Instant, Ip, JsonObject, JsonText, Micros};
 
 /// What is inserted.
 #[derive(Insertable)]
@@ -96,6 +99,55 @@ impl From<EventRow> for Record {
     }
 }
 
+/// The statement that inserts one row on SQLite. Diesel's own asks every column several times what it
+/// has to say, which takes half as long as SQLite takes to insert the row.
+struct InsertRow<'a>(NewEventRow<'a>);
+
+impl QueryId for InsertRow<'_> {
+    type QueryId = InsertRow<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl RunQueryDsl<SqliteConnection> for InsertRow<'_> {}
+
+/// Columns, each with its type: their names, then their values.
+macro_rules! insert_columns {
+    ($out:ident, $row:expr, $($column:ident: $type:ty),+) => {{
+        $out.push_sql(concat!("INSERT INTO events (", $(stringify!($column), ","),+));
+        $out.push_sql("leaf_hash) VALUES (");
+        $(
+            $out.push_bind_param::<$type, _>(&$row.$column)?;
+            $out.push_sql(",");
+        )+
+        $out.push_bind_param::<Binary, _>($row.leaf_hash)?;
+        $out.push_sql(")");
+    }};
+}
+
+impl QueryFragment<Sqlite> for InsertRow<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        insert_columns!(
+            out,
+            self.0,
+            tenant_id: Integer,
+            id: BigInt,
+            created_at: Instant,
+            device_id: Text,
+            application_id: Text,
+            connection_type: Text,
+            status: Text,
+            timestamp: Instant,
+            ip_address: Nullable<Address>,
+            user_agent: Nullable<Text>,
+            duration: Nullable<Double>,
+            session_id: Nullable<Text>,
+            event_id: Nullable<Text>,
+            metadata: JsonObject
+        );
+        Ok(())
+    }
+}
+
 /// Inserts rows the fastest way that each database has: SQLite one by one through one prepared
 /// statement, PostgreSQL by COPY. docs/decisions/001 has the figures.
 pub(crate) fn insert<'a>(
@@ -105,7 +157,7 @@ pub(crate) fn insert<'a>(
     match connection {
         AnyConnection::Sqlite(sqlite) => {
             for row in rows {
-                diesel::insert_into(events::table).values(row).execute(sqlite)?;
+                InsertRow(row).execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {

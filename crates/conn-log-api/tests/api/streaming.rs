@@ -15,13 +15,13 @@ use crate::test_app::{Database, EVENTS, TestApp, event_of};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream being read.
-struct Stream {
+pub(crate) struct Stream {
     body: BoxBody,
     text: String,
 }
 
 impl Stream {
-    async fn open(app: &TestApp, query: &str, last_event_id: Option<&str>) -> Self {
+    pub(crate) async fn open(app: &TestApp, query: &str, last_event_id: Option<&str>) -> Self {
         let mut request = app.request(Method::GET, &format!("{EVENTS}stream/{query}"));
         if let Some(id) = last_event_id {
             request = request.insert_header(("last-event-id", id));
@@ -48,7 +48,7 @@ impl Stream {
     }
 
     /// The next event: its id as the stream has it, and its record.
-    async fn event(&mut self) -> (i64, Value) {
+    pub(crate) async fn event(&mut self) -> (i64, Value) {
         loop {
             if let Some((frame, rest)) = self.text.split_once("\n\n") {
                 let (frame, rest) = (frame.to_owned(), rest.to_owned());

@@ -133,8 +133,8 @@ macro_rules! upsert {
 }
 pub(super) use upsert;
 
-/// Rows that a projection which is computed anew forgets at a time: some milliseconds, for which on
-/// SQLite an append waits.
+/// Rows that a projection which is computed anew forgets at a time: some milliseconds, so that no
+/// transaction is long.
 pub(super) const CLEARED_AT_ONCE: i64 = 2_000;
 
 /// Deletes some rows of a tenant, along a column that its key begins with; tells whether there may be

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use conn_log_core::{Record, Timestamp};
+use conn_log_core::{LeafInput, Record, Timestamp};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
@@ -287,7 +287,7 @@ impl Log<'_> {
                     created_at,
                 });
             }
-            for record in stored(pending) {
+            for (record, _) in stored(pending) {
                 if let Some(event_id) = &record.event.parts().event_id {
                     keys.push(NewKey {
                         tenant_id,
@@ -310,9 +310,11 @@ impl Log<'_> {
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         let tenant = self.head.tenant;
-        let records: Vec<&Record> =
-            submissions.iter().flat_map(|pending| stored(pending)).collect();
-        let hashes: Vec<[u8; 32]> = records.iter().map(|record| record.leaf_hash()).collect();
+        let (records, hashes): (Vec<&Record>, Vec<[u8; 32]>) = submissions
+            .iter()
+            .flat_map(|pending| stored(pending))
+            .map(|(record, leaf)| (record, leaf.hash(record.id, record.created_at)))
+            .unzip();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
             let Record { id, created_at, .. } = **record;
             attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
@@ -339,11 +341,11 @@ impl Log<'_> {
     }
 }
 
-/// The events of a submission that are new in the log.
-fn stored(pending: &Pending) -> impl Iterator<Item = &Record> {
+/// The events of a submission that are new in the log, and what their leaf hashes are made of.
+fn stored(pending: &Pending) -> impl Iterator<Item = (&Record, &LeafInput)> {
     let is_appended = matches!(pending.decision, Decision::Append { .. });
-    pending.events.iter().filter_map(move |event| match event {
-        Appended::Stored(record) if is_appended => Some(record),
+    pending.events.iter().zip(&pending.leaves).filter_map(move |(event, leaf)| match event {
+        Appended::Stored(record) if is_appended => Some((record, leaf)),
         _ => None,
     })
 }

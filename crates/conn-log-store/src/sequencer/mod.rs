@@ -21,7 +21,7 @@ mod writer;
 
 use std::fmt;
 
-use conn_log_core::{Event, Record, Timestamp};
+use conn_log_core::{Event, LeafInput, Record, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::error::AppendError;
@@ -97,6 +97,8 @@ impl Appended {
 pub(crate) struct Pending {
     pub(crate) tenant: TenantId,
     pub(crate) events: Vec<Appended>,
+    /// Of each event what its leaf hash is made of, so that the writer need not make it.
+    leaves: Vec<LeafInput>,
     /// Events that turned out to be repeats, by index: an attempt that failed is begun anew with
     /// them.
     repeats: Vec<(usize, Record)>,
@@ -144,7 +146,10 @@ impl Pending {
     ) -> (Self, oneshot::Receiver<Result<Outcome, AppendError>>) {
         let (sender, receiver) = oneshot::channel();
         let claim_bytes = submission.claim.as_ref().map_or(0, |claim| claim.answer_bytes);
-        let bytes = submission.events.iter().map(bytes_of).sum::<usize>() + claim_bytes;
+        let leaves: Vec<LeafInput> = submission.events.iter().map(LeafInput::of).collect();
+        let bytes = submission.events.iter().map(bytes_of).sum::<usize>()
+            + leaves.iter().map(LeafInput::bytes).sum::<usize>()
+            + claim_bytes;
         let events = submission
             .events
             .into_iter()
@@ -153,6 +158,7 @@ impl Pending {
         let pending = Pending {
             tenant: submission.tenant,
             events,
+            leaves,
             repeats: Vec::new(),
             claim: submission.claim,
             decision: Decision::Undecided,

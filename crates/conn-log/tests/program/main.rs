@@ -13,6 +13,7 @@
 mod cluster;
 mod command_line;
 mod crashes;
+mod derived;
 mod hostile_clients;
 mod postgres;
 mod running;

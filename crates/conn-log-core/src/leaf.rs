@@ -1,0 +1,74 @@
+//! What a record's leaf hash is made of, before the log has given the event its place.
+
+use sha2::{Digest, Sha256};
+
+use crate::record::{Members, own_session_id};
+use crate::{Event, Timestamp};
+
+/// A record's RFC 8785 canonical JSON, but for the two members that the log gives: `id` and
+/// `created_at`. Making it is most of the work of a leaf hash, and can be done before.
+#[derive(Clone, Debug)]
+pub struct LeafInput {
+    json: String,
+    /// Where in it the text of `created_at` belongs.
+    created_at: usize,
+    /// The same of `id`, which comes later.
+    id: usize,
+}
+
+impl LeafInput {
+    /// The input of that event's leaf, whatever place the log gives it.
+    pub fn of(event: &Event) -> Self {
+        let parts = event.parts();
+        let mut json = Members::with_capacity(parts);
+        json.text("application_id", &parts.application_id);
+        json.text("connection_type", &parts.connection_type);
+        json.text("created_at", "");
+        // Before the closing quote.
+        let created_at = json.len() - 1;
+        json.text("device_id", &parts.device_id);
+        json.duration(parts);
+        if let Some(event_id) = &parts.event_id {
+            json.text("event_id", event_id);
+        }
+        json.raw("id", "");
+        let id = json.len();
+        json.address(parts);
+        json.raw("metadata", &parts.metadata);
+        if let Some(session_id) = own_session_id(parts) {
+            json.text("session_id", session_id);
+        }
+        json.text("status", &parts.status);
+        json.text("timestamp", &parts.timestamp.to_string());
+        json.optional_text("user_agent", parts.user_agent.as_deref());
+        LeafInput { json: json.end(), created_at, id }
+    }
+
+    /// About the bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.json.capacity()
+    }
+
+    /// The record's leaf hash in its log's Merkle tree: SHA-256 of a zero byte and the canonical
+    /// JSON (RFC 6962, section 2.1).
+    pub fn hash(&self, id: i64, created_at: Timestamp) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update([0]);
+        self.each_part(id, created_at, |part| hash.update(part));
+        hash.finalize().into()
+    }
+
+    pub(crate) fn to_json(&self, id: i64, created_at: Timestamp) -> String {
+        let mut json = String::with_capacity(self.json.len() + 64);
+        self.each_part(id, created_at, |part| json.push_str(part));
+        json
+    }
+
+    fn each_part(&self, id: i64, created_at: Timestamp, mut take: impl FnMut(&str)) {
+        take(&self.json[..self.created_at]);
+        take(&created_at.to_string());
+        take(&self.json[self.created_at..self.id]);
+        take(&id.to_string());
+        take(&self.json[self.id..]);
+    }
+}
