@@ -64,13 +64,14 @@ fn has_few_addresses(connection: &mut AnyConnection, scan: &Scan<'_>) -> Result<
     let Some(block) = scan.filter.ip_network else {
         return Ok(false);
     };
-    let some: Vec<i64> = events::table
+    let beyond: Option<i64> = events::table
         .filter(events::tenant_id.eq(scan.tenant.0))
         .filter(events::ip_address.between(Ip(block.network()), Ip(block.broadcast())))
         .select(sql::<BigInt>("1::bigint"))
-        .limit(ADDRESSES_MAX)
-        .load(connection)?;
-    Ok(i64::try_from(some.len()).is_ok_and(|count| count < ADDRESSES_MAX))
+        .offset(ADDRESSES_MAX)
+        .first(connection)
+        .optional()?;
+    Ok(beyond.is_none())
 }
 
 type Ids<'a> = events::BoxedQuery<'a, MultiBackend, BigInt>;

@@ -271,12 +271,17 @@ pub(super) fn page(
         .select(SessionRow::as_select())
         .limit(i64::try_from(stride.limit).unwrap_or(i64::MAX))
         .into_boxed();
-    if !wanted.devices.is_empty() {
-        select = select.filter(sessions::device.eq_any(wanted.devices.clone()));
-    }
-    if !wanted.applications.is_empty() {
-        select = select.filter(sessions::application.eq_any(wanted.applications.clone()));
-    }
+    // One is compared, so that PostgreSQL takes the rows in the order of its index.
+    select = match wanted.devices[..] {
+        [] => select,
+        [one] => select.filter(sessions::device.eq(one)),
+        _ => select.filter(sessions::device.eq_any(wanted.devices.clone())),
+    };
+    select = match wanted.applications[..] {
+        [] => select,
+        [one] => select.filter(sessions::application.eq(one)),
+        _ => select.filter(sessions::application.eq_any(wanted.applications.clone())),
+    };
     if !wanted.session_ids.is_empty() {
         select = select.filter(sessions::session_id.eq_any(wanted.session_ids.clone()));
     }
