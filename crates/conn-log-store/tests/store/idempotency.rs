@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use conn_log_core::Event;
 use conn_log_store::{AppendError, Appended, Claim, Outcome, Store, Submission};
+use diesel::prelude::*;
 
 use crate::support::*;
 
@@ -109,6 +110,29 @@ on_both_databases! {
         let only_repeats = append(&store, vec![named("a"), named("b")]).await.unwrap();
         assert!(only_repeats.iter().all(is_duplicate));
         assert_eq!(store.log_size(DEFAULT).unwrap(), 4);
+    }
+
+    async fn each_event_is_stored_with_its_own_leaf_hash_whatever_was_a_repeat(db) {
+        #[derive(diesel::QueryableByName)]
+        struct Leaf {
+            #[diesel(sql_type = diesel::sql_types::Binary)]
+            leaf_hash: Vec<u8>,
+        }
+        let store = db.open();
+        append(&store, vec![named("a"), event("dev_1")]).await.unwrap();
+        let mixed = vec![event("dev_2"), named("a"), event("dev_3"), named("b"), named("a"), event("dev_4")];
+        append(&store, mixed).await.unwrap();
+        let query = "SELECT leaf_hash FROM events ORDER BY id";
+        let leaves: Vec<Leaf> = match db.backend {
+            Backend::Sqlite => diesel::sql_query(query).load(&mut db.sqlite()),
+            Backend::Postgres => diesel::sql_query(query).load(&mut db.postgres()),
+        }
+        .unwrap();
+        assert_eq!(leaves.len(), 6);
+        for (id, leaf) in (1..).zip(leaves) {
+            let record = store.event_get(DEFAULT, id).unwrap().unwrap();
+            assert_eq!(leaf.leaf_hash, record.leaf_hash(), "{id}");
+        }
     }
 
     async fn an_event_id_that_races_is_stored_once(db) {
