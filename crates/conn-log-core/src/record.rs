@@ -61,7 +61,14 @@ pub(crate) struct Members(String);
 
 impl Members {
     pub(crate) fn with_capacity(parts: &EventParts) -> Self {
-        Members(String::with_capacity(384 + parts.metadata.len()))
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let texts = parts.device_id.len()
+            + parts.application_id.len()
+            + parts.metadata.len()
+            + optional(&parts.user_agent)
+            + optional(&parts.session_id)
+            + optional(&parts.event_id);
+        Members(String::with_capacity(320 + texts))
     }
 
     /// Bytes written so far.

@@ -91,11 +91,21 @@ pub(crate) fn anchor_in_txn(
     Ok(())
 }
 
+/// Forgets which event that was, with all that was taken in.
+pub(crate) fn forget_anchor_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    name: &str,
+) -> QueryResult<()> {
+    if let AnyConnection::Sqlite(sqlite) = connection {
+        diesel::delete(anchors::table.find((tenant.0, name))).execute(sqlite)?;
+    }
+    Ok(())
+}
+
 /// What was derived from another log than this one: from a copy that has since gone another way, or
 /// from more events than the log has now. An event that the log has dropped tells nothing.
-pub(crate) fn strangers_in_txn(
-    connection: &mut AnyConnection,
-) -> QueryResult<Vec<(TenantId, String)>> {
+pub(crate) fn strangers(connection: &mut AnyConnection) -> QueryResult<Vec<(TenantId, String)>> {
     let rows: Vec<(i32, String, i64, Vec<u8>)> = anchors::table.load(connection)?;
     let mut strangers = Vec::new();
     for (tenant, name, event, leaf_hash) in rows {

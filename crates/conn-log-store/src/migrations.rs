@@ -44,11 +44,28 @@ fn apply_at_once(
     sqlite: &mut SqliteConnection,
     known: impl Fn() -> EmbeddedMigrations,
 ) -> Result<Vec<String>, OpenError> {
+    if is_applied(sqlite, &known()) {
+        return Ok(Vec::new());
+    }
     sqlite
         .immediate_transaction(|sqlite| {
             Ok::<_, diesel::result::Error>(apply::<Sqlite>(sqlite, known))
         })
         .map_err(|error| OpenError::Migration(error.to_string()))?
+}
+
+/// Whether exactly these are there, by a read that waits for no lock.
+fn is_applied(sqlite: &mut SqliteConnection, known: &EmbeddedMigrations) -> bool {
+    let applied: QueryResult<Vec<String>> = __diesel_schema_migrations::table
+        .select(__diesel_schema_migrations::version)
+        .order(__diesel_schema_migrations::version)
+        .load(sqlite);
+    // A new file has no such table.
+    let (Ok(applied), Ok(mut known)) = (applied, versions::<Sqlite>(known)) else {
+        return false;
+    };
+    known.sort_unstable();
+    applied == known
 }
 
 diesel::table! {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::checkpointer::{self, Checkpointer};
 use crate::clock::now;
 use crate::connection::{AnyConnection, Role};
-use crate::derived::{Derived, strangers_in_txn};
+use crate::derived::{Derived, strangers};
 use crate::error::{AppendError, OpenError, StoreError};
 use crate::idempotency::{self, Kind};
 use crate::options::StoreOptions;
@@ -94,7 +94,11 @@ impl Store {
             log::info!("applied the migration {name}");
         }
         let beside = match &options.url {
-            DatabaseUrl::Sqlite(_) => Beside::Embedded(Arc::new(Derived::new(options.url.clone()))),
+            DatabaseUrl::Sqlite(_) => {
+                let derived = Derived::new(options.url.clone());
+                forget_strangers(&options, &derived)?;
+                Beside::Embedded(Arc::new(derived))
+            }
             DatabaseUrl::Postgres(_) => Beside::Server(pool::writers(&options)),
         };
 
@@ -116,7 +120,6 @@ impl Store {
                 threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
             }
             Beside::Embedded(derived) => {
-                derived.in_txn(forget_strangers_in_txn)?;
                 let (url, stop) = (options.url.clone(), Arc::clone(&stop));
                 let checkpointer = Checkpointer { url: url.clone(), stop: Arc::clone(&stop) };
                 threads.push(thread(checkpointer::spawn(checkpointer))?);
@@ -344,17 +347,26 @@ impl Store {
     }
 }
 
-/// Has all that was derived from another log derived anew, from this one.
-fn forget_strangers_in_txn(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    for (tenant, name) in strangers_in_txn(connection)? {
-        log::warn!("{name} of tenant {} is of another log, and is made anew", tenant.0);
-        if name == index::INDEX {
-            index::drop_all_in_txn(connection)?;
-        } else {
-            projections::forget_in_txn(connection, tenant, &name)?;
-        }
+/// Has all that was derived from another log derived anew, from this one. Takes no lock where there is
+/// nothing of the kind.
+fn forget_strangers(options: &StoreOptions, derived: &Derived) -> Result<(), StoreError> {
+    let role = Role::Reader { read_time_max: options.read_time_max };
+    let mut reader = AnyConnection::open(&options.url, role)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    if strangers(&mut reader)?.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    derived.in_txn(|connection| {
+        for (tenant, name) in strangers(connection)? {
+            log::warn!("{name} of tenant {} is of another log, and is made anew", tenant.0);
+            if name == index::INDEX {
+                index::forget_in_txn(connection, tenant)?;
+            } else {
+                projections::forget_in_txn(connection, tenant, &name)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 fn open_for_writing(url: &DatabaseUrl) -> Result<AnyConnection, OpenError> {

@@ -26,7 +26,7 @@ mod tests;
 mod worker;
 
 pub(crate) use list::list;
-pub(crate) use runs::{behind, drop_all_in_txn};
+pub(crate) use runs::{behind, forget_in_txn};
 pub(crate) use worker::{Worker, spawn};
 
 use crate::error::StoreError;

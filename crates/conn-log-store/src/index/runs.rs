@@ -10,7 +10,7 @@ use super::INDEX;
 use super::block::Block;
 use super::tables::{Run, State, index_blocks as blocks, index_runs as runs};
 use crate::connection::AnyConnection;
-use crate::derived::anchor_in_txn;
+use crate::derived::{anchor_in_txn, forget_anchor_in_txn};
 use crate::error::StoreError;
 use crate::schema::heads;
 use crate::tenants::TenantId;
@@ -152,8 +152,16 @@ pub(super) fn finish_in_txn(
 }
 
 /// Takes every run of every log out of use.
-pub(crate) fn drop_all_in_txn(connection: &mut AnyConnection) -> QueryResult<usize> {
+pub(super) fn drop_all_in_txn(connection: &mut AnyConnection) -> QueryResult<usize> {
     diesel::update(runs::table).set(runs::state.eq(State::Dropped as i16)).execute(connection)
+}
+
+/// The same of one log.
+pub(crate) fn forget_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
+    diesel::update(runs::table.filter(runs::tenant_id.eq(tenant.0)))
+        .set(runs::state.eq(State::Dropped as i16))
+        .execute(connection)?;
+    forget_anchor_in_txn(connection, tenant, INDEX)
 }
 
 /// Takes the runs that a crash left unfinished out of the way.

@@ -23,6 +23,9 @@ const RUN_EVENTS_MAX: usize = 64_000;
 /// once, however many events touch it. Reads add up meanwhile what gathers.
 const GATHER: Duration = Duration::from_millis(1_500);
 
+/// Between two full runs: another process that waits for the same SQLite file looks ten times a second.
+const HAND_OVER: Duration = Duration::from_millis(120);
+
 /// After a step that failed, doubling up to the second.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -102,7 +105,13 @@ impl Runner {
                     Ok(progress) => {
                         has_more |= match progress {
                             // Few are not worth another run: they gather.
-                            Progress::Taken(count) => count >= RUN_EVENTS_MAX,
+                            Progress::Taken(count) => {
+                                let is_full = count >= RUN_EVENTS_MAX;
+                                if is_full {
+                                    self.rest(HAND_OVER);
+                                }
+                                is_full
+                            }
                             Progress::Cleared => true,
                             Progress::UpToDate | Progress::Busy => false,
                         };

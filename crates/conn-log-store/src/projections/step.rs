@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
-use super::fact;
+use super::fact::{self, Fact};
 use super::names::{self, NameCache, Names};
 use super::tables::{projections, upsert};
 use super::{ALL, LEASE};
 use crate::connection::AnyConnection;
-use crate::derived::anchor_in_txn;
+use crate::derived::{anchor_in_txn, forget_anchor_in_txn};
 use crate::error::StoreError;
 use crate::schema::heads;
 use crate::store::Store;
@@ -43,20 +43,34 @@ pub(super) type Watermarks = BTreeMap<&'static str, i64>;
 /// The watermark of a projection that is computed anew and still holds rows from before.
 pub(super) const CLEARING: i64 = -1;
 
-/// The next events for those who stand at `mark`, no further than the next one ahead of them: how many
-/// they were, and their names. `None` if there are none.
+/// The events that follow `mark`, no further than the next projection ahead of it.
+fn next_facts(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    mark: i64,
+    events_max: usize,
+) -> QueryResult<Vec<Fact>> {
+    let marks = watermarks(connection, tenant)?;
+    let ahead = marks.values().copied().filter(|other| *other > mark).min();
+    let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
+    fact::read(connection, tenant, mark, ahead.unwrap_or(i64::MAX), limit)
+}
+
+/// Has those who stand at `mark` take in what follows it, which may have been read before: how many
+/// events they were, and their names. `None` if there are none, or nobody stands there any more.
 fn take_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
     mark: i64,
     events_max: usize,
+    facts: Option<Vec<Fact>>,
     cache: &NameCache,
 ) -> QueryResult<Option<(usize, Names)>> {
-    let watermarks = watermarks(connection, tenant)?;
-    let group = group_at(&watermarks, mark);
-    let ahead = watermarks.values().copied().filter(|other| *other > mark).min();
-    let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
-    let facts = fact::read(connection, tenant, mark, ahead.unwrap_or(i64::MAX), limit)?;
+    let group = group_at(&watermarks(connection, tenant)?, mark);
+    let facts = match facts {
+        Some(facts) => facts,
+        None => next_facts(connection, tenant, mark, events_max)?,
+    };
     let (Some(last), false) = (facts.last(), group.is_empty()) else {
         return Ok(None);
     };
@@ -168,13 +182,27 @@ impl Store {
             return self.clear_some(tenant);
         }
         let cache = self.names();
+        // On SQLite who reads the log keeps its write-ahead log from beginning anew: not for as long as
+        // the step writes. On PostgreSQL who has no lease need not read.
+        let facts = if self.is_embedded() {
+            Some(next_facts(&mut *self.reader()?, tenant, mark, events_max)?)
+        } else {
+            None
+        };
         let taken = self.derive(|connection| {
             if !lease_in_txn(connection, tenant, Wait::No)? {
                 return Ok(Err(Progress::Busy));
             }
-            let taken = take_in_txn(connection, tenant, mark, events_max, &cache)?;
+            let taken = take_in_txn(connection, tenant, mark, events_max, facts, &cache)?;
             Ok(taken.ok_or(Progress::UpToDate))
-        })?;
+        });
+        let taken = match taken {
+            // Another process writes to the same SQLite file.
+            Err(StoreError::Unavailable(reason)) if reason.contains("database is locked") => {
+                return Ok(Progress::Busy);
+            }
+            taken => taken?,
+        };
         match taken {
             Ok((count, names)) => {
                 // What was rolled back is remembered by nobody.
@@ -249,6 +277,7 @@ pub(crate) fn forget_in_txn(
     tenant: TenantId,
     name: &str,
 ) -> QueryResult<()> {
+    forget_anchor_in_txn(connection, tenant, name)?;
     set_watermark(connection, tenant, name, CLEARING)
 }
 
