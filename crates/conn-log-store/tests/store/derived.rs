@@ -8,6 +8,7 @@ use std::time::Duration;
 use conn_log_core::{EventFilter, EventQuery, Order, Start};
 use conn_log_store::{PageQuery, PageStart, Store, StoreOptions};
 use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
 
 use crate::support::*;
 
@@ -83,20 +84,49 @@ async fn a_log_without_its_second_file_answers_as_before() {
     assert!(store.ready().is_ok());
 }
 
+/// A log of which there is a copy from when it had that many events, all of one device; of all the 70 of
+/// another that came later something is derived.
+async fn backed_up(db: &TestDatabase, count: usize) -> PathBuf {
+    let (log, backup) = (db.url.file().unwrap(), db.url.file().unwrap().with_extension("backup"));
+    let store = open(db);
+    append_some(&store, "dev_1", count).await;
+    close(store, db);
+    std::fs::copy(log, &backup).unwrap();
+    let store = open(db);
+    append_some(&store, "dev_2", 70).await;
+    settle(&store);
+    close(store, db);
+    backup
+}
+
+/// Or each start would make anew what is too short to be anchored again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_made_anew_is_so_once() {
+    #[derive(diesel::QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    // Fewer than the index takes for a run.
+    let backup = backed_up(&db, 10).await;
+    let beyond = || {
+        let query = "SELECT count(*) AS count FROM derived.anchors WHERE event > 10";
+        diesel::sql_query(query).get_result::<Count>(&mut db.sqlite()).unwrap().count
+    };
+    assert_eq!(beyond(), 4);
+    std::fs::copy(&backup, db.url.file().unwrap()).unwrap();
+    let store = open(&db);
+    assert_eq!(counts(&store), expected([("dev_1", 10)]));
+    assert_eq!(beyond(), 0);
+}
+
 /// The log comes back from a backup, beside what was derived from more of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
-    let (log, backup) = (db.url.file().unwrap(), db.url.file().unwrap().with_extension("backup"));
-    let store = open(&db);
-    append_some(&store, "dev_1", 130).await;
-    close(store, &db);
-    std::fs::copy(log, &backup).unwrap();
-    let store = open(&db);
-    append_some(&store, "dev_2", 70).await;
-    settle(&store);
-    close(store, &db);
-    std::fs::copy(&backup, log).unwrap();
+    let backup = backed_up(&db, 130).await;
+    std::fs::copy(&backup, db.url.file().unwrap()).unwrap();
 
     let store = open(&db);
     append_some(&store, "dev_3", 200).await;
@@ -110,17 +140,9 @@ async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
 async fn what_is_derived_from_another_log_is_made_anew() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     let of_another = derived(&db).with_extension("another");
-    let (log, backup) = (db.url.file().unwrap(), db.url.file().unwrap().with_extension("backup"));
-    let store = open(&db);
-    append_some(&store, "dev_1", 130).await;
-    close(store, &db);
-    std::fs::copy(log, &backup).unwrap();
-    let store = open(&db);
-    append_some(&store, "dev_2", 70).await;
-    settle(&store);
-    close(store, &db);
+    let backup = backed_up(&db, 130).await;
     std::fs::rename(derived(&db), &of_another).unwrap();
-    std::fs::copy(&backup, log).unwrap();
+    std::fs::copy(&backup, db.url.file().unwrap()).unwrap();
     let store = open(&db);
     append_some(&store, "dev_3", 300).await;
     close(store, &db);
