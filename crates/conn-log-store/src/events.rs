@@ -10,12 +10,12 @@ use crate::connection::{AnyConnection, MultiBackend};
 use crate::error::StoreError;
 use crate::index;
 use crate::rows::EventRow;
-use crate::scan::{Deadline, Rows, Scan, opposite};
+use crate::scan::{Deadline, Scan, opposite};
 use crate::schema::{events, heads};
+use crate::snapshot::in_snapshot;
 use crate::store::Store;
 use crate::tenants::TenantId;
 use crate::types::Micros;
-use crate::zones;
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,9 @@ impl Store {
         query: &EventQuery,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.read_time_max());
-        list_in(&mut *self.reader()?, tenant, query, deadline)
+        in_snapshot(&mut *self.reader()?, |connection| {
+            list_in(connection, tenant, query, None, deadline)
+        })
     }
 
     /// The same, of the events up to an id: however few the filter leaves, the read ends there. For
@@ -51,7 +53,9 @@ impl Store {
         last: i64,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.read_time_max());
-        list_to_in(&mut *self.reader()?, tenant, query, Some(last), deadline)
+        in_snapshot(&mut *self.reader()?, |connection| {
+            list_in(connection, tenant, query, Some(last), deadline)
+        })
     }
 
     /// The last id of the log; 0 while it is empty. Blocks the thread.
@@ -86,16 +90,9 @@ pub(crate) fn find_in(
     Ok(rows.into_iter().map(Record::from).collect())
 }
 
+/// A page of the log, up to an id if one is given. Within one snapshot, which is the caller's: neither an
+/// append nor a merge of the index moves anything meanwhile.
 pub(crate) fn list_in(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    query: &EventQuery,
-    deadline: Deadline,
-) -> Result<EventPage, StoreError> {
-    list_to_in(connection, tenant, query, None, deadline)
-}
-
-fn list_to_in(
     connection: &mut AnyConnection,
     tenant: TenantId,
     query: &EventQuery,
@@ -111,11 +108,7 @@ fn list_to_in(
     let scan = Scan { tenant, filter: &query.filter, order, position, last };
     // One more than the page tells whether there are more.
     let wanted = limit.saturating_add(1);
-    let mut records = match connection {
-        AnyConnection::Sqlite(_) => index::list(connection, scan, wanted, deadline)?,
-        AnyConnection::Postgres(_) if zones::suit(&scan) => zones::list(connection, &scan, wanted)?,
-        AnyConnection::Postgres(_) => scan.read(connection, Rows::All, wanted)?,
-    };
+    let mut records = index::list(connection, scan, wanted, deadline)?;
     let has_more = records.len() > limit;
     records.truncate(limit);
     if is_backwards {

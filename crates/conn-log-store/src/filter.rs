@@ -34,31 +34,20 @@ impl From<&mut AnyConnection> for Dialect {
     }
 }
 
-/// One value is compared, and not looked for in an array: PostgreSQL's index has the rows of one value in
-/// the list's order, those of an array it would sort, all of them.
-macro_rules! is_any {
-    ($column:expr, $values:expr) => {
-        match <[String; 1]>::try_from($values) {
-            Ok([one]) => Box::new($column.eq(one).nullable()) as Condition,
-            Err(values) => Box::new($column.eq_any(values).nullable()),
-        }
-    };
-}
-
 /// All must hold.
 pub(crate) fn conditions(filter: &EventFilter, dialect: Dialect) -> Vec<Condition> {
     let mut all: Vec<Condition> = Vec::new();
     if let Some(values) = any_of(&filter.device_ids) {
-        all.push(is_any!(events::device_id, values));
+        all.push(Box::new(events::device_id.eq_any(values).nullable()));
     }
     if let Some(values) = any_of(&filter.application_ids) {
-        all.push(is_any!(events::application_id, values));
+        all.push(Box::new(events::application_id.eq_any(values).nullable()));
     }
     if let Some(values) = any_of(&filter.connection_types) {
-        all.push(is_any!(events::connection_type, values));
+        all.push(Box::new(events::connection_type.eq_any(values).nullable()));
     }
     if let Some(values) = any_of(&filter.statuses) {
-        all.push(is_any!(events::status, values));
+        all.push(Box::new(events::status.eq_any(values).nullable()));
     }
     if let Some(block) = filter.ip_network {
         // Both databases order addresses by family and then by bytes.

@@ -26,7 +26,7 @@ pub struct StoreOptions {
     /// A commit takes in no more small submissions than this many events, nor further batches
     /// beyond it: its share of the commit's time is past a tenth by then, and answers wait for it.
     pub group_events_max: usize,
-    /// SQLite: as soon as this many events have come, they are indexed. A read looks through fewer
+    /// As soon as this many events have come, they are indexed. A read looks through fewer
     /// one by one, which takes a millisecond or two; and a smaller number makes more runs to merge.
     pub index_run_events: u32,
     /// How long an idempotency key is remembered.
@@ -38,8 +38,7 @@ pub struct StoreOptions {
     /// Whether this store's own thread keeps the projections close behind the log. A store that is
     /// opened for one command leaves that to the server.
     pub projections: bool,
-    /// Whether this store's own thread keeps SQLite's index close behind the log. The same goes for it:
-    /// two at work on one file undo each other's merges.
+    /// Whether this store's own thread keeps the index close behind the log. The same goes for it.
     pub indexing: bool,
     /// Told of each commit.
     pub observer: Option<Arc<dyn Observer>>,

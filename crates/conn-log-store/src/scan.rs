@@ -37,7 +37,6 @@ impl Deadline {
 /// Which rows to look at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rows<'a> {
-    All,
     Within(Span),
     /// No more than a page of them.
     Of(&'a [i64]),
@@ -99,7 +98,6 @@ impl Scan<'_> {
             select = select.filter(events::id.le(last));
         }
         select = match rows {
-            Rows::All => select,
             Rows::Within(span) => select.filter(events::id.between(span.first, span.last)),
             Rows::Of(ids) => select.filter(events::id.eq_any(ids.to_vec())),
         };

@@ -119,24 +119,14 @@ impl Store {
                 let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
                 threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
             }
-            Beside::Embedded(derived) => {
+            Beside::Embedded(_) => {
                 let (url, stop) = (options.url.clone(), Arc::clone(&stop));
-                let checkpointer = Checkpointer { url: url.clone(), stop: Arc::clone(&stop) };
+                let checkpointer = Checkpointer { url, stop };
                 threads.push(thread(checkpointer::spawn(checkpointer))?);
-                if options.indexing {
-                    let smallest = i64::from(options.index_run_events.max(1));
-                    let worker = index::Worker {
-                        url,
-                        derived: Arc::clone(derived),
-                        commits: commits.subscribe(),
-                        stop,
-                        sizes: index::Sizes { smallest },
-                    };
-                    threads.push(thread(index::spawn(worker))?);
-                }
             }
         }
-        let runs_projections = options.projections;
+        let (indexing, projections) = (options.indexing, options.projections);
+        let smallest = i64::from(options.index_run_events.max(1));
         let store = Store(Arc::new(Inner {
             readers: pool::readers(&options),
             watchers: pool::watchers(&options),
@@ -149,7 +139,17 @@ impl Store {
             names: Arc::default(),
             help: Mutex::default(),
         }));
-        if runs_projections {
+        if indexing {
+            let worker = index::Worker {
+                store: WeakStore(Arc::downgrade(&store.0)),
+                commits: store.commits(),
+                stop: Arc::clone(&store.0.stop),
+                sizes: index::Sizes { smallest },
+            };
+            let worker = thread(index::spawn(worker))?;
+            store.threads().push(worker);
+        }
+        if projections {
             let runner = Runner {
                 store: WeakStore(Arc::downgrade(&store.0)),
                 commits: store.commits(),
@@ -216,7 +216,7 @@ impl Store {
     pub fn lag(&self) -> Result<Lag, StoreError> {
         let connection = &mut *self.watcher()?;
         let behind = projections::behind_by_tenant(connection)?;
-        let index_events = if self.is_embedded() { index::behind(connection)? } else { 0 };
+        let index_events = index::behind(connection)?;
         Ok(Lag { projections_events: behind.values().sum(), index_events })
     }
 

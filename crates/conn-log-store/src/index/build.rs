@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use super::block::{Block, BlockWriter};
-use super::runs::NewRun;
+use super::tables::NewRun;
 use super::{Span, terms};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
@@ -64,7 +64,7 @@ pub(super) fn build(
         .load(connection)?;
     let times = || rows.iter().map(|row| row.timestamp);
     let new = NewRun {
-        tenant,
+        tenant_id: tenant.0,
         level,
         first_id: span.first,
         last_id: span.last,

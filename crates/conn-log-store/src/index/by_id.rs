@@ -2,13 +2,18 @@
 //!
 //! Rows are tried before keys are looked up. A filter that lets much through has its page by then; one
 //! that lets little through has few rows to fetch once its keys are known. So work is bounded
-//! whether a filter is dense or not, and no statistics are needed.
+//! whether a filter is dense or not, and no statistics are needed. Once rows are no longer tried, a
+//! server is asked about several runs at once, ever more of them.
 
+use std::collections::BTreeMap;
+
+use super::Span;
 use super::id_set::IdSet;
 use super::list::Reading;
+use super::probe;
 use super::small_in_tests;
 use super::tables::Run;
-use super::{Span, probe};
+use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::scan::Rows;
 
@@ -22,8 +27,18 @@ const DENSE_IDS: usize = small_in_tests(8_192, 20);
 /// A set this small is fetched: narrowing it takes longer.
 const FEW_IDS: usize = small_in_tests(128, 2);
 
+/// Ranges of keys, each in a run, that a server is asked about at once: some MiB of blocks at most.
+const RANGES_AT_ONCE: usize = small_in_tests(32, 6);
+
 /// Rows fetched by id at a time.
 const FETCHED_IDS_MAX: usize = small_in_tests(512, 7);
+
+/// What is wanted of a run.
+#[derive(Clone, Copy)]
+struct Part {
+    run: Run,
+    span: Span,
+}
 
 pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Result<(), StoreError> {
     let is_descending = reading.scan.is_descending();
@@ -33,23 +48,26 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Resul
         Some(at) => Span { first: at.id.saturating_add(1), last: i64::MAX },
     };
     let wanted = wanted.and(Span { first: 1, last: reading.scan.last.unwrap_or(i64::MAX) });
-    let mut is_sparse = false;
-    let mut runs: Vec<&Run> = runs.iter().collect();
+    let mut parts: Vec<Part> = runs
+        .iter()
+        .map(|run| Part {
+            run: *run,
+            span: Span { first: run.first_id, last: run.last_id }.and(wanted),
+        })
+        .filter(|part| !part.span.is_empty() && reading.overlaps(&part.run))
+        .collect();
+    let tail = tail.and(wanted);
     if is_descending {
-        runs.reverse();
-        walk_all(reading, tail.and(wanted))?;
+        parts.reverse();
+        walk_all(reading, tail)?;
     }
-    for run in runs {
-        let span = Span { first: run.first_id, last: run.last_id }.and(wanted);
-        if reading.is_full() {
-            return Ok(());
-        }
-        if !span.is_empty() && reading.overlaps(run) {
-            read_run(reading, run, span, &mut is_sparse)?;
-        }
-    }
+    // A tail of few events tells little.
+    let is_sparse = is_descending
+        && usize::try_from(tail.len()).is_ok_and(|ids| ids >= TRIED_IDS)
+        && is_sparse(reading, tail.len(), reading.records.len());
+    read_parts(reading, &parts, is_sparse)?;
     if !is_descending {
-        walk_all(reading, tail.and(wanted))?;
+        walk_all(reading, tail)?;
     }
     Ok(())
 }
@@ -62,76 +80,164 @@ fn walk_all(reading: &mut Reading<'_>, mut span: Span) -> Result<(), StoreError>
     Ok(())
 }
 
-fn read_run(
+/// Whether going on one by one is not worth it, where that many ids gave that many records.
+fn is_sparse(reading: &Reading<'_>, ids: u64, records: usize) -> bool {
+    let ids = usize::try_from(ids).unwrap_or(usize::MAX);
+    reading.missing().saturating_mul(ids) > DENSE_IDS.saturating_mul(records)
+}
+
+fn read_parts(
     reading: &mut Reading<'_>,
-    run: &Run,
-    mut span: Span,
-    is_sparse: &mut bool,
+    mut parts: &[Part],
+    mut is_sparse: bool,
 ) -> Result<(), StoreError> {
-    reading.deadline.check()?;
-    let covers = reading.covers(run);
-    let is_useful = |is_time: bool| !(is_time && covers);
-    if !reading.dimensions.iter().any(|dimension| is_useful(dimension.is_time)) {
-        return walk_all(reading, span);
+    let ranges = reading.dimensions.iter().map(|dimension| dimension.ranges.len()).sum::<usize>();
+    let at_once_max = match reading.connection {
+        AnyConnection::Sqlite(_) => 1,
+        AnyConnection::Postgres(_) => (RANGES_AT_ONCE / ranges.max(1)).max(1),
+    };
+    let mut at_once = 1;
+    while let Some((part, others)) = parts.split_first() {
+        if reading.is_full() {
+            return Ok(());
+        }
+        let mut part = *part;
+        if useful(reading, &part.run).next().is_none() {
+            walk_all(reading, part.span)?;
+            parts = others;
+        } else if is_sparse {
+            let (some, others) = parts.split_at(at_once.min(parts.len()));
+            read_runs(reading, some)?;
+            at_once = (at_once * 2).min(at_once_max);
+            parts = others;
+        } else {
+            is_sparse = try_rows(reading, &mut part.span)?;
+            if is_sparse && !part.span.is_empty() && !reading.is_full() {
+                read_runs(reading, &[part])?;
+            }
+            parts = others;
+        }
     }
-    while !*is_sparse && !span.is_empty() && !reading.is_full() {
+    Ok(())
+}
+
+/// The dimensions that tell something about a run.
+fn useful(reading: &Reading<'_>, run: &Run) -> impl Iterator<Item = usize> {
+    let covers = reading.covers(run);
+    let dimensions = reading.dimensions.iter().enumerate();
+    dimensions.filter(move |(_, dimension)| !(dimension.is_time && covers)).map(|(index, _)| index)
+}
+
+/// Goes through a span one by one for as long as it gives enough; tells whether it gave too little.
+fn try_rows(reading: &mut Reading<'_>, span: &mut Span) -> Result<bool, StoreError> {
+    while !span.is_empty() && !reading.is_full() {
         let tried =
             span.cut(i64::try_from(TRIED_IDS).unwrap_or(i64::MAX), reading.scan.is_descending());
         let found = reading.fetch(Rows::Within(tried), reading.missing())?;
         let count = found.len();
         reading.records.extend(found);
-        let tried = usize::try_from(tried.len()).unwrap_or(usize::MAX);
-        *is_sparse = reading.missing().saturating_mul(tried) > DENSE_IDS.saturating_mul(count);
-    }
-    if span.is_empty() || reading.is_full() {
-        return Ok(());
-    }
-    let mut costs = Vec::new();
-    for (index, dimension) in reading.dimensions.iter().enumerate() {
-        if is_useful(dimension.is_time) {
-            costs.push((probe::cost(reading.connection, run, dimension)?, index));
+        if is_sparse(reading, tried.len(), count) {
+            return Ok(true);
         }
     }
-    costs.sort_unstable();
-    let mut dimensions = costs.into_iter().map(|(_, index)| index);
-    let Some(first) = dimensions.next() else {
-        return Ok(());
-    };
-    let mut set = probe::find(reading.connection, run, &reading.dimensions[first])?;
-    set.keep(span);
-    for index in dimensions {
-        if set.len() <= FEW_IDS || is_promising(reading, &mut set)? {
-            break;
+    Ok(false)
+}
+
+/// Looks the filter's keys up in some runs, and fetches what has them.
+fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError> {
+    reading.deadline.check()?;
+    let runs: Vec<Run> = parts.iter().map(|part| part.run).collect();
+    let mut order = probe::cheapest_first(reading.connection, &runs, &reading.dimensions)?;
+    for (order, run) in order.iter_mut().zip(&runs) {
+        let useful: Vec<usize> = useful(reading, run).collect();
+        order.retain(|dimension| useful.contains(dimension));
+    }
+    let mut sets = find_first(reading, &runs, &order)?;
+    // Of runs that have few, together.
+    let mut ids = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let Some(mut set) = sets.remove(&number) else {
+            ids = fetch_ids(reading, ids, 0)?;
+            walk_all(reading, part.span)?;
+            continue;
+        };
+        set.keep(part.span);
+        let others = order[number].get(1..).unwrap_or_default();
+        if set.len() > FEW_IDS && !others.is_empty() {
+            ids = fetch_ids(reading, ids, 0)?;
+            narrow(reading, &part.run, &mut set, others)?;
+        }
+        let is_descending = reading.scan.is_descending();
+        while set.len() > 0 && !reading.is_full() {
+            let at_once = reading.missing().clamp(FEW_IDS, FETCHED_IDS_MAX);
+            ids.extend(set.take(at_once.saturating_sub(ids.len()).max(1), is_descending));
+            ids = fetch_ids(reading, ids, at_once)?;
+        }
+        if reading.is_full() {
+            return Ok(());
+        }
+    }
+    fetch_ids(reading, ids, 0)?;
+    Ok(())
+}
+
+/// Each run's events of its first dimension, by the run's number.
+fn find_first(
+    reading: &mut Reading<'_>,
+    runs: &[Run],
+    order: &[Vec<usize>],
+) -> Result<BTreeMap<usize, IdSet>, StoreError> {
+    let mut sets = BTreeMap::new();
+    for (index, dimension) in reading.dimensions.iter().enumerate() {
+        let of = |number: &usize| order[*number].first() == Some(&index);
+        let numbers: Vec<usize> = (0..runs.len()).filter(of).collect();
+        if !numbers.is_empty() {
+            let of: Vec<Run> = numbers.iter().map(|number| runs[*number]).collect();
+            let found = probe::find(reading.connection, &of, dimension)?;
+            sets.extend(numbers.into_iter().zip(found));
+        }
+    }
+    Ok(sets)
+}
+
+/// Takes out what other dimensions do not have, for as long as that is worth it.
+fn narrow(
+    reading: &mut Reading<'_>,
+    run: &Run,
+    set: &mut IdSet,
+    dimensions: &[usize],
+) -> Result<(), StoreError> {
+    for dimension in dimensions {
+        if set.len() <= FEW_IDS || is_promising(reading, set)? {
+            return Ok(());
         }
         reading.deadline.check()?;
-        set.intersect(&probe::find(reading.connection, run, &reading.dimensions[index])?);
-    }
-    fetch_all(reading, &mut set)
-}
-
-/// Tries some of a set; whether so many of them are wanted that narrowing it is not worth it.
-fn is_promising(reading: &mut Reading<'_>, set: &mut IdSet) -> Result<bool, StoreError> {
-    let found = fetch_some(reading, set, FEW_IDS)?;
-    Ok(reading.missing() <= found.saturating_mul(8))
-}
-
-fn fetch_all(reading: &mut Reading<'_>, set: &mut IdSet) -> Result<(), StoreError> {
-    let mut count = reading.missing().clamp(FEW_IDS, FETCHED_IDS_MAX);
-    while set.len() > 0 && !reading.is_full() {
-        fetch_some(reading, set, count)?;
-        count = FETCHED_IDS_MAX;
+        let dimension = &reading.dimensions[*dimension];
+        for other in probe::find(reading.connection, std::slice::from_ref(run), dimension)? {
+            set.intersect(&other);
+        }
     }
     Ok(())
 }
 
-fn fetch_some(
+/// Tries some of a set; whether so many of them are wanted that narrowing it is not worth it.
+fn is_promising(reading: &mut Reading<'_>, set: &mut IdSet) -> Result<bool, StoreError> {
+    let before = reading.records.len();
+    let ids = set.take(FEW_IDS, reading.scan.is_descending());
+    fetch_ids(reading, ids, 0)?;
+    Ok(reading.missing() <= (reading.records.len() - before).saturating_mul(8))
+}
+
+/// Fetches these, unless they are fewer than that; gives those that are left.
+fn fetch_ids(
     reading: &mut Reading<'_>,
-    set: &mut IdSet,
+    ids: Vec<i64>,
     count: usize,
-) -> Result<usize, StoreError> {
-    let ids = set.take(count, reading.scan.is_descending());
+) -> Result<Vec<i64>, StoreError> {
+    if ids.is_empty() || ids.len() < count || reading.is_full() {
+        return Ok(ids);
+    }
     let found = reading.fetch(Rows::Of(&ids), reading.missing())?;
-    let count = found.len();
     reading.records.extend(found);
-    Ok(count)
+    Ok(Vec::new())
 }

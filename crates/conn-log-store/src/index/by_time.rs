@@ -181,23 +181,22 @@ impl Merge<'_, '_> {
     /// The run's events that the filter may let through; `None` for all.
     fn find(&mut self, run: &Run) -> Result<Option<IdSet>, StoreError> {
         let reading = &mut *self.reading;
-        let mut costs = Vec::new();
-        for (index, dimension) in reading.dimensions.iter().enumerate() {
-            if !dimension.is_time {
-                costs.push((probe::cost(reading.connection, run, dimension)?, index));
-            }
-        }
-        costs.sort_unstable();
+        let mut dimensions = reading.dimensions.clone();
+        dimensions.retain(|dimension| !dimension.is_time);
+        let of = std::slice::from_ref(run);
+        let order = probe::cheapest_first(reading.connection, of, &dimensions)?;
         let mut all: Option<IdSet> = None;
-        for (_, index) in costs {
+        for dimension in order.into_iter().flatten() {
             reading.deadline.check()?;
             if all.as_ref().is_some_and(|set| set.len() <= FEW_IDS) {
                 break;
             }
-            let set = probe::find(reading.connection, run, &reading.dimensions[index])?;
-            match &mut all {
-                Some(all) => all.intersect(&set),
-                None => all = Some(set),
+            let found = probe::find(reading.connection, of, &dimensions[dimension])?;
+            for set in found {
+                match &mut all {
+                    Some(all) => all.intersect(&set),
+                    None => all = Some(set),
+                }
             }
         }
         Ok(all)

@@ -1,4 +1,4 @@
-//! A page of the log through the index: the snapshot, and what both kinds of order share.
+//! A page of the log through the index: what both kinds of order share.
 
 use conn_log_core::{Order, Record};
 use diesel::prelude::*;
@@ -15,39 +15,36 @@ use crate::schema::heads;
 /// time is over.
 const WALK_IDS: usize = small_in_tests(16_384, 50);
 
-/// The first `limit` records of a list.
+/// The first `limit` records of a list, within the caller's snapshot.
 pub(crate) fn list(
     connection: &mut AnyConnection,
     scan: Scan<'_>,
     limit: usize,
     deadline: Deadline,
 ) -> Result<Vec<Record>, StoreError> {
-    // One snapshot: neither an append nor a merge moves anything meanwhile.
-    connection.transaction(|connection| {
-        // Before the log: it is never behind them.
-        let runs = runs::ready(connection, scan.tenant)?;
-        let size: Option<i64> =
-            heads::table.find(scan.tenant.0).select(heads::size).first(connection).optional()?;
-        let indexed_to = runs.last().map_or(0, |run| run.last_id);
-        let mut reading = Reading {
-            connection,
-            scan,
-            limit,
-            deadline,
-            dimensions: terms::dimensions(scan.filter),
-            records: Vec::new(),
-        };
-        let tail = Span { first: indexed_to + 1, last: size.unwrap_or(0) };
-        match scan.order {
-            Order::IdAscending | Order::IdDescending => {
-                by_id::read(&mut reading, &runs, tail)?;
-            }
-            Order::TimestampAscending | Order::TimestampDescending => {
-                by_time::read(&mut reading, &runs, tail)?;
-            }
+    // Before the log: it is never behind them.
+    let runs = runs::of_log(connection, scan.tenant)?;
+    let size: Option<i64> =
+        heads::table.find(scan.tenant.0).select(heads::size).first(connection).optional()?;
+    let indexed_to = runs.last().map_or(0, |run| run.last_id);
+    let mut reading = Reading {
+        connection,
+        scan,
+        limit,
+        deadline,
+        dimensions: terms::dimensions(scan.filter),
+        records: Vec::new(),
+    };
+    let tail = Span { first: indexed_to + 1, last: size.unwrap_or(0) };
+    match scan.order {
+        Order::IdAscending | Order::IdDescending => {
+            by_id::read(&mut reading, &runs, tail)?;
         }
-        Ok(reading.records)
-    })
+        Order::TimestampAscending | Order::TimestampDescending => {
+            by_time::read(&mut reading, &runs, tail)?;
+        }
+    }
+    Ok(reading.records)
 }
 
 /// A list being read.

@@ -1,12 +1,11 @@
 //! From several runs to one: which to merge, and their blocks as one sorted stream.
 
 use super::block::{BlockReader, BlockWriter};
-use super::runs::{self, NewRun};
-use super::tables::Run;
+use super::runs;
+use super::tables::{NewRun, Run};
 use super::{LEVEL_MAX, Sizes};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
-use crate::tenants::TenantId;
 
 /// Blocks read from a run at a time: 64 KiB.
 const BLOCKS_AT_ONCE: i64 = 16;
@@ -38,10 +37,10 @@ pub(super) struct Merge {
 
 impl Merge {
     /// `runs` are neighbours. `None` if there are none.
-    pub(super) fn new(tenant: TenantId, runs: &[Run]) -> Option<Self> {
+    pub(super) fn new(runs: &[Run]) -> Option<Self> {
         let (first, last) = (runs.first()?, runs.last()?);
         let new = NewRun {
-            tenant,
+            tenant_id: first.tenant_id,
             level: runs.iter().map(|run| run.level).max()? + 1,
             first_id: first.first_id,
             last_id: last.last_id,
@@ -139,13 +138,8 @@ impl Cursor {
 
     fn read(&mut self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         let end = [0xff; 2];
-        let blocks = runs::blocks_between(
-            connection,
-            self.run.number,
-            &self.last_block,
-            &end,
-            BLOCKS_AT_ONCE,
-        )?;
+        let blocks =
+            runs::blocks_between(connection, &self.run, &self.last_block, &end, BLOCKS_AT_ONCE)?;
         match blocks.last() {
             Some((first_key, _)) => self.last_block.clone_from(first_key),
             None => self.is_done = true,

@@ -1,4 +1,4 @@
-//! The index behind the log, on SQLite: sorted runs in place of secondary indexes.
+//! The index behind the log: sorted runs in place of secondary indexes.
 //!
 //! An append writes the log and nothing else. Behind it one thread ([`worker`]) makes a *run* of each
 //! few thousand events: their keys ([`terms`]), sorted, packed into blocks of a page ([`block`]), so
@@ -18,6 +18,7 @@ mod id_set;
 mod list;
 mod merge;
 mod probe;
+mod ranges;
 mod runs;
 mod tables;
 mod terms;
@@ -30,6 +31,7 @@ pub(crate) use runs::{behind, forget_in_txn};
 pub(crate) use worker::{Worker, spawn};
 
 use crate::error::StoreError;
+use crate::lease::Lease;
 use crate::store::Store;
 use crate::tenants::TenantId;
 
@@ -104,22 +106,21 @@ impl Span {
 
 impl Store {
     /// How many events of a log the index does not know yet; reads look through these one by one.
-    /// Always 0 on PostgreSQL. Blocks the thread.
+    /// Blocks the thread.
     pub fn index_lag(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        let size = self.log_size(tenant)?;
-        if !self.is_embedded() {
-            return Ok(0);
-        }
-        Ok((size - runs::indexed_to(&mut *self.reader()?, tenant)?).max(0))
+        let indexed_to = runs::indexed_to(&mut *self.reader()?, tenant)?;
+        Ok(self.log_size(tenant)? - indexed_to)
     }
 
     /// Drops the index of every log and has it made anew, in the background; reads are right and
-    /// slower meanwhile. Nothing to do on PostgreSQL. Blocks the thread.
+    /// slower meanwhile. Blocks the thread.
     pub fn index_rebuild(&self) -> Result<(), StoreError> {
-        if self.is_embedded() {
-            self.derive(|connection| Ok(runs::drop_all_in_txn(connection)?))?;
-            self.wake();
+        for log in runs::standings(&mut *self.reader()?)? {
+            self.derive_in_turn(log.tenant, Lease::Index, |connection| {
+                Ok(runs::forget_in_txn(connection, log.tenant)?)
+            })?;
         }
+        self.wake();
         Ok(())
     }
 }

@@ -6,84 +6,70 @@ use super::block::{BlockReader, block_key};
 use super::id_set::IdSet;
 use super::tables::Run;
 use super::terms::{self, Dimension, KeyRange};
-use super::{Span, runs};
+use super::{Span, ranges, runs};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
-
-/// Blocks read at a time: 256 KiB.
-const BLOCKS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 64 };
 
 /// A place in the order of time.
 pub(super) type Place = (Timestamp, i64);
 
-/// About how much work it is to look a dimension up in a run, in blocks.
-pub(super) fn cost(
+/// For each run the dimensions' numbers, those first that take the least work to look up.
+pub(super) fn cheapest_first(
     connection: &mut AnyConnection,
-    run: &Run,
-    dimension: &Dimension,
-) -> Result<i64, StoreError> {
-    let mut blocks = 0;
-    for range in &dimension.ranges {
-        blocks += 1 + runs::count_between(connection, run.number, &range.from, &range.to)?;
+    of: &[Run],
+    dimensions: &[Dimension],
+) -> Result<Vec<Vec<usize>>, StoreError> {
+    let all: Vec<usize> = (0..dimensions.len()).collect();
+    if all.len() < 2 {
+        return Ok(vec![all; of.len()]);
     }
-    Ok(blocks)
+    let ranges: Vec<KeyRange> =
+        dimensions.iter().flat_map(|dimension| dimension.ranges.iter().cloned()).collect();
+    let counts = ranges::counts_of(connection, of, &ranges)?;
+    let sorted = |counts: Vec<i64>| {
+        let mut counts = counts.into_iter();
+        let cost = |dimension: &Dimension| {
+            counts.by_ref().take(dimension.ranges.len()).map(|blocks| 1 + blocks).sum()
+        };
+        let costs: Vec<i64> = dimensions.iter().map(cost).collect();
+        let mut sorted = all.clone();
+        sorted.sort_by_key(|dimension| costs[*dimension]);
+        sorted
+    };
+    Ok(counts.into_iter().map(sorted).collect())
 }
 
-/// The run's events of a dimension.
+/// Each run's events of a dimension.
 pub(super) fn find(
     connection: &mut AnyConnection,
-    run: &Run,
+    of: &[Run],
     dimension: &Dimension,
-) -> Result<IdSet, StoreError> {
-    let mut found = IdSet::new(Span { first: run.first_id, last: run.last_id });
-    for range in &dimension.ranges {
-        find_range(connection, run, range, &mut found)?;
-    }
+) -> Result<Vec<IdSet>, StoreError> {
+    let span = |run: &Run| Span { first: run.first_id, last: run.last_id };
+    let mut found: Vec<IdSet> = of.iter().map(span).map(IdSet::new).collect();
+    ranges::blocks_of(connection, of, &dimension.ranges, |run, range, entries| {
+        collect(entries, &of[run], &dimension.ranges[range], &mut found[run])
+    })?;
     Ok(found)
 }
 
-fn find_range(
-    connection: &mut AnyConnection,
-    run: &Run,
-    range: &KeyRange,
-    found: &mut IdSet,
-) -> Result<(), StoreError> {
-    let mut after = range.from.clone();
-    if let Some((_, entries)) = runs::block_at(connection, run.number, &range.from)?
-        && !collect(&entries, run, range, found)?
-    {
-        return Ok(());
-    }
-    loop {
-        let blocks =
-            runs::blocks_between(connection, run.number, &after, &range.to, BLOCKS_AT_ONCE)?;
-        for (_, entries) in &blocks {
-            collect(entries, run, range, found)?;
-        }
-        match blocks.into_iter().next_back() {
-            Some((first_key, _)) => after = first_key,
-            None => return Ok(()),
-        }
-    }
-}
-
-/// Takes what is in the range out of a block; `false` if the block goes on beyond the range.
+/// Takes what is in the range out of a block.
 fn collect(
     entries: &[u8],
     run: &Run,
     range: &KeyRange,
     found: &mut IdSet,
-) -> Result<bool, StoreError> {
+) -> Result<(), StoreError> {
     let mut reader = BlockReader::new(entries, run.first_id);
     while let Some(ids) = reader.next()? {
         if reader.key() >= range.to.as_slice() {
-            return Ok(false);
+            break;
         }
         if reader.key() >= range.from.as_slice() {
             ids.for_each(|id| found.insert(id))?;
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// A run's events in order of time, from a place on, block by block.
@@ -127,16 +113,13 @@ impl TimeCursor {
     }
 
     fn read(&mut self, connection: &mut AnyConnection, next: &[u8]) -> Result<(), StoreError> {
-        let run = self.run.number;
+        let run = &self.run;
         let block = if self.is_descending {
             runs::block_before(connection, run, next)?
         } else if self.is_begun {
             runs::blocks_between(connection, run, next, &self.range.to, 1)?.pop()
         } else {
-            match runs::block_at(connection, run, next)? {
-                None => runs::blocks_between(connection, run, next, &self.range.to, 1)?.pop(),
-                found => found,
-            }
+            runs::blocks_from(connection, run, next, &self.range.to, 1)?.pop()
         };
         self.is_begun = true;
         let Some((first_key, entries)) = block else {

@@ -1,41 +1,46 @@
-//! Writing and finding runs: what happens to the two tables, a transaction at a time.
+//! Writing and finding runs: what happens to the two tables.
 //!
-//! A run's row comes first, as [`State::Writing`], then its blocks, and last, in one transaction, the
-//! change to [`State::Ready`], which takes the place of the runs that it was merged from. A crash
-//! leaves at most a run that no reader looks at, and that the next start removes.
+//! A run is made in one transaction: its row, its blocks, and the end of the runs that it takes the place
+//! of. Whoever looks sees all of it or nothing.
 
+use std::collections::BTreeMap;
+
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Integer};
 
 use super::INDEX;
 use super::block::Block;
-use super::tables::{Run, State, index_blocks as blocks, index_runs as runs};
+use super::tables::{BlockRow, NewRun, Run, index_blocks as blocks, index_runs as runs};
 use crate::connection::AnyConnection;
-use crate::derived::{anchor_in_txn, forget_anchor_in_txn};
+use crate::derived::forget_anchor_in_txn;
 use crate::error::StoreError;
 use crate::schema::heads;
 use crate::tenants::TenantId;
-use crate::types::Micros;
 
-/// A run to be made.
+/// A log and its index.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct NewRun {
+pub(super) struct Standing {
     pub(super) tenant: TenantId,
-    pub(super) level: i16,
-    pub(super) first_id: i64,
-    pub(super) last_id: i64,
-    pub(super) timestamp_min: Micros,
-    pub(super) timestamp_max: Micros,
+    /// The last id of the log.
+    pub(super) size: i64,
+    /// The last id that the index knows; 0 if it knows none.
+    pub(super) indexed_to: i64,
 }
 
-/// The runs in use, in the order of the log. They follow each other without a gap, from the first
-/// event on.
-pub(super) fn ready(
+impl Standing {
+    pub(super) fn behind(&self) -> i64 {
+        (self.size - self.indexed_to).max(0)
+    }
+}
+
+/// The runs of a log, in its order. They follow each other without a gap, from the first event on.
+pub(super) fn of_log(
     connection: &mut AnyConnection,
     tenant: TenantId,
 ) -> Result<Vec<Run>, StoreError> {
     Ok(runs::table
         .filter(runs::tenant_id.eq(tenant.0))
-        .filter(runs::state.eq(State::Ready as i16))
         .order(runs::first_id)
         .select(Run::as_select())
         .load(connection)?)
@@ -48,7 +53,6 @@ pub(super) fn indexed_to(
 ) -> Result<i64, StoreError> {
     let last: Option<i64> = runs::table
         .filter(runs::tenant_id.eq(tenant.0))
-        .filter(runs::state.eq(State::Ready as i16))
         .order(runs::first_id.desc())
         .select(runs::last_id)
         .first(connection)
@@ -56,179 +60,132 @@ pub(super) fn indexed_to(
     Ok(last.unwrap_or(0))
 }
 
-/// Events that the index does not know yet, of all logs.
-pub(crate) fn behind(connection: &mut AnyConnection) -> Result<i64, StoreError> {
-    let mut behind = 0;
-    for (tenant, size) in sizes(connection)? {
-        behind += (size - indexed_to(connection, tenant)?).max(0);
-    }
-    Ok(behind)
+/// All logs.
+pub(super) fn standings(connection: &mut AnyConnection) -> Result<Vec<Standing>, StoreError> {
+    // Before the sizes: it is never behind them.
+    let indexed: Vec<(i32, Option<i64>)> = runs::table
+        .group_by(runs::tenant_id)
+        .select((runs::tenant_id, diesel::dsl::max(runs::last_id)))
+        .load(connection)?;
+    let indexed: BTreeMap<i32, Option<i64>> = indexed.into_iter().collect();
+    let sizes: Vec<(i32, i64)> =
+        heads::table.select((heads::tenant_id, heads::size)).load(connection)?;
+    let standing = |(tenant, size)| {
+        let indexed_to = indexed.get(&tenant).copied().flatten().unwrap_or(0);
+        Standing { tenant: TenantId(tenant), size, indexed_to }
+    };
+    Ok(sizes.into_iter().map(standing).collect())
 }
 
-/// The size of each log.
-pub(super) fn sizes(connection: &mut AnyConnection) -> Result<Vec<(TenantId, i64)>, StoreError> {
-    let rows: Vec<(i32, i64)> =
-        heads::table.select((heads::tenant_id, heads::size)).load(connection)?;
-    Ok(rows.into_iter().map(|(tenant, size)| (TenantId(tenant), size)).collect())
+/// Events that the index does not know yet, of all logs.
+pub(crate) fn behind(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    Ok(standings(connection)?.iter().map(Standing::behind).sum())
 }
 
 /// Begins a run; gives its number.
 pub(super) fn begin_in_txn(connection: &mut AnyConnection, new: NewRun) -> QueryResult<i64> {
-    diesel::insert_into(runs::table)
-        .values((
-            runs::tenant_id.eq(new.tenant.0),
-            runs::level.eq(new.level),
-            runs::state.eq(State::Writing as i16),
-            runs::first_id.eq(new.first_id),
-            runs::last_id.eq(new.last_id),
-            runs::timestamp_min.eq(new.timestamp_min),
-            runs::timestamp_max.eq(new.timestamp_max),
-        ))
-        .execute(connection)?;
-    // Numbers only grow, and no one else writes during this transaction.
-    runs::table
-        .select(diesel::dsl::max(runs::run))
-        .first::<Option<i64>>(connection)?
-        .ok_or(diesel::result::Error::NotFound)
+    let insert = diesel::insert_into(runs::table).values(new).returning(runs::run);
+    match connection {
+        AnyConnection::Sqlite(sqlite) => insert.get_result(sqlite),
+        AnyConnection::Postgres(postgres) => insert.get_result(postgres),
+    }
 }
 
+/// Writes some of a run's blocks: no more than PostgreSQL takes parameters for.
 pub(super) fn write_in_txn(
     connection: &mut AnyConnection,
+    tenant: i32,
     run: i64,
     new: &[Block],
-) -> Result<(), StoreError> {
-    let is_writing =
-        runs::table.filter(runs::run.eq(run)).filter(runs::state.eq(State::Writing as i16));
-    if !diesel::select(diesel::dsl::exists(is_writing)).get_result::<bool>(connection)? {
-        // Another process has dropped it: no one would ever remove the blocks.
-        return Err(StoreError::Unavailable("the index was changed meanwhile".to_owned()));
-    }
-    for block in new {
-        diesel::insert_into(blocks::table)
-            .values((
-                blocks::run.eq(run),
-                blocks::first_key.eq(&block.first_key),
-                blocks::entries.eq(&block.entries),
-            ))
-            .execute(connection)?;
+) -> QueryResult<()> {
+    let rows = new.iter().map(|Block { first_key, entries }| BlockRow {
+        tenant_id: tenant,
+        run,
+        first_key,
+        entries,
+    });
+    match connection {
+        AnyConnection::Sqlite(sqlite) => {
+            for row in rows {
+                diesel::insert_into(blocks::table).values(row).execute(sqlite)?;
+            }
+        }
+        AnyConnection::Postgres(postgres) => {
+            let rows: Vec<BlockRow<'_>> = rows.collect();
+            diesel::insert_into(blocks::table).values(rows).execute(postgres)?;
+        }
     }
     Ok(())
 }
 
-/// Brings a run into use in place of `merged`; `false` if something has happened to any of them
-/// since: another process that has the file open may have been quicker, or dropped the index.
-pub(super) fn finish_in_txn(
+/// Takes runs of a log out.
+pub(super) fn remove_in_txn(
     connection: &mut AnyConnection,
-    run: i64,
-    new: &NewRun,
-    block_count: usize,
-    merged: &[i64],
-) -> Result<bool, StoreError> {
-    let written: i64 = blocks::table.filter(blocks::run.eq(run)).count().get_result(connection)?;
-    if usize::try_from(written).ok() != Some(block_count) {
-        return Ok(false);
-    }
-    if merged.is_empty() {
-        if indexed_to(connection, new.tenant)? + 1 != new.first_id {
-            return Ok(false);
-        }
-        anchor_in_txn(connection, new.tenant, INDEX, new.last_id)?;
-    } else {
-        let dropped = diesel::update(
-            runs::table
-                .filter(runs::run.eq_any(merged))
-                .filter(runs::state.eq(State::Ready as i16)),
-        )
-        .set(runs::state.eq(State::Dropped as i16))
-        .execute(connection)?;
-        if dropped != merged.len() {
-            return Ok(false);
-        }
-    }
-    let is_there = diesel::update(runs::table.find(run))
-        .set(runs::state.eq(State::Ready as i16))
-        .execute(connection)?;
-    Ok(is_there == 1)
+    tenant: i32,
+    some: &[i64],
+) -> QueryResult<()> {
+    let of_log = blocks::table.filter(blocks::tenant_id.eq(tenant));
+    diesel::delete(of_log.filter(blocks::run.eq_any(some))).execute(connection)?;
+    let of_log = runs::table.filter(runs::tenant_id.eq(tenant));
+    diesel::delete(of_log.filter(runs::run.eq_any(some))).execute(connection)?;
+    Ok(())
 }
 
-/// Takes every run of every log out of use.
-pub(super) fn drop_all_in_txn(connection: &mut AnyConnection) -> QueryResult<usize> {
-    diesel::update(runs::table).set(runs::state.eq(State::Dropped as i16)).execute(connection)
-}
-
-/// The same of one log.
+/// Has the index forget a log.
 pub(crate) fn forget_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
-    diesel::update(runs::table.filter(runs::tenant_id.eq(tenant.0)))
-        .set(runs::state.eq(State::Dropped as i16))
-        .execute(connection)?;
-    forget_anchor_in_txn(connection, tenant, INDEX)
-}
-
-/// Takes the runs that a crash left unfinished out of the way.
-pub(super) fn drop_unfinished_in_txn(connection: &mut AnyConnection) -> QueryResult<usize> {
-    diesel::update(runs::table.filter(runs::state.eq(State::Writing as i16)))
-        .set(runs::state.eq(State::Dropped as i16))
-        .execute(connection)
-}
-
-/// Whether any run is out of use and not removed yet.
-pub(super) fn has_dropped(connection: &mut AnyConnection) -> QueryResult<bool> {
-    let some = runs::table.filter(runs::state.eq(State::Dropped as i16));
-    diesel::select(diesel::dsl::exists(some)).get_result(connection)
-}
-
-/// Removes up to `limit` blocks of one run that is out of use, and the run with its last. `false` if
-/// there is no such run.
-pub(super) fn remove_in_txn(connection: &mut AnyConnection, limit: i64) -> QueryResult<bool> {
-    let dropped: Option<i64> = runs::table
-        .filter(runs::state.eq(State::Dropped as i16))
-        .select(runs::run)
-        .first(connection)
-        .optional()?;
-    let Some(run) = dropped else {
-        return Ok(false);
-    };
-    let some: Vec<i64> = blocks::table
-        .filter(blocks::run.eq(run))
-        .order(blocks::first_key)
-        .limit(limit)
-        .select(blocks::block)
-        .load(connection)?;
-    if some.is_empty() {
-        diesel::delete(runs::table.find(run)).execute(connection)?;
+    let all: Vec<i64> =
+        runs::table.filter(runs::tenant_id.eq(tenant.0)).select(runs::run).load(connection)?;
+    for run in all {
+        remove_in_txn(connection, tenant.0, &[run])?;
     }
-    diesel::delete(blocks::table.filter(blocks::block.eq_any(some))).execute(connection)?;
-    Ok(true)
+    forget_anchor_in_txn(connection, tenant, INDEX)
 }
 
 /// A block's first key and its bytes.
 type Found = (Vec<u8>, Vec<u8>);
 
-/// The block in which a place lies, if any is at or before it.
-pub(super) fn block_at(
+/// The block in which a place lies, and those after it that begin before another: up to `limit`.
+pub(super) fn blocks_from(
     connection: &mut AnyConnection,
-    run: i64,
+    run: &Run,
     place: &[u8],
-) -> Result<Option<Found>, StoreError> {
+    before: &[u8],
+    limit: i64,
+) -> Result<Vec<Found>, StoreError> {
+    let first = sql::<Binary>(
+        "coalesce((SELECT earlier.first_key FROM index_blocks AS earlier
+          WHERE earlier.tenant_id = ",
+    )
+    .bind::<Integer, _>(run.tenant_id)
+    .sql(" AND earlier.run = ")
+    .bind::<BigInt, _>(run.number)
+    .sql(" AND earlier.first_key <= ")
+    .bind::<Binary, _>(place)
+    .sql(" ORDER BY earlier.first_key DESC LIMIT 1), ")
+    .bind::<Binary, _>(place)
+    .sql(")");
     Ok(blocks::table
-        .filter(blocks::run.eq(run))
-        .filter(blocks::first_key.le(place))
-        .order(blocks::first_key.desc())
+        .filter(blocks::tenant_id.eq(run.tenant_id))
+        .filter(blocks::run.eq(run.number))
+        .filter(blocks::first_key.ge(first))
+        .filter(blocks::first_key.lt(before))
+        .order(blocks::first_key)
+        .limit(limit)
         .select((blocks::first_key, blocks::entries))
-        .first(connection)
-        .optional()?)
+        .load(connection)?)
 }
 
 /// Up to `limit` blocks that begin after one place and before another.
 pub(super) fn blocks_between(
     connection: &mut AnyConnection,
-    run: i64,
+    run: &Run,
     after: &[u8],
     before: &[u8],
     limit: i64,
 ) -> Result<Vec<Found>, StoreError> {
     Ok(blocks::table
-        .filter(blocks::run.eq(run))
+        .filter(blocks::tenant_id.eq(run.tenant_id))
+        .filter(blocks::run.eq(run.number))
         .filter(blocks::first_key.gt(after))
         .filter(blocks::first_key.lt(before))
         .order(blocks::first_key)
@@ -240,11 +197,12 @@ pub(super) fn blocks_between(
 /// The block that begins last before a place.
 pub(super) fn block_before(
     connection: &mut AnyConnection,
-    run: i64,
+    run: &Run,
     before: &[u8],
 ) -> Result<Option<Found>, StoreError> {
     Ok(blocks::table
-        .filter(blocks::run.eq(run))
+        .filter(blocks::tenant_id.eq(run.tenant_id))
+        .filter(blocks::run.eq(run.number))
         .filter(blocks::first_key.lt(before))
         .order(blocks::first_key.desc())
         .select((blocks::first_key, blocks::entries))
@@ -255,12 +213,13 @@ pub(super) fn block_before(
 /// How many blocks begin within a range: about how much there is in it.
 pub(super) fn count_between(
     connection: &mut AnyConnection,
-    run: i64,
+    run: &Run,
     from: &[u8],
     to: &[u8],
 ) -> Result<i64, StoreError> {
     Ok(blocks::table
-        .filter(blocks::run.eq(run))
+        .filter(blocks::tenant_id.eq(run.tenant_id))
+        .filter(blocks::run.eq(run.number))
         .filter(blocks::first_key.ge(from))
         .filter(blocks::first_key.lt(to))
         .count()

@@ -1,4 +1,4 @@
-//! The index's tables as diesel sees them. SQLite only.
+//! The index's tables as diesel sees them.
 
 use diesel::prelude::*;
 
@@ -8,11 +8,10 @@ diesel::table! {
     use diesel::sql_types::{BigInt, Integer, SmallInt};
     use crate::types::Instant;
 
-    index_runs (run) {
-        run -> BigInt,
+    index_runs (tenant_id, run) {
         tenant_id -> Integer,
+        run -> BigInt,
         level -> SmallInt,
-        state -> SmallInt,
         first_id -> BigInt,
         last_id -> BigInt,
         timestamp_min -> Instant,
@@ -21,31 +20,21 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{BigInt, Binary};
+    use diesel::sql_types::{BigInt, Binary, Integer};
 
-    index_blocks (block) {
-        block -> BigInt,
+    index_blocks (tenant_id, run, first_key) {
+        tenant_id -> Integer,
         run -> BigInt,
         first_key -> Binary,
         entries -> Binary,
     }
 }
 
-/// What a run is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// Its blocks are being written: no reader looks at it.
-    Writing = 0,
-    /// Whole, and the only one in use for its ids.
-    Ready = 1,
-    /// No reader looks at it any more; its blocks are being removed.
-    Dropped = 2,
-}
-
-/// A run in use: what a reader needs in order to leave it out, or to look into it.
+/// A run: what a reader needs in order to leave it out, or to look into it.
 #[derive(Clone, Copy, Debug, Queryable, Selectable)]
 #[diesel(table_name = index_runs)]
 pub(super) struct Run {
+    pub(super) tenant_id: i32,
     #[diesel(column_name = run)]
     pub(super) number: i64,
     pub(super) level: i16,
@@ -59,4 +48,26 @@ impl Run {
     pub(super) fn events(&self) -> i64 {
         self.last_id - self.first_id + 1
     }
+}
+
+/// A run to be made: all but its number.
+#[derive(Clone, Copy, Debug, Insertable)]
+#[diesel(table_name = index_runs)]
+pub(super) struct NewRun {
+    pub(super) tenant_id: i32,
+    pub(super) level: i16,
+    pub(super) first_id: i64,
+    pub(super) last_id: i64,
+    pub(super) timestamp_min: Micros,
+    pub(super) timestamp_max: Micros,
+}
+
+/// A block as a row.
+#[derive(Clone, Copy, Debug, Insertable)]
+#[diesel(table_name = index_blocks)]
+pub(super) struct BlockRow<'a> {
+    pub(super) tenant_id: i32,
+    pub(super) run: i64,
+    pub(super) first_key: &'a [u8],
+    pub(super) entries: &'a [u8],
 }

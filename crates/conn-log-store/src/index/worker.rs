@@ -1,40 +1,44 @@
-//! The thread that keeps the index: builds a run when enough events have gathered, merges runs, and
-//! removes what is out of use.
+//! The thread that keeps the index: builds a run when enough events have gathered, and merges runs.
 //!
-//! It reads through a connection of its own, and writes what is derived in small transactions. SQLite
-//! only; PostgreSQL keeps its own indexes.
+//! Each run is made in one transaction, by one process at a time. On SQLite the events are read before
+//! it: who reads the log keeps its write-ahead log from beginning anew.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::block::Block;
 use super::merge::{self, Merge};
-use super::runs::{self, NewRun};
-use super::{Sizes, Span, build};
-use crate::connection::{AnyConnection, Role};
-use crate::derived::Derived;
+use super::runs::{self, Standing};
+use super::tables::NewRun;
+use super::{INDEX, Sizes, Span, build};
+use crate::connection::AnyConnection;
+use crate::derived::anchor_in_txn;
 use crate::error::StoreError;
+use crate::lease::Lease;
+use crate::store::{Store, WeakStore};
 use crate::tenants::TenantId;
-use crate::url::DatabaseUrl;
 
-/// Blocks written or removed in a transaction: a MiB.
+/// Blocks written in a statement: a MiB.
 const BLOCKS_AT_ONCE: usize = 256;
 
 /// Between two looks whether events have come: a fraction of the time that reading a tail of one
 /// run's events takes to grow.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
+/// A look without a commit seen: another process may have left work undone.
+const LOOK_AFTER: Duration = Duration::from_secs(30);
+
 /// After a failure, so that a database that is away is not asked all the time.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Keeps the index of every log in a file.
+/// Keeps the index of every log of a store.
 pub(crate) struct Worker {
-    pub(crate) url: DatabaseUrl,
-    pub(crate) derived: Arc<Derived>,
+    pub(crate) store: WeakStore,
     pub(crate) commits: watch::Receiver<u64>,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) sizes: Sizes,
@@ -55,15 +59,29 @@ pub(crate) fn spawn(mut worker: Worker) -> std::io::Result<JoinHandle<()>> {
     })
 }
 
+/// What came of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Made,
+    /// There is nothing to do, or someone else does it.
+    Nothing,
+}
+
 impl Worker {
     fn run(&mut self) -> Result<(), StoreError> {
-        let role = Role::Reader { read_time_max: Duration::MAX };
-        let mut connection = AnyConnection::open(&self.url, role)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        self.derived.in_txn(|connection| Ok(runs::drop_unfinished_in_txn(connection)?))?;
+        // Where merges may be due: of each log at first, and of those with a new run.
+        let mut to_merge: Option<BTreeSet<TenantId>> = None;
         while !self.is_stopped() {
             self.commits.mark_unchanged();
-            if !self.step(&mut connection)? {
+            let Some(store) = self.store.upgrade() else {
+                self.stop.store(true, Ordering::Relaxed);
+                return Ok(());
+            };
+            let standings = runs::standings(&mut *store.reader()?)?;
+            let to_merge =
+                to_merge.get_or_insert_with(|| standings.iter().map(|log| log.tenant).collect());
+            if self.step(&store, &standings, to_merge)? == Progress::Nothing {
+                drop(store);
                 self.wait();
             }
         }
@@ -72,7 +90,8 @@ impl Worker {
 
     /// Waits for a commit, or for the end.
     fn wait(&mut self) {
-        loop {
+        let begun = Instant::now();
+        while begun.elapsed() < LOOK_AFTER {
             std::thread::park_timeout(LOOK_PAUSE);
             if self.is_stopped() || self.commits.has_changed().unwrap_or(true) {
                 return;
@@ -80,69 +99,69 @@ impl Worker {
         }
     }
 
-    /// Some of all that is to be done; `false` if there is nothing.
-    fn step(&mut self, connection: &mut AnyConnection) -> Result<bool, StoreError> {
-        let mut is_busy = false;
-        for (tenant, size) in runs::sizes(connection)? {
-            // Both in turn, so that neither waits for an end of the other that never comes.
-            is_busy |= self.build(connection, tenant, size)?;
-            is_busy |= self.merge(connection, tenant)?;
-            if self.is_stopped() {
-                return Ok(false);
-            }
-        }
-        if !runs::has_dropped(connection)? {
-            return Ok(is_busy);
-        }
-        let limit = i64::try_from(BLOCKS_AT_ONCE).unwrap_or(i64::MAX);
-        let removed =
-            self.derived.in_txn(|connection| Ok(runs::remove_in_txn(connection, limit)?))?;
-        Ok(is_busy || removed)
-    }
-
-    fn build(
+    /// Some of all that is to be done.
+    fn step(
         &self,
-        connection: &mut AnyConnection,
-        tenant: TenantId,
-        size: i64,
-    ) -> Result<bool, StoreError> {
-        let indexed_to = runs::indexed_to(connection, tenant)?;
-        // Far behind, larger runs at once save merges.
-        let Some(level) = [1, 0].into_iter().find(|l| size - indexed_to >= self.sizes.of(*l))
-        else {
-            return Ok(false);
-        };
-        let span = Span { first: indexed_to + 1, last: indexed_to + self.sizes.of(level) };
-        let (new, blocks) = build::build(connection, tenant, level, span)?;
-        self.derived.in_txn(|connection| write_whole_in_txn(connection, &new, &blocks))?;
-        Ok(true)
-    }
-
-    fn merge(&self, connection: &mut AnyConnection, tenant: TenantId) -> Result<bool, StoreError> {
-        let all = runs::ready(connection, tenant)?;
-        let merge = merge::due(&all, self.sizes).and_then(|some| Merge::new(tenant, some));
-        let Some(mut merge) = merge else {
-            return Ok(false);
-        };
-        let new = merge.new;
-        let run = self.derived.in_txn(|connection| Ok(runs::begin_in_txn(connection, new)?))?;
-        let mut count = 0;
-        loop {
-            let blocks = merge.step(connection, BLOCKS_AT_ONCE)?;
-            let is_last = blocks.len() < BLOCKS_AT_ONCE;
-            count += blocks.len();
-            self.derived.in_txn(|connection| runs::write_in_txn(connection, run, &blocks))?;
-            if is_last {
-                break;
+        store: &Store,
+        standings: &[Standing],
+        to_merge: &mut BTreeSet<TenantId>,
+    ) -> Result<Progress, StoreError> {
+        let mut progress = Progress::Nothing;
+        for log in standings {
+            // Both in turn, so that neither waits for an end of the other that never comes.
+            if self.build(store, log)? == Progress::Made {
+                to_merge.insert(log.tenant);
+                progress = Progress::Made;
+            }
+            if to_merge.contains(&log.tenant) {
+                match self.merge(store, log.tenant)? {
+                    Progress::Made => progress = Progress::Made,
+                    Progress::Nothing => {
+                        to_merge.remove(&log.tenant);
+                    }
+                }
             }
             if self.is_stopped() {
-                // The next start removes it.
-                return Ok(false);
+                return Ok(Progress::Nothing);
             }
         }
-        let inputs = merge.inputs;
-        self.derived.in_txn(|connection| finish_or_fail(connection, run, &new, count, &inputs))?;
-        Ok(true)
+        Ok(progress)
+    }
+
+    fn build(&self, store: &Store, log: &Standing) -> Result<Progress, StoreError> {
+        // Far behind, larger runs at once save merges.
+        let Some(level) = [1, 0].into_iter().find(|level| log.behind() >= self.sizes.of(*level))
+        else {
+            return Ok(Progress::Nothing);
+        };
+        let first = log.indexed_to + 1;
+        let span = Span { first, last: log.indexed_to + self.sizes.of(level) };
+        let of_span = |connection: &mut _| build::build(connection, log.tenant, level, span);
+        let read = if store.is_embedded() { Some(of_span(&mut *store.reader()?)?) } else { None };
+        let made = store.derive_alone(log.tenant, Lease::Index, |connection| {
+            // Another process may have been quicker, or have dropped the index.
+            if runs::indexed_to(connection, log.tenant)? != log.indexed_to {
+                return Ok(Progress::Nothing);
+            }
+            let (new, blocks) = match read {
+                Some(read) => read,
+                None => of_span(connection)?,
+            };
+            write_in_txn(connection, new, &blocks)?;
+            Ok(Progress::Made)
+        })?;
+        Ok(made.unwrap_or(Progress::Nothing))
+    }
+
+    fn merge(&self, store: &Store, tenant: TenantId) -> Result<Progress, StoreError> {
+        let all = runs::of_log(&mut *store.reader()?, tenant)?;
+        if merge::due(&all, self.sizes).is_none() {
+            return Ok(Progress::Nothing);
+        }
+        let made = store.derive_alone(tenant, Lease::Index, |connection| {
+            merge_in_txn(connection, tenant, self.sizes, || self.is_stopped())
+        })?;
+        Ok(made.unwrap_or(Progress::Nothing))
     }
 
     fn is_stopped(&self) -> bool {
@@ -150,28 +169,43 @@ impl Worker {
     }
 }
 
-/// A small run, in one transaction.
-fn write_whole_in_txn(
+/// Adds a run to the end.
+pub(super) fn write_in_txn(
     connection: &mut AnyConnection,
-    new: &NewRun,
+    new: NewRun,
     blocks: &[Block],
 ) -> Result<(), StoreError> {
-    let run = runs::begin_in_txn(connection, *new)?;
-    runs::write_in_txn(connection, run, blocks)?;
-    finish_or_fail(connection, run, new, blocks.len(), &[])
+    let run = runs::begin_in_txn(connection, new)?;
+    for some in blocks.chunks(BLOCKS_AT_ONCE) {
+        runs::write_in_txn(connection, new.tenant_id, run, some)?;
+    }
+    anchor_in_txn(connection, TenantId(new.tenant_id), INDEX, new.last_id)?;
+    Ok(())
 }
 
-/// Failing rolls back what the transaction has done.
-fn finish_or_fail(
+/// Puts one run in the place of those that are due to be merged; fails, and so leaves all as it was, if
+/// it is to stop.
+pub(super) fn merge_in_txn(
     connection: &mut AnyConnection,
-    run: i64,
-    new: &NewRun,
-    count: usize,
-    merged: &[i64],
-) -> Result<(), StoreError> {
-    if runs::finish_in_txn(connection, run, new, count, merged)? {
-        Ok(())
-    } else {
-        Err(StoreError::Unavailable("the index was changed meanwhile".to_owned()))
+    tenant: TenantId,
+    sizes: Sizes,
+    is_stopped: impl Fn() -> bool,
+) -> Result<Progress, StoreError> {
+    let all = runs::of_log(connection, tenant)?;
+    let Some(mut merge) = merge::due(&all, sizes).and_then(Merge::new) else {
+        return Ok(Progress::Nothing);
+    };
+    let run = runs::begin_in_txn(connection, merge.new)?;
+    loop {
+        let blocks = merge.step(connection, BLOCKS_AT_ONCE)?;
+        runs::write_in_txn(connection, tenant.0, run, &blocks)?;
+        if blocks.len() < BLOCKS_AT_ONCE {
+            break;
+        }
+        if is_stopped() {
+            return Err(StoreError::Unavailable("the store closes".to_owned()));
+        }
     }
+    runs::remove_in_txn(connection, tenant.0, &merge.inputs)?;
+    Ok(Progress::Made)
 }

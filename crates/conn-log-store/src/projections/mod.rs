@@ -11,8 +11,7 @@
 //! one snapshot and adds the latter up in memory, so that its answer is exact.
 //!
 //! **Invariants**
-//! - State and watermark change in one transaction, under the tenant's lease: on PostgreSQL the
-//!   locked row of [`LEASE`], on SQLite the lock of the file of what is derived.
+//! - State and watermark change in one transaction, under the tenant's lease ([`Lease::Projections`](crate::lease::Lease)).
 //! - The state is a function of the set of events up to the watermark, not of how they were cut into
 //!   runs or ordered.
 //! - Nothing here writes an event, or knows HTTP.
@@ -48,6 +47,7 @@ pub use step::{Progress, UnknownProjection};
 pub(crate) use names::NameCache;
 pub(crate) use runner::{Runner, spawn};
 pub(crate) use step::{behind_by_tenant, forget_in_txn};
+pub(crate) use tables::projections;
 
 /// One projection: its name, and how it takes in a run of events.
 trait Projection: Sync {
@@ -73,9 +73,6 @@ trait Projection: Sync {
 
 /// All of them.
 const ALL: &[&dyn Projection] = &[&Presence, &Sessions, &Statistics];
-
-/// The projection whose row, locked, is the right to work on all of a tenant's projections.
-const LEASE: &str = PRESENCE;
 
 const PRESENCE: &str = "presence";
 const SESSIONS: &str = "sessions";

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use super::fact::{self, Fact};
@@ -10,6 +9,7 @@ use super::step::{CLEARING, Progress, watermarks};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::schema::heads;
+use crate::snapshot::in_snapshot;
 use crate::store::Store;
 use crate::tenants::TenantId;
 
@@ -176,25 +176,4 @@ fn standing<const N: usize>(
         .optional()?
         .ok_or(StoreError::NotFound("tenant"))?;
     Ok((marks, size - marks.iter().copied().min().unwrap_or(0)))
-}
-
-/// Runs `read` in a transaction that sees one state of the database throughout.
-pub(super) fn in_snapshot<T, E: From<StoreError>>(
-    connection: &mut AnyConnection,
-    read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
-) -> Result<T, E> {
-    /// What diesel's transaction asks of an error.
-    struct Failed<E>(E);
-    impl<E: From<StoreError>> From<diesel::result::Error> for Failed<E> {
-        fn from(error: diesel::result::Error) -> Self {
-            Failed(StoreError::from(error).into())
-        }
-    }
-    let result = connection.transaction(|connection| {
-        if let AnyConnection::Postgres(postgres) = connection {
-            postgres.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        }
-        read(connection).map_err(Failed)
-    });
-    result.map_err(|Failed(error)| error)
 }

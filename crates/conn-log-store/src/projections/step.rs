@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 
+use super::ALL;
 use super::fact::{self, Fact};
 use super::names::{self, NameCache, Names};
 use super::tables::{projections, upsert};
-use super::{ALL, LEASE};
 use crate::connection::AnyConnection;
 use crate::derived::{anchor_in_txn, forget_anchor_in_txn};
 use crate::error::StoreError;
+use crate::lease::Lease;
 use crate::schema::heads;
 use crate::store::Store;
 use crate::tenants::TenantId;
@@ -120,36 +121,6 @@ fn set_watermark(
     Ok(())
 }
 
-/// What to do where another holds the lease.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    No,
-    Yes,
-}
-
-/// Takes the right to work on a tenant's projections until the transaction ends; tells whether it
-/// was to be had. On SQLite whoever writes what is derived has it.
-fn lease_in_txn(connection: &mut AnyConnection, tenant: TenantId, wait: Wait) -> QueryResult<bool> {
-    let AnyConnection::Postgres(postgres) = connection else {
-        return Ok(true);
-    };
-    let of_tenant = || projections::table.filter(projections::tenant_id.eq(tenant.0));
-    let row = || of_tenant().filter(projections::name.eq(LEASE));
-    // An insert would wait for whoever holds the row: only where there is none.
-    if !diesel::select(diesel::dsl::exists(row())).get_result::<bool>(postgres)? {
-        diesel::insert_into(projections::table)
-            .values(WatermarkRow { tenant_id: tenant.0, name: LEASE, watermark: 0 })
-            .on_conflict_do_nothing()
-            .execute(postgres)?;
-    }
-    let row = row().select(projections::watermark).for_update();
-    let taken: Option<i64> = match wait {
-        Wait::No => row.skip_locked().first(postgres).optional()?,
-        Wait::Yes => row.first(postgres).optional()?,
-    };
-    Ok(taken.is_some())
-}
-
 impl Store {
     /// Lets the tenant's projections take in up to that many more events each, in a transaction for each
     /// place at which they stand; those furthest on first, so that one that is computed anew does not
@@ -189,36 +160,23 @@ impl Store {
         } else {
             None
         };
-        let taken = self.derive(|connection| {
-            if !lease_in_txn(connection, tenant, Wait::No)? {
-                return Ok(Err(Progress::Busy));
-            }
-            let taken = take_in_txn(connection, tenant, mark, events_max, facts, &cache)?;
-            Ok(taken.ok_or(Progress::UpToDate))
-        });
-        let taken = match taken {
-            // Another process writes to the same SQLite file.
-            Err(StoreError::Unavailable(reason)) if reason.contains("database is locked") => {
-                return Ok(Progress::Busy);
-            }
-            taken => taken?,
-        };
+        let taken = self.derive_alone(tenant, Lease::Projections, |connection| {
+            Ok(take_in_txn(connection, tenant, mark, events_max, facts, &cache)?)
+        })?;
         match taken {
-            Ok((count, names)) => {
+            None => Ok(Progress::Busy),
+            Some(None) => Ok(Progress::UpToDate),
+            Some(Some((count, names))) => {
                 // What was rolled back is remembered by nobody.
                 cache.remember(tenant, &names);
                 Ok(Progress::Taken(count))
             }
-            Err(progress) => Ok(progress),
         }
     }
 
     /// Removes some of what those hold that are computed anew; the last of it lets them begin.
     fn clear_some(&self, tenant: TenantId) -> Result<Progress, StoreError> {
-        self.derive(|connection| {
-            if !lease_in_txn(connection, tenant, Wait::No)? {
-                return Ok(Progress::Busy);
-            }
+        let done = self.derive_alone(tenant, Lease::Projections, |connection| {
             let cleared = group_at(&watermarks(connection, tenant)?, CLEARING);
             for projection in ALL.iter().filter(|p| cleared.contains(&p.name())) {
                 if !projection.clear_some_in_txn(connection, tenant)? {
@@ -226,7 +184,8 @@ impl Store {
                 }
             }
             Ok(Progress::Cleared)
-        })
+        })?;
+        Ok(done.unwrap_or(Progress::Busy))
     }
 
     /// Has a projection of that tenant forget everything and computed anew from the log, by the steps
@@ -240,8 +199,7 @@ impl Store {
         let Some(projection) = ALL.iter().find(|projection| projection.name() == name) else {
             return Ok(Err(UnknownProjection(name.to_owned())));
         };
-        self.derive(|connection| {
-            lease_in_txn(connection, tenant, Wait::Yes)?;
+        self.derive_in_turn(tenant, Lease::Projections, |connection| {
             Ok(forget_in_txn(connection, tenant, projection.name())?)
         })?;
         Ok(Ok(()))

@@ -419,7 +419,7 @@ impl<'a> Answer<'a> {
             limit: EVENTS_AT_ONCE,
         };
         loop {
-            let page = list_in(connection, self.tenant, &query, self.deadline)?;
+            let page = list_in(connection, self.tenant, &query, None, self.deadline)?;
             self.events += page.records.len();
             if self.events > EVENTS_MAX {
                 return Err(StatisticsError::TooManyEvents);

@@ -1,0 +1,9 @@
+DROP TABLE index_blocks;
+DROP TABLE index_runs;
+
+CREATE INDEX events_device ON events (tenant_id, device_id, id);
+CREATE INDEX events_session ON events (tenant_id, session_id, id) WHERE session_id IS NOT NULL;
+CREATE INDEX events_failure ON events (tenant_id, application_id, id) WHERE status <> 'success';
+CREATE INDEX events_address ON events (tenant_id, ip_address, id, timestamp) WHERE ip_address IS NOT NULL;
+CREATE INDEX events_time ON events (tenant_id, timestamp, id);
+CREATE INDEX events_window ON events (tenant_id, (id >> 14), timestamp, id);
