@@ -22,6 +22,9 @@ const DISCARDED_BYTES_MAX: usize = 128 << 20;
 /// Bodies up to this size do not count against the room for all: a thousand of them are 64 MiB.
 const SMALL_BODY_BYTES: usize = 64 << 10;
 
+/// What is decoded at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// Room for the bodies of all requests together, counted in KiB.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyRoom(Arc<Semaphore>);
@@ -205,10 +208,14 @@ fn decode(
     limit: usize,
     mut reservation: Reservation,
 ) -> Result<Body, Problem> {
-    // An honest bomb declares itself: it is measured without keeping a byte. Whoever lies meets
-    // the limit below, within the room for all bodies.
+    // An honest bomb declares itself, and is not inflated: its first bytes tell it from what does not
+    // decompress at all. Whoever lies meets the limit below, within the room for all bodies.
     if declared_size(coding, sent).is_some_and(|size| size > limit as u64) {
-        each_chunk(coding, sent, limit, |_| Ok(()))?;
+        let mut first = Vec::with_capacity(CHUNK_BYTES);
+        let first_bytes = decoder(coding, sent)?.take(CHUNK_BYTES as u64).read_to_end(&mut first);
+        if first_bytes.map_err(|error| not_decodable(&error))? == CHUNK_BYTES {
+            return Err(too_large("after decompression", limit));
+        }
     }
     let mut bytes = Vec::new();
     each_chunk(coding, sent, limit, |chunk| {
@@ -219,6 +226,14 @@ fn decode(
     Ok(Body { bytes, _room: reservation })
 }
 
+fn decoder(coding: Coding, sent: &[u8]) -> Result<Box<dyn Read + '_>, Problem> {
+    Ok(match coding {
+        Coding::Identity => Box::new(sent),
+        Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(sent)),
+        Coding::Zstd => Box::new(zstd::Decoder::with_buffer(sent).map_err(|e| not_decodable(&e))?),
+    })
+}
+
 /// Decodes `sent` chunk by chunk, up to `limit` bytes in all.
 fn each_chunk(
     coding: Coding,
@@ -226,12 +241,8 @@ fn each_chunk(
     limit: usize,
     mut take: impl FnMut(&[u8]) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let mut decoder: Box<dyn Read + '_> = match coding {
-        Coding::Identity => Box::new(sent),
-        Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(sent)),
-        Coding::Zstd => Box::new(zstd::Decoder::with_buffer(sent).map_err(|e| not_decodable(&e))?),
-    };
-    let mut chunk = vec![0; 64 << 10];
+    let mut decoder = decoder(coding, sent)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
     let mut size = 0;
     loop {
         let read = decoder.read(&mut chunk).map_err(|error| not_decodable(&error))?;

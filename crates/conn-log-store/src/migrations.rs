@@ -86,20 +86,23 @@ mod derived {
 /// Fails unless the database is exactly as far as this program. Only reads, as diesel's own check
 /// does not.
 pub(crate) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    let mut applied: Vec<String> = __diesel_schema_migrations::table
+    let applied = __diesel_schema_migrations::table
         .select(__diesel_schema_migrations::version)
         .load(connection)?;
-    let known = match connection {
+    match connection {
         AnyConnection::Sqlite(sqlite) => {
             use derived::__diesel_schema_migrations::{table, version};
-            applied.extend(table.select(version).load::<String>(sqlite)?);
-            versions::<Sqlite>(&SQLITE).and_then(|mut known| {
-                known.extend(versions::<Sqlite>(&SQLITE_DERIVED)?);
-                Ok(known)
-            })
+            same(applied, versions::<Sqlite>(&SQLITE))?;
+            same(table.select(version).load(sqlite)?, versions::<Sqlite>(&SQLITE_DERIVED))
         }
-        AnyConnection::Postgres(_) => versions::<Pg>(&POSTGRES),
-    };
+        AnyConnection::Postgres(_) => same(applied, versions::<Pg>(&POSTGRES)),
+    }
+}
+
+fn same(
+    mut applied: Vec<String>,
+    known: diesel::migration::Result<Vec<String>>,
+) -> Result<(), StoreError> {
     let mut known = known.map_err(|error| StoreError::Internal(error.to_string()))?;
     applied.sort_unstable();
     known.sort_unstable();

@@ -26,6 +26,9 @@ use crate::{index, listener, migrations, partitions, tenants};
 /// How long what was accepted may take to be stored at the end: more than all of the writer's attempts.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Events of a submission that are prepared where it is made: some tenths of a millisecond.
+const PREPARED_AT_ONCE: usize = 128;
+
 /// A connection log. Clones share it; the last one to go closes it.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -164,17 +167,24 @@ impl Store {
     /// Applies migrations and nothing else. Gives the names of those applied.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let mut connection = open_for_writing(url)?;
-        let applied = migrations::run(&mut connection)?;
+        let mut applied = migrations::run(&mut connection)?;
         tenants::ensure_default(&mut connection)?;
         if let Some(derived) = url.derived() {
-            migrations::run_derived(&mut open_for_writing(&derived)?)?;
+            let beside = migrations::run_derived(&mut open_for_writing(&derived)?)?;
+            applied.extend(beside.iter().map(|name| format!("{name} (of what is derived)")));
         }
         Ok(applied)
     }
 
     /// Stores events. Returns once they are on disk, or are known not to be.
     pub async fn append(&self, submission: Submission) -> Result<Outcome, AppendError> {
-        let (pending, answer) = Pending::new(submission);
+        // Making the leaves of many takes a while.
+        let (pending, answer) = if submission.events.len() > PREPARED_AT_ONCE {
+            let prepared = tokio::task::spawn_blocking(|| Pending::new(submission)).await;
+            prepared.map_err(|_| AppendError::Internal)?
+        } else {
+            Pending::new(submission)
+        };
         if let Err(error) = self.0.queue.push(pending) {
             if let (AppendError::Overloaded, Some(observer)) = (error, &self.0.options.observer) {
                 observer.overloaded();

@@ -1,3 +1,4 @@
+ALTER TABLE sessions SET (fillfactor = 80);
 DROP TABLE index_blocks;
 DROP TABLE index_runs;
 

@@ -36,6 +36,9 @@ COMMENT ON COLUMN index_blocks.run IS 'The run that it is of';
 COMMENT ON COLUMN index_blocks.first_key IS 'Its first key and that key''s first id';
 COMMENT ON COLUMN index_blocks.entries IS 'Its bytes';
 
+-- Nothing of a session stays in its page when it changes: whether it is open is in an index.
+ALTER TABLE sessions RESET (fillfactor);
+
 DROP INDEX events_device;
 DROP INDEX events_session;
 DROP INDEX events_failure;

@@ -93,7 +93,9 @@ impl Queue {
             return refuse(pending, AppendError::Unavailable);
         }
         let events = pending.weight();
-        if state.events + events > self.events_max || state.bytes + pending.bytes > self.bytes_max {
+        // What is large by itself is taken in alone: it would never find room.
+        let is_room = state.bytes == 0 || state.bytes + pending.bytes <= self.bytes_max;
+        if state.events + events > self.events_max || !is_room {
             return refuse(pending, AppendError::Overloaded);
         }
         state.events += events;

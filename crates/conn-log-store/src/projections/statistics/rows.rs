@@ -122,12 +122,15 @@ pub(super) struct Stretch {
     pub(super) leads: Option<Vec<u32>>,
 }
 
-/// Rows read at once: each up to some KiB.
-const ROWS_AT_ONCE: i64 = 2_000;
+/// Rows of cells read at once: each up to some KiB.
+const CELLS_AT_ONCE: i64 = 2_000;
+
+/// Summaries read at once: some dozens of bytes each.
+const SUMMARIES_AT_ONCE: i64 = 16_000;
 
 /// Hands every row's column to `take`: its cells, or its summary.
 macro_rules! each {
-    ($connection:expr, $tenant:expr, $stretch:expr, $column:ident, $type:ty, $take:expr) => {{
+    ($connection:expr, $tenant:expr, $stretch:expr, $column:ident, $type:ty, $at_once:expr, $take:expr) => {{
         let stretch = $stretch;
         let mut from = (micros(stretch.since), i32::MIN);
         loop {
@@ -138,7 +141,7 @@ macro_rules! each {
                 .filter(rollups::start.gt(from.0).or(rollups::lead.gt(from.1)))
                 .select((rollups::start, rollups::lead, rollups::$column))
                 .order((rollups::start, rollups::lead))
-                .limit(ROWS_AT_ONCE)
+                .limit($at_once)
                 .into_boxed();
             select = match (stretch.level, &stretch.leads) {
                 // As the partial index has it.
@@ -162,7 +165,7 @@ macro_rules! each {
                 };
                 $take(key, bytes)?;
             }
-            if count < ROWS_AT_ONCE {
+            if count < $at_once {
                 break;
             }
         }
@@ -176,7 +179,7 @@ pub(super) fn each_cells<E: From<diesel::result::Error>>(
     stretch: &Stretch,
     mut take: impl FnMut(RowKey, Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
-    each!(connection, tenant, stretch, cells, Vec<u8>, take);
+    each!(connection, tenant, stretch, cells, Vec<u8>, CELLS_AT_ONCE, take);
     Ok(())
 }
 
@@ -191,7 +194,7 @@ pub(super) fn each_summary<E: From<diesel::result::Error>>(
         let figures = Figures::decode(&bytes.unwrap_or_default());
         take(key, figures.map_err(diesel::result::Error::from)?)
     };
-    each!(connection, tenant, stretch, summary, Option<Vec<u8>>, take);
+    each!(connection, tenant, stretch, summary, Option<Vec<u8>>, SUMMARIES_AT_ONCE, take);
     Ok(())
 }
 
