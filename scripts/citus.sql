@@ -44,8 +44,9 @@ SELECT create_reference_table(name)
 SELECT create_distributed_table('heads', 'tenant_id')
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = 'heads'::regclass);
 SELECT create_distributed_table(name, 'tenant_id', colocate_with => 'heads')
-  FROM unnest(ARRAY['idempotency_keys', 'events', 'index_runs', 'index_blocks', 'projections', 'names', 'devices', 'applications',
-                    'application_devices', 'sessions', 'rollups']) AS wanted (name)
+  FROM unnest(ARRAY['idempotency_keys', 'events', 'index_runs', 'index_blocks', 'projections',
+                    'names', 'devices', 'applications', 'application_devices', 'sessions',
+                    'rollups']) AS wanted (name)
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = name::regclass);
 
 DO $$

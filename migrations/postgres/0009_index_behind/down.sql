@@ -1,4 +1,5 @@
 ALTER TABLE sessions SET (fillfactor = 80);
+DROP INDEX events_timestamp;
 DROP TABLE index_blocks;
 DROP TABLE index_runs;
 

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use tokio::sync::watch;
 
 use super::block::Block;
 use super::merge::{self, Merge};
 use super::runs::{self, Standing};
 use super::tables::NewRun;
-use super::{INDEX, Sizes, Span, build};
+use super::{INDEX, LEVEL_MAX, Sizes, Span, build};
 use crate::connection::AnyConnection;
 use crate::derived::anchor_in_txn;
 use crate::error::StoreError;
@@ -155,18 +156,30 @@ impl Worker {
 
     fn merge(&self, store: &Store, tenant: TenantId) -> Result<Progress, StoreError> {
         let all = runs::of_log(&mut *store.reader()?, tenant)?;
-        if merge::due(&all, self.sizes).is_none() {
+        let Some(due) = merge::due(&all, self.sizes).and_then(Merge::new) else {
             return Ok(Progress::Nothing);
-        }
+        };
         let made = store.derive_alone(tenant, Lease::Index, |connection| {
             merge_in_txn(connection, tenant, self.sizes, || self.is_stopped())
         })?;
+        if made == Some(Progress::Made) && due.new.level == LEVEL_MAX {
+            store.write(vacuum)?;
+        }
         Ok(made.unwrap_or(Progress::Nothing))
     }
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
+}
+
+/// Lets PostgreSQL use the room again that runs had before they were merged: its own vacuum comes so late
+/// that a log which is filled leaves more of it than there is of the index.
+fn vacuum(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    if let AnyConnection::Postgres(postgres) = connection {
+        postgres.batch_execute("VACUUM (SKIP_LOCKED, TRUNCATE off) index_blocks")?;
+    }
+    Ok(())
 }
 
 /// Adds a run to the end.
