@@ -22,6 +22,9 @@ const DISCARDED_BYTES_MAX: usize = 128 << 20;
 /// Bodies up to this size do not count against the room for all: a thousand of them are 64 MiB.
 const SMALL_BODY_BYTES: usize = 64 << 10;
 
+/// Deflate gives no more than 1,032 bytes for one (zlib's technical notes).
+const DEFLATE_RATIO_MAX: u64 = 1_032;
+
 /// What is decoded at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -193,11 +196,15 @@ async fn next_chunk(
 }
 
 /// The size after decompression that the bytes themselves declare: the last four bytes of gzip
-/// (RFC 1952, section 2.3.1), the head of a zstd frame (RFC 8878, section 3.1.1).
+/// (RFC 1952, section 2.3.1), the head of a zstd frame (RFC 8878, section 3.1.1). What deflate cannot
+/// have packed is the end of a body that was cut off, and declares nothing.
 fn declared_size(coding: Coding, sent: &[u8]) -> Option<u64> {
     match coding {
         Coding::Identity => None,
-        Coding::Gzip => sent.last_chunk().map(|size| u32::from_le_bytes(*size).into()),
+        Coding::Gzip => sent
+            .last_chunk()
+            .map(|size| u32::from_le_bytes(*size).into())
+            .filter(|size| *size <= DEFLATE_RATIO_MAX * sent.len() as u64),
         Coding::Zstd => zstd::zstd_safe::get_frame_content_size(sent).ok().flatten(),
     }
 }

@@ -139,7 +139,7 @@ impl Metrics {
             )?,
             index_behind: IntGauge::new(
                 "index_behind_events",
-                "Events that SQLite's index does not know yet; reads look through them",
+                "Events that the index does not know yet; reads look through them",
             )?,
             registry,
         };

@@ -192,6 +192,7 @@ fn open_postgres(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection
         // A page takes less than to start a worker or to compile its plan.
         Role::Reader { read_time_max } => format!(
             "SET default_transaction_read_only = on; SET TimeZone = 'UTC';
+             SET idle_in_transaction_session_timeout = '30s';
              SET max_parallel_workers_per_gather = 0; SET jit = off;
              SET statement_timeout = {};",
             read_time_max.as_millis()

@@ -105,7 +105,7 @@ pub(crate) fn list_in(
         Start::After(position) => (query.order, Some(position), false),
         Start::Before(position) => (opposite(query.order), Some(position), true),
     };
-    let scan = Scan { tenant, filter: &query.filter, order, position, last };
+    let scan = Scan { tenant, filter: &query.filter, order, position, last, stored: None };
     // One more than the page tells whether there are more.
     let wanted = limit.saturating_add(1);
     let mut records = index::list(connection, scan, wanted, deadline)?;

@@ -53,6 +53,9 @@ pub(crate) struct Scan<'a> {
     pub(crate) position: Option<Position>,
     /// No id beyond this one.
     pub(crate) last: Option<i64>,
+    /// All rows that are looked at were stored within these times: PostgreSQL looks into no other
+    /// partition.
+    pub(crate) stored: Option<(Micros, Micros)>,
 }
 
 impl Scan<'_> {
@@ -88,7 +91,7 @@ impl Scan<'_> {
             .filter(events::tenant_id.eq(self.tenant.0))
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .into_boxed::<MultiBackend>();
-        for condition in conditions(self.filter, connection.into()) {
+        for condition in conditions(self.filter, (&mut *connection).into()) {
             select = select.filter(condition);
         }
         if let Some(position) = self.position {
@@ -96,6 +99,9 @@ impl Scan<'_> {
         }
         if let Some(last) = self.last {
             select = select.filter(events::id.le(last));
+        }
+        if let (Some((first, last)), AnyConnection::Postgres(_)) = (self.stored, connection) {
+            select = select.filter(events::created_at.between(first, last));
         }
         select = match rows {
             Rows::Within(span) => select.filter(events::id.between(span.first, span.last)),

@@ -143,12 +143,12 @@ impl Store {
             help: Mutex::default(),
         }));
         if indexing {
-            let worker = index::Worker {
-                store: WeakStore(Arc::downgrade(&store.0)),
-                commits: store.commits(),
-                stop: Arc::clone(&store.0.stop),
-                sizes: index::Sizes { smallest },
-            };
+            let worker = index::Worker::new(
+                WeakStore(Arc::downgrade(&store.0)),
+                store.commits(),
+                Arc::clone(&store.0.stop),
+                index::Sizes { smallest },
+            );
             let worker = thread(index::spawn(worker))?;
             store.threads().push(worker);
         }
@@ -311,6 +311,12 @@ impl Store {
     /// A connection that reads.
     pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
         Ok(self.0.readers.get()?)
+    }
+
+    /// A connection of the caller's own.
+    pub(crate) fn connect(&self, role: Role) -> Result<AnyConnection, StoreError> {
+        AnyConnection::open(&self.0.options.url, role)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
     /// A connection for short reads that others wait for.

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Apply the migrations that the database lacks
     Migrate(Database),
-    /// Compute a projection anew from the log: presence, sessions or statistics; or SQLite's index
+    /// Compute a projection anew from the log: presence, sessions or statistics; or the index
     Rebuild {
         /// Which projection, or index
         name: String,

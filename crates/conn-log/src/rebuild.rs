@@ -8,7 +8,7 @@ use conn_log_store::{Progress, Store, Tenant};
 use crate::arguments::Database;
 use crate::{open, say};
 
-/// SQLite's index behind the log, which is derived as well.
+/// The index behind the log, which is derived as well.
 const INDEX: &str = "index";
 
 /// Events of one transaction.

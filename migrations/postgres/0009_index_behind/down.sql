@@ -1,4 +1,7 @@
 ALTER TABLE sessions SET (fillfactor = 80);
+COMMENT ON TABLE projections IS 'How far each projection has read. A tenant''s row `presence`, locked, is the lease to work on all of them';
+COMMENT ON COLUMN projections.name IS 'presence, sessions or statistics';
+DELETE FROM projections WHERE name = 'index';
 DROP INDEX events_timestamp;
 DROP TABLE index_blocks;
 DROP TABLE index_runs;

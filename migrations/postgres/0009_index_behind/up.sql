@@ -3,13 +3,15 @@
 -- native indexes, which took more room and work than the events themselves.
 
 CREATE TABLE index_runs (
-    tenant_id     integer     NOT NULL,
-    run           bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
-    level         smallint    NOT NULL,
-    first_id      bigint      NOT NULL,
-    last_id       bigint      NOT NULL,
-    timestamp_min timestamptz NOT NULL,
-    timestamp_max timestamptz NOT NULL,
+    tenant_id      integer     NOT NULL,
+    run            bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+    level          smallint    NOT NULL,
+    first_id       bigint      NOT NULL,
+    last_id        bigint      NOT NULL,
+    created_at_min timestamptz NOT NULL,
+    created_at_max timestamptz NOT NULL,
+    timestamp_min  timestamptz NOT NULL,
+    timestamp_max  timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, run)
 );
 COMMENT ON TABLE index_runs IS 'The runs of the index; those of a log follow each other without a gap. Some dozens of rows a log';
@@ -18,6 +20,8 @@ COMMENT ON COLUMN index_runs.run IS 'Never used twice';
 COMMENT ON COLUMN index_runs.level IS 'How often its events were merged: 0, 1, 2';
 COMMENT ON COLUMN index_runs.first_id IS 'The first event of it';
 COMMENT ON COLUMN index_runs.last_id IS 'The last event of it';
+COMMENT ON COLUMN index_runs.created_at_min IS 'created_at of its first event: which partitions it is in';
+COMMENT ON COLUMN index_runs.created_at_max IS 'created_at of its last event';
 COMMENT ON COLUMN index_runs.timestamp_min IS 'Least timestamp of its events';
 COMMENT ON COLUMN index_runs.timestamp_max IS 'Greatest timestamp of its events';
 
@@ -38,6 +42,9 @@ COMMENT ON COLUMN index_blocks.entries IS 'Its bytes';
 
 -- Nothing of a session stays in its page when it changes: whether it is open is in an index.
 ALTER TABLE sessions RESET (fillfactor);
+
+COMMENT ON TABLE projections IS 'How far each projection has read. A row, locked, is the lease to work on what is derived from the tenant''s log: presence for all projections, index for the index';
+COMMENT ON COLUMN projections.name IS 'presence, sessions or statistics; index is a lease alone';
 
 -- For those who read the tables past the server. It takes next to nothing to keep.
 CREATE INDEX events_timestamp ON events USING brin (timestamp) WITH (pages_per_range = 32, autosummarize = on);

@@ -1,16 +1,19 @@
--- A run is made in one transaction: it is whole, or it is not there. Tables and columns are those of
--- PostgreSQL now, led by the tenant.
+-- A run is made in one transaction: it is whole, or it is not there. Keys are led by the
+-- tenant, as on PostgreSQL.
 CREATE TABLE runs (
-    tenant_id     INTEGER NOT NULL,
+    tenant_id      INTEGER NOT NULL,
     -- Never used twice, so that what was written for a run that was dropped is never another's.
-    run           INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    level         INTEGER NOT NULL,
-    first_id      INTEGER NOT NULL,
-    last_id       INTEGER NOT NULL,
-    timestamp_min INTEGER NOT NULL,
-    timestamp_max INTEGER NOT NULL
+    run            INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    level          INTEGER NOT NULL,
+    first_id       INTEGER NOT NULL,
+    last_id        INTEGER NOT NULL,
+    -- Bounds. SQLite has no partitions to leave out by them: runs from before have wide ones.
+    created_at_min INTEGER NOT NULL,
+    created_at_max INTEGER NOT NULL,
+    timestamp_min  INTEGER NOT NULL,
+    timestamp_max  INTEGER NOT NULL
 ) STRICT;
-INSERT INTO runs SELECT tenant_id, run, level, first_id, last_id, timestamp_min, timestamp_max
+INSERT INTO runs SELECT tenant_id, run, level, first_id, last_id, 0, 253402300799999999, timestamp_min, timestamp_max
     FROM index_runs WHERE state = 1;
 
 -- Blocks of a page each, written to the end of the table.

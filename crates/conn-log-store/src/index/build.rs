@@ -1,5 +1,6 @@
 //! From events to the blocks of a run.
 
+use conn_log_core::Timestamp;
 use diesel::prelude::*;
 
 use super::block::{Block, BlockWriter};
@@ -11,11 +12,15 @@ use crate::schema::events;
 use crate::tenants::TenantId;
 use crate::types::{Ip, Micros};
 
+/// Where a run has no events any more.
+const LAST: Micros = Micros(Timestamp::MAX);
+
 /// What the index takes of an event.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = events)]
 struct IndexedRow {
     id: i64,
+    created_at: Micros,
     device_id: String,
     application_id: String,
     status: String,
@@ -68,8 +73,11 @@ pub(super) fn build(
         level,
         first_id: span.first,
         last_id: span.last,
-        timestamp_min: times().min().unwrap_or(Micros(conn_log_core::Timestamp::MAX)),
-        timestamp_max: times().max().unwrap_or(Micros(conn_log_core::Timestamp::MIN)),
+        // It never goes back within a log.
+        created_at_min: rows.first().map_or(LAST, |row| row.created_at),
+        created_at_max: rows.last().map_or(LAST, |row| row.created_at),
+        timestamp_min: times().min().unwrap_or(LAST),
+        timestamp_max: times().max().unwrap_or(Micros(Timestamp::MIN)),
     };
     // One sort for each kind: smaller, and the one by time is nearly sorted as it comes.
     let mut kinds: [Postings; 6] = Default::default();

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Span;
 use super::id_set::IdSet;
-use super::list::Reading;
+use super::list::{Reading, Tail};
 use super::probe;
 use super::small_in_tests;
 use super::tables::Run;
+use super::{Span, ranges};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::scan::Rows;
@@ -27,9 +27,6 @@ const DENSE_IDS: usize = small_in_tests(8_192, 20);
 /// A set this small is fetched: narrowing it takes longer.
 const FEW_IDS: usize = small_in_tests(128, 2);
 
-/// Ranges of keys, each in a run, that a server is asked about at once: some MiB of blocks at most.
-const RANGES_AT_ONCE: usize = small_in_tests(32, 6);
-
 /// Rows fetched by id at a time.
 const FETCHED_IDS_MAX: usize = small_in_tests(512, 7);
 
@@ -40,7 +37,7 @@ struct Part {
     span: Span,
 }
 
-pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Result<(), StoreError> {
+pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Result<(), StoreError> {
     let is_descending = reading.scan.is_descending();
     let wanted = match reading.scan.position {
         None => Span::ALL,
@@ -56,9 +53,11 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Resul
         })
         .filter(|part| !part.span.is_empty() && reading.overlaps(&part.run))
         .collect();
+    let Tail { span: tail, stored } = tail;
     let tail = tail.and(wanted);
     if is_descending {
         parts.reverse();
+        reading.scan.stored = stored;
         walk_all(reading, tail)?;
     }
     // A tail of few events tells little.
@@ -67,6 +66,7 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Resul
         && is_sparse(reading, tail.len(), reading.records.len());
     read_parts(reading, &parts, is_sparse)?;
     if !is_descending {
+        reading.scan.stored = stored;
         walk_all(reading, tail)?;
     }
     Ok(())
@@ -91,10 +91,10 @@ fn read_parts(
     mut parts: &[Part],
     mut is_sparse: bool,
 ) -> Result<(), StoreError> {
-    let ranges = reading.dimensions.iter().map(|dimension| dimension.ranges.len()).sum::<usize>();
+    let count = reading.dimensions.iter().map(|dimension| dimension.ranges.len()).sum::<usize>();
     let at_once_max = match reading.connection {
         AnyConnection::Sqlite(_) => 1,
-        AnyConnection::Postgres(_) => (RANGES_AT_ONCE / ranges.max(1)).max(1),
+        AnyConnection::Postgres(_) => (ranges::AT_ONCE / count.max(1)).max(1),
     };
     let mut at_once = 1;
     while let Some((part, others)) = parts.split_first() {
@@ -102,6 +102,7 @@ fn read_parts(
             return Ok(());
         }
         let mut part = *part;
+        reading.look_into(std::iter::once(&part.run));
         if useful(reading, &part.run).next().is_none() {
             walk_all(reading, part.span)?;
             parts = others;
@@ -146,8 +147,10 @@ fn try_rows(reading: &mut Reading<'_>, span: &mut Span) -> Result<bool, StoreErr
 /// Looks the filter's keys up in some runs, and fetches what has them.
 fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError> {
     reading.deadline.check()?;
+    reading.look_into(parts.iter().map(|part| &part.run));
     let runs: Vec<Run> = parts.iter().map(|part| part.run).collect();
-    let mut order = probe::cheapest_first(reading.connection, &runs, &reading.dimensions)?;
+    let mut order =
+        probe::cheapest_first(reading.connection, &runs, &reading.dimensions, reading.deadline)?;
     for (order, run) in order.iter_mut().zip(&runs) {
         let useful: Vec<usize> = useful(reading, run).collect();
         order.retain(|dimension| useful.contains(dimension));
@@ -193,7 +196,7 @@ fn find_first(
         let numbers: Vec<usize> = (0..runs.len()).filter(of).collect();
         if !numbers.is_empty() {
             let of: Vec<Run> = numbers.iter().map(|number| runs[*number]).collect();
-            let found = probe::find(reading.connection, &of, dimension)?;
+            let found = probe::find(reading.connection, &of, dimension, reading.deadline)?;
             sets.extend(numbers.into_iter().zip(found));
         }
     }
@@ -211,9 +214,9 @@ fn narrow(
         if set.len() <= FEW_IDS || is_promising(reading, set)? {
             return Ok(());
         }
-        reading.deadline.check()?;
         let dimension = &reading.dimensions[*dimension];
-        for other in probe::find(reading.connection, std::slice::from_ref(run), dimension)? {
+        let of = std::slice::from_ref(run);
+        for other in probe::find(reading.connection, of, dimension, reading.deadline)? {
             set.intersect(&other);
         }
     }

@@ -6,11 +6,11 @@
 use conn_log_core::Record;
 
 use super::id_set::IdSet;
-use super::list::Reading;
+use super::list::{Reading, Tail};
 use super::probe::{self, Place, TimeCursor};
 use super::small_in_tests;
 use super::tables::Run;
-use super::{Span, terms};
+use super::terms;
 use crate::error::StoreError;
 use crate::scan::Rows;
 
@@ -53,7 +53,7 @@ fn place(record: &Record) -> Place {
     (record.event.parts().timestamp, record.id)
 }
 
-pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Result<(), StoreError> {
+pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Result<(), StoreError> {
     let is_descending = reading.scan.is_descending();
     let mut sources = vec![Source::Records(read_tail(reading, tail)?)];
     for run in runs.iter().filter(|run| reading.overlaps(run)) {
@@ -71,6 +71,7 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Resul
             sources.push(Source::Closed { run: *run, bound });
         }
     }
+    reading.look_into(runs.iter());
     let mut merge = Merge { reading, sources };
     // In this order, with what is to be fetched in its place.
     let mut waiting: Vec<Next> = Vec::new();
@@ -94,7 +95,9 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Span) -> Resul
 }
 
 /// The first records of the tail.
-fn read_tail(reading: &mut Reading<'_>, mut tail: Span) -> Result<Vec<Record>, StoreError> {
+fn read_tail(reading: &mut Reading<'_>, tail: Tail) -> Result<Vec<Record>, StoreError> {
+    reading.scan.stored = tail.stored;
+    let mut tail = tail.span;
     let mut records: Vec<Record> = Vec::new();
     while !tail.is_empty() {
         let some = reading.cut(&mut tail);
@@ -184,14 +187,14 @@ impl Merge<'_, '_> {
         let mut dimensions = reading.dimensions.clone();
         dimensions.retain(|dimension| !dimension.is_time);
         let of = std::slice::from_ref(run);
-        let order = probe::cheapest_first(reading.connection, of, &dimensions)?;
+        let order = probe::cheapest_first(reading.connection, of, &dimensions, reading.deadline)?;
         let mut all: Option<IdSet> = None;
         for dimension in order.into_iter().flatten() {
-            reading.deadline.check()?;
             if all.as_ref().is_some_and(|set| set.len() <= FEW_IDS) {
                 break;
             }
-            let found = probe::find(reading.connection, of, &dimensions[dimension])?;
+            let found =
+                probe::find(reading.connection, of, &dimensions[dimension], reading.deadline)?;
             for set in found {
                 match &mut all {
                     Some(all) => all.intersect(&set),
@@ -245,7 +248,7 @@ impl Merge<'_, '_> {
                 if scan.is_descending() { place < at } else { place > at }
             })
         };
-        while let Some(place) = cursor.next(self.reading.connection)? {
+        while let Some(place) = cursor.next(self.reading.connection, self.reading.deadline)? {
             if is_beyond(place) && set.is_none_or(|set| set.contains(place.1)) {
                 return Ok(Some(place));
             }

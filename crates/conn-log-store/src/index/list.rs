@@ -1,6 +1,6 @@
 //! A page of the log through the index: what both kinds of order share.
 
-use conn_log_core::{Order, Record};
+use conn_log_core::{Order, Record, Timestamp};
 use diesel::prelude::*;
 
 use super::tables::Run;
@@ -10,6 +10,7 @@ use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::scan::{Deadline, Rows, Scan};
 use crate::schema::heads;
+use crate::types::Micros;
 
 /// Ids in one statement that looks at each of them: a few milliseconds, so that a read ends when its
 /// time is over.
@@ -35,7 +36,10 @@ pub(crate) fn list(
         dimensions: terms::dimensions(scan.filter),
         records: Vec::new(),
     };
-    let tail = Span { first: indexed_to + 1, last: size.unwrap_or(0) };
+    let tail = Tail {
+        span: Span { first: indexed_to + 1, last: size.unwrap_or(0) },
+        stored: runs.last().map(|run| (run.created_at_max, Micros(Timestamp::MAX))),
+    };
     match scan.order {
         Order::IdAscending | Order::IdDescending => {
             by_id::read(&mut reading, &runs, tail)?;
@@ -45,6 +49,14 @@ pub(crate) fn list(
         }
     }
     Ok(reading.records)
+}
+
+/// The events that no run knows yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    pub(super) span: Span,
+    /// Within which times they were stored.
+    pub(super) stored: Option<(Micros, Micros)>,
 }
 
 /// A list being read.
@@ -81,6 +93,13 @@ impl Reading<'_> {
     pub(super) fn walk(&mut self, ids: &mut Span, limit: usize) -> Result<Vec<Record>, StoreError> {
         let some = self.cut(ids);
         self.fetch(Rows::Within(some), limit)
+    }
+
+    /// What is looked at from here on is of these runs.
+    pub(super) fn look_into<'r>(&mut self, runs: impl Iterator<Item = &'r Run> + Clone) {
+        let first = runs.clone().map(|run| run.created_at_min).min();
+        let last = runs.map(|run| run.created_at_max).max();
+        self.scan.stored = first.zip(last);
     }
 
     /// Cuts as many ids off the near end of a span as one statement may look at.

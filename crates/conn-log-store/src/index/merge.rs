@@ -44,6 +44,8 @@ impl Merge {
             level: runs.iter().map(|run| run.level).max()? + 1,
             first_id: first.first_id,
             last_id: last.last_id,
+            created_at_min: runs.iter().map(|run| run.created_at_min).min()?,
+            created_at_max: runs.iter().map(|run| run.created_at_max).max()?,
             timestamp_min: runs.iter().map(|run| run.timestamp_min).min()?,
             timestamp_max: runs.iter().map(|run| run.timestamp_max).max()?,
         };

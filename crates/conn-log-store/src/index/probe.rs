@@ -9,6 +9,10 @@ use super::terms::{self, Dimension, KeyRange};
 use super::{Span, ranges, runs};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
+use crate::scan::Deadline;
+
+/// Blocks of a cursor read at a time: 128 KiB.
+const BLOCKS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 32 };
 
 /// A place in the order of time.
 pub(super) type Place = (Timestamp, i64);
@@ -18,6 +22,7 @@ pub(super) fn cheapest_first(
     connection: &mut AnyConnection,
     of: &[Run],
     dimensions: &[Dimension],
+    deadline: Deadline,
 ) -> Result<Vec<Vec<usize>>, StoreError> {
     let all: Vec<usize> = (0..dimensions.len()).collect();
     if all.len() < 2 {
@@ -25,7 +30,7 @@ pub(super) fn cheapest_first(
     }
     let ranges: Vec<KeyRange> =
         dimensions.iter().flat_map(|dimension| dimension.ranges.iter().cloned()).collect();
-    let counts = ranges::counts_of(connection, of, &ranges)?;
+    let counts = ranges::counts_of(connection, of, &ranges, deadline)?;
     let sorted = |counts: Vec<i64>| {
         let mut counts = counts.into_iter();
         let cost = |dimension: &Dimension| {
@@ -44,10 +49,11 @@ pub(super) fn find(
     connection: &mut AnyConnection,
     of: &[Run],
     dimension: &Dimension,
+    deadline: Deadline,
 ) -> Result<Vec<IdSet>, StoreError> {
     let span = |run: &Run| Span { first: run.first_id, last: run.last_id };
     let mut found: Vec<IdSet> = of.iter().map(span).map(IdSet::new).collect();
-    ranges::blocks_of(connection, of, &dimension.ranges, |run, range, entries| {
+    ranges::blocks_of(connection, of, &dimension.ranges, deadline, |run, range, entries| {
         collect(entries, &of[run], &dimension.ranges[range], &mut found[run])
     })?;
     Ok(found)
@@ -77,10 +83,13 @@ fn collect(
 pub(super) struct TimeCursor {
     run: Run,
     is_descending: bool,
-    /// Of the next block: before it, or after it.
-    next: Option<Vec<u8>>,
-    is_begun: bool,
     range: KeyRange,
+    /// Of the block read last; none before the first.
+    last: Option<Vec<u8>>,
+    /// Read and not looked at yet, the next one last.
+    blocks: Vec<Vec<u8>>,
+    /// How many blocks to read next: ever more, while they are asked for. None once all are read.
+    at_once: i64,
     /// Not given yet, the next one last.
     places: Vec<Place>,
 }
@@ -88,13 +97,13 @@ pub(super) struct TimeCursor {
 impl TimeCursor {
     /// All of the run that is in that range of keys.
     pub(super) fn new(run: &Run, range: KeyRange, is_descending: bool) -> Self {
-        let start = if is_descending { range.to.clone() } else { range.from.clone() };
         TimeCursor {
             run: *run,
             is_descending,
-            next: Some(start),
-            is_begun: false,
             range,
+            last: None,
+            blocks: Vec::new(),
+            at_once: 1,
             places: Vec::new(),
         }
     }
@@ -102,34 +111,41 @@ impl TimeCursor {
     pub(super) fn next(
         &mut self,
         connection: &mut AnyConnection,
+        deadline: Deadline,
     ) -> Result<Option<Place>, StoreError> {
         while self.places.is_empty() {
-            let Some(next) = self.next.take() else {
+            if let Some(block) = self.blocks.pop() {
+                self.open(&block)?;
+            } else if self.at_once > 0 {
+                deadline.check()?;
+                self.read(connection)?;
+            } else {
                 return Ok(None);
-            };
-            self.read(connection, &next)?;
+            }
         }
         Ok(self.places.pop())
     }
 
-    fn read(&mut self, connection: &mut AnyConnection, next: &[u8]) -> Result<(), StoreError> {
-        let run = &self.run;
-        let block = if self.is_descending {
-            runs::block_before(connection, run, next)?
-        } else if self.is_begun {
-            runs::blocks_between(connection, run, next, &self.range.to, 1)?.pop()
-        } else {
-            runs::blocks_from(connection, run, next, &self.range.to, 1)?.pop()
+    fn read(&mut self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        let (run, limit) = (&self.run, self.at_once);
+        let KeyRange { from, to } = &self.range;
+        let mut blocks = match &self.last {
+            last if self.is_descending => {
+                runs::blocks_before(connection, run, last.as_ref().unwrap_or(to), limit)?
+            }
+            None => runs::blocks_from(connection, run, from, to, limit)?,
+            Some(last) => runs::blocks_between(connection, run, last, to, limit)?,
         };
-        self.is_begun = true;
-        let Some((first_key, entries)) = block else {
-            return Ok(());
-        };
-        self.open(&entries)?;
-        // A block that begins before the range is the last one, read from the end.
-        if !self.is_descending || first_key > self.range.from {
-            self.next = Some(first_key);
+        let mut is_end = i64::try_from(blocks.len()).is_ok_and(|count| count < limit);
+        if self.is_descending {
+            // One that begins before the range is its last, read from the end.
+            let within = blocks.iter().take_while(|(first_key, _)| first_key > from).count();
+            is_end |= within < blocks.len();
+            blocks.truncate(within + 1);
         }
+        self.at_once = if is_end { 0 } else { (limit * 2).min(BLOCKS_AT_ONCE) };
+        self.last = blocks.last().map(|(first_key, _)| first_key.clone());
+        self.blocks = blocks.into_iter().rev().map(|(_, entries)| entries).collect();
         Ok(())
     }
 

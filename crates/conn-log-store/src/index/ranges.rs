@@ -13,13 +13,39 @@ use super::tables::Run;
 use super::terms::KeyRange;
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
+use crate::scan::Deadline;
 
 /// Blocks of a run and range read at a time: 128 KiB.
 const BLOCKS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 32 };
 
+/// Ranges, each in a run, that are asked about at once: 4 MiB of blocks at most.
+pub(super) const AT_ONCE: usize = if cfg!(test) { 6 } else { 32 };
+
 /// Shows each block in which something of a run and a range may be, with their numbers in the slices. In
 /// no order.
 pub(super) fn blocks_of(
+    connection: &mut AnyConnection,
+    of: &[Run],
+    ranges: &[KeyRange],
+    deadline: Deadline,
+    mut visit: impl FnMut(usize, usize, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for (at, some) in chunks(of, ranges) {
+        deadline.check()?;
+        some_blocks_of(connection, of, some, |run, range, entries| {
+            visit(run, at + range, entries)
+        })?;
+    }
+    Ok(())
+}
+
+/// The ranges some at a time, with the number of the first.
+fn chunks<'a>(of: &[Run], ranges: &'a [KeyRange]) -> impl Iterator<Item = (usize, &'a [KeyRange])> {
+    let at_once = (AT_ONCE / of.len().max(1)).max(1);
+    ranges.chunks(at_once).enumerate().map(move |(number, some)| (number * at_once, some))
+}
+
+fn some_blocks_of(
     connection: &mut AnyConnection,
     of: &[Run],
     ranges: &[KeyRange],
@@ -73,20 +99,24 @@ pub(super) fn counts_of(
     connection: &mut AnyConnection,
     of: &[Run],
     ranges: &[KeyRange],
+    deadline: Deadline,
 ) -> Result<Vec<Vec<i64>>, StoreError> {
     let mut counts = vec![vec![0; ranges.len()]; of.len()];
-    match connection {
-        AnyConnection::Postgres(postgres) => {
-            let all: Vec<(i64, i64, i64)> =
-                CountsOf { wanted: Wanted::new(of, ranges) }.load(postgres)?;
-            for (run, range, count) in all {
-                counts[number(run)][number(range)] = count;
+    for (at, some) in chunks(of, ranges) {
+        deadline.check()?;
+        match connection {
+            AnyConnection::Postgres(postgres) => {
+                let all: Vec<(i64, i64, i64)> =
+                    CountsOf { wanted: Wanted::new(of, some) }.load(postgres)?;
+                for (run, range, count) in all {
+                    counts[number(run)][at + number(range)] = count;
+                }
             }
-        }
-        AnyConnection::Sqlite(_) => {
-            for (run, range) in pairs(of, ranges) {
-                let KeyRange { from, to } = &ranges[range];
-                counts[run][range] = runs::count_between(connection, &of[run], from, to)?;
+            AnyConnection::Sqlite(_) => {
+                for (run, range) in pairs(of, some) {
+                    let KeyRange { from, to } = &some[range];
+                    counts[run][at + range] = runs::count_between(connection, &of[run], from, to)?;
+                }
             }
         }
     }

@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Integer};
 
 use super::INDEX;
 use super::block::Block;
@@ -91,7 +89,7 @@ pub(super) fn begin_in_txn(connection: &mut AnyConnection, new: NewRun) -> Query
     }
 }
 
-/// Writes some of a run's blocks: no more than PostgreSQL takes parameters for.
+/// Writes some of a run's blocks. PostgreSQL takes 16,383 in a statement.
 pub(super) fn write_in_txn(
     connection: &mut AnyConnection,
     tenant: i32,
@@ -152,27 +150,19 @@ pub(super) fn blocks_from(
     before: &[u8],
     limit: i64,
 ) -> Result<Vec<Found>, StoreError> {
-    let first = sql::<Binary>(
-        "coalesce((SELECT earlier.first_key FROM index_blocks AS earlier
-          WHERE earlier.tenant_id = ",
-    )
-    .bind::<Integer, _>(run.tenant_id)
-    .sql(" AND earlier.run = ")
-    .bind::<BigInt, _>(run.number)
-    .sql(" AND earlier.first_key <= ")
-    .bind::<Binary, _>(place)
-    .sql(" ORDER BY earlier.first_key DESC LIMIT 1), ")
-    .bind::<Binary, _>(place)
-    .sql(")");
-    Ok(blocks::table
+    let mut found: Vec<Found> = blocks::table
         .filter(blocks::tenant_id.eq(run.tenant_id))
         .filter(blocks::run.eq(run.number))
-        .filter(blocks::first_key.ge(first))
-        .filter(blocks::first_key.lt(before))
-        .order(blocks::first_key)
-        .limit(limit)
+        .filter(blocks::first_key.le(place))
+        .order(blocks::first_key.desc())
+        .limit(1)
         .select((blocks::first_key, blocks::entries))
-        .load(connection)?)
+        .load(connection)?;
+    let limit = limit - i64::from(!found.is_empty());
+    if limit > 0 {
+        found.extend(blocks_between(connection, run, place, before, limit)?);
+    }
+    Ok(found)
 }
 
 /// Up to `limit` blocks that begin after one place and before another.
@@ -194,20 +184,21 @@ pub(super) fn blocks_between(
         .load(connection)?)
 }
 
-/// The block that begins last before a place.
-pub(super) fn block_before(
+/// Up to `limit` blocks that begin before a place, the last one first.
+pub(super) fn blocks_before(
     connection: &mut AnyConnection,
     run: &Run,
     before: &[u8],
-) -> Result<Option<Found>, StoreError> {
+    limit: i64,
+) -> Result<Vec<Found>, StoreError> {
     Ok(blocks::table
         .filter(blocks::tenant_id.eq(run.tenant_id))
         .filter(blocks::run.eq(run.number))
         .filter(blocks::first_key.lt(before))
         .order(blocks::first_key.desc())
+        .limit(limit)
         .select((blocks::first_key, blocks::entries))
-        .first(connection)
-        .optional()?)
+        .load(connection)?)
 }
 
 /// How many blocks begin within a range: about how much there is in it.

@@ -14,6 +14,8 @@ diesel::table! {
         level -> SmallInt,
         first_id -> BigInt,
         last_id -> BigInt,
+        created_at_min -> Instant,
+        created_at_max -> Instant,
         timestamp_min -> Instant,
         timestamp_max -> Instant,
     }
@@ -40,6 +42,8 @@ pub(super) struct Run {
     pub(super) level: i16,
     pub(super) first_id: i64,
     pub(super) last_id: i64,
+    pub(super) created_at_min: Micros,
+    pub(super) created_at_max: Micros,
     pub(super) timestamp_min: Micros,
     pub(super) timestamp_max: Micros,
 }
@@ -58,6 +62,8 @@ pub(super) struct NewRun {
     pub(super) level: i16,
     pub(super) first_id: i64,
     pub(super) last_id: i64,
+    pub(super) created_at_min: Micros,
+    pub(super) created_at_max: Micros,
     pub(super) timestamp_min: Micros,
     pub(super) timestamp_max: Micros,
 }

@@ -119,7 +119,12 @@ pub(super) struct Dimension {
 /// index knows nothing about.
 pub(super) fn dimensions(filter: &EventFilter) -> Vec<Dimension> {
     let mut all = Vec::new();
-    let mut add = |ranges| all.push(Dimension { is_time: false, ranges });
+    let mut add = |mut ranges: Vec<KeyRange>| {
+        // Whoever names a value twice has it looked up once.
+        ranges.sort_unstable_by(|a, b| a.from.cmp(&b.from));
+        ranges.dedup();
+        all.push(Dimension { is_time: false, ranges });
+    };
     if let Some(value) = &filter.session_id {
         add(keys(std::slice::from_ref(value), session));
     }

@@ -1,7 +1,7 @@
 //! The thread that keeps the index: builds a run when enough events have gathered, and merges runs.
 //!
 //! Each run is made in one transaction, by one process at a time. On SQLite the events are read before
-//! it: who reads the log keeps its write-ahead log from beginning anew.
+//! that: who reads the log keeps its write-ahead log from beginning anew.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::merge::{self, Merge};
 use super::runs::{self, Standing};
 use super::tables::NewRun;
 use super::{INDEX, LEVEL_MAX, Sizes, Span, build};
-use crate::connection::AnyConnection;
+use crate::connection::{AnyConnection, Role};
 use crate::derived::anchor_in_txn;
 use crate::error::StoreError;
 use crate::lease::Lease;
@@ -37,12 +37,20 @@ const LOOK_AFTER: Duration = Duration::from_secs(30);
 /// After a failure, so that a database that is away is not asked all the time.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Longest look at what is there: whoever asks is one thread, and keeps no read waiting.
+const LOOK_TIME_MAX: Duration = Duration::from_mins(5);
+
+/// Longest vacuum, in milliseconds. What it leaves is for the next, or for PostgreSQL's own.
+const VACUUM_MS: u32 = 5_000;
+
 /// Keeps the index of every log of a store.
 pub(crate) struct Worker {
-    pub(crate) store: WeakStore,
-    pub(crate) commits: watch::Receiver<u64>,
-    pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) sizes: Sizes,
+    store: WeakStore,
+    commits: watch::Receiver<u64>,
+    stop: Arc<AtomicBool>,
+    sizes: Sizes,
+    /// Where merges may be due: of each log after a pause without commits, and of those with a new run.
+    to_merge: Option<BTreeSet<TenantId>>,
 }
 
 /// Starts the thread. It ends soon after `stop` is set and it is unparked.
@@ -64,24 +72,38 @@ pub(crate) fn spawn(mut worker: Worker) -> std::io::Result<JoinHandle<()>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     Made,
-    /// There is nothing to do, or someone else does it.
     Nothing,
+    /// Someone else is at it.
+    Busy,
 }
 
 impl Worker {
+    pub(crate) fn new(
+        store: WeakStore,
+        commits: watch::Receiver<u64>,
+        stop: Arc<AtomicBool>,
+        sizes: Sizes,
+    ) -> Self {
+        Worker { store, commits, stop, sizes, to_merge: None }
+    }
+
+    /// Works until it is stopped. Reads by a connection of its own, so that it waits for no list.
     fn run(&mut self) -> Result<(), StoreError> {
-        // Where merges may be due: of each log at first, and of those with a new run.
-        let mut to_merge: Option<BTreeSet<TenantId>> = None;
+        let mut connection = None;
         while !self.is_stopped() {
             self.commits.mark_unchanged();
             let Some(store) = self.store.upgrade() else {
                 self.stop.store(true, Ordering::Relaxed);
                 return Ok(());
             };
-            let standings = runs::standings(&mut *store.reader()?)?;
-            let to_merge =
-                to_merge.get_or_insert_with(|| standings.iter().map(|log| log.tenant).collect());
-            if self.step(&store, &standings, to_merge)? == Progress::Nothing {
+            let connection = match &mut connection {
+                Some(connection) => connection,
+                none => {
+                    let role = Role::Reader { read_time_max: LOOK_TIME_MAX };
+                    none.insert(store.connect(role)?)
+                }
+            };
+            if self.step(&store, connection)? != Progress::Made {
                 drop(store);
                 self.wait();
             }
@@ -98,38 +120,61 @@ impl Worker {
                 return;
             }
         }
+        // Another process may have left some.
+        self.to_merge = None;
     }
 
-    /// Some of all that is to be done.
+    /// Some of all that is to be done. A log that fails is left out, and the others go on.
     fn step(
-        &self,
+        &mut self,
         store: &Store,
-        standings: &[Standing],
-        to_merge: &mut BTreeSet<TenantId>,
+        connection: &mut AnyConnection,
     ) -> Result<Progress, StoreError> {
-        let mut progress = Progress::Nothing;
-        for log in standings {
-            // Both in turn, so that neither waits for an end of the other that never comes.
-            if self.build(store, log)? == Progress::Made {
-                to_merge.insert(log.tenant);
-                progress = Progress::Made;
-            }
-            if to_merge.contains(&log.tenant) {
-                match self.merge(store, log.tenant)? {
-                    Progress::Made => progress = Progress::Made,
-                    Progress::Nothing => {
-                        to_merge.remove(&log.tenant);
-                    }
-                }
+        let standings = runs::standings(connection)?;
+        let all = || standings.iter().map(|log| log.tenant).collect();
+        self.to_merge.get_or_insert_with(all);
+        let mut made = Ok(Progress::Nothing);
+        for log in &standings {
+            match self.step_of(store, connection, log) {
+                Ok(Progress::Made) if made.is_ok() => made = Ok(Progress::Made),
+                Err(error) if made.is_ok() => made = Err(error),
+                _ => {}
             }
             if self.is_stopped() {
-                return Ok(Progress::Nothing);
+                break;
             }
         }
-        Ok(progress)
+        made
     }
 
-    fn build(&self, store: &Store, log: &Standing) -> Result<Progress, StoreError> {
+    /// Builds and merges in turn, so that neither waits for an end of the other that never comes.
+    fn step_of(
+        &mut self,
+        store: &Store,
+        connection: &mut AnyConnection,
+        log: &Standing,
+    ) -> Result<Progress, StoreError> {
+        let built = self.build(store, connection, log)?;
+        let to_merge = self.to_merge.get_or_insert_default();
+        if built == Progress::Made {
+            to_merge.insert(log.tenant);
+        }
+        if !to_merge.contains(&log.tenant) {
+            return Ok(built);
+        }
+        let merged = self.merge(store, connection, log.tenant)?;
+        if merged == Progress::Nothing {
+            self.to_merge.get_or_insert_default().remove(&log.tenant);
+        }
+        Ok(if built == Progress::Made { built } else { merged })
+    }
+
+    fn build(
+        &self,
+        store: &Store,
+        connection: &mut AnyConnection,
+        log: &Standing,
+    ) -> Result<Progress, StoreError> {
         // Far behind, larger runs at once save merges.
         let Some(level) = [1, 0].into_iter().find(|level| log.behind() >= self.sizes.of(*level))
         else {
@@ -138,11 +183,11 @@ impl Worker {
         let first = log.indexed_to + 1;
         let span = Span { first, last: log.indexed_to + self.sizes.of(level) };
         let of_span = |connection: &mut _| build::build(connection, log.tenant, level, span);
-        let read = if store.is_embedded() { Some(of_span(&mut *store.reader()?)?) } else { None };
+        let read = if store.is_embedded() { Some(of_span(connection)?) } else { None };
         let made = store.derive_alone(log.tenant, Lease::Index, |connection| {
             // Another process may have been quicker, or have dropped the index.
             if runs::indexed_to(connection, log.tenant)? != log.indexed_to {
-                return Ok(Progress::Nothing);
+                return Ok(Progress::Busy);
             }
             let (new, blocks) = match read {
                 Some(read) => read,
@@ -151,21 +196,28 @@ impl Worker {
             write_in_txn(connection, new, &blocks)?;
             Ok(Progress::Made)
         })?;
-        Ok(made.unwrap_or(Progress::Nothing))
+        Ok(made.unwrap_or(Progress::Busy))
     }
 
-    fn merge(&self, store: &Store, tenant: TenantId) -> Result<Progress, StoreError> {
-        let all = runs::of_log(&mut *store.reader()?, tenant)?;
+    fn merge(
+        &self,
+        store: &Store,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+    ) -> Result<Progress, StoreError> {
+        let all = runs::of_log(connection, tenant)?;
         let Some(due) = merge::due(&all, self.sizes).and_then(Merge::new) else {
             return Ok(Progress::Nothing);
         };
         let made = store.derive_alone(tenant, Lease::Index, |connection| {
             merge_in_txn(connection, tenant, self.sizes, || self.is_stopped())
         })?;
-        if made == Some(Progress::Made) && due.new.level == LEVEL_MAX {
-            store.write(vacuum)?;
+        let is_largest = due.new.level == LEVEL_MAX;
+        if made == Some(Progress::Made) && is_largest && !store.is_embedded() && !self.is_stopped()
+        {
+            vacuum(store);
         }
-        Ok(made.unwrap_or(Progress::Nothing))
+        Ok(made.unwrap_or(Progress::Busy))
     }
 
     fn is_stopped(&self) -> bool {
@@ -175,11 +227,16 @@ impl Worker {
 
 /// Lets PostgreSQL use the room again that runs had before they were merged: its own vacuum comes so late
 /// that a log which is filled leaves more of it than there is of the index.
-fn vacuum(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    if let AnyConnection::Postgres(postgres) = connection {
-        postgres.batch_execute("VACUUM (SKIP_LOCKED, TRUNCATE off) index_blocks")?;
+fn vacuum(store: &Store) {
+    let done = store.write(|connection| {
+        connection.batch_execute(&format!("SET statement_timeout = {VACUUM_MS}"))?;
+        let done = connection.batch_execute("VACUUM (SKIP_LOCKED, TRUNCATE off) index_blocks");
+        connection.batch_execute("SET statement_timeout = 0")?;
+        Ok(done?)
+    });
+    if let Err(error) = done {
+        log::info!("the index was not vacuumed: {error}");
     }
-    Ok(())
 }
 
 /// Adds a run to the end.

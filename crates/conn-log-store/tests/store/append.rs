@@ -150,8 +150,19 @@ on_both_databases! {
         let mut big = parts("dev");
         big.metadata = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
         let big = vec![Event::restore(big)];
-        assert_eq!(append(&store, big).await, Err(AppendError::Overloaded));
-        assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [1]);
+        // Where nothing waits it is taken in: it would never find room.
+        assert_eq!(ids(&append(&store, big.clone()).await.unwrap()), [1]);
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (store, big) = (store.clone(), big.clone());
+            tasks.spawn(async move { append(&store, big).await });
+        }
+        let all = tasks.join_all().await;
+        let (stored, refused): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+        assert!(!stored.is_empty() && !refused.is_empty());
+        assert!(refused.into_iter().all(|refused| refused == Err(AppendError::Overloaded)));
+        assert_eq!(whole_log(&store, DEFAULT).len(), 1 + stored.len());
+        assert_eq!(store.stats().queue_bytes, 0);
     }
 
     async fn a_closed_store_finishes_what_it_took_in_and_refuses_the_rest(db) {
