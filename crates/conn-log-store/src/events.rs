@@ -12,7 +12,7 @@ use crate::index;
 use crate::rows::EventRow;
 use crate::scan::{Deadline, Scan, opposite};
 use crate::schema::{events, heads};
-use crate::snapshot::in_snapshot;
+use crate::snapshot::{Plans, in_snapshot};
 use crate::store::Store;
 use crate::tenants::TenantId;
 use crate::types::Micros;
@@ -39,7 +39,7 @@ impl Store {
         query: &EventQuery,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.read_time_max());
-        in_snapshot(&mut *self.reader()?, |connection| {
+        in_snapshot(&mut *self.reader()?, Plans::ByKey, |connection| {
             list_in(connection, tenant, query, None, deadline)
         })
     }
@@ -53,7 +53,7 @@ impl Store {
         last: i64,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.read_time_max());
-        in_snapshot(&mut *self.reader()?, |connection| {
+        in_snapshot(&mut *self.reader()?, Plans::ByKey, |connection| {
             list_in(connection, tenant, query, Some(last), deadline)
         })
     }

@@ -56,7 +56,7 @@ impl StoreOptions {
             queue_events_max: 100_000,
             queue_bytes_max: 256 * 1024 * 1024,
             group_events_max: 4_000,
-            index_run_events: 8_192,
+            index_run_events: 2_048,
             idempotency_window: DAY,
             event_id_window: DAY,
             partition: PartitionSize::Month,

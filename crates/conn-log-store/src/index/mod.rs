@@ -44,7 +44,7 @@ const LEVEL_MAX: i16 = 2;
 
 /// A run holds this many of the level below. Fewer, and each key is rewritten more often; more, and a
 /// read looks into more runs.
-const FAN_OUT: i64 = 8;
+const FAN_OUT: i64 = 16;
 
 /// The crate's own tests meet each limit with a few hundred events.
 const fn small_in_tests(limit: usize, in_tests: usize) -> usize {

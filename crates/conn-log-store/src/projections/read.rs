@@ -9,7 +9,7 @@ use super::step::{CLEARING, Progress, watermarks};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::schema::heads;
-use crate::snapshot::in_snapshot;
+use crate::snapshot::{Plans, in_snapshot};
 use crate::store::Store;
 use crate::tenants::TenantId;
 
@@ -110,7 +110,7 @@ impl Store {
         loop {
             self.help(tenant, &names, until)?;
             let connection = &mut *self.reader()?;
-            let answer = in_snapshot(connection, |connection| {
+            let answer = in_snapshot(connection, Plans::Free, |connection| {
                 let (marks, behind) = standing(connection, tenant, names)?;
                 // Much may have come, or a rebuild have begun, since the look before.
                 if behind > 2 * TAIL_EVENTS_MAX || marks.contains(&CLEARING) {

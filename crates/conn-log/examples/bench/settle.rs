@@ -7,7 +7,7 @@ use anyhow::ensure;
 use conn_log_store::{DatabaseUrl, Store, StoreOptions, TenantId};
 
 /// Fewer events than an index run are left to the reads.
-const INDEX_BEHIND: i64 = 8_192;
+const INDEX_BEHIND: i64 = 2_048;
 
 #[derive(clap::Args)]
 pub(crate) struct Settle {
