@@ -143,6 +143,32 @@ on_both_databases! {
         check(&store, &all);
     }
 
+    async fn a_log_whose_index_is_damaged_keeps_no_other_from_its_own(db) {
+        let store = Store::open(options(&db)).unwrap();
+        append(&store, events("dev_1", 100)).await.unwrap();
+        wait_for_index(&store);
+        let damaged = match db.backend {
+            Backend::Sqlite => "x'ff'",
+            Backend::Postgres => "'\\xff'",
+        };
+        db.execute(&format!("UPDATE index_blocks SET entries = {damaged}"));
+        let other = store.tenant_create("other").unwrap().id;
+        // So many that the damaged runs are to be merged, again and again.
+        append(&store, events("dev_1", 400)).await.unwrap();
+        append_to(&store, other, events("dev_2", 100)).await.unwrap();
+        let begun = Instant::now();
+        while store.index_lag(other).unwrap() >= 20 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the other log is not indexed");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // A damaged index is said to be, and made anew.
+        let nowhere = EventFilter { device_ids: vec!["nowhere".to_owned()], ..EventFilter::default() };
+        let query = EventQuery { filter: nowhere, ..EventQuery::default() };
+        assert!(matches!(store.event_list(DEFAULT, &query), Err(StoreError::Internal(_))));
+        store.index_rebuild().unwrap();
+        assert!(store.event_list(DEFAULT, &query).unwrap().records.is_empty());
+    }
+
     async fn a_read_ends_when_its_time_is_over(db) {
         let store = db.open();
         append(&store, varied()).await.unwrap();
