@@ -3,7 +3,6 @@ COMMENT ON TABLE projections IS 'How far each projection has read. A tenant''s r
 COMMENT ON COLUMN projections.name IS 'presence, sessions or statistics';
 DELETE FROM projections WHERE name = 'index';
 DROP INDEX events_timestamp;
-DROP INDEX rollups_summary;
 DROP TABLE index_blocks;
 DROP TABLE index_runs;
 

@@ -49,9 +49,6 @@ COMMENT ON COLUMN projections.name IS 'presence, sessions or statistics; index i
 -- For those who read the tables past the server. It takes next to nothing to keep.
 CREATE INDEX events_timestamp ON events USING brin (timestamp) WITH (pages_per_range = 32, autosummarize = on);
 
--- By hour and application: the summaries without the cells, which are twenty times as large.
-CREATE INDEX rollups_summary ON rollups (tenant_id, start, lead) INCLUDE (summary) WHERE level = 1;
-
 DROP INDEX events_device;
 DROP INDEX events_session;
 DROP INDEX events_failure;

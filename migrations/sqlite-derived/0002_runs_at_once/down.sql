@@ -22,7 +22,6 @@ CREATE TABLE index_blocks (
     UNIQUE (run, first_key)
 ) STRICT;
 
-DROP INDEX rollups_summary;
 DELETE FROM sqlite_stat1 WHERE tbl IN ('index_runs', 'index_blocks');
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('index_runs', 'index_runs_log', '50 50 50 1'),

@@ -35,12 +35,8 @@ ALTER TABLE blocks RENAME TO index_blocks;
 -- The runs of one log, in its order. Some dozens of rows a log.
 CREATE INDEX index_runs_log ON index_runs (tenant_id, first_id);
 
--- By hour and application: the summaries without the cells, which are twenty times as large.
-CREATE INDEX rollups_summary ON rollups (tenant_id, start, lead, summary) WHERE level = 1;
-
 DELETE FROM sqlite_stat1 WHERE tbl IN ('runs', 'blocks', 'index_runs', 'index_blocks');
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
-    ('rollups', 'rollups_summary', '36000 36000 50 1 1'),
     ('index_runs', 'index_runs_log', '50 50 1'),
     ('index_blocks', 'sqlite_autoindex_index_blocks_1', '100000 100000 2000 1');
 -- Has this connection read them; others do when they see the new schema.

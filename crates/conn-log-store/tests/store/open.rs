@@ -196,15 +196,9 @@ fn sqlite_looks_things_up_by_their_indexes() {
             "rollups WHERE tenant_id = 1 AND level = 3 AND lead IN (7) AND start > 5",
             "rollups_device",
         ),
-        (
-            "rollups WHERE tenant_id = 1 AND level = 1 AND start < 9 AND start >= 5
-                AND (start > 5 OR lead > 7) ORDER BY start, lead LIMIT 9",
-            "rollups_summary",
-        ),
         ("idempotency_keys WHERE kind = 2 AND created_at <= 5 LIMIT 9", "idempotency_keys_age"),
     ] {
-        let columns = if index == "rollups_summary" { "start, lead, summary" } else { "*" };
-        let sql = format!("EXPLAIN QUERY PLAN SELECT {columns} FROM {query}");
+        let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM {query}");
         let steps: Vec<Step> = diesel::sql_query(sql).load(&mut db.sqlite()).unwrap();
         let found = steps.iter().any(|step| step.detail.contains(&format!("INDEX {index} ")));
         assert!(found, "{query}: {:?}", steps[0].detail);

@@ -130,7 +130,7 @@ const SUMMARIES_AT_ONCE: i64 = 16_000;
 
 /// Hands every row's column to `take`: its cells, or its summary.
 macro_rules! each {
-    ($connection:expr, $tenant:expr, $stretch:expr, $column:ident, $type:ty, $at_once:expr, $is_summary:expr, $take:expr) => {{
+    ($connection:expr, $tenant:expr, $stretch:expr, $column:ident, $type:ty, $at_once:expr, $take:expr) => {{
         let stretch = $stretch;
         let mut from = (micros(stretch.since), i32::MIN);
         loop {
@@ -144,11 +144,8 @@ macro_rules! each {
                 .limit($at_once)
                 .into_boxed();
             select = match (stretch.level, &stretch.leads) {
-                // As the partial indexes have it.
+                // As the partial index has it.
                 (Level::DeviceDay, Some(_)) => select.filter(sql::<Bool>("level = 3")),
-                (Level::ApplicationHour, _) if $is_summary => {
-                    select.filter(sql::<Bool>("level = 1"))
-                }
                 (level, _) => select.filter(rollups::level.eq(level as i16)),
             };
             if let Some(leads) = &stretch.leads {
@@ -182,7 +179,7 @@ pub(super) fn each_cells<E: From<diesel::result::Error>>(
     stretch: &Stretch,
     mut take: impl FnMut(RowKey, Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
-    each!(connection, tenant, stretch, cells, Vec<u8>, CELLS_AT_ONCE, false, take);
+    each!(connection, tenant, stretch, cells, Vec<u8>, CELLS_AT_ONCE, take);
     Ok(())
 }
 
@@ -197,7 +194,7 @@ pub(super) fn each_summary<E: From<diesel::result::Error>>(
         let figures = Figures::decode(&bytes.unwrap_or_default());
         take(key, figures.map_err(diesel::result::Error::from)?)
     };
-    each!(connection, tenant, stretch, summary, Option<Vec<u8>>, SUMMARIES_AT_ONCE, true, take);
+    each!(connection, tenant, stretch, summary, Option<Vec<u8>>, SUMMARIES_AT_ONCE, take);
     Ok(())
 }
 
