@@ -19,7 +19,7 @@ use crate::scan::Deadline;
 const BLOCKS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 32 };
 
 /// Ranges, each in a run, that are asked about at once: 4 MiB of blocks at most.
-pub(super) const AT_ONCE: usize = if cfg!(test) { 6 } else { 32 };
+pub(super) const AT_ONCE: usize = if cfg!(test) { 4 } else { 32 };
 
 /// Shows each block in which something of a run and a range may be, with their numbers in the slices. In
 /// no order.
