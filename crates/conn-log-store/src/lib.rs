@@ -11,6 +11,7 @@ mod checkpointer;
 mod clock;
 mod connection;
 mod derived;
+mod derived_thread;
 mod error;
 mod events;
 mod filter;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::step::Progress;
+use crate::derived_thread;
 use crate::error::StoreError;
 use crate::store::WeakStore;
 
@@ -48,9 +49,7 @@ pub(crate) struct Runner {
 /// Starts the thread. It ends soon after `stop` is set, `commits` has changed and it is unparked.
 pub(crate) fn spawn(runner: Runner) -> std::io::Result<JoinHandle<()>> {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new()
-        .name("conn-log-projections".to_owned())
-        .spawn(move || runner.run(&waiting))
+    derived_thread::spawn("conn-log-projections", move || runner.run(&waiting))
 }
 
 impl Runner {

@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use conn_log_core::{LeafInput, Record, Timestamp};
+use diesel::backend::Backend;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, HasSqlType, Integer};
 
 use super::{Appended, Claim, Decision, Pending};
 use crate::clock::now;
@@ -18,7 +22,7 @@ use crate::partitions::{self, Span};
 use crate::rows::{self, NewEventRow};
 use crate::schema::{events, heads};
 use crate::tenants::TenantId;
-use crate::types::Micros;
+use crate::types::{Instant, Micros};
 
 /// Records in one read: a few hundred rows make its own cost small.
 const RECORDS_AT_ONCE: usize = 500;
@@ -101,7 +105,7 @@ pub(super) fn was_committed(
 struct Head {
     tenant: TenantId,
     size: i64,
-    created_at_last: Timestamp,
+    created_at_last: Micros,
 }
 
 fn lock_head(connection: &mut AnyConnection, tenant: TenantId) -> Result<Head, StoreError> {
@@ -111,7 +115,42 @@ fn lock_head(connection: &mut AnyConnection, tenant: TenantId) -> Result<Head, S
         AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
     };
     let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
-    Ok(Head { tenant, size, created_at_last: created_at_last.0 })
+    Ok(Head { tenant, size, created_at_last })
+}
+
+fn move_head(connection: &mut AnyConnection, head: &Head) -> Result<(), StoreError> {
+    match connection {
+        AnyConnection::Sqlite(sqlite) => MoveHead(head).execute(sqlite)?,
+        AnyConnection::Postgres(postgres) => MoveHead(head).execute(postgres)?,
+    };
+    Ok(())
+}
+
+/// The statement that writes a head. Diesel keeps no prepared statement of an UPDATE of its own: every
+/// commit would plan it anew, and ask PostgreSQL twice.
+struct MoveHead<'a>(&'a Head);
+
+impl QueryId for MoveHead<'_> {
+    type QueryId = MoveHead<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<C: Connection> RunQueryDsl<C> for MoveHead<'_> {}
+
+impl<DB: Backend + HasSqlType<Instant>> QueryFragment<DB> for MoveHead<'_>
+where
+    i32: ToSql<Integer, DB>,
+    i64: ToSql<BigInt, DB>,
+    Micros: ToSql<Instant, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("UPDATE heads SET size = ");
+        out.push_bind_param::<BigInt, _>(&self.0.size)?;
+        out.push_sql(", created_at_last = ");
+        out.push_bind_param::<Instant, _>(&self.0.created_at_last)?;
+        out.push_sql(" WHERE tenant_id = ");
+        out.push_bind_param::<Integer, _>(&self.0.tenant.0)
+    }
 }
 
 /// One tenant's log, locked.
@@ -128,7 +167,7 @@ impl Log<'_> {
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         // Time does not run backwards within a log, whichever process's clock it was.
-        let created_at = now().max(self.head.created_at_last);
+        let created_at = now().max(self.head.created_at_last.0);
         let size_before = self.head.size;
         self.settle_claims(&mut submissions, created_at)?;
         submissions.retain(|pending| matches!(pending.decision, Decision::Undecided));
@@ -144,10 +183,8 @@ impl Log<'_> {
         attempt.stored += usize::try_from(self.head.size - size_before).unwrap_or(0);
         self.ensure_partition(created_at, attempt)?;
         self.insert(&submissions, attempt)?;
-        diesel::update(heads::table.filter(heads::tenant_id.eq(self.head.tenant.0)))
-            .set((heads::size.eq(self.head.size), heads::created_at_last.eq(Micros(created_at))))
-            .execute(self.connection)?;
-        Ok(())
+        self.head.created_at_last = Micros(created_at);
+        move_head(self.connection, &self.head)
     }
 
     /// Decides the submissions whose key was here before: in the log's past, or earlier in this
