@@ -46,7 +46,7 @@ SELECT create_distributed_table('heads', 'tenant_id')
 SELECT create_distributed_table(name, 'tenant_id', colocate_with => 'heads')
   FROM unnest(ARRAY['idempotency_keys', 'events', 'index_runs', 'index_blocks', 'projections',
                     'names', 'devices', 'applications', 'application_devices', 'sessions',
-                    'rollups']) AS wanted (name)
+                    'rollups', 'application_hours']) AS wanted (name)
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = name::regclass);
 
 DO $$

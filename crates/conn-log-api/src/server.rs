@@ -55,6 +55,9 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
         .client_request_timeout(HEAD_TIME_MAX)
         .shutdown_timeout(STOP_TIME_SECONDS_MAX)
         .max_connections(CONNECTIONS_MAX)
+        // What a streamed answer ends with waits for no acknowledgement of what came before (RFC 9293,
+        // section 3.7.4).
+        .tcp_nodelay(true)
         .disable_signals()
         .listen(listener)?
         .run();

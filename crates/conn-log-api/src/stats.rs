@@ -1,14 +1,19 @@
 //! `GET /device_app_connection_log/stats/`: counts, failures, distinct devices and percentiles.
 
+use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header;
+use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
 use conn_log_store::{
-    Durations, GroupBy, Interval, SignalStrengths, StatisticsError, StatisticsQuery, StatisticsRow,
+    Durations, GroupBy, Interval, SignalStrengths, StatisticsAnswer, StatisticsError,
+    StatisticsQuery, StatisticsRow,
 };
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -119,7 +124,6 @@ pub(crate) struct SignalFigures {
 pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
     let asked = asked(QueryString::of(&request)?)?;
     accept::require(&request, "application/json")?;
-    let (interval, by) = (asked.interval, asked.group_by);
     let app = App::of(&request);
     let Ok(Ok(_place)) = timeout(PLACE_WAIT_MAX, app.statistics.acquire()).await else {
         return Err(Problem::new(
@@ -130,14 +134,36 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     };
     let answer = app
         .read(move |store| match store.statistics(caller.tenant(), &asked) {
-            Ok(rows) => Ok(Ok(body(interval, by, &rows))),
+            Ok(groups) => {
+                let body = Body { interval: asked.interval, by: asked.group_by, groups };
+                let first = body.part(0);
+                Ok(Ok((body, first)))
+            }
             Err(StatisticsError::Store(error)) => Err(error),
             Err(too_many) => Ok(Err(too_many.to_string())),
         })
         .await?;
-    let body = answer.map_err(|detail| Problem::parameter("interval", "too_many", detail))?;
-    let body = body.map_err(|error| Problem::internal(&error))?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+    let (body, first) =
+        answer.map_err(|detail| Problem::parameter("interval", "too_many", detail))?;
+    let first = first.map_err(|error| Problem::internal(&error))?;
+    let mut response = HttpResponse::Ok();
+    response.content_type("application/json");
+    Ok(match body.parts() {
+        1 => response.body(first),
+        _ => response.streaming(stream::once(ready(Ok(first))).chain(rest(body))),
+    })
+}
+
+/// The parts of a body after its first. The next two are written while one is sent, off the workers; a
+/// client that takes none has no more than these written.
+fn rest(body: Body) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
+    let (parts, body) = (body.parts(), Arc::new(body));
+    let written = stream::iter(1..parts).map(move |part| {
+        let body = Arc::clone(&body);
+        // Begun when it is asked for.
+        async move { Ok(web::block(move || body.part(part)).await??) }
+    });
+    written.buffered(2)
 }
 
 fn asked(mut parameters: QueryString) -> Result<StatisticsQuery, Problem> {
@@ -193,48 +219,64 @@ fn group_by(parameters: &mut QueryString) -> Result<GroupBy, Problem> {
     Ok(by)
 }
 
-/// The answer's JSON, written row by row: there may be a hundred thousand.
-fn body(
+/// Groups in one part of a body: some 150 KB of JSON.
+const PART_GROUPS: usize = 500;
+
+/// Bytes of one group's JSON, roughly.
+const GROUP_BYTES: usize = 320;
+
+/// An answer's JSON, which is made in parts: there may be a hundred thousand groups.
+struct Body {
     interval: Option<Interval>,
     by: GroupBy,
-    rows: &[StatisticsRow],
-) -> Result<Vec<u8>, serde_json::Error> {
-    struct Rows<'a>(GroupBy, &'a [StatisticsRow]);
-    impl Serialize for Rows<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut all = serializer.serialize_seq(Some(self.1.len()))?;
-            self.1.iter().try_for_each(|row| all.serialize_element(&Row(self.0, row)))?;
-            all.end()
-        }
-    }
-    /// Bytes of one group's JSON, roughly.
-    const ROW_BYTES: usize = 320;
-    let mut json = Vec::with_capacity(64 + rows.len() * ROW_BYTES);
-    let mut serializer = serde_json::Serializer::new(&mut json);
-    let mut members = serde::Serializer::serialize_map(&mut serializer, Some(2))?;
-    members.serialize_entry("interval", &interval.map(name_of))?;
-    members.serialize_entry("results", &Rows(by, rows))?;
-    SerializeMap::end(members)?;
-    Ok(json)
+    groups: StatisticsAnswer,
 }
 
-struct Row<'a>(GroupBy, &'a StatisticsRow);
+impl Body {
+    /// How many parts there are, 1 or more.
+    fn parts(&self) -> usize {
+        self.groups.len().div_ceil(PART_GROUPS).max(1)
+    }
+
+    /// One of them, counted from 0.
+    fn part(&self, index: usize) -> Result<Bytes, serde_json::Error> {
+        let places = index * PART_GROUPS..(index + 1) * PART_GROUPS;
+        let mut json = Vec::with_capacity(64 + PART_GROUPS.min(self.groups.len()) * GROUP_BYTES);
+        if index == 0 {
+            json.extend_from_slice(b"{\"interval\":");
+            serde_json::to_writer(&mut json, &self.interval.map(name_of))?;
+            json.extend_from_slice(b",\"results\":[");
+        }
+        for (place, row) in places.clone().zip(self.groups.rows(places)) {
+            if place > 0 {
+                json.push(b',');
+            }
+            serde_json::to_writer(&mut json, &Row(self.by, row))?;
+        }
+        if index + 1 == self.parts() {
+            json.extend_from_slice(b"]}");
+        }
+        Ok(json.into())
+    }
+}
+
+struct Row<'a>(GroupBy, StatisticsRow<'a>);
 
 impl Serialize for Row<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Row(by, row) = self;
-        let figures = &row.figures;
+        let figures = row.figures;
         let mut members = serializer.serialize_map(None)?;
         members.serialize_entry("start", &row.start)?;
         let keys = [
-            (by.application_id, "application_id", &row.application_id),
-            (by.device_id, "device_id", &row.device_id),
-            (by.connection_type, "connection_type", &row.connection_type),
-            (by.status, "status", &row.status),
-            (by.network_type, "network_type", &row.network_type),
+            (by.application_id, "application_id", row.application_id),
+            (by.device_id, "device_id", row.device_id),
+            (by.connection_type, "connection_type", row.connection_type),
+            (by.status, "status", row.status),
+            (by.network_type, "network_type", row.network_type),
         ];
         for (_, name, value) in keys.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
-            members.serialize_entry(name, value)?;
+            members.serialize_entry(name, &value)?;
         }
         members.serialize_entry("events", &figures.events)?;
         members.serialize_entry("devices", &figures.devices)?;

@@ -42,8 +42,8 @@ pub use events::EventPage;
 pub use options::{PartitionSize, StoreOptions};
 pub use projections::{
     Application, Device, Durations, Figures, GroupBy, Interval, Page, PageQuery, PageStart,
-    Progress, Session, SessionFilter, SessionPlace, SignalStrengths, StatisticsError,
-    StatisticsQuery, StatisticsRow, UnknownProjection,
+    Progress, Session, SessionFilter, SessionPlace, SignalStrengths, StatisticsAnswer,
+    StatisticsError, StatisticsQuery, StatisticsRow, UnknownProjection,
 };
 pub use secret::{Secret, SecretHash};
 pub use sequencer::{Answer, Appended, Claim, Outcome, Submission};

@@ -1,9 +1,17 @@
 //! `GET /device_app_connection_log/stats/`, exact the moment a POST returns.
 
+use actix_web::http::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::test_app::{Database, EVENTS, TestApp};
+
+const JSON: &str = "application/json";
+
+fn event_for(application_id: &str) -> Value {
+    json!({"device_id": "dev_1", "application_id": application_id, "status": "success",
+        "connection_type": "established", "timestamp": "2024-01-15T10:00:30Z"})
+}
 
 async fn nine_events(database: Database) -> TestApp {
     let app = TestApp::on(database).await;
@@ -100,6 +108,28 @@ async fn every_interval_group_and_filter_narrows_it_down(
     let without = results(&app, "connection_type=established").await;
     let nothing = json!({"count": 0, "mean": null, "p50": null, "p95": null, "p99": null});
     assert_eq!(without[0]["duration"], nothing);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_answer_of_many_groups_is_whole_and_in_order(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+    // Around the ends of the parts that it is sent in.
+    #[values(499, 500, 501, 1_700)] groups: usize,
+) {
+    let app = TestApp::on(database).await;
+    let names: Vec<String> = (0..groups).map(|i| format!("app_{i:04}")).collect();
+    // The order in which they are registered is none that an answer has.
+    let events: Vec<Value> = names.iter().rev().map(|name| event_for(name)).collect();
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    for query in ["group_by=application_id", "interval=1h&group_by=application_id"] {
+        let rows = results(&app, query).await;
+        let found: Vec<&str> =
+            rows.iter().map(|row| row["application_id"].as_str().unwrap()).collect();
+        assert_eq!(found, names, "{query}");
+        let head = app.send(app.request(Method::HEAD, &format!("{EVENTS}stats/?{query}"))).await;
+        assert_eq!((head.status, head.header("content-type")), (200, Some(JSON)));
+    }
 }
 
 #[rstest]

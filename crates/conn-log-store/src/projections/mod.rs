@@ -40,8 +40,9 @@ use names::Names;
 pub use read::{Page, PageQuery, PageStart};
 pub use read_presence::{Application, Device};
 pub use read_sessions::{Session, SessionFilter, SessionPlace};
-pub use statistics::query::{GroupBy, Interval, StatisticsError, StatisticsQuery, StatisticsRow};
-pub use statistics::summary::{Durations, Figures, SignalStrengths};
+pub use statistics::figures::{Durations, Figures, SignalStrengths};
+pub use statistics::groups::{StatisticsAnswer, StatisticsRow};
+pub use statistics::query::{GroupBy, Interval, StatisticsError, StatisticsQuery};
 pub use step::{Progress, UnknownProjection};
 
 pub(crate) use names::NameCache;

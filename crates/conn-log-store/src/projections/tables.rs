@@ -84,7 +84,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Integer, SmallInt, Nullable, Binary};
+    use diesel::sql_types::{Integer, SmallInt, Binary};
     use crate::types::Instant;
 
     rollups (tenant_id, level, start, lead) {
@@ -92,8 +92,19 @@ diesel::table! {
         level -> SmallInt,
         start -> Instant,
         lead -> Integer,
-        summary -> Nullable<Binary>,
         cells -> Binary,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{Integer, Binary};
+    use crate::types::Instant;
+
+    application_hours (tenant_id, start, application) {
+        tenant_id -> Integer,
+        start -> Instant,
+        application -> Integer,
+        figures -> Binary,
     }
 }
 

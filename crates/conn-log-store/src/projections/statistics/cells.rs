@@ -133,44 +133,68 @@ pub(crate) fn encode(level: Level, cells: &Cells) -> Vec<u8> {
     writer.0
 }
 
-/// Hands each cell to `take`, its dimensions complete.
-pub(crate) fn decode(
+/// Who cells are added up by.
+pub(super) trait Sum<E> {
+    /// The tally that a cell is added to; `None` for a cell that is not wanted.
+    fn tally(&mut self, cell: CellKey) -> Result<Option<&mut Tally>, E>;
+}
+
+/// Adds each cell, its dimensions complete, to the tally that `sum` has for it.
+pub(super) fn add_row<E: From<diesel::result::Error>>(
     row: RowKey,
     bytes: &[u8],
-    mut take: impl FnMut(CellKey, Tally),
-) -> Result<(), Damaged> {
+    sum: &mut impl Sum<E>,
+) -> Result<(), E> {
     let level = row.level;
+    let device = level.is_of_device().then_some(row.lead);
     let mut reader = Reader(bytes);
+    let mut unwanted = Tally::default();
     while !reader.0.is_empty() {
-        let grain = if level == Level::ApplicationHour { 0 } else { reader.small()? };
-        let mut dimensions = Dimensions::default();
-        if level.is_of_device() {
-            dimensions.device = row.lead;
-            dimensions.application = reader.small()?;
-        } else {
-            dimensions.application = row.lead;
-        }
-        if level.has_kinds() {
-            dimensions.connection_type = reader.small()?;
-            dimensions.status = reader.small()?;
-            dimensions.network_type = reader.small()?;
-        }
-        let tally = reader.tally(level.is_of_device().then_some(row.lead))?;
-        take(CellKey { grain, dimensions }, tally);
+        let cell = cell_of(row, &mut reader).map_err(diesel::result::Error::from)?;
+        let to = sum.tally(cell)?.unwrap_or(&mut unwanted);
+        reader.add_tally(device, to).map_err(diesel::result::Error::from)?;
     }
     Ok(())
 }
 
-/// The cells of a row as they are kept: without what the row itself says.
-pub(crate) fn decode_cells(row: RowKey, bytes: &[u8]) -> Result<Cells, Damaged> {
-    let mut cells = Cells::new();
-    decode(row, bytes, |key, tally| {
-        let (_, mut key) = (row, key);
-        key.dimensions.device = 0;
-        if !row.level.is_of_device() {
-            key.dimensions.application = 0;
+fn cell_of(row: RowKey, reader: &mut Reader<'_>) -> Result<CellKey, Damaged> {
+    let level = row.level;
+    let grain = if level == Level::ApplicationHour { 0 } else { reader.small()? };
+    let mut dimensions = Dimensions::default();
+    if level.is_of_device() {
+        dimensions.device = row.lead;
+        dimensions.application = reader.small()?;
+    } else {
+        dimensions.application = row.lead;
+    }
+    if level.has_kinds() {
+        dimensions.connection_type = reader.small()?;
+        dimensions.status = reader.small()?;
+        dimensions.network_type = reader.small()?;
+    }
+    Ok(CellKey { grain, dimensions })
+}
+
+/// A row's cells, under what the row itself does not say.
+struct Kept {
+    row: RowKey,
+    cells: Cells,
+}
+
+impl Sum<diesel::result::Error> for Kept {
+    fn tally(&mut self, mut cell: CellKey) -> diesel::QueryResult<Option<&mut Tally>> {
+        if self.row.level.is_of_device() {
+            cell.dimensions.device = 0;
+        } else {
+            cell.dimensions.application = 0;
         }
-        cells.insert(key, tally);
-    })?;
-    Ok(cells)
+        Ok(Some(self.cells.entry(cell).or_default()))
+    }
+}
+
+/// The cells of a row as they are kept.
+pub(crate) fn decode(row: RowKey, bytes: &[u8]) -> diesel::QueryResult<Cells> {
+    let mut kept = Kept { row, cells: Cells::new() };
+    add_row(row, bytes, &mut kept)?;
+    Ok(kept.cells)
 }

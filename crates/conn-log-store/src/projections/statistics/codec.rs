@@ -1,8 +1,6 @@
 //! Tallies as bytes: numbers in as few bytes as they need, LEB128. Most tallies are of one event or
 //! two, and take a dozen bytes.
 
-use roaring::RoaringBitmap;
-
 use super::spread::{Spread, bucket_of};
 use super::tally::Tally;
 
@@ -116,41 +114,44 @@ impl Reader<'_> {
         }
     }
 
-    fn spread(&mut self) -> Result<Spread, Damaged> {
-        let mut spread = Spread { count: self.number()?, ..Spread::default() };
-        if spread.count == 0 {
-            return Ok(spread);
+    fn add_spread(&mut self, to: &mut Spread) -> Result<(), Damaged> {
+        let count = self.number()?;
+        if count == 0 {
+            return Ok(());
         }
-        spread.sum = self.decimal()?;
-        if spread.count == 1 {
-            spread.buckets.insert(bucket_of(spread.sum), 1);
-            return Ok(spread);
+        let sum = self.decimal()?;
+        to.count += count;
+        to.sum += sum;
+        if count == 1 {
+            *to.buckets.entry(bucket_of(sum)).or_default() += 1;
+            return Ok(());
         }
         let mut last = 0;
         for _ in 0..self.number()? {
             last += self.signed()?;
             let bucket = i32::try_from(last).map_err(|_| Damaged)?;
-            spread.buckets.insert(bucket, self.number()?);
+            *to.buckets.entry(bucket).or_default() += self.number()?;
         }
-        Ok(spread)
+        Ok(())
     }
 
-    pub(super) fn tally(&mut self, device: Option<u32>) -> Result<Tally, Damaged> {
-        let (events, failures) = (self.number()?, self.number()?);
-        let mut devices = RoaringBitmap::new();
+    /// Adds the tally that comes next to another.
+    pub(super) fn add_tally(&mut self, device: Option<u32>, to: &mut Tally) -> Result<(), Damaged> {
+        to.events += self.number()?;
+        to.failures += self.number()?;
         match device {
             Some(device) => {
-                devices.insert(device);
+                to.devices.insert(device);
             }
             None => {
                 let mut last = 0_u32;
                 for _ in 0..self.number()? {
                     last = last.checked_add(self.small()?).ok_or(Damaged)?;
-                    devices.insert(last);
+                    to.devices.insert(last);
                 }
             }
         }
-        let (duration, signal_strength) = (self.spread()?, self.spread()?);
-        Ok(Tally { events, failures, devices, duration, signal_strength })
+        self.add_spread(&mut to.duration)?;
+        self.add_spread(&mut to.signal_strength)
     }
 }

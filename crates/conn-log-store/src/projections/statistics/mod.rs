@@ -8,8 +8,9 @@
 
 pub(super) mod cells;
 pub(super) mod codec;
+pub(super) mod figures;
+pub(super) mod groups;
 pub(super) mod query;
 pub(super) mod rows;
 pub(super) mod spread;
-pub(super) mod summary;
 pub(super) mod tally;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conn_log_core::{EventFilter, EventQuery, Order, Position, Start, Timestamp};
 
-use super::cells::{self, DAY, HOUR, Level, MINUTE};
+use super::cells::{self, CellKey, DAY, HOUR, Level, MINUTE, RowKey, Sum};
+use super::figures::Figures;
+use super::groups::{GroupKey, StatisticsAnswer};
 use super::rows::{self, Stretch};
-use super::summary::Figures;
 use super::tally::{Dimensions, Tally};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
@@ -79,25 +80,6 @@ pub struct StatisticsQuery {
     pub group_by: GroupBy,
 }
 
-/// One group's figures. A key that the question does not group by is `None`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StatisticsRow {
-    /// When the step begins; `None` without an interval.
-    pub start: Option<Timestamp>,
-    /// The application.
-    pub application_id: Option<String>,
-    /// The device.
-    pub device_id: Option<String>,
-    /// The connection type.
-    pub connection_type: Option<String>,
-    /// The status.
-    pub status: Option<String>,
-    /// The kind of network; `None` also for events that have none.
-    pub network_type: Option<String>,
-    /// What is asked for.
-    pub figures: Figures,
-}
-
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StatisticsError {
@@ -130,15 +112,13 @@ const EVENTS_MAX: usize = 500_000;
 /// Events in memory at a time.
 const EVENTS_AT_ONCE: usize = 2_000;
 
-type GroupKey = (Option<i64>, Dimensions);
-
 impl Store {
     /// Answers a question about events, exact to the last one. Blocks the thread.
     pub fn statistics(
         &self,
         tenant: TenantId,
         query: &StatisticsQuery,
-    ) -> Result<Vec<StatisticsRow>, StatisticsError> {
+    ) -> Result<StatisticsAnswer, StatisticsError> {
         let cache = self.names();
         let deadline = Deadline::after(self.read_time_max());
         self.read_projections(tenant, [STATISTICS], |connection, [watermark], tail| {
@@ -147,7 +127,7 @@ impl Store {
             let mut answer = Answer::new(tenant, query, watermark, &names, deadline);
             answer.add_facts(tail.past(watermark), &names)?;
             answer.add_log(connection, &mut names, &cache)?;
-            answer.rows(connection, names)
+            Ok(StatisticsAnswer::of(connection, tenant, answer.groups(), names)?)
         })
     }
 }
@@ -225,6 +205,23 @@ impl Filter {
     }
 }
 
+/// The cells of a row that an answer is about.
+struct Wanted<'w, 'a> {
+    answer: &'w mut Answer<'a>,
+    row: RowKey,
+    since: i64,
+    until: i64,
+}
+
+impl Sum<StatisticsError> for Wanted<'_, '_> {
+    fn tally(&mut self, cell: CellKey) -> Result<Option<&mut Tally>, StatisticsError> {
+        let at = self.row.start + i64::from(cell.grain) * self.row.level.grain();
+        let is_wanted =
+            (self.since..self.until).contains(&at) && self.answer.filter.holds(cell.dimensions);
+        is_wanted.then(|| self.answer.group(at, cell.dimensions)).transpose()
+    }
+}
+
 /// An answer in the making.
 struct Answer<'a> {
     tenant: TenantId,
@@ -233,7 +230,7 @@ struct Answer<'a> {
     filter: Filter,
     tallies: BTreeMap<GroupKey, Tally>,
     /// Groups that are one row of a rollup, and nothing else.
-    finished: BTreeMap<GroupKey, Figures>,
+    finished: Vec<(GroupKey, Figures)>,
     /// Events looked at singly.
     events: usize,
     deadline: Deadline,
@@ -255,7 +252,7 @@ impl<'a> Answer<'a> {
             watermark,
             filter: Filter::new(query, names),
             tallies: BTreeMap::new(),
-            finished: BTreeMap::new(),
+            finished: Vec::new(),
         }
     }
 
@@ -347,19 +344,9 @@ impl<'a> Answer<'a> {
         if self.query.is_of_whole_rows() {
             return self.add_whole_rows(connection, &stretch);
         }
-        let deadline = self.deadline;
         rows::each_cells(connection, tenant, &stretch, |row, bytes| {
-            let mut result = Ok(());
-            deadline.check()?;
-            cells::decode(row, &bytes, |cell, tally| {
-                let at = row.start + i64::from(cell.grain) * level.grain();
-                let is_wanted = (since..until).contains(&at) && self.filter.holds(cell.dimensions);
-                if is_wanted && result.is_ok() {
-                    result = self.group(at, cell.dimensions).map(|group| group.add(&tally));
-                }
-            })
-            .map_err(diesel::result::Error::from)?;
-            result
+            self.deadline.check()?;
+            cells::add_row(row, &bytes, &mut Wanted { answer: self, row, since, until })
         })
     }
 
@@ -369,26 +356,29 @@ impl<'a> Answer<'a> {
         connection: &mut AnyConnection,
         stretch: &Stretch,
     ) -> Result<(), StatisticsError> {
+        let rows = rows::hours(connection, self.tenant, stretch, ROWS_MAX + 1)?;
+        if rows.len() > ROWS_MAX {
+            return Err(StatisticsError::TooManyRows);
+        }
         let mut mixed = Vec::new();
-        rows::each_summary(connection, self.tenant, stretch, |row, figures| {
+        self.finished.reserve_exact(rows.len());
+        for (row, figures) in rows {
             let of = Dimensions { application: row.lead, ..Dimensions::default() };
             let key = (Some(row.start), of);
             if self.tallies.contains_key(&key) {
                 mixed.push(row);
-            } else if self.tallies.len() + self.finished.len() >= ROWS_MAX {
-                return Err(StatisticsError::TooManyRows);
             } else {
-                self.finished.insert(key, figures);
+                self.finished.push((key, figures));
             }
-            Ok(())
-        })?;
+        }
+        if self.tallies.len() + self.finished.len() > ROWS_MAX {
+            return Err(StatisticsError::TooManyRows);
+        }
         for row in mixed {
             let found = rows::load(connection, self.tenant, row.level, row.start, &[row.lead])?;
             for bytes in found.into_values() {
-                let of = Dimensions { application: row.lead, ..Dimensions::default() };
-                let group = self.group(row.start, of)?;
-                cells::decode(row, &bytes, |_, tally| group.add(&tally))
-                    .map_err(diesel::result::Error::from)?;
+                let (since, until) = (row.start, row.start + HOUR);
+                cells::add_row(row, &bytes, &mut Wanted { answer: self, row, since, until })?;
             }
         }
         Ok(())
@@ -439,52 +429,9 @@ impl<'a> Answer<'a> {
         }
     }
 
-    fn rows(
-        self,
-        connection: &mut AnyConnection,
-        mut names: Names,
-    ) -> Result<Vec<StatisticsRow>, StatisticsError> {
-        let keys = self.tallies.keys().chain(self.finished.keys());
-        let numbers: BTreeSet<i32> = keys
-            .flat_map(|(_, of)| {
-                [of.application, of.device, of.connection_type, of.status, of.network_type]
-            })
-            .filter_map(|number| i32::try_from(number).ok().filter(|number| *number > 0))
-            .collect();
-        names::find_texts(connection, self.tenant, numbers, &mut names)?;
-        let text = |number: u32| {
-            let number = i32::try_from(number).ok().filter(|number| *number > 0)?;
-            Some(names.text(number).to_owned())
-        };
-        let mut all = self.finished;
-        all.extend(self.tallies.iter().map(|(key, tally)| (*key, Figures::of(tally))));
-        let mut rows: Vec<StatisticsRow> = all
-            .into_iter()
-            .map(|((start, of), figures)| StatisticsRow {
-                start: start.map(Timestamp::from_micros),
-                application_id: text(of.application),
-                device_id: text(of.device),
-                connection_type: text(of.connection_type),
-                status: text(of.status),
-                network_type: text(of.network_type),
-                figures,
-            })
-            .collect();
-        rows.sort_by(|one, other| one.order().cmp(&other.order()));
-        Ok(rows)
-    }
-}
-
-impl StatisticsRow {
-    #[allow(clippy::type_complexity, reason = "the order of the keys, spelled out")]
-    fn order(&self) -> (Option<Timestamp>, [&Option<String>; 5]) {
-        let keys = [
-            &self.application_id,
-            &self.device_id,
-            &self.connection_type,
-            &self.status,
-            &self.network_type,
-        ];
-        (self.start, keys)
+    fn groups(self) -> Vec<(GroupKey, Figures)> {
+        let mut groups = self.finished;
+        groups.extend(self.tallies.iter().map(|(key, tally)| (*key, Figures::of(tally))));
+        groups
     }
 }

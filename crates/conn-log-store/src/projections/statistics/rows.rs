@@ -1,5 +1,6 @@
 //! Rollups in their table: rows are read, added to and written back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
@@ -9,22 +10,31 @@ use diesel::sql_types::Bool;
 
 use super::cells::{self, Cells, Delta, LEVELS, Level, RowKey};
 use super::codec::Damaged;
-use super::summary::Figures;
+use super::figures::Figures;
 use super::tally::Tally;
 use crate::connection::AnyConnection;
-use crate::projections::tables::{KEYS_AT_ONCE, clear_some, rollups, upsert};
+use crate::projections::tables::{KEYS_AT_ONCE, application_hours, clear_some, rollups, upsert};
 use crate::tenants::TenantId;
 use crate::types::Micros;
 
 #[derive(Insertable)]
-#[diesel(table_name = rollups, treat_none_as_default_value = false)]
+#[diesel(table_name = rollups)]
 struct RollupRow {
     tenant_id: i32,
     level: i16,
     start: Micros,
     lead: i32,
-    summary: Option<Vec<u8>>,
     cells: Vec<u8>,
+}
+
+/// The figures of a row of level 1.
+#[derive(Insertable)]
+#[diesel(table_name = application_hours)]
+struct HourRow {
+    tenant_id: i32,
+    start: Micros,
+    application: i32,
+    figures: Vec<u8>,
 }
 
 impl From<Damaged> for diesel::result::Error {
@@ -36,6 +46,10 @@ impl From<Damaged> for diesel::result::Error {
 /// A name's number as tables hold it.
 fn column(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn columns(numbers: &[u32]) -> Vec<i32> {
+    numbers.iter().copied().map(column).collect()
 }
 
 fn micros(start: i64) -> Micros {
@@ -55,43 +69,58 @@ pub(crate) fn add_in_txn(
     for ((level, start), leads) in by_start {
         for some in leads.chunks(KEYS_AT_ONCE) {
             let mut known = load(connection, tenant, level, start, some)?;
-            let mut rows = Vec::with_capacity(some.len());
+            let (mut rows, mut hours) = (Vec::with_capacity(some.len()), Vec::new());
             for lead in some {
                 let key = RowKey { level, start, lead: *lead };
                 let Some(new) = delta.get(&key) else {
                     continue;
                 };
-                let row = match known.remove(lead) {
-                    None => row_of(tenant, key, new),
+                let sum = match known.remove(lead) {
+                    None => Cow::Borrowed(new),
                     Some(bytes) => {
-                        let mut all = cells::decode_cells(key, &bytes)?;
-                        cells::add(&mut all, new);
-                        row_of(tenant, key, &all)
+                        let mut sum = cells::decode(key, &bytes)?;
+                        cells::add(&mut sum, new);
+                        Cow::Owned(sum)
                     }
                 };
-                rows.push(row);
+                rows.push(row_of(tenant, key, &sum));
+                if level == Level::ApplicationHour {
+                    hours.push(hour_of(tenant, key, &sum));
+                }
             }
-            upsert!(connection, rollups, &rows, (tenant_id, level, start, lead), (summary, cells));
+            upsert!(connection, rollups, &rows, (tenant_id, level, start, lead), (cells));
+            upsert!(
+                connection,
+                application_hours,
+                &hours,
+                (tenant_id, start, application),
+                (figures)
+            );
         }
     }
     Ok(())
 }
 
 fn row_of(tenant: TenantId, key: RowKey, all: &Cells) -> RollupRow {
-    let summary = (key.level == Level::ApplicationHour).then(|| {
-        let mut whole = Tally::default();
-        for tally in all.values() {
-            whole.add(tally);
-        }
-        Figures::of(&whole).encode()
-    });
     RollupRow {
         tenant_id: tenant.0,
         level: key.level as i16,
         start: micros(key.start),
         lead: column(key.lead),
-        summary,
         cells: cells::encode(key.level, all),
+    }
+}
+
+fn hour_of(tenant: TenantId, key: RowKey, all: &Cells) -> HourRow {
+    let mut whole = Tally::default();
+    for tally in all.values() {
+        whole.add(tally);
+    }
+    HourRow {
+        tenant_id: tenant.0,
+        start: micros(key.start),
+        application: column(key.lead),
+        figures: Figures::of(&whole).encode(),
     }
 }
 
@@ -107,7 +136,7 @@ pub(super) fn load(
         .filter(rollups::tenant_id.eq(tenant.0))
         .filter(rollups::level.eq(level as i16))
         .filter(rollups::start.eq(micros(start)))
-        .filter(rollups::lead.eq_any(leads.iter().map(|lead| column(*lead))))
+        .filter(rollups::lead.eq_any(columns(leads)))
         .select((rollups::lead, rollups::cells))
         .load(connection)?;
     Ok(rows.into_iter().map(|(lead, cells)| (lead.unsigned_abs(), cells)).collect())
@@ -125,53 +154,6 @@ pub(super) struct Stretch {
 /// Rows of cells read at once: each up to some KiB.
 const CELLS_AT_ONCE: i64 = 2_000;
 
-/// Summaries read at once: some dozens of bytes each.
-const SUMMARIES_AT_ONCE: i64 = 16_000;
-
-/// Hands every row's column to `take`: its cells, or its summary.
-macro_rules! each {
-    ($connection:expr, $tenant:expr, $stretch:expr, $column:ident, $type:ty, $at_once:expr, $take:expr) => {{
-        let stretch = $stretch;
-        let mut from = (micros(stretch.since), i32::MIN);
-        loop {
-            let mut select = rollups::table
-                .filter(rollups::tenant_id.eq($tenant.0))
-                .filter(rollups::start.lt(micros(stretch.until)))
-                .filter(rollups::start.ge(from.0))
-                .filter(rollups::start.gt(from.0).or(rollups::lead.gt(from.1)))
-                .select((rollups::start, rollups::lead, rollups::$column))
-                .order((rollups::start, rollups::lead))
-                .limit($at_once)
-                .into_boxed();
-            select = match (stretch.level, &stretch.leads) {
-                // As the partial index has it.
-                (Level::DeviceDay, Some(_)) => select.filter(sql::<Bool>("level = 3")),
-                (level, _) => select.filter(rollups::level.eq(level as i16)),
-            };
-            if let Some(leads) = &stretch.leads {
-                let leads: Vec<i32> = leads.iter().map(|lead| column(*lead)).collect();
-                select = select.filter(rollups::lead.eq_any(leads));
-            }
-            let rows: Vec<(Micros, i32, $type)> = select.load($connection)?;
-            let count = i64::try_from(rows.len()).unwrap_or(0);
-            if let Some((start, lead, _)) = rows.last() {
-                from = (*start, *lead);
-            }
-            for (start, lead, bytes) in rows {
-                let key = RowKey {
-                    level: stretch.level,
-                    start: start.0.micros(),
-                    lead: lead.unsigned_abs(),
-                };
-                $take(key, bytes)?;
-            }
-            if count < $at_once {
-                break;
-            }
-        }
-    }};
-}
-
 /// Hands the cells of every row to `take`.
 pub(super) fn each_cells<E: From<diesel::result::Error>>(
     connection: &mut AnyConnection,
@@ -179,23 +161,70 @@ pub(super) fn each_cells<E: From<diesel::result::Error>>(
     stretch: &Stretch,
     mut take: impl FnMut(RowKey, Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
-    each!(connection, tenant, stretch, cells, Vec<u8>, CELLS_AT_ONCE, take);
-    Ok(())
+    let mut from = (micros(stretch.since), i32::MIN);
+    loop {
+        let mut select = rollups::table
+            .filter(rollups::tenant_id.eq(tenant.0))
+            .filter(rollups::start.lt(micros(stretch.until)))
+            .filter(rollups::start.ge(from.0))
+            .filter(rollups::start.gt(from.0).or(rollups::lead.gt(from.1)))
+            .select((rollups::start, rollups::lead, rollups::cells))
+            .order((rollups::start, rollups::lead))
+            .limit(CELLS_AT_ONCE)
+            .into_boxed();
+        select = match (stretch.level, &stretch.leads) {
+            // As the partial index has it.
+            (Level::DeviceDay, Some(_)) => select.filter(sql::<Bool>("level = 3")),
+            (level, _) => select.filter(rollups::level.eq(level as i16)),
+        };
+        if let Some(leads) = &stretch.leads {
+            select = select.filter(rollups::lead.eq_any(columns(leads)));
+        }
+        let rows: Vec<(Micros, i32, Vec<u8>)> = select.load(connection)?;
+        let count = i64::try_from(rows.len()).unwrap_or(0);
+        if let Some((start, lead, _)) = rows.last() {
+            from = (*start, *lead);
+        }
+        for (start, lead, bytes) in rows {
+            let (start, lead) = (start.0.micros(), lead.unsigned_abs());
+            take(RowKey { level: stretch.level, start, lead }, bytes)?;
+        }
+        if count < CELLS_AT_ONCE {
+            return Ok(());
+        }
+    }
 }
 
-/// Hands the figures of every row of level 1 to `take`.
-pub(super) fn each_summary<E: From<diesel::result::Error>>(
+/// The figures of whole hours of applications: of the first `limit` rows of level 1, in their order.
+pub(super) fn hours(
     connection: &mut AnyConnection,
     tenant: TenantId,
     stretch: &Stretch,
-    mut take: impl FnMut(RowKey, Figures) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut take = |key, bytes: Option<Vec<u8>>| {
-        let figures = Figures::decode(&bytes.unwrap_or_default());
-        take(key, figures.map_err(diesel::result::Error::from)?)
-    };
-    each!(connection, tenant, stretch, summary, Option<Vec<u8>>, SUMMARIES_AT_ONCE, take);
-    Ok(())
+    limit: usize,
+) -> QueryResult<Vec<(RowKey, Figures)>> {
+    let mut select = application_hours::table
+        .filter(application_hours::tenant_id.eq(tenant.0))
+        .filter(application_hours::start.ge(micros(stretch.since)))
+        .filter(application_hours::start.lt(micros(stretch.until)))
+        .select((
+            application_hours::start,
+            application_hours::application,
+            application_hours::figures,
+        ))
+        .order((application_hours::start, application_hours::application))
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .into_boxed();
+    if let Some(leads) = &stretch.leads {
+        select = select.filter(application_hours::application.eq_any(columns(leads)));
+    }
+    let rows: Vec<(Micros, i32, Vec<u8>)> = select.load(connection)?;
+    rows.into_iter()
+        .map(|(start, application, bytes)| {
+            let (start, lead) = (start.0.micros(), application.unsigned_abs());
+            let key = RowKey { level: Level::ApplicationHour, start, lead };
+            Ok((key, Figures::decode(&bytes)?))
+        })
+        .collect()
 }
 
 /// Forgets some of a tenant's; tells whether there may be more.
@@ -209,5 +238,5 @@ pub(crate) fn clear_some_in_txn(
             return Ok(true);
         }
     }
-    Ok(false)
+    Ok(clear_some!(connection, application_hours, start: Micros, tenant))
 }

@@ -109,11 +109,11 @@ pub(crate) fn check(
 ) -> Result<(), TestCaseError> {
     let found = store.statistics(DEFAULT, query).unwrap();
     let expected = groups(records, query);
-    let keys: Vec<Key> = found.iter().map(key_of).collect();
+    let keys: Vec<Key> = found.rows(0..found.len()).map(key_of).collect();
     let expected_keys: Vec<Key> = expected.keys().cloned().collect();
     prop_assert_eq!(keys, expected_keys, "{:?}", query);
-    for (row, parts) in found.iter().zip(expected.values()) {
-        let figures = &row.figures;
+    for (row, parts) in found.rows(0..found.len()).zip(expected.values()) {
+        let figures = row.figures;
         let devices: BTreeSet<&str> = parts.iter().map(|parts| parts.device_id.as_str()).collect();
         let failures = parts.iter().filter(|parts| parts.status != "success").count();
         let counts = (figures.events, figures.devices, figures.failures);
@@ -135,15 +135,10 @@ pub(crate) fn check(
     Ok(())
 }
 
-fn key_of(row: &StatisticsRow) -> Key {
-    let keys = [
-        row.application_id.clone(),
-        row.device_id.clone(),
-        row.connection_type.clone(),
-        row.status.clone(),
-        row.network_type.clone(),
-    ];
-    (row.start, keys)
+fn key_of(row: StatisticsRow<'_>) -> Key {
+    let keys =
+        [row.application_id, row.device_id, row.connection_type, row.status, row.network_type];
+    (row.start, keys.map(|key| key.map(str::to_owned)))
 }
 
 fn quantile(values: &[f64], share: f64) -> Option<f64> {
