@@ -1,6 +1,7 @@
 //! The server itself: the app with all that surrounds its routes, and its life on a socket.
 
 use std::net::TcpListener;
+use std::num::NonZero;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
@@ -22,6 +23,12 @@ const STOP_TIME_SECONDS_MAX: u64 = 30;
 
 /// Connections open at one time, per worker. Each costs some 10 KiB while it is idle.
 const CONNECTIONS_MAX: usize = 25_000;
+
+/// Threads that serve requests: one more than there are processors. While all requests of one wait for the
+/// same commit the others go on (docs/performance.md has the figures).
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get) + 1
+}
 
 /// The app: every route; around each, compression as the client accepts it, and its id and log
 /// line.
@@ -54,6 +61,7 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
     let server = HttpServer::new(move || create_app(shared.clone()))
         .client_request_timeout(HEAD_TIME_MAX)
         .shutdown_timeout(STOP_TIME_SECONDS_MAX)
+        .workers(workers())
         .max_connections(CONNECTIONS_MAX)
         // What a streamed answer ends with waits for no acknowledgement of what came before (RFC 9293,
         // section 3.7.4).
