@@ -1,5 +1,10 @@
 -- The figures of an hour of an application, as answers have them: apart from the rollups' cells, which
 -- are fifty times their size (docs/decisions/009).
+
+-- A server of the version before writes to this table until it loses a column. What it wrote after the
+-- copy would be missing in it.
+LOCK TABLE rollups IN ACCESS EXCLUSIVE MODE;
+
 CREATE TABLE application_hours (
     tenant_id   integer     NOT NULL,
     start       timestamptz NOT NULL,
