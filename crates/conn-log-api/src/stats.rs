@@ -4,7 +4,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header;
+use actix_web::http::{Method, Version, header};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
@@ -12,7 +12,7 @@ use conn_log_store::{
     Durations, GroupBy, Interval, SignalStrengths, StatisticsAnswer, StatisticsError,
     StatisticsQuery, StatisticsRow,
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use tokio::time::timeout;
 use utoipa::ToSchema;
@@ -148,10 +148,21 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let first = first.map_err(|error| Problem::internal(&error))?;
     let mut response = HttpResponse::Ok();
     response.content_type("application/json");
-    Ok(match body.parts() {
-        1 => response.body(first),
-        _ => response.streaming(stream::once(ready(Ok(first))).chain(rest(body))),
-    })
+    if body.parts() == 1 {
+        return Ok(response.body(first));
+    }
+    if request.method() == Method::HEAD {
+        // Its length is not known before it is made.
+        return Ok(response.streaming(stream::empty::<Result<Bytes, actix_web::Error>>()));
+    }
+    let parts = stream::once(ready(Ok(first))).chain(rest(body));
+    if request.version() < Version::HTTP_11 {
+        // Its clients know no chunks (RFC 9112, section 6.1).
+        let whole: Vec<Bytes> =
+            parts.try_collect().await.map_err(|error| Problem::internal(&error))?;
+        return Ok(response.body(whole.concat()));
+    }
+    Ok(response.streaming(parts))
 }
 
 /// The parts of a body after its first. The next two are written while one is sent, off the workers; a

@@ -1,6 +1,7 @@
 //! `GET /device_app_connection_log/stats/`, exact the moment a POST returns.
 
-use actix_web::http::Method;
+use actix_web::body::{BodySize, MessageBody as _};
+use actix_web::http::{Method, Version};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -129,6 +130,9 @@ async fn an_answer_of_many_groups_is_whole_and_in_order(
         assert_eq!(found, names, "{query}");
         let head = app.send(app.request(Method::HEAD, &format!("{EVENTS}stats/?{query}"))).await;
         assert_eq!((head.status, head.header("content-type")), (200, Some(JSON)));
+        let old = app.request(Method::GET, &format!("{EVENTS}stats/?{query}"));
+        let old = app.open(old.version(Version::HTTP_10)).await;
+        assert!(matches!(old.response().body().size(), BodySize::Sized(_)));
     }
 }
 
