@@ -255,7 +255,7 @@ mod tests {
 
     /// As `.cargo/config.toml` says.
     #[test]
-    fn sqlite_is_built_without_what_nothing_here_needs() {
+    fn sqlite_is_built_as_is_said_here() {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
         let mut connection = AnyConnection::open(&url, Role::Writer).unwrap();
@@ -265,6 +265,8 @@ mod tests {
         assert!(!options.contains("ENABLE_MEMORY_MANAGEMENT"), "{options}");
         // It would have statements prepared anew for each other parameter.
         assert!(!options.contains("ENABLE_STAT4"), "{options}");
+        // And this for each other LIMIT, were it not for its guarantee of stable plans.
+        assert!(options.contains("ENABLE_QPSG"), "{options}");
     }
 
     #[test]

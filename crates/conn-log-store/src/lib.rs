@@ -11,7 +11,6 @@ mod checkpointer;
 mod clock;
 mod connection;
 mod derived;
-mod derived_thread;
 mod error;
 mod events;
 mod filter;

@@ -48,6 +48,6 @@ pub struct Stats {
 pub struct Lag {
     /// Of devices, applications, sessions and statistics: what the slowest has not taken in.
     pub projections_events: i64,
-    /// Of the index; 0 on PostgreSQL, which keeps its own.
+    /// Of the index.
     pub index_events: i64,
 }

@@ -19,7 +19,6 @@ use super::tables::NewRun;
 use super::{INDEX, LEVEL_MAX, Sizes, Span, build};
 use crate::connection::{AnyConnection, Role};
 use crate::derived::anchor_in_txn;
-use crate::derived_thread;
 use crate::error::StoreError;
 use crate::lease::Lease;
 use crate::store::{Store, WeakStore};
@@ -56,7 +55,7 @@ pub(crate) struct Worker {
 
 /// Starts the thread. It ends soon after `stop` is set and it is unparked.
 pub(crate) fn spawn(mut worker: Worker) -> std::io::Result<JoinHandle<()>> {
-    derived_thread::spawn("conn-log-index", move || {
+    std::thread::Builder::new().name("conn-log-index".to_owned()).spawn(move || {
         while !worker.is_stopped() {
             if let Err(error) = worker.run() {
                 if worker.is_stopped() {

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::step::Progress;
-use crate::derived_thread;
 use crate::error::StoreError;
 use crate::store::WeakStore;
 
@@ -32,6 +31,14 @@ const HAND_OVER: Duration = Duration::from_millis(120);
 /// the more of the processors. Without commits they catch up at once.
 const LOADED_REST: u32 = 2;
 
+/// That rest at most: a run that is slow because others have the processors gives way already.
+const LOADED_REST_MAX: Duration = Duration::from_secs(1);
+
+/// Steps of niceness: a tenth of the share of a processor that other threads get, where there are not
+/// enough for all, and all that is left over (sched(7)).
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
 /// After a step that failed, doubling up to the second.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -49,7 +56,19 @@ pub(crate) struct Runner {
 /// Starts the thread. It ends soon after `stop` is set, `commits` has changed and it is unparked.
 pub(crate) fn spawn(runner: Runner) -> std::io::Result<JoinHandle<()>> {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    derived_thread::spawn("conn-log-projections", move || runner.run(&waiting))
+    std::thread::Builder::new().name("conn-log-projections".to_owned()).spawn(move || {
+        give_way();
+        runner.run(&waiting);
+    })
+}
+
+/// Makes the calling thread one that gives way to those that someone waits for. On Linux niceness is a
+/// thread's own; elsewhere it would be the whole process's.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        log::debug!("the projections keep their priority: {error}");
+    }
 }
 
 impl Runner {
@@ -143,7 +162,7 @@ impl Runner {
         // What is committed from here on tells it the next time; nothing is left out, since the wait looks at
         // what is due.
         self.commits.mark_unchanged();
-        if is_loaded { HAND_OVER.max(run / LOADED_REST) } else { HAND_OVER }
+        if is_loaded { HAND_OVER.max((run / LOADED_REST).min(LOADED_REST_MAX)) } else { HAND_OVER }
     }
 
     /// Whether something is left, though nothing may be committed any more.
@@ -162,5 +181,22 @@ impl Runner {
             }
             std::thread::park_timeout(left);
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_gives_way_is_nicer_than_the_others() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let before = niceness();
+        let within = std::thread::spawn(move || {
+            give_way();
+            niceness()
+        });
+        assert_eq!(within.join().unwrap(), (before + NICENESS).min(19));
+        assert_eq!(niceness(), before);
     }
 }

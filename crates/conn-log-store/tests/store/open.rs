@@ -185,24 +185,24 @@ fn sqlite_looks_things_up_by_their_indexes() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     Store::migrate(&db.url).unwrap();
     for (query, index) in [
-        ("sessions WHERE tenant_id = 1 AND session_id IN ('a', 'b')", "sessions_session"),
-        ("sessions WHERE tenant_id = 1 AND device IN (7) ORDER BY at DESC", "sessions_device"),
+        ("sessions WHERE tenant_id = ? AND session_id IN (?, ?)", "sessions_session"),
+        ("sessions WHERE tenant_id = ? AND device IN (?) ORDER BY at DESC", "sessions_device"),
         (
-            "sessions WHERE tenant_id = 1 AND device = 7 AND application = 8
-                AND session_id IS NULL AND at < 9 ORDER BY at DESC LIMIT 1",
+            "sessions WHERE tenant_id = ? AND device = ? AND application = ?
+                AND session_id IS NULL AND at < ? ORDER BY at DESC LIMIT ?",
             "sessions_pair",
         ),
-        ("sessions WHERE tenant_id = 1 AND device IN (7, 8) AND is_open", "sessions_open"),
+        ("sessions WHERE tenant_id = ? AND device IN (?, ?) AND is_open", "sessions_open"),
         (
-            "rollups WHERE tenant_id = 1 AND level = 3 AND lead IN (7) AND start > 5",
+            "rollups WHERE tenant_id = ? AND level = 3 AND lead IN (?) AND start > ?",
             "rollups_device",
         ),
         (
-            "application_hours WHERE tenant_id = 1 AND start >= 5 AND start < 9
+            "application_hours WHERE tenant_id = ? AND start >= ? AND start < ?
                 ORDER BY start, application",
             "application_hours",
         ),
-        ("idempotency_keys WHERE kind = 2 AND created_at <= 5 LIMIT 9", "idempotency_keys_age"),
+        ("idempotency_keys WHERE kind = ? AND created_at <= ? LIMIT ?", "idempotency_keys_age"),
     ] {
         let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM {query}");
         let steps: Vec<Step> = diesel::sql_query(sql).load(&mut db.sqlite()).unwrap();
