@@ -39,6 +39,24 @@ on_both_databases! {
         assert_eq!(ids(&append(&store, events("dev_1", 1)).await.unwrap()), [21]);
     }
 
+    async fn time_does_not_run_backwards_after_a_clock_that_was_ahead(db) {
+        let store = db.open();
+        append(&store, events("dev_1", 1)).await.unwrap();
+        db.execute(match db.backend {
+            Backend::Sqlite => "UPDATE heads SET created_at_last = created_at_last + 86400000000",
+            Backend::Postgres => {
+                "UPDATE heads SET created_at_last = created_at_last + interval '1 day'"
+            }
+        });
+        for _ in 0..3 {
+            append(&store, events("dev_1", 1)).await.unwrap();
+        }
+        let times: Vec<Timestamp> =
+            whole_log(&store, DEFAULT).iter().map(|record| record.created_at).collect();
+        assert!(times.is_sorted(), "{times:?}");
+        assert!(times[1].micros() - times[0].micros() >= 86_400_000_000, "{times:?}");
+    }
+
     async fn ids_have_no_gap_and_follow_time_under_concurrent_appends(db) {
         // On PostgreSQL two stores, as two server processes are.
         let first = db.open();

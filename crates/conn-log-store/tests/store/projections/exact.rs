@@ -64,7 +64,7 @@ fn every_answer_is_that_of_a_plain_recomputation_on_postgres() {
 
 fn check(store: &Store, questions: &[StatisticsQuery]) -> Result<(), TestCaseError> {
     let records = all(store, DEFAULT);
-    for question in questions {
+    for question in questions.iter().chain([&statistics::by_hour_and_application()]) {
         statistics::check(store, &records, question)?;
     }
     let devices =

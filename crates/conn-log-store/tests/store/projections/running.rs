@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use conn_log_core::{Event, Timestamp};
-use conn_log_store::{PageQuery, PageStart, Progress, Store};
+use conn_log_store::{PageQuery, PageStart, Progress, StatisticsQuery, Store};
 
 use super::reference;
 use super::scenario::all;
-use crate::support::{DEFAULT, append, event, events, on_both_databases, parts};
+use super::statistics;
+use crate::support::{Backend, DEFAULT, append, event, events, on_both_databases, parts};
 
 fn devices(store: &Store) -> Vec<conn_log_store::Device> {
     let query = PageQuery { start: PageStart::First, limit: 1_000 };
@@ -94,6 +95,35 @@ on_both_databases! {
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(15));
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::UpToDate);
         assert_eq!(devices(&store), reference::devices(&all(&store, DEFAULT)));
+    }
+
+    async fn statistics_that_are_reset_keep_nothing_of_before(database) {
+        let mut options = database.options();
+        options.projections = false;
+        let store = Store::open(options).unwrap();
+        append(&store, events("dev_1", 10)).await.unwrap();
+        assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(10));
+        // As of events that are not in the log any more.
+        let (file, earlier) = match database.backend {
+            Backend::Sqlite => ("derived.", "start - 3600000000"),
+            Backend::Postgres => ("", "start - interval '1 hour'"),
+        };
+        for (table, columns) in [
+            ("rollups", "level, {}, lead, cells"),
+            ("application_hours", "{}, application, figures"),
+        ] {
+            let named = columns.replace("{}", "start");
+            let columns = columns.replace("{}", earlier);
+            database.execute(&format!(
+                "INSERT INTO {file}{table} (tenant_id, {named}) SELECT tenant_id, {columns} FROM {file}{table}"
+            ));
+        }
+        let questions = [statistics::by_hour_and_application(), StatisticsQuery::default()];
+        let check = |question| statistics::check(&store, &all(&store, DEFAULT), question);
+        store.projection_reset(DEFAULT, "statistics").unwrap().unwrap();
+        for question in &questions {
+            check(question).unwrap();
+        }
     }
 
     async fn a_large_projection_is_forgotten_in_small_steps(database) {

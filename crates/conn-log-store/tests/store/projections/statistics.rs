@@ -47,6 +47,15 @@ pub(crate) fn query() -> impl Strategy<Value = StatisticsQuery> {
     )
 }
 
+/// The question whose answer is kept ready: chance hardly ever asks it.
+pub(crate) fn by_hour_and_application() -> StatisticsQuery {
+    StatisticsQuery {
+        interval: Some(Interval::Hour),
+        group_by: GroupBy { application_id: true, ..GroupBy::default() },
+        ..StatisticsQuery::default()
+    }
+}
+
 fn millis(interval: Interval) -> i64 {
     match interval {
         Interval::Minute => 60_000,
