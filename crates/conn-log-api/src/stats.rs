@@ -146,6 +146,11 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let (body, first) =
         answer.map_err(|detail| Problem::parameter("interval", "too_many", detail))?;
     let first = first.map_err(|error| Problem::internal(&error))?;
+    respond(&request, body, first).await
+}
+
+/// Sends what is small at once, and of what is large the first part with the others behind it.
+async fn respond(request: &HttpRequest, body: Body, first: Bytes) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.content_type("application/json");
     if body.parts() == 1 {
