@@ -93,7 +93,7 @@ impl Projection for Presence {
         facts: &[Fact],
         names: &Names,
     ) -> QueryResult<()> {
-        let fold = presence::PresenceFold::of(facts);
+        let fold = presence::PresenceFold::of(facts, names);
         presence_rows::add_in_txn(connection, tenant, fold, names)
     }
 
@@ -118,9 +118,9 @@ impl Projection for Sessions {
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
-        names: &Names,
+        _: &Names,
     ) -> QueryResult<()> {
-        let marks = sessions::marks_of(facts, names);
+        let marks = sessions::marks_of(facts);
         let changes = session_rows::settle(connection, tenant, &marks)?;
         session_rows::write_in_txn(connection, tenant, &changes)
     }
@@ -146,9 +146,9 @@ impl Projection for Statistics {
         connection: &mut AnyConnection,
         tenant: TenantId,
         facts: &[Fact],
-        names: &Names,
+        _: &Names,
     ) -> QueryResult<()> {
-        let delta = statistics::cells::fold(facts, names);
+        let delta = statistics::cells::fold(facts);
         statistics::rows::add_in_txn(connection, tenant, &delta)
     }
 

@@ -1,12 +1,12 @@
 //! Numbers for texts that projections repeat. A number, once given and committed, stays for ever,
 //! so that anyone may remember it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use diesel::prelude::*;
+use foldhash::HashMap;
 
-use super::fact::Fact;
 use super::tables::{KEYS_AT_ONCE, names, upsert};
 use crate::connection::AnyConnection;
 use crate::tenants::TenantId;
@@ -16,6 +16,8 @@ use crate::tenants::TenantId;
 pub(crate) struct Names {
     numbers: HashMap<String, i32>,
     texts: HashMap<i32, String>,
+    /// Numbers given for this read alone.
+    temporary: i32,
 }
 
 impl Names {
@@ -84,27 +86,6 @@ impl NameCache {
 /// From here on numbers stand for texts that the table does not have, within one read.
 const TEMPORARY: i32 = 1 << 30;
 
-/// Every text of these facts that is numbered, each once. Those that few events share come first:
-/// they get the small numbers, which take the fewest bytes.
-fn texts_of(facts: &[Fact]) -> Vec<&str> {
-    let mut kinds = BTreeSet::new();
-    let mut applications = BTreeSet::new();
-    let mut devices = BTreeSet::new();
-    for fact in facts {
-        kinds.insert(fact.connection_type.as_str());
-        kinds.insert(&fact.status);
-        kinds.extend(fact.network_type.as_deref());
-        applications.insert(fact.application.as_str());
-        devices.insert(fact.device.as_str());
-    }
-    once(kinds.into_iter().chain(applications).chain(devices))
-}
-
-fn once<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = std::collections::HashSet::new();
-    texts.into_iter().filter(|text| seen.insert(*text)).collect()
-}
-
 fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<i32> {
     let last: Option<i32> = names::table
         .filter(names::tenant_id.eq(tenant.0))
@@ -113,15 +94,15 @@ fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<
     Ok(last.unwrap_or(0))
 }
 
-/// The numbers of those facts' names; who has none gets the next.
+/// The numbers of those names; who has none gets the next.
 pub(crate) fn give_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
     cache: &NameCache,
-    facts: &[Fact],
+    texts: Vec<&str>,
 ) -> QueryResult<Names> {
     let mut found = Names::default();
-    let unknown = look_up(connection, tenant, cache, texts_of(facts), &mut found)?;
+    let unknown = look_up(connection, tenant, cache, texts, &mut found)?;
     if unknown.is_empty() {
         return Ok(found);
     }
@@ -135,34 +116,22 @@ pub(crate) fn give_in_txn(
     Ok(found)
 }
 
-/// The numbers of those facts' names; who has none gets one for this read alone.
+/// The numbers of those names, beside what was found before; who has none gets one for this read alone.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     tenant: TenantId,
     cache: &NameCache,
-    facts: &[Fact],
-    more: &[&str],
-) -> QueryResult<Names> {
-    let mut found = Names::default();
-    let texts = once(texts_of(facts).into_iter().chain(more.iter().copied()));
-    let unknown = look_up(connection, tenant, cache, texts, &mut found)?;
-    for (number, text) in (TEMPORARY..).zip(unknown) {
-        found.insert(text.to_owned(), number);
-    }
-    Ok(found)
-}
-
-/// The same for more facts, beside what was found before.
-pub(crate) fn find_more(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    cache: &NameCache,
-    facts: &[Fact],
+    texts: impl IntoIterator<Item = impl AsRef<str>>,
     found: &mut Names,
 ) -> QueryResult<()> {
-    let mut texts = texts_of(facts);
-    texts.retain(|text| !found.numbers.contains_key(*text));
-    look_up(connection, tenant, cache, texts, found).map(drop)
+    let texts: Vec<_> = texts.into_iter().collect();
+    let texts: BTreeSet<&str> = texts.iter().map(AsRef::as_ref).collect();
+    let new = texts.into_iter().filter(|text| !found.numbers.contains_key(*text)).collect();
+    for text in look_up(connection, tenant, cache, new, found)? {
+        found.insert(text.to_owned(), TEMPORARY + found.temporary);
+        found.temporary += 1;
+    }
+    Ok(())
 }
 
 /// The texts of those numbers, beside those that are there.

@@ -3,21 +3,24 @@
 //! Both states are sums: `of` one fact, `add` two states, in any order and grouping. That is what
 //! makes a late event change nothing that it should not. Nothing here does I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
 use conn_log_core::Timestamp;
+use foldhash::{HashMap, HashSet};
 
-use super::fact::{Fact, Place};
+use super::fact::{Fact, Place, Step};
+use super::names::Names;
 
-/// What is known of a device.
+/// What is known of a device. `N` is a name.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct DeviceState {
+pub(crate) struct DeviceState<N = String> {
     pub(crate) first_seen: Timestamp,
     /// The latest event.
     pub(crate) last: Place,
-    pub(crate) last_application: String,
-    pub(crate) last_status: String,
+    pub(crate) last_application: N,
+    pub(crate) last_status: N,
     /// The address of the latest event that has one, and that event's place.
     pub(crate) ip_address: Option<(Place, IpAddr)>,
     /// Whether the latest event that brings up or ends a connection brought one up, and its place.
@@ -40,36 +43,17 @@ pub(crate) struct ApplicationState {
 pub(crate) struct PresenceFold {
     pub(crate) devices: BTreeMap<String, DeviceState>,
     pub(crate) applications: BTreeMap<String, ApplicationState>,
-    /// Application and device that were seen together.
-    pub(crate) pairs: BTreeSet<(String, String)>,
+    /// The numbers of application and device that were seen together.
+    pub(crate) pairs: HashSet<(i32, i32)>,
 }
 
 /// Whether a fact says that its device is connected, or is not any more.
 fn connection_of(fact: &Fact) -> Option<bool> {
-    if !fact.is_success() {
-        return None;
-    }
-    match fact.connection_type.as_str() {
-        "established" | "resumed" => Some(true),
-        "suspended" | "terminated" => Some(false),
-        _ => None,
-    }
+    let step = fact.step.filter(|_| fact.is_success)?;
+    Some(matches!(step, Step::Established | Step::Resumed))
 }
 
-impl DeviceState {
-    fn of(fact: &Fact) -> Self {
-        DeviceState {
-            first_seen: fact.timestamp,
-            last: fact.place(),
-            last_application: fact.application.clone(),
-            last_status: fact.status.clone(),
-            ip_address: fact.ip_address.map(|address| (fact.place(), address)),
-            connected: connection_of(fact).map(|connected| (fact.place(), connected)),
-            events: 1,
-            failures: i64::from(!fact.is_success()),
-        }
-    }
-
+impl<N> DeviceState<N> {
     /// Takes in what others have seen of the same device.
     pub(crate) fn add(&mut self, other: Self) {
         self.first_seen = self.first_seen.min(other.first_seen);
@@ -83,21 +67,33 @@ impl DeviceState {
         self.events += other.events;
         self.failures += other.failures;
     }
+}
 
-    /// The same as adding the state of one fact, without making it.
-    fn add_fact(&mut self, fact: &Fact) {
-        let place = fact.place();
-        self.first_seen = self.first_seen.min(fact.timestamp);
-        if place > self.last {
-            self.last = place;
-            self.last_application.clone_from(&fact.application);
-            self.last_status.clone_from(&fact.status);
+impl DeviceState<i32> {
+    fn of(fact: &Fact) -> Self {
+        DeviceState {
+            first_seen: fact.timestamp,
+            last: fact.place(),
+            last_application: fact.application,
+            last_status: fact.status,
+            ip_address: fact.ip_address.map(|address| (fact.place(), address)),
+            connected: connection_of(fact).map(|connected| (fact.place(), connected)),
+            events: 1,
+            failures: i64::from(!fact.is_success),
         }
-        self.ip_address = later(self.ip_address, fact.ip_address.map(|address| (place, address)));
-        let connected = connection_of(fact).map(|connected| (place, connected));
-        self.connected = later(self.connected, connected);
-        self.events += 1;
-        self.failures += i64::from(!fact.is_success());
+    }
+
+    fn named(self, names: &Names) -> DeviceState {
+        DeviceState {
+            first_seen: self.first_seen,
+            last: self.last,
+            last_application: names.text(self.last_application).to_owned(),
+            last_status: names.text(self.last_status).to_owned(),
+            ip_address: self.ip_address,
+            connected: self.connected,
+            events: self.events,
+            failures: self.failures,
+        }
     }
 }
 
@@ -115,7 +111,7 @@ impl ApplicationState {
             first_seen: fact.timestamp,
             last_seen: fact.timestamp,
             events: 1,
-            failures: i64::from(!fact.is_success()),
+            failures: i64::from(!fact.is_success),
         }
     }
 
@@ -129,23 +125,28 @@ impl ApplicationState {
 }
 
 impl PresenceFold {
-    pub(crate) fn of<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> Self {
-        let mut fold = PresenceFold::default();
+    pub(crate) fn of(facts: &[Fact], names: &Names) -> Self {
+        let mut devices: HashMap<i32, DeviceState<i32>> = HashMap::default();
+        let mut applications: HashMap<i32, ApplicationState> = HashMap::default();
+        let mut pairs = HashSet::default();
         for fact in facts {
-            match fold.devices.get_mut(&fact.device) {
-                Some(device) => device.add_fact(fact),
-                None => {
-                    fold.devices.insert(fact.device.clone(), DeviceState::of(fact));
+            match devices.entry(fact.device) {
+                Entry::Occupied(mut known) => known.get_mut().add(DeviceState::of(fact)),
+                Entry::Vacant(place) => {
+                    place.insert(DeviceState::of(fact));
                 }
             }
-            match fold.applications.get_mut(&fact.application) {
-                Some(application) => application.add(&ApplicationState::of(fact)),
-                None => {
-                    fold.applications.insert(fact.application.clone(), ApplicationState::of(fact));
+            match applications.entry(fact.application) {
+                Entry::Occupied(mut known) => known.get_mut().add(&ApplicationState::of(fact)),
+                Entry::Vacant(place) => {
+                    place.insert(ApplicationState::of(fact));
                 }
             }
-            fold.pairs.insert((fact.application.clone(), fact.device.clone()));
+            pairs.insert((fact.application, fact.device));
         }
-        fold
+        let text = |number| names.text(number).to_owned();
+        let devices = devices.into_iter().map(|(id, device)| (text(id), device.named(names)));
+        let applications = applications.into_iter().map(|(id, state)| (text(id), state));
+        PresenceFold { devices: devices.collect(), applications: applications.collect(), pairs }
     }
 }

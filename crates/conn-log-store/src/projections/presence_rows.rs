@@ -112,12 +112,7 @@ pub(super) fn add_in_txn(
     fold: PresenceFold,
     names: &Names,
 ) -> QueryResult<()> {
-    let pairs: Vec<(i32, i32)> = fold
-        .pairs
-        .iter()
-        .map(|(application, device)| (names.number(application), names.number(device)))
-        .collect();
-    let new = new_pairs(connection, tenant, &pairs)?;
+    let new = new_pairs(connection, tenant, fold.pairs)?;
     let pair = |(application, device): &(i32, i32)| PairRow {
         tenant_id: tenant.0,
         application: *application,
@@ -217,11 +212,11 @@ fn add_applications_in_txn(
 pub(super) fn new_pairs(
     connection: &mut AnyConnection,
     tenant: TenantId,
-    pairs: &[(i32, i32)],
+    pairs: impl IntoIterator<Item = (i32, i32)>,
 ) -> QueryResult<Vec<(i32, i32)>> {
     let mut by_application: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for (application, device) in pairs {
-        by_application.entry(*application).or_default().push(*device);
+        by_application.entry(application).or_default().push(device);
     }
     let mut new = Vec::new();
     for (application, mut devices) in by_application {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use diesel::prelude::*;
 
 use super::fact::{self, Fact};
+use super::names::{self, Names};
 use super::step::{CLEARING, Progress, watermarks};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
@@ -72,11 +73,6 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// All of them, for the names in them.
-    pub(super) fn facts(&self) -> &[Fact] {
-        &self.facts
-    }
-
     /// Those past one watermark.
     pub(super) fn past(&self, watermark: i64) -> &[Fact] {
         &self.facts[self.facts.partition_point(|fact| fact.id <= watermark)..]
@@ -98,29 +94,35 @@ const HELP_RUN_EVENTS_MAX: usize = 20_000;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Store {
-    /// Reads state and tail in one snapshot. `read` gets the watermarks in the order of `names`.
+    /// Reads state and tail in one snapshot. `read` gets the watermarks in the order of `projections`, and
+    /// the names in the tail.
     pub(super) fn read_projections<T, E: From<StoreError>, const N: usize>(
         &self,
         tenant: TenantId,
-        names: [&'static str; N],
-        read: impl FnOnce(&mut AnyConnection, [i64; N], &Tail) -> Result<T, E>,
+        projections: [&'static str; N],
+        read: impl FnOnce(&mut AnyConnection, [i64; N], &Tail, Names) -> Result<T, E>,
     ) -> Result<T, E> {
+        let cache = self.names();
         let until = Instant::now() + HELP_TIME_MAX;
         let mut read = Some(read);
         loop {
-            self.help(tenant, &names, until)?;
+            self.help(tenant, &projections, until)?;
             let connection = &mut *self.reader()?;
             let answer = in_snapshot(connection, Plans::Free, |connection| {
-                let (marks, behind) = standing(connection, tenant, names)?;
+                let (marks, behind) = standing(connection, tenant, projections)?;
                 // Much may have come, or a rebuild have begun, since the look before.
                 if behind > 2 * TAIL_EVENTS_MAX || marks.contains(&CLEARING) {
                     return Ok(None);
                 }
                 let lowest = marks.iter().copied().min().unwrap_or(0);
-                let facts = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)
+                let run = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)
                     .map_err(StoreError::from)?;
+                let mut names = Names::default();
+                names::find(connection, tenant, &cache, run.names(), &mut names)
+                    .map_err(StoreError::from)?;
+                let tail = Tail { facts: run.numbered(&names) };
                 let read = read.take();
-                read.map(|read| read(connection, marks, &Tail { facts })).transpose()
+                read.map(|read| read(connection, marks, &tail, names)).transpose()
             })?;
             if let Some(answer) = answer {
                 return Ok(answer);

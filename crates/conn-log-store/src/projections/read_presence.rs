@@ -1,6 +1,6 @@
 //! Presence as it is read: the tables and the tail, added up.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use conn_log_core::Timestamp;
@@ -8,7 +8,7 @@ use conn_log_core::Timestamp;
 use super::names::{self, Names};
 use super::presence::{ApplicationState, DeviceState, PresenceFold};
 use super::presence_rows::{self, CountedApplication, Stride};
-use super::read::{Page, PageQuery, Tail};
+use super::read::{Page, PageQuery};
 use super::session_rows::{self, Changes};
 use super::sessions::{SessionState, marks_of};
 use super::{PRESENCE, SESSIONS};
@@ -126,26 +126,13 @@ impl Store {
         tenant: TenantId,
         read: impl FnOnce(&mut View<'_>, &mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let cache = self.names();
-        self.read_projections(tenant, [PRESENCE, SESSIONS], |connection, marks, tail| {
+        self.read_projections(tenant, [PRESENCE, SESSIONS], |connection, marks, tail, names| {
             let [presence, sessions] = marks;
-            let names = names::find(connection, tenant, &cache, tail.facts(), &[])?;
-            let changes = session_changes(connection, tenant, tail, sessions, &names)?;
-            let fold = PresenceFold::of(tail.past(presence));
+            let changes = session_rows::settle(connection, tenant, &marks_of(tail.past(sessions)))?;
+            let fold = PresenceFold::of(tail.past(presence), &names);
             read(&mut View { store: self, tenant, names, fold, changes }, connection)
         })
     }
-}
-
-fn session_changes(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    tail: &Tail,
-    watermark: i64,
-    names: &Names,
-) -> Result<Changes, StoreError> {
-    let marks = marks_of(tail.past(watermark), names);
-    Ok(session_rows::settle(connection, tenant, &marks)?)
 }
 
 fn stride_of(query: &PageQuery<String>) -> Stride {
@@ -200,17 +187,10 @@ impl View<'_> {
         states: &mut BTreeMap<String, CountedApplication>,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<(), StoreError> {
-        let pairs: Vec<(i32, i32)> = self
-            .fold
-            .pairs
-            .iter()
-            .filter(|(application, _)| is_wanted(application))
-            .map(|(application, device)| {
-                (self.names.number(application), self.names.number(device))
-            })
-            .collect();
+        let pairs = self.fold.pairs.iter().copied();
+        let pairs = pairs.filter(|(application, _)| is_wanted(self.names.text(*application)));
         let mut new: HashMap<i32, i64> = HashMap::new();
-        for (application, _) in presence_rows::new_pairs(connection, self.tenant, &pairs)? {
+        for (application, _) in presence_rows::new_pairs(connection, self.tenant, pairs)? {
             *new.entry(application).or_default() += 1;
         }
         for (id, seen) in &self.fold.applications {
@@ -278,18 +258,8 @@ impl View<'_> {
         connection: &mut AnyConnection,
         ids: &[&str],
     ) -> Result<Vec<i32>, StoreError> {
-        let cache = self.store.names();
-        let known = names::find(connection, self.tenant, &cache, &[], ids)?;
-        let in_tail: HashSet<&str> = self
-            .fold
-            .devices
-            .keys()
-            .chain(self.fold.applications.keys())
-            .map(String::as_str)
-            .collect();
-        let number =
-            |id: &&str| if in_tail.contains(id) { self.names.number(id) } else { known.number(id) };
-        Ok(ids.iter().map(number).collect())
+        names::find(connection, self.tenant, &self.store.names(), ids, &mut self.names)?;
+        Ok(ids.iter().map(|id| self.names.number(id)).collect())
     }
 
     /// Adds what the tail does to the numbers of open sessions.

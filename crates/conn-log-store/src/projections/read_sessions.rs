@@ -85,12 +85,11 @@ impl Store {
         query: &PageQuery<SessionPlace>,
     ) -> Result<Page<Session>, StoreError> {
         let cache = self.names();
-        self.read_projections(tenant, [SESSIONS], |connection, [watermark], tail| {
+        self.read_projections(tenant, [SESSIONS], |connection, [watermark], tail, mut names| {
             let filtered = filter.device_ids.iter().chain(&filter.application_ids);
-            let filtered: Vec<&str> = filtered.map(String::as_str).collect();
-            let mut names = names::find(connection, tenant, &cache, tail.facts(), &filtered)?;
+            names::find(connection, tenant, &cache, filtered, &mut names)?;
             let wanted = filter.wanted(&names);
-            let marks = marks_of(tail.past(watermark), &names);
+            let marks = marks_of(tail.past(watermark));
             let changes = session_rows::settle(connection, tenant, &marks)?;
 
             let from = query.place().map(|place| (place.at, place.event_id));

@@ -16,8 +16,7 @@ use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
 
-use super::fact::{Fact, Place};
-use super::names::Names;
+use super::fact::{Fact, Place, Step};
 
 /// What an end says beside its place.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,18 +69,15 @@ pub(crate) struct Mark {
 }
 
 /// The starts and ends among those facts, by what pairs them.
-pub(crate) fn marks_of<'a>(
-    facts: impl IntoIterator<Item = &'a Fact>,
-    names: &Names,
-) -> BTreeMap<Key, Vec<Mark>> {
+pub(crate) fn marks_of(facts: &[Fact]) -> BTreeMap<Key, Vec<Mark>> {
     let mut marks: BTreeMap<Key, Vec<Mark>> = BTreeMap::new();
     for fact in facts {
-        let end = match fact.connection_type.as_str() {
-            "established" if fact.is_success() => None,
-            "terminated" => Some((names.number(&fact.status), fact.duration)),
+        let end = match fact.step {
+            Some(Step::Established) if fact.is_success => None,
+            Some(Step::Terminated) => Some((fact.status, fact.duration)),
             _ => continue,
         };
-        let (device, application) = (names.number(&fact.device), names.number(&fact.application));
+        let (device, application) = (fact.device, fact.application);
         let key = match &fact.session_id {
             Some(session_id) => Key::Session(session_id.clone()),
             None => Key::Pair(device, application),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::prelude::*;
 
 use super::ALL;
-use super::fact::{self, Fact};
+use super::fact::{self, Run};
 use super::names::{self, NameCache, Names};
 use super::tables::{projections, upsert};
 use crate::connection::AnyConnection;
@@ -45,12 +45,12 @@ pub(super) type Watermarks = BTreeMap<&'static str, i64>;
 pub(super) const CLEARING: i64 = -1;
 
 /// The events that follow `mark`, no further than the next projection ahead of it.
-fn next_facts(
+fn next_run(
     connection: &mut AnyConnection,
     tenant: TenantId,
     mark: i64,
     events_max: usize,
-) -> QueryResult<Vec<Fact>> {
+) -> QueryResult<Run> {
     let marks = watermarks(connection, tenant)?;
     let ahead = marks.values().copied().filter(|other| *other > mark).min();
     let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
@@ -64,22 +64,23 @@ fn take_in_txn(
     tenant: TenantId,
     mark: i64,
     events_max: usize,
-    facts: Option<Vec<Fact>>,
+    run: Option<Run>,
     cache: &NameCache,
 ) -> QueryResult<Option<(usize, Names)>> {
     let group = group_at(&watermarks(connection, tenant)?, mark);
-    let facts = match facts {
-        Some(facts) => facts,
-        None => next_facts(connection, tenant, mark, events_max)?,
+    let run = match run {
+        Some(run) => run,
+        None => next_run(connection, tenant, mark, events_max)?,
     };
-    let (Some(last), false) = (facts.last(), group.is_empty()) else {
+    let (Some(last_id), false) = (run.last_id(), group.is_empty()) else {
         return Ok(None);
     };
-    let names = names::give_in_txn(connection, tenant, cache, &facts)?;
+    let names = names::give_in_txn(connection, tenant, cache, run.names())?;
+    let facts = run.numbered(&names);
     for projection in ALL.iter().filter(|projection| group.contains(&projection.name())) {
         projection.take_in_txn(connection, tenant, &facts, &names)?;
-        set_watermark(connection, tenant, projection.name(), last.id)?;
-        anchor_in_txn(connection, tenant, projection.name(), last.id)?;
+        set_watermark(connection, tenant, projection.name(), last_id)?;
+        anchor_in_txn(connection, tenant, projection.name(), last_id)?;
     }
     Ok(Some((facts.len(), names)))
 }
@@ -155,13 +156,13 @@ impl Store {
         let cache = self.names();
         // On SQLite who reads the log keeps its write-ahead log from beginning anew: not for as long as
         // the step writes. On PostgreSQL who has no lease need not read.
-        let facts = if self.is_embedded() {
-            Some(next_facts(&mut *self.reader()?, tenant, mark, events_max)?)
+        let run = if self.is_embedded() {
+            Some(next_run(&mut *self.reader()?, tenant, mark, events_max)?)
         } else {
             None
         };
         let taken = self.derive_alone(tenant, Lease::Projections, |connection| {
-            Ok(take_in_txn(connection, tenant, mark, events_max, facts, &cache)?)
+            Ok(take_in_txn(connection, tenant, mark, events_max, run, &cache)?)
         })?;
         match taken {
             None => Ok(Progress::Busy),

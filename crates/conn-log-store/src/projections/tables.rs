@@ -1,5 +1,9 @@
 //! The projections' tables as diesel sees them, and how rows are put into them.
 
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sqlite::Sqlite;
+
 diesel::table! {
     projections (tenant_id, name) {
         tenant_id -> Integer,
@@ -114,28 +118,63 @@ pub(super) const ROWS_AT_ONCE: usize = 1_000;
 /// Keys of one look-up: SQLite takes 32,766 parameters, and a plan for a few hundred is as good.
 pub(super) const KEYS_AT_ONCE: usize = 500;
 
-/// Writes whole rows, over those of the same key: one by one through a prepared statement on
-/// SQLite, many at once on PostgreSQL, where what a key says for ever need not be among the columns.
-/// (An upsert on SQLite would leave more indexes alone; diesel makes its text anew for each row, which
-/// costs more.)
+/// An INSERT with what it does about rows that are there, kept prepared: diesel prepares its own anew
+/// for each row.
+pub(super) struct Upsert<I> {
+    pub(super) insert: I,
+    /// ` ON CONFLICT …`, the same wherever the type is the same.
+    pub(super) on_conflict: &'static str,
+}
+
+impl<I: QueryId> QueryId for Upsert<I> {
+    type QueryId = Upsert<I::QueryId>;
+    const HAS_STATIC_QUERY_ID: bool = I::HAS_STATIC_QUERY_ID;
+}
+
+impl<I, C: Connection> RunQueryDsl<C> for Upsert<I> {}
+
+impl<I: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Upsert<I> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        self.insert.walk_ast(out.reborrow())?;
+        out.push_sql(self.on_conflict);
+        Ok(())
+    }
+}
+
+/// Writes rows, those columns over what has the same key: one by one through a prepared statement on
+/// SQLite, many at once on PostgreSQL. What a key says for ever need not be among the columns, and
+/// indexes of nothing but it are left alone.
 macro_rules! upsert {
-    ($connection:expr, $table:ident, $rows:expr, ($($key:ident),+), ($($column:ident),+)) => {{
+    (
+        $connection:expr, $table:ident, $rows:expr,
+        ($key:ident $(, $more_key:ident)*),
+        ($column:ident $(, $more:ident)*)
+    ) => {{
         use diesel::prelude::*;
         use diesel::upsert::excluded;
         let rows = $rows;
         match $connection {
             crate::connection::AnyConnection::Sqlite(sqlite) => {
+                let on_conflict = concat!(
+                    " ON CONFLICT (", stringify!($key), $(", ", stringify!($more_key),)*
+                    ") DO UPDATE SET ", stringify!($column), " = excluded.", stringify!($column),
+                    $(", ", stringify!($more), " = excluded.", stringify!($more),)*
+                );
                 for row in rows {
-                    diesel::replace_into($table::table).values(row).execute(sqlite)?;
+                    let insert = diesel::insert_into($table::table).values(row);
+                    crate::projections::tables::Upsert { insert, on_conflict }.execute(sqlite)?;
                 }
             }
             crate::connection::AnyConnection::Postgres(postgres) => {
                 for some in rows.chunks(crate::projections::tables::ROWS_AT_ONCE) {
                     diesel::insert_into($table::table)
                         .values(some)
-                        .on_conflict(($($table::$key),+))
+                        .on_conflict(($table::$key, $($table::$more_key,)*))
                         .do_update()
-                        .set(($($table::$column.eq(excluded($table::$column)),)+))
+                        .set((
+                            $table::$column.eq(excluded($table::$column)),
+                            $($table::$more.eq(excluded($table::$more)),)*
+                        ))
                         .execute(postgres)?;
                 }
             }

@@ -8,17 +8,18 @@
 
 use std::collections::BTreeMap;
 
-use super::codec::{Damaged, Reader, Writer};
+use foldhash::HashMap;
+
+use super::codec::{Damaged, Devices, Reader, Writer};
 use super::tally::{Dimensions, Tally};
 use crate::projections::fact::Fact;
-use crate::projections::names::Names;
 
 pub(crate) const MINUTE: i64 = 60_000_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
 /// One of the ways in which every event is added up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Level {
     ApplicationHour = 1,
     ApplicationMinutes = 2,
@@ -56,7 +57,7 @@ impl Level {
 }
 
 /// Which row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RowKey {
     pub(crate) level: Level,
     /// Microseconds since 1970.
@@ -77,17 +78,21 @@ pub(crate) struct CellKey {
 pub(crate) type Cells = BTreeMap<CellKey, Tally>;
 
 /// Rows that events add to.
-pub(crate) type Delta = BTreeMap<RowKey, Cells>;
+pub(crate) type Delta = HashMap<RowKey, Cells>;
 
 /// What those events add to the rollups of every level.
-pub(crate) fn fold(facts: &[Fact], names: &Names) -> Delta {
-    let mut delta = Delta::new();
+pub(crate) fn fold(facts: &[Fact]) -> Delta {
+    let mut delta = Delta::default();
     for fact in facts {
-        let dimensions = Dimensions::of(fact, names);
+        let dimensions = Dimensions::of(fact);
         for level in LEVELS {
             let (row, cell) = place(level, fact.timestamp.micros(), dimensions);
             let cells = delta.entry(row).or_default();
-            cells.entry(cell).or_default().add_fact(fact, dimensions.device);
+            let tally = cells.entry(cell).or_default();
+            tally.add_fact(fact);
+            if !level.is_of_device() {
+                tally.devices.insert(dimensions.device);
+            }
         }
     }
     delta
@@ -137,6 +142,9 @@ pub(crate) fn encode(level: Level, cells: &Cells) -> Vec<u8> {
 pub(super) trait Sum<E> {
     /// The tally that a cell is added to; `None` for a cell that is not wanted.
     fn tally(&mut self, cell: CellKey) -> Result<Option<&mut Tally>, E>;
+
+    /// Whether a cell's tally is to have the device that its row is of.
+    fn counts_devices(&self) -> bool;
 }
 
 /// Adds each cell, its dimensions complete, to the tally that `sum` has for it.
@@ -146,13 +154,17 @@ pub(super) fn add_row<E: From<diesel::result::Error>>(
     sum: &mut impl Sum<E>,
 ) -> Result<(), E> {
     let level = row.level;
-    let device = level.is_of_device().then_some(row.lead);
+    let devices = match level.is_of_device() {
+        true if sum.counts_devices() => Devices::One(row.lead),
+        true => Devices::Unsaid,
+        false => Devices::Listed,
+    };
     let mut reader = Reader(bytes);
     let mut unwanted = Tally::default();
     while !reader.0.is_empty() {
         let cell = cell_of(row, &mut reader).map_err(diesel::result::Error::from)?;
         let to = sum.tally(cell)?.unwrap_or(&mut unwanted);
-        reader.add_tally(device, to).map_err(diesel::result::Error::from)?;
+        reader.add_tally(devices, to).map_err(diesel::result::Error::from)?;
     }
     Ok(())
 }
@@ -189,6 +201,10 @@ impl Sum<diesel::result::Error> for Kept {
             cell.dimensions.application = 0;
         }
         Ok(Some(self.cells.entry(cell).or_default()))
+    }
+
+    fn counts_devices(&self) -> bool {
+        false
     }
 }
 

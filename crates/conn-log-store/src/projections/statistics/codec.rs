@@ -9,6 +9,17 @@ use super::tally::Tally;
 #[error("a rollup is damaged")]
 pub(crate) struct Damaged;
 
+/// Whose a tally that is read is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Devices {
+    /// Of those that it lists.
+    Listed,
+    /// Of that one; it lists none.
+    One(u32),
+    /// Of one that is not asked for; it lists none.
+    Unsaid,
+}
+
 /// Writes numbers.
 #[derive(Debug, Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
@@ -136,14 +147,15 @@ impl Reader<'_> {
     }
 
     /// Adds the tally that comes next to another.
-    pub(super) fn add_tally(&mut self, device: Option<u32>, to: &mut Tally) -> Result<(), Damaged> {
+    pub(super) fn add_tally(&mut self, devices: Devices, to: &mut Tally) -> Result<(), Damaged> {
         to.events += self.number()?;
         to.failures += self.number()?;
-        match device {
-            Some(device) => {
+        match devices {
+            Devices::Unsaid => {}
+            Devices::One(device) => {
                 to.devices.insert(device);
             }
-            None => {
+            Devices::Listed => {
                 let mut last = 0_u32;
                 for _ in 0..self.number()? {
                     last = last.checked_add(self.small()?).ok_or(Damaged)?;

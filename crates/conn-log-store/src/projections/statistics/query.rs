@@ -13,7 +13,7 @@ use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::events::list_in;
 use crate::projections::STATISTICS;
-use crate::projections::fact::Fact;
+use crate::projections::fact::{Fact, Run};
 use crate::projections::names::{self, Names};
 use crate::scan::Deadline;
 use crate::store::Store;
@@ -121,11 +121,10 @@ impl Store {
     ) -> Result<StatisticsAnswer, StatisticsError> {
         let cache = self.names();
         let deadline = Deadline::after(self.read_time_max());
-        self.read_projections(tenant, [STATISTICS], |connection, [watermark], tail| {
-            let asked = query.names();
-            let mut names = names::find(connection, tenant, &cache, tail.facts(), &asked)?;
+        self.read_projections(tenant, [STATISTICS], |connection, [watermark], tail, mut names| {
+            names::find(connection, tenant, &cache, query.names(), &mut names)?;
             let mut answer = Answer::new(tenant, query, watermark, &names, deadline);
-            answer.add_facts(tail.past(watermark), &names)?;
+            answer.add_facts(tail.past(watermark))?;
             answer.add_log(connection, &mut names, &cache)?;
             Ok(StatisticsAnswer::of(connection, tenant, answer.groups(), names)?)
         })
@@ -133,12 +132,10 @@ impl Store {
 }
 
 impl StatisticsQuery {
-    fn names(&self) -> Vec<&str> {
+    fn names(&self) -> impl Iterator<Item = &String> {
         [&self.device_ids, &self.application_ids, &self.connection_types, &self.statuses]
             .into_iter()
             .flatten()
-            .map(String::as_str)
-            .collect()
     }
 
     /// The level whose rows answer the question; `None` where only events can.
@@ -220,6 +217,10 @@ impl Sum<StatisticsError> for Wanted<'_, '_> {
             (self.since..self.until).contains(&at) && self.answer.filter.holds(cell.dimensions);
         is_wanted.then(|| self.answer.group(at, cell.dimensions)).transpose()
     }
+
+    fn counts_devices(&self) -> bool {
+        true
+    }
 }
 
 /// An answer in the making.
@@ -283,12 +284,14 @@ impl<'a> Answer<'a> {
     }
 
     /// Adds those of the events that the question is about.
-    fn add_facts(&mut self, facts: &[Fact], names: &Names) -> Result<(), StatisticsError> {
+    fn add_facts(&mut self, facts: &[Fact]) -> Result<(), StatisticsError> {
         let (since, until) = self.query.span();
         for fact in facts {
-            let (micros, of) = (fact.timestamp.micros(), Dimensions::of(fact, names));
+            let (micros, of) = (fact.timestamp.micros(), Dimensions::of(fact));
             if (since..until).contains(&micros) && self.filter.holds(of) {
-                self.group(micros, of)?.add_fact(fact, of.device);
+                let tally = self.group(micros, of)?;
+                tally.add_fact(fact);
+                tally.devices.insert(of.device);
             }
         }
         Ok(())
@@ -420,9 +423,9 @@ impl<'a> Answer<'a> {
             }
             // What is past the watermark is added from the tail.
             let taken_in = page.records.iter().filter(|record| record.id <= self.watermark);
-            let facts: Vec<Fact> = taken_in.map(Fact::from).collect();
-            names::find_more(connection, self.tenant, cache, &facts, names)?;
-            self.add_facts(&facts, names)?;
+            let run = Run::of(taken_in);
+            names::find(connection, self.tenant, cache, run.names(), names)?;
+            self.add_facts(&run.numbered(names))?;
             if !page.has_more {
                 return Ok(());
             }

@@ -66,7 +66,8 @@ pub(crate) fn add_in_txn(
     for key in delta.keys() {
         by_start.entry((key.level, key.start)).or_default().push(key.lead);
     }
-    for ((level, start), leads) in by_start {
+    for ((level, start), mut leads) in by_start {
+        leads.sort_unstable();
         for some in leads.chunks(KEYS_AT_ONCE) {
             let mut known = load(connection, tenant, level, start, some)?;
             let (mut rows, mut hours) = (Vec::with_capacity(some.len()), Vec::new());

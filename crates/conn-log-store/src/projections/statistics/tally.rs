@@ -4,7 +4,6 @@ use roaring::RoaringBitmap;
 
 use super::spread::Spread;
 use crate::projections::fact::Fact;
-use crate::projections::names::Names;
 
 /// The names of an event that statistics tell apart, as numbers; 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,14 +16,13 @@ pub(crate) struct Dimensions {
 }
 
 impl Dimensions {
-    pub(super) fn of(fact: &Fact, names: &Names) -> Self {
-        let number = |text: &str| names.number(text).unsigned_abs();
+    pub(super) fn of(fact: &Fact) -> Self {
         Dimensions {
-            application: number(&fact.application),
-            device: number(&fact.device),
-            connection_type: number(&fact.connection_type),
-            status: number(&fact.status),
-            network_type: fact.network_type.as_deref().map_or(0, number),
+            application: fact.application.unsigned_abs(),
+            device: fact.device.unsigned_abs(),
+            connection_type: fact.connection_type.unsigned_abs(),
+            status: fact.status.unsigned_abs(),
+            network_type: fact.network_type.unsigned_abs(),
         }
     }
 }
@@ -34,17 +32,17 @@ impl Dimensions {
 pub(crate) struct Tally {
     pub(super) events: u64,
     pub(super) failures: u64,
-    /// The devices' numbers. A set and no estimate: distinct counts are exact.
+    /// The devices' numbers, but for those of a row that is one device's. A set and no estimate: distinct
+    /// counts are exact.
     pub(super) devices: RoaringBitmap,
     pub(super) duration: Spread,
     pub(super) signal_strength: Spread,
 }
 
 impl Tally {
-    pub(super) fn add_fact(&mut self, fact: &Fact, device: u32) {
+    pub(super) fn add_fact(&mut self, fact: &Fact) {
         self.events += 1;
-        self.failures += u64::from(!fact.is_success());
-        self.devices.insert(device);
+        self.failures += u64::from(!fact.is_success);
         if let Some(seconds) = fact.duration {
             self.duration.add_value(seconds);
         }
