@@ -23,6 +23,9 @@ const EXPORTS_MAX: usize = 4;
 const CATCH_UPS_MAX: usize = 4;
 const STATISTICS_MAX: usize = 4;
 
+/// Large statistics being sent at one time: each holds up to 20 MB of groups until it is.
+const STATISTICS_SENT_MAX: usize = 8;
+
 /// The state of one server, shared by all its workers.
 pub struct App {
     pub(crate) store: Store,
@@ -41,6 +44,8 @@ pub struct App {
     pub(crate) catch_ups: Arc<Semaphore>,
     /// Questions for statistics at the same time: each may hold some hundred MB of groups.
     pub(crate) statistics: Arc<Semaphore>,
+    /// Large statistics being sent.
+    pub(crate) statistics_sent: Arc<Semaphore>,
     /// Looks at how far what is derived is behind: one at a time, however many ask for the meters.
     pub(crate) lag_looks: Arc<Semaphore>,
     /// Streams open at this moment.
@@ -73,6 +78,7 @@ impl App {
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
             catch_ups: Arc::new(Semaphore::new(CATCH_UPS_MAX)),
             statistics: Arc::new(Semaphore::new(STATISTICS_MAX)),
+            statistics_sent: Arc::new(Semaphore::new(STATISTICS_SENT_MAX)),
             lag_looks: Arc::new(Semaphore::new(1)),
             streams: Arc::default(),
             stopping: watch::Sender::new(false),

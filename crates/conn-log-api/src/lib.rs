@@ -22,6 +22,7 @@ mod observe;
 mod openapi;
 mod options;
 mod page_links;
+mod pipe;
 mod problem;
 mod problem_pages;
 mod query_string;

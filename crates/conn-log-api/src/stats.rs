@@ -1,9 +1,11 @@
 //! `GET /device_app_connection_log/stats/`: counts, failures, distinct devices and percentiles.
 
 use std::future::ready;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::body::SizedStream;
 use actix_web::http::{Method, Version, header};
 use actix_web::web::{self, Bytes};
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,6 +16,7 @@ use conn_log_store::{
 };
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
@@ -21,11 +24,15 @@ use crate::accept;
 use crate::app::App;
 use crate::auth::Reader;
 use crate::events::query::{self, RFC3339};
+use crate::pipe::{FedBody, feed};
 use crate::problem::{Problem, ProblemKind};
 use crate::query_string::QueryString;
 
 /// How long a question waits for its turn.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a large answer may take to be sent: at 30 MB, for a client that takes 100 KB a second.
+const SENDING_TIME_MAX: Duration = Duration::from_mins(5);
 
 /// Statistics of events.
 #[derive(ToSchema)]
@@ -149,7 +156,7 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     respond(&request, body, first).await
 }
 
-/// Sends what is small at once, and of what is large the first part with the others behind it.
+/// Sends what is small at once, and what is large as it is made: for a while, and a few at a time.
 async fn respond(request: &HttpRequest, body: Body, first: Bytes) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     response.content_type("application/json");
@@ -160,14 +167,47 @@ async fn respond(request: &HttpRequest, body: Body, first: Bytes) -> Result<Http
         // Its length is not known before it is made.
         return Ok(response.streaming(stream::empty::<Result<Bytes, actix_web::Error>>()));
     }
+    let place = App::of(request).statistics_sent.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(ProblemKind::Overloaded, "too many large statistics are being sent")
+            .with_header(header::RETRY_AFTER, "30")
+    })?;
     let parts = stream::once(ready(Ok(first))).chain(rest(body));
     if request.version() < Version::HTTP_11 {
         // Its clients know no chunks (RFC 9112, section 6.1).
         let whole: Vec<Bytes> =
             parts.try_collect().await.map_err(|error| Problem::internal(&error))?;
-        return Ok(response.body(whole.concat()));
+        let length = whole.iter().map(|part| part.len() as u64).sum();
+        let parts = sent(stream::iter(whole.into_iter().map(Ok)), place);
+        return Ok(response.body(SizedStream::new(length, parts)));
     }
-    Ok(response.streaming(parts))
+    Ok(response.streaming(sent(parts, place)))
+}
+
+/// A body of those parts. The place is kept until the last of them was taken, or the client has taken too
+/// long: then the body breaks off.
+fn sent(
+    parts: impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
+    place: OwnedSemaphorePermit,
+) -> FedBody {
+    let (feed, body) = feed(1);
+    let request_id = crate::request_id::current();
+    let sending = async move {
+        let mut parts = pin!(parts);
+        while let Some(part) = parts.next().await {
+            feed.send(part?).await?;
+        }
+        feed.end();
+        Ok::<(), actix_web::Error>(())
+    };
+    actix_web::rt::spawn(async move {
+        let _place = place;
+        match timeout(SENDING_TIME_MAX, sending).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => log::warn!("{request_id}: statistics ended early: {error}"),
+            Err(_) => log::warn!("{request_id}: statistics ended early: taken too slowly"),
+        }
+    });
+    body
 }
 
 /// The parts of a body after its first. The next two are written while one is sent, off the workers; a

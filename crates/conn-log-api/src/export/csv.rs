@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use conn_log_core::Record;
 
-use super::pipe::Pipe;
 use super::{ExportError, RecordWriter};
+use crate::pipe::Pipe;
 
 const HEADER: [&str; 13] = [
     "id",

@@ -7,7 +7,6 @@
 mod csv;
 mod ndjson;
 mod parquet;
-mod pipe;
 
 use actix_web::http::{Method, header};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
@@ -19,14 +18,17 @@ use crate::accept;
 use crate::app::App;
 use crate::auth::Reader;
 use crate::events::query;
+use crate::pipe::{Pipe, feed};
 use crate::problem::{Problem, ProblemKind};
 use crate::query_string::QueryString;
 use crate::stream_hub::{self, SPAN_IDS};
-use pipe::{Pipe, pipe};
 
 /// Events read at a time: enough that a query's own cost does not count, few enough that memory
 /// does not either (1,000 events of 16 KiB metadata are 16 MiB).
 const PAGE_EVENTS: usize = 1_000;
+
+/// Chunks between the reader and the client: with those at either end, about half a megabyte an export.
+const CHUNKS_MAX: usize = 4;
 
 /// The formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,16 +135,14 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
 
     let tenant = caller.tenant();
     let end = app.read(move |store| store.log_size(tenant)).await?;
-    let (out, body) = pipe();
+    let (feed, body) = feed(CHUNKS_MAX);
     let store = app.store.clone();
     let request_id = crate::request_id::current();
     drop(web::block(move || {
         let _place = place;
-        let failed = out.failure();
-        if let Err(error) = run(&store, tenant, &filter, end, format, out) {
-            // The client sees a body that breaks off, and not a file that seems whole.
-            log::warn!("{request_id}: an export ended early: {error}");
-            failed.tell();
+        match run(&store, tenant, &filter, end, format, Pipe::new(feed.clone())) {
+            Ok(()) => feed.end(),
+            Err(error) => log::warn!("{request_id}: an export ended early: {error}"),
         }
     }));
     Ok(response.streaming(body))

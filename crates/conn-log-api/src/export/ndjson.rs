@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use conn_log_core::Record;
 
-use super::pipe::Pipe;
 use super::{ExportError, RecordWriter};
+use crate::pipe::Pipe;
 
 pub(super) struct NdjsonWriter(Pipe);
 

@@ -12,8 +12,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::pipe::Pipe;
 use super::{ExportError, RecordWriter};
+use crate::pipe::Pipe;
 
 /// Rows of a group. Readers skip and split by groups; a writer holds one, some ten MiB.
 const GROUP_ROWS: usize = 20_000;

@@ -1,9 +1,12 @@
 //! `GET /device_app_connection_log/stats/`, exact the moment a POST returns.
 
-use actix_web::body::{BodySize, MessageBody as _};
+use std::time::Duration;
+
+use actix_web::body::{self, BodySize, MessageBody as _};
 use actix_web::http::{Method, Version};
 use rstest::rstest;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::test_app::{Database, EVENTS, TestApp};
 
@@ -133,6 +136,45 @@ async fn an_answer_of_many_groups_is_whole_and_in_order(
         let old = app.request(Method::GET, &format!("{EVENTS}stats/?{query}"));
         let old = app.open(old.version(Version::HTTP_10)).await;
         assert!(matches!(old.response().body().size(), BodySize::Sized(_)));
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn as_many_large_answers_are_sent_at_a_time_as_memory_is_meant_for(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let events: Vec<Value> = (0..2_000).map(|i| event_for(&format!("app_{i:04}"))).collect();
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    let large = format!("{EVENTS}stats/?group_by=application_id");
+    // Clients that take nothing.
+    let mut open = Vec::new();
+    while open.len() < 8 {
+        let answer = app.open(app.request(Method::GET, &large)).await;
+        assert_eq!(answer.status(), 200);
+        open.push(answer);
+    }
+    let refused = app.get(&large).await;
+    assert_eq!(refused.header("retry-after"), Some("30"));
+    refused.is_problem(503, "overloaded");
+    assert_eq!(results(&app, "").await.len(), 1, "what is small takes no place");
+    // One that leaves makes room, and so does one that has taken all of it, as soon as that is seen.
+    for has_taken_all in [false, true] {
+        let answer = open.pop().unwrap().into_body();
+        if has_taken_all {
+            assert!(body::to_bytes(answer).await.unwrap().ends_with(b"]}"));
+        }
+        let again = async {
+            loop {
+                let answer = app.open(app.request(Method::GET, &large)).await;
+                if answer.status() == 200 {
+                    return answer;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        open.push(timeout(Duration::from_mins(1), again).await.unwrap());
     }
 }
 

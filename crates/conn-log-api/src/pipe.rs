@@ -1,0 +1,164 @@
+//! From a thread or a task that writes to a body that is sent, with a bounded amount in between.
+//!
+//! A body is whole once its writing end says so. Where that end is dropped before, because it failed or
+//! the client took nothing for too long, the body fails: the connection breaks off, and no client takes
+//! a part for the whole.
+
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use futures_util::Stream;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
+
+/// Bytes that a writer gathers before they are sent on.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// A client that takes nothing for this long has left, or keeps others from answers of theirs.
+const STALLED_MAX: Duration = Duration::from_secs(30);
+
+/// The writing end.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    sender: Sender<Bytes>,
+    is_whole: Arc<AtomicBool>,
+    stalled_max: Duration,
+}
+
+/// The body.
+pub(crate) struct FedBody {
+    receiver: Receiver<Bytes>,
+    is_whole: Arc<AtomicBool>,
+}
+
+/// Both ends, with that many chunks between them.
+pub(crate) fn feed(chunks_max: usize) -> (Feed, FedBody) {
+    let (sender, receiver) = channel(chunks_max);
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let body = FedBody { receiver, is_whole: Arc::clone(&is_whole) };
+    (Feed { sender, is_whole, stalled_max: STALLED_MAX }, body)
+}
+
+impl Feed {
+    /// Sends some, once there is room. Fails if the client is gone, or takes nothing for too long.
+    pub(crate) async fn send(&self, chunk: Bytes) -> io::Result<()> {
+        match timeout(self.stalled_max, self.sender.send(chunk)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Says that all was sent.
+    pub(crate) fn end(self) {
+        self.is_whole.store(true, Ordering::Release);
+    }
+}
+
+impl Stream for FedBody {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let chunk = ready!(self.receiver.poll_recv(context));
+        // An error is told once.
+        let is_end = chunk.is_some() || self.is_whole.swap(true, Ordering::Acquire);
+        Poll::Ready(if is_end {
+            chunk.map(Ok)
+        } else {
+            Some(Err(io::Error::other("the answer ended early")))
+        })
+    }
+}
+
+/// The writing end for a thread that may block: it holds the thread while the client is slow.
+pub(crate) struct Pipe {
+    chunk: Vec<u8>,
+    feed: Feed,
+}
+
+impl Pipe {
+    pub(crate) fn new(feed: Feed) -> Self {
+        Pipe { chunk: Vec::with_capacity(CHUNK_BYTES), feed }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
+        Handle::current().block_on(self.feed.send(Bytes::from(chunk)))
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    const CHUNK: Bytes = Bytes::from_static(b"chunk");
+
+    /// What a client is sent, and whether it sees an end.
+    async fn taken(body: FedBody) -> (usize, bool) {
+        let items: Vec<io::Result<Bytes>> = body.collect().await;
+        (items.iter().filter(|item| item.is_ok()).count(), items.iter().all(Result::is_ok))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_sent_to_its_end_is_whole() {
+        let (feed, body) = feed(4);
+        let other = feed.clone();
+        feed.send(CHUNK).await.unwrap();
+        drop(feed);
+        other.end();
+        assert_eq!(taken(body).await, (1, true));
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_writer_failed_breaks_off() {
+        let (feed, body) = feed(4);
+        feed.send(CHUNK).await.unwrap();
+        drop(feed);
+        assert_eq!(taken(body).await, (1, false));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_nobody_took_for_too_long_breaks_off_though_it_is_taken_again() {
+        let (mut feed, body) = feed(4);
+        feed.stalled_max = Duration::from_millis(1);
+        for _ in 0..4 {
+            feed.send(CHUNK).await.unwrap();
+        }
+        let stalled = feed.send(CHUNK).await.unwrap_err();
+        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+        drop(feed);
+        assert_eq!(taken(body).await, (4, false));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_ends_the_writer() {
+        let (feed, body) = feed(4);
+        drop(body);
+        assert_eq!(feed.send(CHUNK).await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}
