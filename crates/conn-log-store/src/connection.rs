@@ -199,8 +199,15 @@ fn open_postgres(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection
         ),
     };
     connection.batch_execute(&set_up).map_err(ConnectionError::CouldntSetupConfiguration)?;
+    if matches!(role, Role::Reader { .. }) {
+        // A server on a system that cannot read ahead takes no such setting, and does without.
+        connection.batch_execute(PAGES_AT_ONCE).ok();
+    }
     Ok(connection)
 }
+
+/// How many pages a reader may ask the disk for at once: a page of a list has its rows on as many.
+const PAGES_AT_ONCE: &str = "SET effective_io_concurrency = 100";
 
 #[cfg(test)]
 mod tests {

@@ -87,6 +87,7 @@ impl Scan<'_> {
         rows: Rows<'_>,
         limit: usize,
     ) -> events::BoxedQuery<'a, MultiBackend> {
+        let is_postgres = matches!(connection, AnyConnection::Postgres(_));
         let mut select = events::table
             .filter(events::tenant_id.eq(self.tenant.0))
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -100,12 +101,12 @@ impl Scan<'_> {
         if let Some(last) = self.last {
             select = select.filter(events::id.le(last));
         }
-        if let (Some((first, last)), AnyConnection::Postgres(_)) = (self.stored, connection) {
+        if let (Some((first, last)), true) = (self.stored, is_postgres) {
             select = select.filter(events::created_at.between(first, last));
         }
         select = match rows {
             Rows::Within(span) => select.filter(events::id.between(span.first, span.last)),
-            Rows::Of(ids) => select.filter(events::id.eq_any(ids.to_vec())),
+            Rows::Of(ids) => select.filter(is_any_of(ids, is_postgres)),
         };
         match self.order {
             Order::IdAscending => select.order(events::id.asc()),
@@ -119,6 +120,18 @@ impl Scan<'_> {
 
     pub(crate) fn is_descending(&self) -> bool {
         matches!(self.order, Order::IdDescending | Order::TimestampDescending)
+    }
+}
+
+/// Rows of these ids, each likely on a page of its own.
+fn is_any_of(ids: &[i64], is_postgres: bool) -> Condition {
+    let any = events::id.eq_any(ids.to_vec());
+    if is_postgres {
+        // An OR has PostgreSQL find the rows' places first, by a bitmap: then it asks the disk for many
+        // pages at once, and not for one after the other.
+        Box::new(any.or(events::id.eq_any(Vec::<i64>::new())).nullable())
+    } else {
+        Box::new(any.nullable())
     }
 }
 

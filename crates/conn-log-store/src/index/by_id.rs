@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::id_set::IdSet;
 use super::list::{Reading, Tail};
-use super::probe;
+use super::probe::{self, Choice};
 use super::small_in_tests;
 use super::tables::Run;
 use super::{Span, ranges};
@@ -27,7 +27,13 @@ const DENSE_IDS: usize = small_in_tests(8_192, 20);
 /// A set this small is fetched: narrowing it takes longer.
 const FEW_IDS: usize = small_in_tests(128, 2);
 
-/// Rows fetched by id at a time.
+/// The same where narrowing it takes few blocks: a page of rows, each on a page of its own in a file of
+/// gigabytes, takes several times as long to fetch as these take to read.
+const FEWER_IDS: usize = small_in_tests(32, 1);
+const FEW_BLOCKS: i64 = if cfg!(test) { 1 } else { 32 };
+
+/// Rows fetched by id at a time: at first as many as are missing, then ever more.
+const FETCHED_IDS_MIN: usize = small_in_tests(32, 2);
 const FETCHED_IDS_MAX: usize = small_in_tests(512, 7);
 
 /// What is wanted of a run.
@@ -153,11 +159,12 @@ fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError
         probe::cheapest_first(reading.connection, &runs, &reading.dimensions, reading.deadline)?;
     for (order, run) in order.iter_mut().zip(&runs) {
         let useful: Vec<usize> = useful(reading, run).collect();
-        order.retain(|dimension| useful.contains(dimension));
+        order.retain(|choice| useful.contains(&choice.dimension));
     }
     let mut sets = find_first(reading, &runs, &order)?;
     // Of runs that have few, together.
     let mut ids = Vec::new();
+    let mut at_once = reading.missing().clamp(FETCHED_IDS_MIN, FETCHED_IDS_MAX);
     for (number, part) in parts.iter().enumerate() {
         let Some(mut set) = sets.remove(&number) else {
             ids = fetch_ids(reading, ids, 0)?;
@@ -166,15 +173,14 @@ fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError
         };
         set.keep(part.span);
         let others = order[number].get(1..).unwrap_or_default();
-        if set.len() > FEW_IDS && !others.is_empty() {
-            ids = fetch_ids(reading, ids, 0)?;
-            narrow(reading, &part.run, &mut set, others)?;
-        }
+        ids = narrow(reading, &part.run, &mut set, others, ids)?;
         let is_descending = reading.scan.is_descending();
         while set.len() > 0 && !reading.is_full() {
-            let at_once = reading.missing().clamp(FEW_IDS, FETCHED_IDS_MAX);
             ids.extend(set.take(at_once.saturating_sub(ids.len()).max(1), is_descending));
             ids = fetch_ids(reading, ids, at_once)?;
+            if ids.is_empty() {
+                at_once = (2 * at_once).min(FETCHED_IDS_MAX);
+            }
         }
         if reading.is_full() {
             return Ok(());
@@ -188,11 +194,12 @@ fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError
 fn find_first(
     reading: &mut Reading<'_>,
     runs: &[Run],
-    order: &[Vec<usize>],
+    order: &[Vec<Choice>],
 ) -> Result<BTreeMap<usize, IdSet>, StoreError> {
     let mut sets = BTreeMap::new();
     for (index, dimension) in reading.dimensions.iter().enumerate() {
-        let of = |number: &usize| order[*number].first() == Some(&index);
+        let of =
+            |number: &usize| order[*number].first().is_some_and(|choice| choice.dimension == index);
         let numbers: Vec<usize> = (0..runs.len()).filter(of).collect();
         if !numbers.is_empty() {
             let of: Vec<Run> = numbers.iter().map(|number| runs[*number]).collect();
@@ -203,24 +210,33 @@ fn find_first(
     Ok(sets)
 }
 
-/// Takes out what other dimensions do not have, for as long as that is worth it.
+/// Takes out what other dimensions do not have, for as long as that is worth it. The ids of runs before this
+/// one are fetched before any of the set is tried; gives those that are left.
 fn narrow(
     reading: &mut Reading<'_>,
     run: &Run,
     set: &mut IdSet,
-    dimensions: &[usize],
-) -> Result<(), StoreError> {
-    for dimension in dimensions {
-        if set.len() <= FEW_IDS || is_promising(reading, set)? {
-            return Ok(());
+    others: &[Choice],
+    mut ids: Vec<i64>,
+) -> Result<Vec<i64>, StoreError> {
+    for other in others {
+        let is_cheap = other.blocks <= FEW_BLOCKS;
+        if set.len() <= if is_cheap { FEWER_IDS } else { FEW_IDS } {
+            return Ok(ids);
         }
-        let dimension = &reading.dimensions[*dimension];
+        if !is_cheap {
+            ids = fetch_ids(reading, ids, 0)?;
+            if is_promising(reading, set)? {
+                return Ok(ids);
+            }
+        }
+        let dimension = &reading.dimensions[other.dimension];
         let of = std::slice::from_ref(run);
         for other in probe::find(reading.connection, of, dimension, reading.deadline)? {
             set.intersect(&other);
         }
     }
-    Ok(())
+    Ok(ids)
 }
 
 /// Tries some of a set; whether so many of them are wanted that narrowing it is not worth it.

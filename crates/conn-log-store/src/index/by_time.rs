@@ -189,12 +189,12 @@ impl Merge<'_, '_> {
         let of = std::slice::from_ref(run);
         let order = probe::cheapest_first(reading.connection, of, &dimensions, reading.deadline)?;
         let mut all: Option<IdSet> = None;
-        for dimension in order.into_iter().flatten() {
+        for choice in order.into_iter().flatten() {
             if all.as_ref().is_some_and(|set| set.len() <= FEW_IDS) {
                 break;
             }
-            let found =
-                probe::find(reading.connection, of, &dimensions[dimension], reading.deadline)?;
+            let dimension = &dimensions[choice.dimension];
+            let found = probe::find(reading.connection, of, dimension, reading.deadline)?;
             for set in found {
                 match &mut all {
                     Some(all) => all.intersect(&set),

@@ -17,28 +17,37 @@ const BLOCKS_AT_ONCE: i64 = if cfg!(test) { 2 } else { 32 };
 /// A place in the order of time.
 pub(super) type Place = (Timestamp, i64);
 
-/// For each run the dimensions' numbers, those first that take the least work to look up.
+/// A dimension of a filter, by its number, and how many blocks of a run are to be read for it; not counted,
+/// and zero, where there is no other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    pub(super) dimension: usize,
+    pub(super) blocks: i64,
+}
+
+/// For each run the dimensions, those first that take the least work to look up.
 pub(super) fn cheapest_first(
     connection: &mut AnyConnection,
     of: &[Run],
     dimensions: &[Dimension],
     deadline: Deadline,
-) -> Result<Vec<Vec<usize>>, StoreError> {
-    let all: Vec<usize> = (0..dimensions.len()).collect();
-    if all.len() < 2 {
-        return Ok(vec![all; of.len()]);
+) -> Result<Vec<Vec<Choice>>, StoreError> {
+    if dimensions.len() < 2 {
+        let only = dimensions.iter().map(|_| Choice { dimension: 0, blocks: 0 });
+        return Ok(vec![only.collect(); of.len()]);
     }
     let ranges: Vec<KeyRange> =
         dimensions.iter().flat_map(|dimension| dimension.ranges.iter().cloned()).collect();
     let counts = ranges::counts_of(connection, of, &ranges, deadline)?;
     let sorted = |counts: Vec<i64>| {
         let mut counts = counts.into_iter();
-        let cost = |dimension: &Dimension| {
-            counts.by_ref().take(dimension.ranges.len()).map(|blocks| 1 + blocks).sum()
+        let choice = |(number, dimension): (usize, &Dimension)| {
+            let counts = counts.by_ref().take(dimension.ranges.len());
+            // In one block more than begin in it.
+            Choice { dimension: number, blocks: counts.map(|blocks| 1 + blocks).sum() }
         };
-        let costs: Vec<i64> = dimensions.iter().map(cost).collect();
-        let mut sorted = all.clone();
-        sorted.sort_by_key(|dimension| costs[*dimension]);
+        let mut sorted: Vec<Choice> = dimensions.iter().enumerate().map(choice).collect();
+        sorted.sort_by_key(|choice| choice.blocks);
         sorted
     };
     Ok(counts.into_iter().map(sorted).collect())
