@@ -23,7 +23,7 @@ const EXPORTS_MAX: usize = 4;
 const CATCH_UPS_MAX: usize = 4;
 const STATISTICS_MAX: usize = 4;
 
-/// Large statistics being sent at one time: each holds up to 20 MB of groups until it is.
+/// Large statistics being sent at one time: each holds up to 20 MB of groups until it is, or 30 MB of JSON.
 const STATISTICS_SENT_MAX: usize = 8;
 
 /// The state of one server, shared by all its workers.

@@ -55,7 +55,7 @@ impl Feed {
         }
     }
 
-    /// Says that all was sent.
+    /// Says that all was sent: by the last of the writing ends.
     pub(crate) fn end(self) {
         self.is_whole.store(true, Ordering::Release);
     }
@@ -65,13 +65,11 @@ impl Stream for FedBody {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let chunk = ready!(self.receiver.poll_recv(context));
-        // An error is told once.
-        let is_end = chunk.is_some() || self.is_whole.swap(true, Ordering::Acquire);
-        Poll::Ready(if is_end {
-            chunk.map(Ok)
-        } else {
-            Some(Err(io::Error::other("the answer ended early")))
+        Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
+            Some(chunk) => Some(Ok(chunk)),
+            // An error is told once.
+            None if self.is_whole.swap(true, Ordering::Acquire) => None,
+            None => Some(Err(io::Error::other("the answer ended early"))),
         })
     }
 }
@@ -80,19 +78,26 @@ impl Stream for FedBody {
 pub(crate) struct Pipe {
     chunk: Vec<u8>,
     feed: Feed,
+    /// Why it failed: then it does at once, whoever writes what they still hold.
+    failed: Option<io::ErrorKind>,
 }
 
 impl Pipe {
     pub(crate) fn new(feed: Feed) -> Self {
-        Pipe { chunk: Vec::with_capacity(CHUNK_BYTES), feed }
+        Pipe { chunk: Vec::with_capacity(CHUNK_BYTES), feed, failed: None }
     }
 
     fn send(&mut self) -> io::Result<()> {
+        if let Some(failed) = self.failed {
+            return Err(failed.into());
+        }
         if self.chunk.is_empty() {
             return Ok(());
         }
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
-        Handle::current().block_on(self.feed.send(Bytes::from(chunk)))
+        let sent = Handle::current().block_on(self.feed.send(Bytes::from(chunk)));
+        self.failed = sent.as_ref().err().map(io::Error::kind);
+        sent
     }
 }
 
@@ -153,6 +158,22 @@ mod tests {
         assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
         drop(feed);
         assert_eq!(taken(body).await, (4, false));
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_failed_does_not_wait_again() {
+        let (mut feed, body) = feed(1);
+        feed.stalled_max = Duration::from_millis(1);
+        let mut pipe = Pipe::new(feed);
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut write = || pipe.write_all(&vec![0; CHUNK_BYTES]).map_err(|error| error.kind());
+            let first = [write(), write()];
+            // There is room now, but something between is lost.
+            drop(body);
+            (first, write())
+        });
+        let timed_out = Err(io::ErrorKind::TimedOut);
+        assert_eq!(writing.await.unwrap(), ([Ok(()), timed_out], timed_out));
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ use crate::pipe::{FedBody, feed};
 use crate::problem::{Problem, ProblemKind};
 use crate::query_string::QueryString;
 
-/// How long a question waits for its turn.
+/// How long a question waits for its turn, and a large answer for its own.
 const PLACE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How long a large answer may take to be sent: at 30 MB, for a client that takes 100 KB a second.
@@ -132,7 +132,7 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let asked = asked(QueryString::of(&request)?)?;
     accept::require(&request, "application/json")?;
     let app = App::of(&request);
-    let Ok(Ok(_place)) = timeout(PLACE_WAIT_MAX, app.statistics.acquire()).await else {
+    let Ok(Ok(place)) = timeout(PLACE_WAIT_MAX, app.statistics.acquire()).await else {
         return Err(Problem::new(
             ProblemKind::Overloaded,
             "too many statistics are being computed",
@@ -153,6 +153,7 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let (body, first) =
         answer.map_err(|detail| Problem::parameter("interval", "too_many", detail))?;
     let first = first.map_err(|error| Problem::internal(&error))?;
+    drop(place);
     respond(&request, body, first).await
 }
 
@@ -167,10 +168,14 @@ async fn respond(request: &HttpRequest, body: Body, first: Bytes) -> Result<Http
         // Its length is not known before it is made.
         return Ok(response.streaming(stream::empty::<Result<Bytes, actix_web::Error>>()));
     }
-    let place = App::of(request).statistics_sent.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(ProblemKind::Overloaded, "too many large statistics are being sent")
-            .with_header(header::RETRY_AFTER, "30")
-    })?;
+    let places = App::of(request).statistics_sent.clone();
+    let Ok(Ok(place)) = timeout(PLACE_WAIT_MAX, places.acquire_owned()).await else {
+        return Err(Problem::new(
+            ProblemKind::Overloaded,
+            "too many large statistics are being sent",
+        )
+        .with_header(header::RETRY_AFTER, "30"));
+    };
     let parts = stream::once(ready(Ok(first))).chain(rest(body));
     if request.version() < Version::HTTP_11 {
         // Its clients know no chunks (RFC 9112, section 6.1).
@@ -183,8 +188,8 @@ async fn respond(request: &HttpRequest, body: Body, first: Bytes) -> Result<Http
     Ok(response.streaming(sent(parts, place)))
 }
 
-/// A body of those parts. The place is kept until the last of them was taken, or the client has taken too
-/// long: then the body breaks off.
+/// A body of those parts. The place is kept until the last of them waits alone, or the client has taken
+/// too long: then the body breaks off.
 fn sent(
     parts: impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
     place: OwnedSemaphorePermit,
@@ -210,8 +215,8 @@ fn sent(
     body
 }
 
-/// The parts of a body after its first. The next two are written while one is sent, off the workers; a
-/// client that takes none has no more than these written.
+/// The parts of a body after its first, written off the workers, two at a time; a client that takes none
+/// has no more than a few of them waiting.
 fn rest(body: Body) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
     let (parts, body) = (body.parts(), Arc::new(body));
     let written = stream::iter(1..parts).map(move |part| {

@@ -89,7 +89,6 @@ impl Scan<'_> {
     ) -> events::BoxedQuery<'a, MultiBackend> {
         let is_postgres = matches!(connection, AnyConnection::Postgres(_));
         let mut select = events::table
-            .filter(events::tenant_id.eq(self.tenant.0))
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .into_boxed::<MultiBackend>();
         for condition in conditions(self.filter, (&mut *connection).into()) {
@@ -105,8 +104,10 @@ impl Scan<'_> {
             select = select.filter(events::created_at.between(first, last));
         }
         select = match rows {
-            Rows::Within(span) => select.filter(events::id.between(span.first, span.last)),
-            Rows::Of(ids) => select.filter(is_any_of(ids, is_postgres)),
+            Rows::Within(span) => select
+                .filter(events::tenant_id.eq(self.tenant.0))
+                .filter(events::id.between(span.first, span.last)),
+            Rows::Of(ids) => select.filter(is_any_of(self.tenant, ids, is_postgres)),
         };
         match self.order {
             Order::IdAscending => select.order(events::id.asc()),
@@ -123,15 +124,16 @@ impl Scan<'_> {
     }
 }
 
-/// Rows of these ids, each likely on a page of its own.
-fn is_any_of(ids: &[i64], is_postgres: bool) -> Condition {
-    let any = events::id.eq_any(ids.to_vec());
+/// A tenant's rows of these ids, each likely on a page of its own.
+fn is_any_of(tenant: TenantId, ids: &[i64], is_postgres: bool) -> Condition {
+    let any = |ids: &[i64]| events::tenant_id.eq(tenant.0).and(events::id.eq_any(ids.to_vec()));
     if is_postgres {
-        // An OR has PostgreSQL find the rows' places first, by a bitmap: then it asks the disk for many
-        // pages at once, and not for one after the other.
-        Box::new(any.or(events::id.eq_any(Vec::<i64>::new())).nullable())
+        // Of an OR that has the tenant in either arm nothing is left to PostgreSQL but to find the rows'
+        // places by a bitmap of its key. Then it asks the disk for many pages at once, and does not go
+        // through all of a tenant because it takes it for small.
+        Box::new(any(ids).or(any(&[])).nullable())
     } else {
-        Box::new(any.nullable())
+        Box::new(any(ids).nullable())
     }
 }
 

@@ -32,7 +32,7 @@ const FEW_IDS: usize = small_in_tests(128, 2);
 const FEWER_IDS: usize = small_in_tests(32, 1);
 const FEW_BLOCKS: i64 = if cfg!(test) { 1 } else { 32 };
 
-/// Rows fetched by id at a time: at first as many as are missing, then ever more.
+/// Rows fetched by id at a time: as many as are missing, or likely give these.
 const FETCHED_IDS_MIN: usize = small_in_tests(32, 2);
 const FETCHED_IDS_MAX: usize = small_in_tests(512, 7);
 
@@ -166,6 +166,9 @@ fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError
     let mut ids = Vec::new();
     let mut at_once = reading.missing().clamp(FETCHED_IDS_MIN, FETCHED_IDS_MAX);
     for (number, part) in parts.iter().enumerate() {
+        if reading.is_full() {
+            return Ok(());
+        }
         let Some(mut set) = sets.remove(&number) else {
             ids = fetch_ids(reading, ids, 0)?;
             walk_all(reading, part.span)?;
@@ -177,17 +180,21 @@ fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError
         let is_descending = reading.scan.is_descending();
         while set.len() > 0 && !reading.is_full() {
             ids.extend(set.take(at_once.saturating_sub(ids.len()).max(1), is_descending));
+            let (tried, before) = (ids.len(), reading.records.len());
             ids = fetch_ids(reading, ids, at_once)?;
             if ids.is_empty() {
-                at_once = (2 * at_once).min(FETCHED_IDS_MAX);
+                at_once = enough(reading.missing(), tried, reading.records.len() - before);
             }
-        }
-        if reading.is_full() {
-            return Ok(());
         }
     }
     fetch_ids(reading, ids, 0)?;
     Ok(())
+}
+
+/// How many ids to fetch for as many records as are missing, where those tried gave as many as were found.
+fn enough(missing: usize, tried: usize, found: usize) -> usize {
+    let likely = missing.saturating_mul(tried).checked_div(found).unwrap_or(2 * tried);
+    likely.clamp(FETCHED_IDS_MIN, FETCHED_IDS_MAX)
 }
 
 /// Each run's events of its first dimension, by the run's number.

@@ -6,6 +6,7 @@ use conn_log_core::{
 };
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -13,12 +14,14 @@ use proptest::test_runner::TestRunner;
 
 use super::{Sizes, Span, build, runs, worker};
 use crate::connection::{AnyConnection, Role};
+use crate::error::StoreError;
 use crate::events::{EventPage, list_in};
 use crate::options::PartitionSize;
 use crate::partitions;
 use crate::rows::{NewEventRow, insert};
-use crate::scan::Deadline;
+use crate::scan::{Deadline, Rows, Scan};
 use crate::schema::heads;
+use crate::snapshot::{Plans, in_snapshot};
 use crate::tenants::TenantId;
 use crate::types::Micros;
 use crate::url::DatabaseUrl;
@@ -346,5 +349,55 @@ fn an_event_that_is_gone_is_not_found() {
     for _ in 0..200 {
         let query = query().new_tree(&mut runner).unwrap().current();
         assert_eq!(log.list(&query), expected(&left, &query), "{query:?}");
+    }
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text, column_name = "QUERY PLAN")]
+    text: String,
+}
+
+/// How PostgreSQL answers the statement that this connection prepared last, whatever its values.
+fn plan_of_last(connection: &mut AnyConnection) -> QueryResult<String> {
+    let last = "SELECT format('EXPLAIN EXECUTE %I (%s)', name,
+            (SELECT string_agg('NULL', ', ') FROM unnest(parameter_types))) AS \"QUERY PLAN\"
+        FROM pg_prepared_statements ORDER BY prepare_time DESC LIMIT 1";
+    let explain: Line = diesel::sql_query(last).get_result(connection)?;
+    let lines: Vec<Line> = diesel::sql_query(explain.text).load(connection)?;
+    Ok(lines.into_iter().map(|line| line.text + "\n").collect())
+}
+
+/// A table that was never analysed is taken for one whose tenants are small, and going through one of
+/// them in its order for the cheapest way.
+#[test]
+fn postgres_finds_the_places_of_a_page_s_rows_first_whatever_it_knows_of_the_table() {
+    let Some(mut database) = Database::postgres() else { return };
+    let off = "ALTER TABLE events_20231101 SET (autovacuum_enabled = off)";
+    database.connection.batch_execute(off).unwrap();
+    let event = event().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    let record =
+        |id| Record { id, created_at: Timestamp::from_micros(START), event: event.clone() };
+    let records: Vec<Record> = (1..=3_000).map(record).collect();
+    let log = database.log(&records);
+    for is_analysed in [false, true] {
+        if is_analysed {
+            log.connection.batch_execute("ANALYZE events_20231101").unwrap();
+        }
+        let plan = in_snapshot(log.connection, Plans::ByKey, |connection| {
+            let scan = Scan {
+                tenant: log.tenant,
+                filter: &EventFilter::default(),
+                order: Order::IdDescending,
+                position: None,
+                last: None,
+                stored: None,
+            };
+            let ids: Vec<i64> = (1..=3_000).step_by(30).collect();
+            assert_eq!(scan.read(connection, Rows::Of(&ids), 100)?.len(), 100);
+            Ok::<String, StoreError>(plan_of_last(connection)?)
+        });
+        let plan = plan.unwrap();
+        assert!(plan.contains("Bitmap Heap Scan on events_20231101"), "{plan}");
     }
 }

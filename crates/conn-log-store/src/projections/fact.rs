@@ -16,17 +16,17 @@ use crate::schema::events;
 use crate::tenants::TenantId;
 use crate::types::{Ip, Micros};
 
-/// One event, as far as projections look at it. Its names are numbers, see [`Names`].
+/// One event, as far as projections look at it. `N` is a name: its number, see [`Names`].
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fact {
+pub(crate) struct Fact<N = i32> {
     pub(crate) id: i64,
     pub(crate) timestamp: Timestamp,
-    pub(crate) device: i32,
-    pub(crate) application: i32,
-    pub(crate) connection_type: i32,
-    pub(crate) status: i32,
-    /// Of `metadata.network_type`, where it is a text of a name's length; else 0.
-    pub(crate) network_type: i32,
+    pub(crate) device: N,
+    pub(crate) application: N,
+    pub(crate) connection_type: N,
+    pub(crate) status: N,
+    /// `metadata.network_type`, where it is a text of a name's length.
+    pub(crate) network_type: Option<N>,
     /// What the type says, where projections know it.
     pub(crate) step: Option<Step>,
     /// Whether the status is `success`.
@@ -78,39 +78,26 @@ enum Role {
     Device,
 }
 
-/// The names in a run, each once, and at which place.
-#[derive(Debug, Default)]
-struct Texts(HashMap<String, (i32, Role)>);
-
-impl Texts {
-    fn place(&mut self, text: &str, role: Role) -> i32 {
-        if let Some((place, known)) = self.0.get_mut(text) {
-            *known = role.min(*known);
-            return *place;
-        }
-        // No run has as many names.
-        let place = i32::try_from(self.0.len()).unwrap_or(i32::MAX);
-        self.0.insert(text.to_owned(), (place, role));
-        place
-    }
-}
-
 /// Events in the order of the log, whose names have no numbers yet.
 #[derive(Debug, Default)]
-pub(crate) struct Run {
-    texts: Texts,
-    /// With places among the texts where numbers belong.
-    facts: Vec<Fact>,
+pub(crate) struct Facts {
+    /// Each name once, and which it is of them.
+    names: HashMap<String, (Slot, Role)>,
+    facts: Vec<Fact<Slot>>,
 }
 
-impl Run {
+/// Which of some names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Slot(usize);
+
+impl Facts {
     /// Of records from the log.
     pub(crate) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
-        let mut run = Run::default();
+        let mut facts = Facts::default();
         for record in records {
-            run.push(Seen::from(record));
+            facts.push(Seen::from(record));
         }
-        run
+        facts
     }
 
     /// The last one's id.
@@ -118,60 +105,68 @@ impl Run {
         self.facts.last().map(|fact| fact.id)
     }
 
-    /// Every name in it, each once, in the order in which they are to be given numbers.
+    /// Every name in them, each once, in the order in which they are to be given numbers.
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<(Role, &str)> =
-            self.texts.0.iter().map(|(text, (_, role))| (*role, text.as_str())).collect();
+            self.names.iter().map(|(text, (_, role))| (*role, text.as_str())).collect();
         names.sort_unstable();
         names.into_iter().map(|(_, text)| text).collect()
     }
 
     /// The events, with those numbers. Every name was looked up before.
     pub(crate) fn numbered(self, names: &Names) -> Vec<Fact> {
-        let mut numbers = vec![0; self.texts.0.len()];
-        for (text, (place, _)) in &self.texts.0 {
-            if let Ok(place) = usize::try_from(*place) {
-                numbers[place] = names.number(text);
-            }
+        let mut numbers = vec![0; self.names.len()];
+        for (text, (slot, _)) in &self.names {
+            numbers[slot.0] = names.number(text);
         }
-        let number = |place: &mut i32| {
-            let index = usize::try_from(*place).ok();
-            *place = index.and_then(|index| numbers.get(index)).copied().unwrap_or(0);
+        let number = |slot: Slot| numbers[slot.0];
+        let numbered = |fact: Fact<Slot>| Fact {
+            id: fact.id,
+            timestamp: fact.timestamp,
+            device: number(fact.device),
+            application: number(fact.application),
+            connection_type: number(fact.connection_type),
+            status: number(fact.status),
+            network_type: fact.network_type.map(number),
+            step: fact.step,
+            is_success: fact.is_success,
+            ip_address: fact.ip_address,
+            duration: fact.duration,
+            session_id: fact.session_id,
+            signal_strength: fact.signal_strength,
         };
-        let mut facts = self.facts;
-        for fact in &mut facts {
-            number(&mut fact.device);
-            number(&mut fact.application);
-            number(&mut fact.connection_type);
-            number(&mut fact.status);
-            number(&mut fact.network_type);
-        }
-        facts
+        self.facts.into_iter().map(numbered).collect()
     }
 
     fn push(&mut self, seen: Seen<'_>) {
-        let texts = &mut self.texts;
-        let network_type = seen.network_type.as_deref();
-        self.facts.push(Fact {
+        let fact = Fact {
             id: seen.id,
             timestamp: seen.timestamp,
-            device: texts.place(seen.device, Role::Device),
-            application: texts.place(seen.application, Role::Application),
-            connection_type: texts.place(seen.connection_type, Role::Kind),
-            status: texts.place(seen.status, Role::Kind),
-            network_type: network_type.map_or(NO_PLACE, |text| texts.place(text, Role::Kind)),
+            device: self.slot(seen.device, Role::Device),
+            application: self.slot(seen.application, Role::Application),
+            connection_type: self.slot(seen.connection_type, Role::Kind),
+            status: self.slot(seen.status, Role::Kind),
+            network_type: seen.network_type.map(|text| self.slot(&text, Role::Kind)),
             step: Step::of(seen.connection_type),
             is_success: seen.status == "success",
             ip_address: seen.ip_address,
             duration: seen.duration,
             session_id: seen.session_id,
             signal_strength: seen.signal_strength,
-        });
+        };
+        self.facts.push(fact);
+    }
+
+    fn slot(&mut self, text: &str, role: Role) -> Slot {
+        if let Some((slot, known)) = self.names.get_mut(text) {
+            *known = role.min(*known);
+            return *slot;
+        }
+        let slot = Slot(self.names.len());
+        self.names.insert(text.to_owned(), (slot, role));
+        slot
     }
 }
-
-/// Where a run has no name.
-const NO_PLACE: i32 = -1;
 
 /// An event as it is read, its names beside it.
 struct Seen<'a> {
@@ -203,7 +198,7 @@ pub(crate) fn read(
     after: i64,
     until: i64,
     limit: i64,
-) -> QueryResult<Run> {
+) -> QueryResult<Facts> {
     // The database takes the two members out: decoding every event's metadata would be most of
     // the cost.
     let (network_type, signal_strength) = match connection {
@@ -237,12 +232,12 @@ pub(crate) fn read(
                 sql::<Nullable<Text>>(signal_strength),
             ),
         ));
-    let mut run = Run::default();
+    let mut facts = Facts::default();
     for row in select.load_iter::<FactRow, DefaultLoadingMode>(connection)? {
         let (first, second) = row?;
         let (id, timestamp, device, application, connection_type, status) = first;
         let (ip_address, duration, session_id, network_type, signal_strength) = second;
-        run.push(Seen {
+        facts.push(Seen {
             id,
             timestamp: timestamp.0,
             device: &device,
@@ -256,7 +251,7 @@ pub(crate) fn read(
             signal_strength: signal_strength.as_deref().and_then(number_of),
         });
     }
-    Ok(run)
+    Ok(facts)
 }
 
 /// The members of metadata that projections read, as their JSON texts.

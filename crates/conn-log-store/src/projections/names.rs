@@ -158,7 +158,7 @@ pub(crate) fn find_texts(
 }
 
 #[derive(Insertable)]
-#[diesel(table_name = names)]
+#[diesel(table_name = names, treat_none_as_default_value = false)]
 struct NameRow {
     tenant_id: i32,
     name: String,

@@ -71,7 +71,7 @@ impl DeviceRow {
 }
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = applications)]
+#[diesel(table_name = applications, treat_none_as_default_value = false)]
 struct ApplicationRow {
     tenant_id: i32,
     application_id: String,
@@ -98,7 +98,7 @@ impl ApplicationRow {
 }
 
 #[derive(Insertable)]
-#[diesel(table_name = application_devices)]
+#[diesel(table_name = application_devices, treat_none_as_default_value = false)]
 struct PairRow {
     tenant_id: i32,
     application: i32,

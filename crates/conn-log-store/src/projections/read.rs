@@ -115,12 +115,12 @@ impl Store {
                     return Ok(None);
                 }
                 let lowest = marks.iter().copied().min().unwrap_or(0);
-                let run = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)
+                let facts = fact::read(connection, tenant, lowest, i64::MAX, i64::MAX)
                     .map_err(StoreError::from)?;
                 let mut names = Names::default();
-                names::find(connection, tenant, &cache, run.names(), &mut names)
+                names::find(connection, tenant, &cache, facts.names(), &mut names)
                     .map_err(StoreError::from)?;
-                let tail = Tail { facts: run.numbered(&names) };
+                let tail = Tail { facts: facts.numbered(&names) };
                 let read = read.take();
                 read.map(|read| read(connection, marks, &tail, names)).transpose()
             })?;

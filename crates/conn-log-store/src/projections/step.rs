@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::prelude::*;
 
 use super::ALL;
-use super::fact::{self, Run};
+use super::fact::{self, Facts};
 use super::names::{self, NameCache, Names};
 use super::tables::{projections, upsert};
 use crate::connection::AnyConnection;
@@ -45,12 +45,12 @@ pub(super) type Watermarks = BTreeMap<&'static str, i64>;
 pub(super) const CLEARING: i64 = -1;
 
 /// The events that follow `mark`, no further than the next projection ahead of it.
-fn next_run(
+fn next_facts(
     connection: &mut AnyConnection,
     tenant: TenantId,
     mark: i64,
     events_max: usize,
-) -> QueryResult<Run> {
+) -> QueryResult<Facts> {
     let marks = watermarks(connection, tenant)?;
     let ahead = marks.values().copied().filter(|other| *other > mark).min();
     let limit = i64::try_from(events_max).unwrap_or(i64::MAX);
@@ -64,19 +64,19 @@ fn take_in_txn(
     tenant: TenantId,
     mark: i64,
     events_max: usize,
-    run: Option<Run>,
+    facts: Option<Facts>,
     cache: &NameCache,
 ) -> QueryResult<Option<(usize, Names)>> {
     let group = group_at(&watermarks(connection, tenant)?, mark);
-    let run = match run {
-        Some(run) => run,
-        None => next_run(connection, tenant, mark, events_max)?,
+    let facts = match facts {
+        Some(facts) => facts,
+        None => next_facts(connection, tenant, mark, events_max)?,
     };
-    let (Some(last_id), false) = (run.last_id(), group.is_empty()) else {
+    let (Some(last_id), false) = (facts.last_id(), group.is_empty()) else {
         return Ok(None);
     };
-    let names = names::give_in_txn(connection, tenant, cache, run.names())?;
-    let facts = run.numbered(&names);
+    let names = names::give_in_txn(connection, tenant, cache, facts.names())?;
+    let facts = facts.numbered(&names);
     for projection in ALL.iter().filter(|projection| group.contains(&projection.name())) {
         projection.take_in_txn(connection, tenant, &facts, &names)?;
         set_watermark(connection, tenant, projection.name(), last_id)?;
@@ -104,7 +104,7 @@ pub(super) fn watermarks(
 }
 
 #[derive(Insertable)]
-#[diesel(table_name = projections)]
+#[diesel(table_name = projections, treat_none_as_default_value = false)]
 struct WatermarkRow<'a> {
     tenant_id: i32,
     name: &'a str,
@@ -156,13 +156,13 @@ impl Store {
         let cache = self.names();
         // On SQLite who reads the log keeps its write-ahead log from beginning anew: not for as long as
         // the step writes. On PostgreSQL who has no lease need not read.
-        let run = if self.is_embedded() {
-            Some(next_run(&mut *self.reader()?, tenant, mark, events_max)?)
+        let facts = if self.is_embedded() {
+            Some(next_facts(&mut *self.reader()?, tenant, mark, events_max)?)
         } else {
             None
         };
         let taken = self.derive_alone(tenant, Lease::Projections, |connection| {
-            Ok(take_in_txn(connection, tenant, mark, events_max, run, &cache)?)
+            Ok(take_in_txn(connection, tenant, mark, events_max, facts, &cache)?)
         })?;
         match taken {
             None => Ok(Progress::Busy),

@@ -119,7 +119,7 @@ pub(super) const ROWS_AT_ONCE: usize = 1_000;
 pub(super) const KEYS_AT_ONCE: usize = 500;
 
 /// An INSERT with what it does about rows that are there, kept prepared: diesel prepares its own anew
-/// for each row.
+/// for each row. Rows are to be `treat_none_as_default_value = false`, else their text is made anew.
 pub(super) struct Upsert<I> {
     pub(super) insert: I,
     /// ` ON CONFLICT …`, the same wherever the type is the same.

@@ -13,7 +13,7 @@ use crate::connection::AnyConnection;
 use crate::error::StoreError;
 use crate::events::list_in;
 use crate::projections::STATISTICS;
-use crate::projections::fact::{Fact, Run};
+use crate::projections::fact::{Fact, Facts};
 use crate::projections::names::{self, Names};
 use crate::scan::Deadline;
 use crate::store::Store;
@@ -423,9 +423,9 @@ impl<'a> Answer<'a> {
             }
             // What is past the watermark is added from the tail.
             let taken_in = page.records.iter().filter(|record| record.id <= self.watermark);
-            let run = Run::of(taken_in);
-            names::find(connection, self.tenant, cache, run.names(), names)?;
-            self.add_facts(&run.numbered(names))?;
+            let facts = Facts::of(taken_in);
+            names::find(connection, self.tenant, cache, facts.names(), names)?;
+            self.add_facts(&facts.numbered(names))?;
             if !page.has_more {
                 return Ok(());
             }

@@ -18,7 +18,7 @@ use crate::tenants::TenantId;
 use crate::types::Micros;
 
 #[derive(Insertable)]
-#[diesel(table_name = rollups)]
+#[diesel(table_name = rollups, treat_none_as_default_value = false)]
 struct RollupRow {
     tenant_id: i32,
     level: i16,
@@ -29,7 +29,7 @@ struct RollupRow {
 
 /// The figures of a row of level 1.
 #[derive(Insertable)]
-#[diesel(table_name = application_hours)]
+#[diesel(table_name = application_hours, treat_none_as_default_value = false)]
 struct HourRow {
     tenant_id: i32,
     start: Micros,

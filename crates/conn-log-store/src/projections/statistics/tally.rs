@@ -22,7 +22,7 @@ impl Dimensions {
             device: fact.device.unsigned_abs(),
             connection_type: fact.connection_type.unsigned_abs(),
             status: fact.status.unsigned_abs(),
-            network_type: fact.network_type.unsigned_abs(),
+            network_type: fact.network_type.map_or(0, i32::unsigned_abs),
         }
     }
 }
