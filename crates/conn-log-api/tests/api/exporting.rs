@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use actix_web::body;
 use actix_web::http::Method;
 use parquet::basic::{ConvertedType, Type};
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
@@ -43,6 +44,22 @@ async fn ndjson_holds_every_record_as_the_api_answers_it(
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_i64().unwrap())
         .collect();
     assert_eq!(ids, (1..=1_501).collect::<Vec<i64>>());
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_export_that_fails_on_its_way_has_no_end(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut event = event_of("d");
+    event["user_agent"] = "a".repeat(500).into();
+    // Its first page is more than waits for a client.
+    assert_eq!(app.post(&json!(vec![event; 2_000])).await.status, 201);
+    let export = app.open(app.request(Method::GET, &format!("{EVENTS}export/"))).await;
+    assert_eq!(export.status(), 200);
+    app.database.execute("ALTER TABLE events RENAME TO elsewhere");
+    assert!(body::to_bytes(export.into_body()).await.is_err());
 }
 
 #[rstest]

@@ -27,7 +27,7 @@ pub(crate) struct TestApp {
     call: Call,
     pub(crate) store: Store,
     pub(crate) token: String,
-    _database: TestDatabase,
+    pub(crate) database: TestDatabase,
 }
 
 /// An answer, read to its end.
@@ -80,7 +80,7 @@ impl TestApp {
             Box::pin(async move { service.call(request).await.unwrap().map_into_boxed_body() })
         });
         let token = store.first_token().unwrap().unwrap().1.reveal().to_owned();
-        TestApp { call, store, token, _database: database }
+        TestApp { call, store, token, database }
     }
 
     pub(crate) fn token_with(&self, tenant: TenantId, scopes: &[Scope]) -> String {
