@@ -3,21 +3,24 @@
 //! At a fixed rate each request has its moment to be sent, and its latency counts from then, also
 //! when the one before it on its connection is late: a server that stalls does not hide it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
 
 /// No answer takes this long unless the server hangs.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 const WARM_UP: Duration = Duration::from_secs(1);
 
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args)]
 pub(crate) struct Load {
     address: SocketAddr,
     #[arg(long)]
@@ -42,22 +45,24 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// Two threads, whatever the number of connections: one sends what is due, the other reads answers and
+    /// sends what had to wait for one. What a load takes of the processors, the server does not have.
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let requests = Arc::new(self.requests()?);
-        let start = Instant::now() + Duration::from_millis(100);
-        let threads: Vec<_> = (0..self.connections)
-            .map(|index| {
-                let (load, requests) = (self.clone(), Arc::clone(&requests));
-                thread::Builder::new()
-                    .stack_size(256 << 10)
-                    .spawn(move || load.connection(index, start, &requests))
-            })
-            .collect::<Result<_, _>>()?;
-        let mut answers = Vec::new();
-        for thread in threads {
-            let some = thread.join().map_err(|_| anyhow::anyhow!("a connection panicked"))?;
-            answers.extend(some?);
-        }
+        let requests = self.requests()?;
+        let mut poll = Poll::new()?;
+        let connections = (0..self.connections)
+            .map(|index| Ok(Mutex::new(Connection::open(self.address, &poll, Token(index))?)))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let schedule = Schedule {
+            start: Instant::now() + Duration::from_millis(100),
+            rate: self.rate,
+            requests: &requests,
+        };
+        let count = schedule.count(self.seconds);
+        let answers = thread::scope(|scope| {
+            scope.spawn(|| send_when_due(&connections, &schedule, count));
+            read_answers(&mut poll, &connections, &schedule, count)
+        })?;
         report(answers);
         Ok(())
     }
@@ -82,45 +87,173 @@ impl Load {
         };
         Ok(lines.chunks_exact(self.batch).map(|events| request(events).into_bytes()).collect())
     }
+}
 
-    /// One connection's share.
-    fn connection(
-        &self,
-        index: usize,
-        start: Instant,
-        requests: &[Vec<u8>],
-    ) -> anyhow::Result<Vec<Answer>> {
-        let mut stream = TcpStream::connect(self.address)?;
+/// What is sent, and when.
+struct Schedule<'a> {
+    start: Instant,
+    rate: Option<f64>,
+    requests: &'a [Vec<u8>],
+}
+
+impl Schedule<'_> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of requests"
+    )]
+    fn count(&self, seconds: u32) -> usize {
+        self.rate.map_or(self.requests.len(), |rate| (rate * f64::from(seconds)).ceil() as usize)
+    }
+
+    /// The moment of a request; without a rate there is none.
+    #[expect(clippy::cast_precision_loss, reason = "a number of a request")]
+    fn due(&self, number: usize) -> Option<Instant> {
+        self.rate.map(|rate| self.start + Duration::from_secs_f64(number as f64 / rate))
+    }
+
+    fn request(&self, number: usize) -> &[u8] {
+        &self.requests[number % self.requests.len()]
+    }
+}
+
+/// A connection that has one request under way at most, and sends the others one after the other.
+struct Connection {
+    stream: TcpStream,
+    waiting: VecDeque<usize>,
+    under_way: Option<UnderWay>,
+    received: Vec<u8>,
+}
+
+struct UnderWay {
+    number: usize,
+    /// When it was to be sent.
+    due: Instant,
+    /// Bytes of it.
+    sent: usize,
+}
+
+impl Connection {
+    fn open(address: SocketAddr, poll: &Poll, token: Token) -> anyhow::Result<Connection> {
+        let stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut answers = Vec::new();
-        thread::sleep(start.saturating_duration_since(Instant::now()));
-        for number in (index..).step_by(self.connections) {
-            let Some(due) = self.due(number, requests.len()) else {
-                break;
-            };
-            let due = due.map_or_else(Instant::now, |after| start + after);
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            stream.write_all(&requests[number % requests.len()])?;
-            read_answer(&mut reader)?;
-            // At a fixed rate the first second is for warming up.
-            if self.rate.is_none() || due >= start + WARM_UP {
-                answers.push(Answer { latency: due.elapsed(), at: start.elapsed() });
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Connection { stream, waiting: VecDeque::new(), under_way: None, received: Vec::new() })
+    }
+
+    /// Sends what it can.
+    fn send(&mut self, schedule: &Schedule<'_>) -> anyhow::Result<()> {
+        if self.under_way.is_none() {
+            self.under_way = self.waiting.pop_front().map(|number| UnderWay {
+                number,
+                due: schedule.due(number).unwrap_or_else(Instant::now),
+                sent: 0,
+            });
+        }
+        let Some(under_way) = &mut self.under_way else {
+            return Ok(());
+        };
+        let request = schedule.request(under_way.number);
+        while under_way.sent < request.len() {
+            match self.stream.write(&request[under_way.sent..]) {
+                Ok(some) => under_way.sent += some,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(answers)
+        Ok(())
     }
 
-    /// When to send a request: that long after the start, or at once. `None` after the last.
-    #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
-    fn due(&self, number: usize, requests: usize) -> Option<Option<Duration>> {
-        let Some(rate) = self.rate else {
-            return (number < requests).then_some(None);
+    /// Takes what has come; the moment at which the request that it answers was due, if that is all of it.
+    fn receive(&mut self) -> anyhow::Result<Option<Instant>> {
+        let mut part = [0; 16 << 10];
+        loop {
+            match self.stream.read(&mut part) {
+                Ok(0) => bail!("the connection ended"),
+                Ok(some) => self.received.extend_from_slice(&part[..some]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(length) = answer_length(&self.received)? else {
+            return Ok(None);
         };
-        let after = number as f64 / rate;
-        (after < f64::from(self.seconds)).then(|| Some(Duration::from_secs_f64(after)))
+        if self.received.len() < length {
+            return Ok(None);
+        }
+        ensure!(self.received.len() == length, "more than one answer");
+        self.received.clear();
+        let under_way = self.under_way.take().context("an answer to nothing")?;
+        Ok(Some(under_way.due))
     }
+}
+
+/// Each request goes to its connection when it is due, and waits there if another is under way.
+fn send_when_due(connections: &[Mutex<Connection>], schedule: &Schedule<'_>, count: usize) {
+    thread::sleep(schedule.start.saturating_duration_since(Instant::now()));
+    for number in 0..count {
+        if let Some(due) = schedule.due(number) {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let mut connection = lock(&connections[number % connections.len()]);
+        connection.waiting.push_back(number);
+        if connection.under_way.is_none() && connection.send(schedule).is_err() {
+            // Whoever reads finds out why.
+            return;
+        }
+    }
+}
+
+fn read_answers(
+    poll: &mut Poll,
+    connections: &[Mutex<Connection>],
+    schedule: &Schedule<'_>,
+    count: usize,
+) -> anyhow::Result<Vec<Answer>> {
+    let mut answers = Vec::with_capacity(count);
+    let mut events = Events::with_capacity(connections.len());
+    let mut answered = 0;
+    while answered < count {
+        poll.poll(&mut events, Some(ANSWER_TIME_MAX))?;
+        ensure!(!events.is_empty(), "no answer for {ANSWER_TIME_MAX:?}");
+        for event in &events {
+            let mut connection = lock(&connections[event.token().0]);
+            if let Some(due) = connection.receive()? {
+                answered += 1;
+                // At a fixed rate the first second is for warming up.
+                if schedule.rate.is_none() || due >= schedule.start + WARM_UP {
+                    answers.push(Answer { latency: due.elapsed(), at: schedule.start.elapsed() });
+                }
+            }
+            connection.send(schedule)?;
+        }
+    }
+    Ok(answers)
+}
+
+/// Who panicked ends the bench.
+fn lock(connection: &Mutex<Connection>) -> std::sync::MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long an answer is with its head, which must be a success with a declared length; `None` before all of
+/// the head is there.
+fn answer_length(received: &[u8]) -> anyhow::Result<Option<usize>> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut answer = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = answer.parse(received)? else {
+        return Ok(None);
+    };
+    let status = answer.code.unwrap_or_default();
+    ensure!((200..300).contains(&status), "answered: {status}");
+    let length = answer
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .context("an answer without a length")?;
+    Ok(Some(head + std::str::from_utf8(length.value)?.parse::<usize>()?))
 }
 
 /// One answer: how long it took, and when it was there.
@@ -147,32 +280,4 @@ fn report(mut answers: Vec<Answer>) {
         "requests={count} seconds={seconds:.2} p50_us={p50} p99_us={p99} max_us={max} \
          first_tenth_per_second={first:.1} last_tenth_per_second={last:.1}"
     );
-}
-
-/// Reads one answer, which must be a success with a declared length.
-fn read_answer(answers: &mut BufReader<TcpStream>) -> anyhow::Result<()> {
-    let mut line = String::new();
-    answers.read_line(&mut line)?;
-    let status = line.clone();
-    let mut length = None;
-    loop {
-        line.clear();
-        if answers.read_line(&mut line)? == 0 {
-            bail!("the connection ended");
-        }
-        if line.trim_end().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = Some(value.trim().parse()?);
-        }
-    }
-    let length: u64 = length.context("an answer without a length")?;
-    std::io::copy(&mut answers.take(length), &mut std::io::sink())?;
-    if !status.starts_with("HTTP/1.1 20") {
-        bail!("answered: {}", status.trim_end());
-    }
-    Ok(())
 }
