@@ -1,7 +1,7 @@
 // The fastest honest way to put rows into a SQLite file: one prepared INSERT, run for each row, in
 // transactions. The same library as conn-log's, with the settings of its writer.
 //
-//   bench-raw-inserts DATABASE TABLE ROWS ROWS_IN_A_TRANSACTION
+//   bench-raw-inserts DATABASE TABLE COLUMNS ROWS ROWS_IN_A_TRANSACTION
 //
 // ROWS is a file of lines, their values separated by tabs: \N is NULL, \x… a blob in hexadecimal,
 // other values are taken by the type that the column is declared with. It is read before the clock
@@ -64,9 +64,9 @@ static void bind(sqlite3_stmt *insert, int column, char type, char *value, char 
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5) fail(0, "DATABASE TABLE ROWS ROWS_IN_A_TRANSACTION");
-    char *next = read_file(argv[3]);
-    long in_a_transaction = atol(argv[4]);
+    if (argc != 6) fail(0, "DATABASE TABLE COLUMNS ROWS ROWS_IN_A_TRANSACTION");
+    char *next = read_file(argv[4]);
+    long in_a_transaction = atol(argv[5]);
 
     sqlite3 *db;
     if (sqlite3_open(argv[1], &db) != SQLITE_OK) fail(db, argv[1]);
@@ -76,10 +76,10 @@ int main(int argc, char **argv) {
 
     char sql[512], types[COLUMNS_MAX];
     sqlite3_stmt *columns, *insert;
-    snprintf(sql, sizeof sql, "SELECT * FROM %s", argv[2]);
+    snprintf(sql, sizeof sql, "SELECT %s FROM %s", argv[3], argv[2]);
     if (sqlite3_prepare_v2(db, sql, -1, &columns, 0) != SQLITE_OK) fail(db, sql);
     int count = sqlite3_column_count(columns);
-    int length = snprintf(sql, sizeof sql, "INSERT INTO %s VALUES (?", argv[2]);
+    int length = snprintf(sql, sizeof sql, "INSERT INTO %s (%s) VALUES (?", argv[2], argv[3]);
     for (int column = 0; column < count; column++) {
         types[column] = sqlite3_column_decltype(columns, column)[0];
         if (column > 0) length += snprintf(sql + length, sizeof sql - length, ",?");

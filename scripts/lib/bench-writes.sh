@@ -115,11 +115,8 @@ prepare_rows() {
     "$BENCH" append "$DATABASE_URL" "$EVENTS" >/dev/null
     if [[ $DATABASE == sqlite ]]; then
         build_raw_inserts
-        export_sqlite log "tenant_id, id, created_at, device_id, application_id, connection_type,
-            status, timestamp, '\\x' || hex(ip_address), user_agent, duration, session_id, event_id,
-            metadata, '\\x' || hex(leaf_hash)"
-        export_sqlite plain "id, created_at, device_id, application_id, connection_type, status,
-            timestamp, '\\x' || hex(ip_address), user_agent, duration, session_id, metadata"
+        export_sqlite events "$EVENTS_COLUMNS"
+        export_sqlite plain "$PLAIN_COLUMNS"
     else
         psql_quiet "$DATABASE_URL" -c '\copy (SELECT * FROM events ORDER BY id) TO STDOUT' |
             split --lines="$ROWS_IN_A_TRANSACTION" --suffix-length=6 - "$FOLDER/rows/"
@@ -128,9 +125,13 @@ prepare_rows() {
     fi
 }
 
+# export_sqlite FILE COLUMNS
 export_sqlite() {
+    local values
+    # Bytes as their hexadecimal digits.
+    values=$(sed -E "s/ip_address|leaf_hash/'\\\\x' || hex(&)/g" <<<"$2")
     sqlite3 -separator $'\t' -nullvalue '\N' "${DATABASE_URL#sqlite://}" \
-        "SELECT $2 FROM events ORDER BY id" >"$FOLDER/rows/$1"
+        "SELECT $values FROM events ORDER BY place" >"$FOLDER/rows/$1"
 }
 
 # The floor in C, with the very SQLite that the release build made.
@@ -144,6 +145,10 @@ build_raw_inserts() {
     cc -O2 -Wall -I"$(dirname "$header")/sqlite3" scripts/lib/bench-raw-inserts.c "$library" \
         -lm -lpthread -ldl -o "$FOLDER/raw-inserts"
 }
+
+# What conn-log's own table is given, and the plain one.
+EVENTS_COLUMNS='place,created_at,device_id,application_id,connection_type,status,timestamp,ip_address,user_agent,duration,session_id,event_id,metadata,leaf_hash'
+PLAIN_COLUMNS='id,created_at,device_id,application_id,connection_type,status,timestamp,ip_address,user_agent,duration,session_id,metadata'
 
 # What most services would do with such events: a plain table, indexes for the two usual questions.
 PLAIN_TABLE='
@@ -172,11 +177,13 @@ raw_inserts() {
     if [[ $1 == plain ]]; then
         RAW_INSERTS='prepared inserts in C, plain table with two indexes'
         sqlite3 "$file" "$PLAIN_TABLE"
-        line=$("$FOLDER/raw-inserts" "$file" plain "$FOLDER/rows/plain" "$ROWS_IN_A_TRANSACTION")
+        line=$("$FOLDER/raw-inserts" "$file" plain "$PLAIN_COLUMNS" "$FOLDER/rows/plain" \
+            "$ROWS_IN_A_TRANSACTION")
     else
         RAW_INSERTS='prepared inserts in C, same table'
         "$CONN_LOG" migrate --database-url "$DATABASE_URL" 2>/dev/null
-        line=$("$FOLDER/raw-inserts" "$file" events "$FOLDER/rows/log" "$ROWS_IN_A_TRANSACTION")
+        line=$("$FOLDER/raw-inserts" "$file" events "$EVENTS_COLUMNS" "$FOLDER/rows/events" \
+            "$ROWS_IN_A_TRANSACTION")
     fi
     record "$RAW_INSERTS" "$(value_of events_per_second "$line")"
 }

@@ -15,7 +15,8 @@ use diesel::prelude::*;
 
 use crate::connection::{AnyConnection, Role};
 use crate::error::StoreError;
-use crate::schema::{events, heads};
+use crate::events;
+use crate::schema::heads;
 use crate::tenants::TenantId;
 use crate::url::DatabaseUrl;
 
@@ -75,11 +76,13 @@ pub(crate) fn anchor_in_txn(
     name: &str,
     event: i64,
 ) -> QueryResult<()> {
+    if let AnyConnection::Postgres(_) = connection {
+        return Ok(());
+    }
+    let leaf_hash = events::leaf_hash(connection, tenant, event)?.ok_or(diesel::NotFound)?;
     let AnyConnection::Sqlite(sqlite) = connection else {
         return Ok(());
     };
-    let leaf_hash: Vec<u8> =
-        events::table.find((tenant.0, event)).select(events::leaf_hash).first(sqlite)?;
     diesel::replace_into(anchors::table)
         .values((
             anchors::tenant_id.eq(tenant.0),
@@ -111,11 +114,7 @@ pub(crate) fn strangers(connection: &mut AnyConnection) -> QueryResult<Vec<(Tena
     for (tenant, name, event, leaf_hash) in rows {
         let size: Option<i64> =
             heads::table.find(tenant).select(heads::size).first(connection).optional()?;
-        let found: Option<Vec<u8>> = events::table
-            .find((tenant, event))
-            .select(events::leaf_hash)
-            .first(connection)
-            .optional()?;
+        let found = events::leaf_hash(connection, TenantId(tenant), event)?;
         let is_another = found.is_some_and(|found| found != leaf_hash);
         if is_another || size.is_none_or(|size| size < event) {
             strangers.push((TenantId(tenant), name));

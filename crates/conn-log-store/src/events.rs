@@ -8,7 +8,9 @@ use diesel::prelude::*;
 
 use crate::connection::{AnyConnection, MultiBackend};
 use crate::error::StoreError;
+use crate::filter::Dialect;
 use crate::index;
+use crate::place;
 use crate::rows::EventRow;
 use crate::scan::{Deadline, Scan, opposite};
 use crate::schema::{events, heads};
@@ -69,6 +71,20 @@ impl Store {
     }
 }
 
+/// The leaf hash of an event.
+pub(crate) fn leaf_hash(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    id: i64,
+) -> QueryResult<Option<Vec<u8>>> {
+    let dialect = Dialect::from(&mut *connection);
+    events::table
+        .filter(place::is_any_of(tenant, &[id], dialect))
+        .select(events::leaf_hash)
+        .first(connection)
+        .optional()
+}
+
 /// The records of those ids, in the order of the log. No more than a few hundred at a time. Who
 /// knows within which times they were stored spares PostgreSQL a look into every partition.
 pub(crate) fn find_in(
@@ -77,10 +93,10 @@ pub(crate) fn find_in(
     ids: &[i64],
     created_at: Option<(Timestamp, Timestamp)>,
 ) -> Result<Vec<Record>, StoreError> {
+    let dialect = Dialect::from(&mut *connection);
     let mut select = events::table
-        .filter(events::tenant_id.eq(tenant.0))
-        .filter(events::id.eq_any(ids))
-        .order(events::id)
+        .filter(place::is_any_of(tenant, ids, dialect))
+        .order(place::key(dialect))
         .select(EventRow::as_select())
         .into_boxed::<MultiBackend>();
     if let Some((first, last)) = created_at {

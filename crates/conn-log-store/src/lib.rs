@@ -21,6 +21,7 @@ mod listener;
 mod migrations;
 mod options;
 mod partitions;
+mod place;
 mod pool;
 mod projections;
 mod rows;

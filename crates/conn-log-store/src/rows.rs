@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use conn_log_core::{Event, EventParts, Record};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Binary, Double, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use crate::connection::AnyConnection;
+use crate::place;
 use crate::schema::events;
 use crate::tenants::TenantId;
 use crate::types::{Address, Instant, Ip, JsonObject, JsonText, Micros};
@@ -101,7 +102,10 @@ impl From<EventRow> for Record {
 
 /// The statement that inserts one row on SQLite. Diesel's own asks every column several times what it
 /// has to say, which takes half as long as SQLite takes to insert the row.
-struct InsertRow<'a>(NewEventRow<'a>);
+struct InsertRow<'a> {
+    place: i64,
+    row: NewEventRow<'a>,
+}
 
 impl QueryId for InsertRow<'_> {
     type QueryId = InsertRow<'static>;
@@ -110,11 +114,13 @@ impl QueryId for InsertRow<'_> {
 
 impl RunQueryDsl<SqliteConnection> for InsertRow<'_> {}
 
-/// Columns, each with its type: their names, then their values.
+/// The place and columns, each with its type: their names, then their values.
 macro_rules! insert_columns {
-    ($out:ident, $row:expr, $($column:ident: $type:ty),+) => {{
-        $out.push_sql(concat!("INSERT INTO events (", $(stringify!($column), ","),+));
+    ($out:ident, $place:expr, $row:expr, $($column:ident: $type:ty),+) => {{
+        $out.push_sql(concat!("INSERT INTO events (place,", $(stringify!($column), ","),+));
         $out.push_sql("leaf_hash) VALUES (");
+        $out.push_bind_param::<BigInt, _>(&$place)?;
+        $out.push_sql(",");
         $(
             $out.push_bind_param::<$type, _>(&$row.$column)?;
             $out.push_sql(",");
@@ -128,9 +134,8 @@ impl QueryFragment<Sqlite> for InsertRow<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         insert_columns!(
             out,
-            self.0,
-            tenant_id: Integer,
-            id: BigInt,
+            self.place,
+            self.row,
             created_at: Instant,
             device_id: Text,
             application_id: Text,
@@ -157,7 +162,8 @@ pub(crate) fn insert<'a>(
     match connection {
         AnyConnection::Sqlite(sqlite) => {
             for row in rows {
-                InsertRow(row).execute(sqlite)?;
+                let place = place::of(TenantId(row.tenant_id), row.id);
+                InsertRow { place, row }.execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {

@@ -9,8 +9,9 @@ use diesel::prelude::*;
 
 use crate::connection::{AnyConnection, MultiBackend};
 use crate::error::StoreError;
-use crate::filter::{Condition, conditions};
+use crate::filter::{Condition, Dialect, conditions};
 use crate::index::Span;
+use crate::place;
 use crate::rows::EventRow;
 use crate::schema::events;
 use crate::tenants::TenantId;
@@ -87,11 +88,11 @@ impl Scan<'_> {
         rows: Rows<'_>,
         limit: usize,
     ) -> events::BoxedQuery<'a, MultiBackend> {
-        let is_postgres = matches!(connection, AnyConnection::Postgres(_));
+        let dialect = Dialect::from(&mut *connection);
         let mut select = events::table
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .into_boxed::<MultiBackend>();
-        for condition in conditions(self.filter, (&mut *connection).into()) {
+        for condition in conditions(self.filter, dialect) {
             select = select.filter(condition);
         }
         if let Some(position) = self.position {
@@ -100,22 +101,35 @@ impl Scan<'_> {
         if let Some(last) = self.last {
             select = select.filter(events::id.le(last));
         }
-        if let (Some((first, last)), true) = (self.stored, is_postgres) {
+        if let (Some((first, last)), Dialect::Postgres) = (self.stored, dialect) {
             select = select.filter(events::created_at.between(first, last));
         }
-        select = match rows {
-            Rows::Within(span) => select
-                .filter(events::tenant_id.eq(self.tenant.0))
-                .filter(events::id.between(span.first, span.last)),
-            Rows::Of(ids) => select.filter(is_any_of(self.tenant, ids, is_postgres)),
-        };
+        select = select.filter(match rows {
+            Rows::Within(span) => place::within(self.tenant, self.ahead(span), dialect),
+            Rows::Of(ids) => apart(self.tenant, ids, dialect),
+        });
         match self.order {
-            Order::IdAscending => select.order(events::id.asc()),
-            Order::IdDescending => select.order(events::id.desc()),
+            Order::IdAscending => select.order(place::key(dialect).asc()),
+            Order::IdDescending => select.order(place::key(dialect).desc()),
             Order::TimestampAscending => select.order((events::timestamp.asc(), events::id.asc())),
             Order::TimestampDescending => {
                 select.order((events::timestamp.desc(), events::id.desc()))
             }
+        }
+    }
+
+    /// What of a span can be in the list.
+    fn ahead(&self, span: Span) -> Span {
+        let last = span.last.min(self.last.unwrap_or(i64::MAX));
+        let id = self.position.map(|position| position.id);
+        match (self.order, id) {
+            (Order::IdAscending, Some(id)) => {
+                Span { first: span.first.max(id.saturating_add(1)), last }
+            }
+            (Order::IdDescending, Some(id)) => {
+                Span { first: span.first, last: last.min(id.saturating_sub(1)) }
+            }
+            _ => Span { first: span.first, last },
         }
     }
 
@@ -125,15 +139,14 @@ impl Scan<'_> {
 }
 
 /// A tenant's rows of these ids, each likely on a page of its own.
-fn is_any_of(tenant: TenantId, ids: &[i64], is_postgres: bool) -> Condition {
-    let any = |ids: &[i64]| events::tenant_id.eq(tenant.0).and(events::id.eq_any(ids.to_vec()));
-    if is_postgres {
+fn apart(tenant: TenantId, ids: &[i64], dialect: Dialect) -> Condition {
+    let any = |ids| place::is_any_of(tenant, ids, dialect);
+    match dialect {
+        Dialect::Sqlite => any(ids),
         // Of an OR that has the tenant in either arm nothing is left to PostgreSQL but to find the rows'
         // places by a bitmap of its key. Then it asks the disk for many pages at once, and does not go
         // through all of a tenant because it takes it for small.
-        Box::new(any(ids).or(any(&[])).nullable())
-    } else {
-        Box::new(any(ids).nullable())
+        Dialect::Postgres => Box::new(any(ids).or(any(&[]))),
     }
 }
 

@@ -28,6 +28,7 @@ diesel::table! {
     use diesel::sql_types::{BigInt, Binary, Double, Integer, Nullable, Text};
     use crate::types::{Address, Instant, JsonObject};
 
+    /// Rows are found through [`crate::place`]: SQLite's key is another than PostgreSQL's.
     events (tenant_id, id) {
         tenant_id -> Integer,
         id -> BigInt,

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use crate::clock::now;
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
+use crate::place;
 use crate::schema::{heads, tenants};
 use crate::store::Store;
 use crate::types::Micros;
@@ -51,7 +52,12 @@ impl Store {
                 }
                 let last: Option<i32> =
                     tenants::table.select(diesel::dsl::max(tenants::id)).first(connection)?;
-                create_in_txn(connection, last.unwrap_or(0) + 1, &name)
+                let id = last.unwrap_or(0) + 1;
+                if id > place::TENANT_MAX {
+                    let full = format!("it has {id} tenants, and no room for more");
+                    return Err(StoreError::Internal(full));
+                }
+                create_in_txn(connection, id, &name)
             })
         })
     }

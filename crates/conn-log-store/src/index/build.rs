@@ -8,6 +8,8 @@ use super::tables::NewRun;
 use super::{Span, terms};
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
+use crate::filter::Dialect;
+use crate::place;
 use crate::schema::events;
 use crate::tenants::TenantId;
 use crate::types::{Ip, Micros};
@@ -61,10 +63,10 @@ pub(super) fn build(
     level: i16,
     span: Span,
 ) -> Result<(NewRun, Vec<Block>), StoreError> {
+    let dialect = Dialect::from(&mut *connection);
     let rows: Vec<IndexedRow> = events::table
-        .filter(events::tenant_id.eq(tenant.0))
-        .filter(events::id.between(span.first, span.last))
-        .order(events::id)
+        .filter(place::within(tenant, span, dialect))
+        .order(place::key(dialect))
         .select(IndexedRow::as_select())
         .load(connection)?;
     let times = || rows.iter().map(|row| row.timestamp);

@@ -12,6 +12,9 @@ use serde_json::value::RawValue;
 
 use super::names::Names;
 use crate::connection::AnyConnection;
+use crate::filter::Dialect;
+use crate::index::Span;
+use crate::place;
 use crate::schema::events;
 use crate::tenants::TenantId;
 use crate::types::{Ip, Micros};
@@ -209,11 +212,11 @@ pub(crate) fn read(
             ("(metadata -> 'network_type')::text", "(metadata -> 'signal_strength')::text")
         }
     };
+    let dialect = Dialect::from(&mut *connection);
+    let span = Span { first: after + 1, last: until };
     let select = events::table
-        .filter(events::tenant_id.eq(tenant.0))
-        .filter(events::id.gt(after))
-        .filter(events::id.le(until))
-        .order(events::id)
+        .filter(place::within(tenant, span, dialect))
+        .order(place::key(dialect))
         .limit(limit)
         .select((
             (

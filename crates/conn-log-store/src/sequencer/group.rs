@@ -14,13 +14,14 @@ use super::{Appended, Claim, Decision, Pending};
 use crate::clock::now;
 use crate::connection::AnyConnection;
 use crate::error::StoreError;
-use crate::events::find_in;
+use crate::events::{find_in, leaf_hash};
 use crate::idempotency::{self, Kind, NewKey, Remembered};
 use crate::listener::CHANNEL;
 use crate::options::PartitionSize;
 use crate::partitions::{self, Span};
+use crate::place;
 use crate::rows::{self, NewEventRow};
-use crate::schema::{events, heads};
+use crate::schema::heads;
 use crate::tenants::TenantId;
 use crate::types::{Instant, Micros};
 
@@ -52,7 +53,6 @@ pub(super) struct Attempt {
 pub(super) struct Trace {
     tenant: TenantId,
     id: i64,
-    created_at: Timestamp,
     leaf_hash: [u8; 32],
 }
 
@@ -91,12 +91,7 @@ pub(super) fn was_committed(
     connection.in_txn(|connection| {
         // A session that is still committing holds this lock.
         lock_head(connection, trace.tenant)?;
-        let found: Option<Vec<u8>> = events::table
-            .find((trace.tenant.0, trace.id))
-            .filter(events::created_at.eq(Micros(trace.created_at)))
-            .select(events::leaf_hash)
-            .first(connection)
-            .optional()?;
+        let found = leaf_hash(connection, trace.tenant, trace.id)?;
         Ok(found.is_some_and(|hash| hash == trace.leaf_hash))
     })
 }
@@ -179,6 +174,9 @@ impl Log<'_> {
             submissions.iter().map(|pending| pending.repeats.len()).sum::<usize>();
         if self.head.size == size_before {
             return Ok(());
+        }
+        if self.head.size >= place::ID_END {
+            return Err(StoreError::Internal("the log has all the events it can have".to_owned()));
         }
         attempt.stored += usize::try_from(self.head.size - size_before).unwrap_or(0);
         self.ensure_partition(created_at, attempt)?;
@@ -353,8 +351,7 @@ impl Log<'_> {
             .map(|(record, leaf)| (record, leaf.hash(record.id, record.created_at)))
             .unzip();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
-            let Record { id, created_at, .. } = **record;
-            attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
+            attempt.trace = Some(Trace { tenant, id: record.id, leaf_hash: *leaf_hash });
         }
         let rows = records
             .iter()

@@ -2,19 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use conn_log_core::{Event, EventQuery, Order, Record, Timestamp};
+use conn_log_core::{Event, Record, Timestamp};
 use conn_log_store::{
     AppendError, Appended, GroupCommitted, Observer, Store, StoreOptions, Submission, TenantId,
 };
 use proptest::prelude::*;
 
 use crate::support::*;
-
-/// The whole log, by pages, in order of id.
-fn whole_log(store: &Store, tenant: TenantId) -> Vec<Record> {
-    let query = EventQuery { order: Order::IdAscending, limit: 100_000, ..EventQuery::default() };
-    store.event_list(tenant, &query).unwrap().records
-}
 
 on_both_databases! {
     async fn an_event_is_read_back_as_it_was_answered(db) {
@@ -118,6 +112,19 @@ on_both_databases! {
         assert_eq!(whole_log(&store, other).len(), 1);
         assert_eq!(store.event_get(other, 2).unwrap(), None);
         assert_eq!(store.event_get(other, 1).unwrap().unwrap().event, event("theirs"));
+    }
+
+    async fn a_log_that_has_all_its_ids_takes_nothing_more(db) {
+        let store = db.open();
+        append(&store, events("dev", 1)).await.unwrap();
+        let last = (1_i64 << 44) - 2;
+        db.execute(&format!("UPDATE heads SET size = {}", last - 1));
+        assert_eq!(append(&store, events("dev", 2)).await, Err(AppendError::Internal));
+        assert_eq!(store.log_size(DEFAULT).unwrap(), last - 1);
+        assert_eq!(ids(&append(&store, events("last", 1)).await.unwrap()), [last]);
+        assert_eq!(append(&store, events("dev", 1)).await, Err(AppendError::Internal));
+        assert_eq!(store.event_get(DEFAULT, last).unwrap().unwrap().event, event("last"));
+        assert_eq!(store.event_get(DEFAULT, last + 1).unwrap(), None);
     }
 
     async fn a_tenant_that_does_not_exist_has_no_log(db) {

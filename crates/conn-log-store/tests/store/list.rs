@@ -49,6 +49,28 @@ fn list(store: &Store, filter: EventFilter) -> Vec<i64> {
 }
 
 on_both_databases! {
+    async fn no_place_to_begin_from_leads_into_another_log(db) {
+        let store = db.open();
+        let [between, after] = ["between", "after"].map(|name| store.tenant_create(name).unwrap().id);
+        for tenant in [DEFAULT, between, after] {
+            append_to(&store, tenant, events(&format!("of {}", tenant.0), 3)).await.unwrap();
+        }
+        for id in [i64::MIN, -1, 0, 2, 4, 1 << 44, 1 << 45, i64::MAX] {
+            for order in [Order::IdAscending, Order::IdDescending] {
+                let position = Position { timestamp: Timestamp::EPOCH, id };
+                for start in [Start::After(position), Start::Before(position)] {
+                    let query = EventQuery { order, start, limit: 9, ..EventQuery::default() };
+                    let found = store.event_list(between, &query).unwrap().records;
+                    let is_upwards =
+                        (order == Order::IdAscending) == matches!(start, Start::After(_));
+                    let beyond = |n: &i64| if is_upwards { *n > id } else { *n < id };
+                    assert_eq!(found.len(), (1..=3).filter(beyond).count(), "{order:?} {start:?}");
+                    assert!(found.iter().all(|record| record.event == event("of 2")));
+                }
+            }
+        }
+    }
+
     async fn pages_give_every_event_once_in_each_order_and_both_ways(db) {
         let store = db.open();
         let all = varied(&store).await;

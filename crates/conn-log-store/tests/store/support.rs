@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use conn_log_core::{Event, EventParts, Timestamp};
+use conn_log_core::{Event, EventParts, EventQuery, Order, Record, Timestamp};
 use conn_log_store::{
     AppendError, Appended, Claim, DatabaseUrl, Outcome, Store, StoreOptions, Submission, TenantId,
 };
@@ -86,11 +86,7 @@ impl TestDatabase {
     /// Runs SQL past the store.
     pub(crate) fn execute(&self, sql: &str) {
         match self.backend {
-            Backend::Sqlite => {
-                let mut sqlite = self.sqlite();
-                sqlite.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-                sqlite.batch_execute(sql).unwrap();
-            }
+            Backend::Sqlite => self.sqlite().batch_execute(sql).unwrap(),
             Backend::Postgres => self.postgres().batch_execute(sql).unwrap(),
         }
     }
@@ -112,6 +108,7 @@ impl TestDatabase {
         let path = self.path();
         let path = path.to_str().unwrap();
         let mut sqlite = SqliteConnection::establish(path).unwrap();
+        sqlite.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
         // What is derived has a file of its own.
         sqlite.batch_execute(&format!("ATTACH DATABASE '{path}-derived' AS derived")).unwrap();
         sqlite
@@ -206,6 +203,12 @@ pub(crate) async fn append_to(
         Outcome::Appended(appended) => Ok(appended),
         other => panic!("no key was given, but: {other:?}"),
     }
+}
+
+/// A whole log, in the order of its ids.
+pub(crate) fn whole_log(store: &Store, tenant: TenantId) -> Vec<Record> {
+    let query = EventQuery { order: Order::IdAscending, limit: 100_000, ..EventQuery::default() };
+    store.event_list(tenant, &query).unwrap().records
 }
 
 pub(crate) fn ids(appended: &[Appended]) -> Vec<i64> {
