@@ -112,7 +112,7 @@ pub(crate) fn give_in_txn(
         rows.push(NameRow { tenant_id: tenant.0, name: text.to_owned(), number });
         found.insert(text.to_owned(), number);
     }
-    upsert!(connection, names, &rows, (tenant_id, name), (number));
+    upsert!(connection, names, &rows, key: (tenant_id, name), set: (number));
     Ok(found)
 }
 

@@ -119,7 +119,13 @@ pub(super) fn add_in_txn(
         device: *device,
     };
     let rows: Vec<PairRow> = new.iter().map(pair).collect();
-    upsert!(connection, application_devices, &rows, (tenant_id, application, device), (device));
+    upsert!(
+        connection,
+        application_devices,
+        &rows,
+        key: (tenant_id, application, device),
+        set: ()
+    );
     add_devices_in_txn(connection, tenant, fold.devices)?;
     let mut new_devices: BTreeMap<i32, i64> = BTreeMap::new();
     for (application, _) in &new {
@@ -151,8 +157,8 @@ fn add_devices_in_txn(
         connection,
         devices,
         &rows,
-        (tenant_id, device_id),
-        (
+        key: (tenant_id, device_id),
+        set: (
             first_seen,
             last_seen,
             last_event,
@@ -202,8 +208,8 @@ fn add_applications_in_txn(
         connection,
         applications,
         &rows,
-        (tenant_id, application_id),
-        (first_seen, last_seen, devices, events, failures)
+        key: (tenant_id, application_id),
+        set: (first_seen, last_seen, devices, events, failures)
     );
     Ok(())
 }

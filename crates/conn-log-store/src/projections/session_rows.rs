@@ -211,8 +211,9 @@ pub(super) fn write_in_txn(
         connection,
         sessions,
         &rows,
-        (tenant_id, at, event),
-        (start_at, start_event, end_at, end_event, end_status, end_duration, is_open)
+        key: (tenant_id, at, event),
+        kept: (device, application, session_id),
+        set: (start_at, start_event, end_at, end_event, end_status, end_duration, is_open)
     );
     Ok(())
 }

@@ -118,7 +118,7 @@ fn set_watermark(
     watermark: i64,
 ) -> QueryResult<()> {
     let row = WatermarkRow { tenant_id: tenant.0, name, watermark };
-    upsert!(connection, projections, &[row], (tenant_id, name), (watermark));
+    upsert!(connection, projections, &[row], key: (tenant_id, name), set: (watermark));
     Ok(())
 }
 

@@ -112,7 +112,7 @@ diesel::table! {
     }
 }
 
-/// Rows of one statement on PostgreSQL: it takes 65,535 parameters, and a row has up to 16.
+/// Rows of one statement on PostgreSQL: a few hundred make its own cost small, and a row has kilobytes at most.
 pub(super) const ROWS_AT_ONCE: usize = 1_000;
 
 /// Keys of one look-up: SQLite takes 32,766 parameters, and a plan for a few hundred is as good.
@@ -141,45 +141,63 @@ impl<I: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Upsert<I> {
     }
 }
 
-/// Writes rows, those columns over what has the same key: one by one through a prepared statement on
-/// SQLite, many at once on PostgreSQL. What a key says for ever need not be among the columns, and
-/// indexes of nothing but it are left alone.
+/// The INSERT of rows on PostgreSQL. They come as one array for each column: of a list of values every single one
+/// is parsed and planned as an expression, which takes longer than to write the rows.
+pub(super) fn insert_arrays(table: &str, columns: &[&str]) -> String {
+    let arrays: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
+    let (columns, arrays) = (columns.join(", "), arrays.join(", "));
+    format!("INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays})")
+}
+
+/// Writes rows, the columns to `set` over what has the same key: one by one through a prepared statement on
+/// SQLite, many at once on PostgreSQL. What a key says for ever is `kept`, and indexes of nothing but it are
+/// left alone.
 macro_rules! upsert {
     (
         $connection:expr, $table:ident, $rows:expr,
-        ($key:ident $(, $more_key:ident)*),
-        ($column:ident $(, $more:ident)*)
+        key: ($key:ident $(, $more:ident)*),
+        $(kept: ($($kept:ident),+),)?
+        set: ($($set:ident),*)
     ) => {{
+        use crate::projections::tables::{ROWS_AT_ONCE, Upsert, insert_arrays, upsert};
         use diesel::prelude::*;
-        use diesel::upsert::excluded;
         let rows = $rows;
+        let on_conflict = concat!(
+            " ON CONFLICT (", stringify!($key), $(", ", stringify!($more),)* ") DO ",
+            upsert!(@action $($set),*)
+        );
         match $connection {
             crate::connection::AnyConnection::Sqlite(sqlite) => {
-                let on_conflict = concat!(
-                    " ON CONFLICT (", stringify!($key), $(", ", stringify!($more_key),)*
-                    ") DO UPDATE SET ", stringify!($column), " = excluded.", stringify!($column),
-                    $(", ", stringify!($more), " = excluded.", stringify!($more),)*
-                );
                 for row in rows {
                     let insert = diesel::insert_into($table::table).values(row);
-                    crate::projections::tables::Upsert { insert, on_conflict }.execute(sqlite)?;
+                    Upsert { insert, on_conflict }.execute(sqlite)?;
                 }
             }
             crate::connection::AnyConnection::Postgres(postgres) => {
-                for some in rows.chunks(crate::projections::tables::ROWS_AT_ONCE) {
-                    diesel::insert_into($table::table)
-                        .values(some)
-                        .on_conflict(($table::$key, $($table::$more_key,)*))
-                        .do_update()
-                        .set((
-                            $table::$column.eq(excluded($table::$column)),
-                            $($table::$more.eq(excluded($table::$more)),)*
-                        ))
-                        .execute(postgres)?;
+                for some in rows.chunks(ROWS_AT_ONCE) {
+                    upsert!(@arrays postgres, $table, some, on_conflict,
+                        $key $(, $more)* $($(, $kept)+)? $(, $set)*);
                 }
             }
         }
     }};
+    (@action) => { "NOTHING" };
+    (@action $set:ident $(, $more:ident)*) => {
+        concat!(
+            "UPDATE SET ", stringify!($set), " = excluded.", stringify!($set),
+            $(", ", stringify!($more), " = excluded.", stringify!($more),)*
+        )
+    };
+    (@arrays $postgres:ident, $table:ident, $rows:ident, $on_conflict:ident, $($column:ident),+) => {
+        let insert = insert_arrays(stringify!($table), &[$(stringify!($column)),+]);
+        let query = diesel::sql_query(insert + $on_conflict);
+        $(
+            let values: Vec<_> = $rows.iter().map(|row| &row.$column).collect();
+            let query = query
+                .bind::<diesel::sql_types::Array<diesel::dsl::SqlTypeOf<$table::$column>>, _>(values);
+        )+
+        query.execute($postgres)?;
+    };
 }
 pub(super) use upsert;
 

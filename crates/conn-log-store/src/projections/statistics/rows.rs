@@ -89,13 +89,19 @@ pub(crate) fn add_in_txn(
                     hours.push(hour_of(tenant, key, &sum));
                 }
             }
-            upsert!(connection, rollups, &rows, (tenant_id, level, start, lead), (cells));
+            upsert!(
+                connection,
+                rollups,
+                &rows,
+                key: (tenant_id, level, start, lead),
+                set: (cells)
+            );
             upsert!(
                 connection,
                 application_hours,
                 &hours,
-                (tenant_id, start, application),
-                (figures)
+                key: (tenant_id, start, application),
+                set: (figures)
             );
         }
     }
