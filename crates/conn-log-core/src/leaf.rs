@@ -68,7 +68,7 @@ impl LeafInput {
         take(&self.json[..self.created_at]);
         take(&created_at.to_string());
         take(&self.json[self.created_at..self.id]);
-        take(&id.to_string());
+        take(itoa::Buffer::new().format(id));
         take(&self.json[self.id..]);
     }
 }

@@ -238,8 +238,16 @@ pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
         #[serde(borrow)]
         session_id: Option<&'a RawValue>,
     }
-    if !metadata.contains("\"session_id\"") {
-        return None;
+    let (before, value) = metadata.split_once("\"session_id\":")?;
+    // In an object with none within it, as most are, a quote after its brace or a comma begins a name.
+    let is_flat = memchr::memchr2(b'{', b'[', metadata.as_bytes().get(1..)?).is_none();
+    if is_flat
+        && before.ends_with(['{', ','])
+        && let Some(text) = value.strip_prefix('"')
+        && let Some(end) = memchr::memchr2(b'"', b'\\', text.as_bytes())
+        && text[end..].starts_with('"')
+    {
+        return Some(Cow::Borrowed(&text[..end]));
     }
     // What is not a string has no text.
     string(serde_json::from_str::<Only<'_>>(metadata).ok()?.session_id?)
@@ -370,5 +378,42 @@ impl<'de> Visitor<'de> for Reader<'_, '_> {
             object.insert(name, value);
         }
         Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("session_id".to_owned()),
+            r#"[a{\[,":]{0,3}"#,
+            r#"[a,]?"session_id("|":|":")?"#,
+            "[a-z]{1,4}",
+        ]
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let text = || texts().prop_map(Value::from);
+        let object = (texts(), texts()).prop_map(|(name, text)| serde_json::json!({ name: text }));
+        prop_oneof![4 => text(), 1 => any::<i32>().prop_map(Value::from), 1 => object,
+            1 => text().prop_map(|text| serde_json::json!([text]))]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn the_session_id_is_the_text_of_the_member_of_that_name(
+            members in prop::collection::vec((texts(), values()), 0..4),
+        ) {
+            let object: Map<String, Value> = members.into_iter().collect();
+            let metadata = canonical(&object);
+            let expected = object.get("session_id").and_then(Value::as_str);
+            let found = session_id(&metadata);
+            prop_assert_eq!(found.as_deref(), expected, "{}", metadata);
+        }
     }
 }

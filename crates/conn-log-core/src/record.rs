@@ -1,5 +1,7 @@
 //! A registered event: the event, its place in its log, and the exact JSON that stands for it.
 
+use std::net::IpAddr;
+
 use crate::{Event, EventParts, LeafInput, Timestamp};
 
 /// An event as the log holds it.
@@ -18,7 +20,7 @@ impl Record {
     pub fn to_json(&self) -> String {
         let parts = self.event.parts();
         let mut json = Members::with_capacity(parts);
-        json.raw("id", &self.id.to_string());
+        json.raw("id", itoa::Buffer::new().format(self.id));
         json.text("device_id", &parts.device_id);
         json.text("application_id", &parts.application_id);
         json.text("connection_type", &parts.connection_type);
@@ -104,9 +106,20 @@ impl Members {
     }
 
     pub(crate) fn address(&mut self, parts: &EventParts) {
+        // An address has no character that JSON escapes.
         match parts.ip_address {
-            // An address has no character that JSON escapes.
-            Some(address) => self.raw("ip_address", &format!("\"{address}\"")),
+            // Four numbers: through a formatter they take as long as the rest of the record.
+            Some(IpAddr::V4(address)) => {
+                let mut before = '"';
+                self.raw("ip_address", "");
+                for octet in address.octets() {
+                    self.0.push(before);
+                    self.0.push_str(itoa::Buffer::new().format(octet));
+                    before = '.';
+                }
+                self.0.push('"');
+            }
+            Some(IpAddr::V6(address)) => self.raw("ip_address", &format!("\"{address}\"")),
             None => self.raw("ip_address", "null"),
         }
     }
