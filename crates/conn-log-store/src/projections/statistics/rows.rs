@@ -13,7 +13,9 @@ use super::codec::Damaged;
 use super::figures::Figures;
 use super::tally::Tally;
 use crate::connection::AnyConnection;
-use crate::projections::tables::{KEYS_AT_ONCE, application_hours, clear_some, rollups, upsert};
+use crate::projections::tables::{
+    KEYS_AT_ONCE, ROWS_AT_ONCE, application_hours, clear_some, rollups, upsert,
+};
 use crate::tenants::TenantId;
 use crate::types::Micros;
 
@@ -66,11 +68,11 @@ pub(crate) fn add_in_txn(
     for key in delta.keys() {
         by_start.entry((key.level, key.start)).or_default().push(key.lead);
     }
+    let mut changed = Changed::default();
     for ((level, start), mut leads) in by_start {
         leads.sort_unstable();
         for some in leads.chunks(KEYS_AT_ONCE) {
             let mut known = load(connection, tenant, level, start, some)?;
-            let (mut rows, mut hours) = (Vec::with_capacity(some.len()), Vec::new());
             for lead in some {
                 let key = RowKey { level, start, lead: *lead };
                 let Some(new) = delta.get(&key) else {
@@ -84,28 +86,45 @@ pub(crate) fn add_in_txn(
                         Cow::Owned(sum)
                     }
                 };
-                rows.push(row_of(tenant, key, &sum));
+                changed.rows.push(row_of(tenant, key, &sum));
                 if level == Level::ApplicationHour {
-                    hours.push(hour_of(tenant, key, &sum));
+                    changed.hours.push(hour_of(tenant, key, &sum));
                 }
             }
-            upsert!(
-                connection,
-                rollups,
-                &rows,
-                key: (tenant_id, level, start, lead),
-                set: (cells)
-            );
-            upsert!(
-                connection,
-                application_hours,
-                &hours,
-                key: (tenant_id, start, application),
-                set: (figures)
-            );
+            // Of events from all over a month there are few of each hour.
+            if changed.rows.len() >= ROWS_AT_ONCE {
+                std::mem::take(&mut changed).write_in_txn(connection)?;
+            }
         }
     }
-    Ok(())
+    changed.write_in_txn(connection)
+}
+
+/// Rows to be written, of any hours.
+#[derive(Default)]
+struct Changed {
+    rows: Vec<RollupRow>,
+    hours: Vec<HourRow>,
+}
+
+impl Changed {
+    fn write_in_txn(self, connection: &mut AnyConnection) -> QueryResult<()> {
+        upsert!(
+            connection,
+            rollups,
+            &self.rows,
+            key: (tenant_id, level, start, lead),
+            set: (cells)
+        );
+        upsert!(
+            connection,
+            application_hours,
+            &self.hours,
+            key: (tenant_id, start, application),
+            set: (figures)
+        );
+        Ok(())
+    }
 }
 
 fn row_of(tenant: TenantId, key: RowKey, all: &Cells) -> RollupRow {
