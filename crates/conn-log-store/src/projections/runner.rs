@@ -34,10 +34,10 @@ const LOADED_REST: u32 = 2;
 /// That rest at most: a run that is slow because others have the processors gives way already.
 const LOADED_REST_MAX: Duration = Duration::from_secs(1);
 
-/// Steps of niceness, all there are: a seventieth of the share of a processor that other threads get, where
-/// there are not enough for all, and all that is left over (sched(7)).
+/// Steps of niceness: a tenth of the share of a processor that other threads get, where there are not
+/// enough for all, and all that is left over (sched(7)).
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 19;
+const NICENESS: i32 = 10;
 
 /// After a step that failed, doubling up to the second.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
