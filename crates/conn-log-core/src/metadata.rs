@@ -239,7 +239,8 @@ pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
         session_id: Option<&'a RawValue>,
     }
     let (before, value) = metadata.split_once("\"session_id\":")?;
-    // In an object with none within it, as most are, a quote after its brace or a comma begins a name.
+    // After a brace or a comma this is a name: within a text its quote would follow a backslash. With no object
+    // within the object, as most have none, it is a name of its own.
     let is_flat = memchr::memchr2(b'{', b'[', metadata.as_bytes().get(1..)?).is_none();
     if is_flat
         && before.ends_with(['{', ','])

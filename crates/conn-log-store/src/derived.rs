@@ -79,7 +79,7 @@ pub(crate) fn anchor_in_txn(
     if let AnyConnection::Postgres(_) = connection {
         return Ok(());
     }
-    let leaf_hash = events::leaf_hash(connection, tenant, event)?.ok_or(diesel::NotFound)?;
+    let leaf_hash = events::leaf_hash(connection, tenant, event, None)?.ok_or(diesel::NotFound)?;
     let AnyConnection::Sqlite(sqlite) = connection else {
         return Ok(());
     };
@@ -114,7 +114,7 @@ pub(crate) fn strangers(connection: &mut AnyConnection) -> QueryResult<Vec<(Tena
     for (tenant, name, event, leaf_hash) in rows {
         let size: Option<i64> =
             heads::table.find(tenant).select(heads::size).first(connection).optional()?;
-        let found = events::leaf_hash(connection, TenantId(tenant), event)?;
+        let found = events::leaf_hash(connection, TenantId(tenant), event, None)?;
         let is_another = found.is_some_and(|found| found != leaf_hash);
         if is_another || size.is_none_or(|size| size < event) {
             strangers.push((TenantId(tenant), name));

@@ -14,6 +14,9 @@ pub enum StoreError {
     /// The name is taken.
     #[error("there is a {0} of that name already")]
     NameTaken(&'static str),
+    /// There are as many as there can be.
+    #[error("there is no room for another {0}")]
+    Full(&'static str),
     /// A read took longer than it may: it asks for more than the index leads to.
     #[error("the query takes longer than it may")]
     QueryTimeout,

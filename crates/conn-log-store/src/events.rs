@@ -71,18 +71,22 @@ impl Store {
     }
 }
 
-/// The leaf hash of an event.
+/// The leaf hash of an event; of one that was stored then, where that is known.
 pub(crate) fn leaf_hash(
     connection: &mut AnyConnection,
     tenant: TenantId,
     id: i64,
+    created_at: Option<Timestamp>,
 ) -> QueryResult<Option<Vec<u8>>> {
     let dialect = Dialect::from(&mut *connection);
-    events::table
+    let mut select = events::table
         .filter(place::is_any_of(tenant, &[id], dialect))
         .select(events::leaf_hash)
-        .first(connection)
-        .optional()
+        .into_boxed::<MultiBackend>();
+    if let Some(created_at) = created_at {
+        select = select.filter(events::created_at.eq(Micros(created_at)));
+    }
+    select.first(connection).optional()
 }
 
 /// The records of those ids, in the order of the log. No more than a few hundred at a time. Who

@@ -23,7 +23,7 @@ const ID_BITS: u32 = 44;
 /// No event has this id or a higher one. It takes five years at 100,000 events a second.
 pub(crate) const ID_END: i64 = (1 << ID_BITS) - 1;
 
-/// The last tenant that has places.
+/// The last tenant that has places on SQLite.
 pub(crate) const TENANT_MAX: i32 = i32::MAX >> (ID_BITS - 32);
 
 /// Something that sorts a tenant's rows by their ids.

@@ -105,7 +105,7 @@ impl Scan<'_> {
             select = select.filter(events::created_at.between(first, last));
         }
         select = select.filter(match rows {
-            Rows::Within(span) => place::within(self.tenant, self.ahead(span), dialect),
+            Rows::Within(span) => place::within(self.tenant, self.up_to_last(span), dialect),
             Rows::Of(ids) => apart(self.tenant, ids, dialect),
         });
         match self.order {
@@ -118,19 +118,8 @@ impl Scan<'_> {
         }
     }
 
-    /// What of a span can be in the list.
-    fn ahead(&self, span: Span) -> Span {
-        let last = span.last.min(self.last.unwrap_or(i64::MAX));
-        let id = self.position.map(|position| position.id);
-        match (self.order, id) {
-            (Order::IdAscending, Some(id)) => {
-                Span { first: span.first.max(id.saturating_add(1)), last }
-            }
-            (Order::IdDescending, Some(id)) => {
-                Span { first: span.first, last: last.min(id.saturating_sub(1)) }
-            }
-            _ => Span { first: span.first, last },
-        }
+    fn up_to_last(&self, span: Span) -> Span {
+        Span { last: span.last.min(self.last.unwrap_or(i64::MAX)), ..span }
     }
 
     pub(crate) fn is_descending(&self) -> bool {

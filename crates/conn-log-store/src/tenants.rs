@@ -53,9 +53,8 @@ impl Store {
                 let last: Option<i32> =
                     tenants::table.select(diesel::dsl::max(tenants::id)).first(connection)?;
                 let id = last.unwrap_or(0) + 1;
-                if id > place::TENANT_MAX {
-                    let full = format!("it has {id} tenants, and no room for more");
-                    return Err(StoreError::Internal(full));
+                if id > place::TENANT_MAX && matches!(connection, AnyConnection::Sqlite(_)) {
+                    return Err(StoreError::Full("tenant"));
                 }
                 create_in_txn(connection, id, &name)
             })

@@ -53,6 +53,7 @@ pub(super) struct Attempt {
 pub(super) struct Trace {
     tenant: TenantId,
     id: i64,
+    created_at: Timestamp,
     leaf_hash: [u8; 32],
 }
 
@@ -91,7 +92,7 @@ pub(super) fn was_committed(
     connection.in_txn(|connection| {
         // A session that is still committing holds this lock.
         lock_head(connection, trace.tenant)?;
-        let found = leaf_hash(connection, trace.tenant, trace.id)?;
+        let found = leaf_hash(connection, trace.tenant, trace.id, Some(trace.created_at))?;
         Ok(found.is_some_and(|hash| hash == trace.leaf_hash))
     })
 }
@@ -176,7 +177,7 @@ impl Log<'_> {
             return Ok(());
         }
         if self.head.size >= place::ID_END {
-            return Err(StoreError::Internal("the log has all the events it can have".to_owned()));
+            return Err(StoreError::Full("event"));
         }
         attempt.stored += usize::try_from(self.head.size - size_before).unwrap_or(0);
         self.ensure_partition(created_at, attempt)?;
@@ -351,7 +352,8 @@ impl Log<'_> {
             .map(|(record, leaf)| (record, leaf.hash(record.id, record.created_at)))
             .unzip();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
-            attempt.trace = Some(Trace { tenant, id: record.id, leaf_hash: *leaf_hash });
+            let Record { id, created_at, .. } = **record;
+            attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
         }
         let rows = records
             .iter()

@@ -62,6 +62,20 @@ on_both_databases! {
         assert_eq!(first.token_list(None).unwrap().len(), 1);
     }
 
+    async fn sqlite_has_room_for_half_a_million_tenants(db) {
+        let store = db.open();
+        db.execute("INSERT INTO tenants (id, name, created_at)
+            SELECT 524286, 'last but one', created_at FROM tenants WHERE id = 1");
+        let last = store.tenant_create("last").unwrap().id;
+        assert_eq!(ids(&append_to(&store, last, events("dev", 2)).await.unwrap()), [1, 2]);
+        assert_eq!(whole_log(&store, last).len(), 2);
+        let more = store.tenant_create("one more").map(|tenant| tenant.id.0);
+        match db.backend {
+            Backend::Sqlite => assert!(matches!(more, Err(StoreError::Full("tenant"))), "{more:?}"),
+            Backend::Postgres => assert_eq!(more.unwrap(), 524_288),
+        }
+    }
+
     async fn a_tenant_name_is_taken_once(db) {
         let store = db.open();
         let made = store.tenant_create("acme").unwrap();

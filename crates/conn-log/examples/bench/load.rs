@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,9 +60,12 @@ impl Load {
             requests: &requests,
         };
         let count = schedule.count(self.seconds);
+        let is_over = AtomicBool::new(false);
         let answers = thread::scope(|scope| {
-            scope.spawn(|| send_when_due(&connections, &schedule, count));
-            read_answers(&mut poll, &connections, &schedule, count)
+            scope.spawn(|| send_when_due(&connections, &schedule, count, &is_over));
+            let answers = read_answers(&mut poll, &connections, &schedule, count);
+            is_over.store(true, Ordering::Relaxed);
+            answers
         })?;
         report(answers);
         Ok(())
@@ -169,20 +173,21 @@ impl Connection {
     /// Takes what has come; the moment at which the request that it answers was due, if that is all of it.
     fn receive(&mut self) -> anyhow::Result<Option<Instant>> {
         let mut part = [0; 16 << 10];
-        loop {
+        let mut has_ended = false;
+        while !has_ended {
             match self.stream.read(&mut part) {
-                Ok(0) => bail!("the connection ended"),
+                Ok(0) => has_ended = true,
                 Ok(some) => self.received.extend_from_slice(&part[..some]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        let Some(length) = answer_length(&self.received)? else {
+        let length = answer_length(&self.received)?.filter(|length| self.received.len() >= *length);
+        let Some(length) = length else {
+            // What it ended with may have been an error's answer.
+            ensure!(!has_ended, "the connection ended");
             return Ok(None);
         };
-        if self.received.len() < length {
-            return Ok(None);
-        }
         ensure!(self.received.len() == length, "more than one answer");
         self.received.clear();
         let under_way = self.under_way.take().context("an answer to nothing")?;
@@ -191,11 +196,19 @@ impl Connection {
 }
 
 /// Each request goes to its connection when it is due, and waits there if another is under way.
-fn send_when_due(connections: &[Mutex<Connection>], schedule: &Schedule<'_>, count: usize) {
+fn send_when_due(
+    connections: &[Mutex<Connection>],
+    schedule: &Schedule<'_>,
+    count: usize,
+    is_over: &AtomicBool,
+) {
     thread::sleep(schedule.start.saturating_duration_since(Instant::now()));
     for number in 0..count {
         if let Some(due) = schedule.due(number) {
             thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        if is_over.load(Ordering::Relaxed) {
+            return;
         }
         let mut connection = lock(&connections[number % connections.len()]);
         connection.waiting.push_back(number);
@@ -216,8 +229,12 @@ fn read_answers(
     let mut events = Events::with_capacity(connections.len());
     let mut answered = 0;
     while answered < count {
-        poll.poll(&mut events, Some(ANSWER_TIME_MAX))?;
-        ensure!(!events.is_empty(), "no answer for {ANSWER_TIME_MAX:?}");
+        match poll.poll(&mut events, Some(ANSWER_TIME_MAX)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
+        let waits = || connections.iter().any(|connection| lock(connection).under_way.is_some());
+        ensure!(!events.is_empty() || !waits(), "no answer for {ANSWER_TIME_MAX:?}");
         for event in &events {
             let mut connection = lock(&connections[event.token().0]);
             if let Some(due) = connection.receive()? {
