@@ -1,7 +1,7 @@
 -- The log under one number a row, the place, with the tenant above the 44 bits of the id. A table with
 -- such a key grows at its last page alone; with a key of two columns each append had the three pages at
--- its end balanced, which was three of the eight pages that a commit wrote (docs/decisions/014). Rows are found by their
--- place; tenant_id and id are made of it, and find nothing.
+-- its end balanced, which was three of the eight pages that a commit wrote (docs/decisions/014). Rows
+-- are found by their place; tenant_id and id are made of it, and find nothing.
 -- All events are written anew: for a while the file, and the write-ahead log beside it, take as much again.
 CREATE TABLE placed (
     place           INTEGER NOT NULL PRIMARY KEY,
