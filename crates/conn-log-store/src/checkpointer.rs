@@ -1,6 +1,6 @@
 //! The thread that copies what was committed from SQLite's write-ahead log into its file, beside the
-//! commits. The writer does so itself only for what is left where the log is to begin anew, which
-//! nothing else can make it do while events keep coming.
+//! commits. The writer takes part only where the log is to begin anew: while events keep coming, nobody
+//! else finds a moment at which all of it is copied. Then it has a few pages to copy, and the sync of those.
 //!
 //! See "Write-Ahead Logging", section 2.1, of SQLite's documentation.
 
@@ -14,22 +14,33 @@ use diesel::sql_types::Integer;
 
 use crate::connection::{AnyConnection, Role};
 use crate::error::StoreError;
+use crate::sequencer::Queue;
 use crate::url::DatabaseUrl;
 
 /// Between two looks at the log's length.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// After a failure, such as a disk that is full: commits make checkpoints meanwhile, and tell by
-/// themselves what is wrong.
-const FAILURE_PAUSE: Duration = Duration::from_secs(30);
+/// After a failure, such as a disk that is full: commits tell by themselves what is wrong.
+const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Pages in the log that are worth copying: 4 MiB. The same page is copied once, however often it
 /// was committed meanwhile.
 const PAGES_MIN: i32 = 1_000;
 
+/// Pages in the log from which on it is to begin anew: 16 MiB.
+const PAGES_MAX: i32 = 4_000;
+
+/// Copies one after the other, so that the last is of next to nothing.
+const PASSES_MAX: u32 = 10;
+
+/// Pages that the writer copies at most, between two commits: less than a millisecond. There are more where
+/// someone reads who began before they were committed.
+const TURN_PAGES_MAX: i32 = 256;
+
 /// Keeps the write-ahead log of one file short.
 pub(crate) struct Checkpointer {
     pub(crate) url: DatabaseUrl,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -58,6 +69,13 @@ struct Pages {
     checkpointed: i32,
 }
 
+impl Pages {
+    /// Not copied.
+    fn left(&self) -> i32 {
+        self.log - self.checkpointed
+    }
+}
+
 impl Checkpointer {
     fn run(&self) -> Result<(), StoreError> {
         let mut connection = AnyConnection::open(&self.url, Role::Writer)
@@ -67,12 +85,31 @@ impl Checkpointer {
             if self.is_stopped() {
                 return Ok(());
             }
-            // It only looks, in shared memory.
-            let pages = checkpoint(&mut connection, "NOOP")?;
-            if pages.log - pages.checkpointed >= PAGES_MIN {
-                checkpoint(&mut connection, "PASSIVE")?;
+            let pages = look(&mut connection)?;
+            if pages.log >= PAGES_MAX && pages.left() > 0 {
+                self.begin_anew(&mut connection)?;
+            } else if pages.left() >= PAGES_MIN {
+                copy(&mut connection)?;
             }
         }
+    }
+
+    /// Has the log begin anew, which the next commit sees to where all of it was copied and nobody reads it.
+    fn begin_anew(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        // Each pass has to copy what came during the one before. One that nothing came during also syncs the
+        // file, which takes far longer than to copy.
+        for _ in 0..PASSES_MAX {
+            copy(connection)?;
+            if look(connection)?.left() == 0 {
+                break;
+            }
+        }
+        if look(connection)?.left() > TURN_PAGES_MAX {
+            // Looked at again.
+            return Ok(());
+        }
+        // Nothing comes before the next commit. While the database is away or closes the turn is refused.
+        self.queue.turn(|connection| Ok(copy(connection)?))
     }
 
     fn is_stopped(&self) -> bool {
@@ -80,6 +117,13 @@ impl Checkpointer {
     }
 }
 
-fn checkpoint(connection: &mut AnyConnection, mode: &str) -> QueryResult<Pages> {
-    diesel::sql_query(format!("PRAGMA wal_checkpoint({mode})")).get_result(connection)
+/// How long the log is, by its index in shared memory.
+fn look(connection: &mut AnyConnection) -> QueryResult<Pages> {
+    diesel::sql_query("PRAGMA wal_checkpoint(NOOP)").get_result(connection)
+}
+
+/// Copies what nobody reads in the log any more; waits for nobody, and nobody waits for it.
+fn copy(connection: &mut AnyConnection) -> QueryResult<()> {
+    diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection)?;
+    Ok(())
 }

@@ -111,18 +111,20 @@ impl AnyConnection {
 fn open_sqlite(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConnection> {
     let (log, derived) = (path_of(Some(url))?, path_of(url.derived().as_ref())?);
     let (main, set_up) = match role {
-        // 16 MiB of cache. Checkpoints are made beside the commits; once the log has 16 MiB, a commit
-        // makes one of what is left and syncs the file, so that the log begins anew.
-        Role::Appender | Role::Writer => (
-            log,
-            "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = FULL;
-             PRAGMA foreign_keys = ON;
-             PRAGMA cache_size = -16384;
-             PRAGMA wal_autocheckpoint = 4096;
-             PRAGMA journal_size_limit = 67108864;"
-                .to_owned(),
-        ),
+        Role::Appender | Role::Writer => {
+            // Commits of the store's own writer make no checkpoints: a thread does, beside them. Who writes
+            // to a log without a server does once the write-ahead log has 16 MiB.
+            let checkpoint_pages = if matches!(role, Role::Appender) { 0 } else { 4096 };
+            let set_up = format!(
+                "PRAGMA journal_mode = WAL;
+                 PRAGMA synchronous = FULL;
+                 PRAGMA foreign_keys = ON;
+                 PRAGMA cache_size = -16384;
+                 PRAGMA wal_autocheckpoint = {checkpoint_pages};
+                 PRAGMA journal_size_limit = 67108864;"
+            );
+            (log, set_up)
+        }
         // What a crash of the machine takes from its end is derived again.
         Role::Deriver => (
             derived,

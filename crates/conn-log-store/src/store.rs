@@ -123,8 +123,8 @@ impl Store {
                 threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
             }
             Beside::Embedded(_) => {
-                let (url, stop) = (options.url.clone(), Arc::clone(&stop));
-                let checkpointer = Checkpointer { url, stop };
+                let (queue, stop) = (Arc::clone(&queue), Arc::clone(&stop));
+                let checkpointer = Checkpointer { url: options.url.clone(), queue, stop };
                 threads.push(thread(checkpointer::spawn(checkpointer))?);
             }
         }

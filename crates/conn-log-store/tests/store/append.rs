@@ -1,5 +1,6 @@
 //! Appending: ids, durability, order, bounds.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use conn_log_core::{Event, Record, Timestamp};
@@ -323,19 +324,23 @@ struct Pages {
     checkpointed: i32,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_write_ahead_log_is_copied_beside_the_commits() {
+/// A store with nobody but its writer and its checkpointer, and how long its write-ahead log is.
+fn store_and_its_log() -> (TestDatabase, Store, impl FnMut() -> Pages) {
+    use diesel::prelude::*;
     let database = TestDatabase::new(Backend::Sqlite).unwrap();
     let still = StoreOptions { projections: false, indexing: false, ..database.options() };
     let store = Store::open(still).unwrap();
     let mut sqlite = database.sqlite();
-    let mut pages = move || -> Pages {
-        use diesel::prelude::*;
-        diesel::sql_query("PRAGMA wal_checkpoint(NOOP)").get_result(&mut sqlite).unwrap()
-    };
+    let pages =
+        move || diesel::sql_query("PRAGMA wal_checkpoint(NOOP)").get_result(&mut sqlite).unwrap();
+    (database, store, pages)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_is_copied_beside_the_commits() {
+    let (_database, store, mut pages) = store_and_its_log();
     let mut log = 0;
-    // A commit makes one itself from 4,096 pages on.
-    while log < 3_000 {
+    while log < 50_000 {
         append(&store, events("device", 1_000)).await.unwrap();
         let pages = pages();
         log = pages.log;
@@ -346,4 +351,41 @@ async fn the_write_ahead_log_is_copied_beside_the_commits() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("{log} pages and none copied");
+}
+
+/// Pages from which on the log is to begin anew, about, and many times as many.
+const LONG_ENOUGH: i32 = 3_500;
+const LONG: i32 = 30_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_begins_anew_while_events_keep_coming() {
+    let (_database, store, mut pages) = store_and_its_log();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let senders: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, is_over) = (store.clone(), Arc::clone(&is_over));
+            tokio::spawn(async move {
+                while !is_over.load(Ordering::Relaxed) {
+                    append(&store, events("device", 100)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    // It does by chance as well, where no commit comes between a copy's end and the next commit: sooner or
+    // much later.
+    let (mut before, mut times) = (0, 0);
+    while times < 5 && before < LONG {
+        let log = pages().log;
+        if log < before && before >= LONG_ENOUGH {
+            times += 1;
+        }
+        before = log;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    assert_eq!(times, 5, "then it had {before} pages");
+    store.close();
 }
