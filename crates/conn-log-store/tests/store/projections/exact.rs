@@ -6,7 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::reference;
 use super::scenario::{Action, actions, all, restore};
-use super::statistics;
+use super::{statistics, step_until_caught_up};
 use crate::support::{Backend, DEFAULT, TestDatabase, append};
 
 /// A store that makes no steps by itself.
@@ -44,9 +44,7 @@ fn histories(backend: Backend, cases: u32) {
             }
         }
         check(&store, &questions)?;
-        while store.projections_behind(DEFAULT).unwrap() > 0 {
-            store.projections_step(DEFAULT, 7).unwrap();
-        }
+        step_until_caught_up(&store, 7);
         check(&store, &questions)
     });
     result.unwrap();

@@ -5,3 +5,26 @@ mod reference;
 mod running;
 mod scenario;
 mod statistics;
+
+use std::time::{Duration, Instant};
+
+use conn_log_store::Store;
+
+use crate::support::DEFAULT;
+
+/// Waits until the projections have taken in everything, with a `turn` in between, which only broken ones let
+/// take long.
+fn wait_until_caught_up(store: &Store, turn: impl Fn()) {
+    let until = Instant::now() + Duration::from_mins(1);
+    while store.projections_behind(DEFAULT).unwrap() > 0 {
+        assert!(Instant::now() < until, "the projections do not catch up");
+        turn();
+    }
+}
+
+/// Has them take in everything, in runs of so many events.
+fn step_until_caught_up(store: &Store, events: usize) {
+    wait_until_caught_up(store, || {
+        store.projections_step(DEFAULT, events).unwrap();
+    });
+}
