@@ -98,14 +98,16 @@ impl Checkpointer {
     fn begin_anew(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         // Each pass has to copy what came during the one before. One that nothing came during also syncs the
         // file, which takes far longer than to copy.
+        let mut left = PAGES_MAX;
         for _ in 0..PASSES_MAX {
             copy(connection)?;
-            if look(connection)?.left() == 0 {
+            left = look(connection)?.left();
+            if left == 0 {
                 break;
             }
         }
-        if look(connection)?.left() > TURN_PAGES_MAX {
-            // Looked at again.
+        if left > TURN_PAGES_MAX {
+            // The next look tries again.
             return Ok(());
         }
         // Nothing comes before the next commit. While the database is away or closes the turn is refused.
