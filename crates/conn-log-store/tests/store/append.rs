@@ -340,7 +340,7 @@ fn store_and_its_log() -> (TestDatabase, Store, impl FnMut() -> Pages) {
 async fn the_write_ahead_log_is_copied_beside_the_commits() {
     let (_database, store, mut pages) = store_and_its_log();
     let mut log = 0;
-    while log < 50_000 {
+    while log < 3_000 {
         append(&store, events("device", 1_000)).await.unwrap();
         let pages = pages();
         log = pages.log;

@@ -12,10 +12,10 @@ use conn_log_store::Store;
 
 use crate::support::DEFAULT;
 
-/// Waits until the projections have taken in everything, with a `turn` in between, which only broken ones let
-/// take long.
-fn wait_until_caught_up(store: &Store, turn: impl Fn()) {
-    let until = Instant::now() + Duration::from_mins(1);
+/// Waits until the projections have taken in everything, with a `turn` in between; only broken ones let it
+/// take as long.
+fn wait_until_caught_up(store: &Store, longest: Duration, turn: impl Fn()) {
+    let until = Instant::now() + longest;
     while store.projections_behind(DEFAULT).unwrap() > 0 {
         assert!(Instant::now() < until, "the projections do not catch up");
         turn();
@@ -24,7 +24,7 @@ fn wait_until_caught_up(store: &Store, turn: impl Fn()) {
 
 /// Has them take in everything, in runs of so many events.
 fn step_until_caught_up(store: &Store, events: usize) {
-    wait_until_caught_up(store, || {
+    wait_until_caught_up(store, Duration::from_mins(1), || {
         store.projections_step(DEFAULT, events).unwrap();
     });
 }

@@ -17,7 +17,8 @@ fn devices(store: &Store) -> Vec<conn_log_store::Device> {
 
 /// Waits until the store's own thread has taken in everything.
 fn wait_for_thread(store: &Store) {
-    wait_until_caught_up(store, || std::thread::sleep(Duration::from_millis(20)));
+    let longest = Duration::from_secs(20);
+    wait_until_caught_up(store, longest, || std::thread::sleep(Duration::from_millis(20)));
 }
 
 on_both_databases! {
