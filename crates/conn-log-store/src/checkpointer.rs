@@ -33,8 +33,8 @@ const PAGES_MAX: i32 = 4_000;
 /// Copies one after the other, so that the last is of next to nothing.
 const PASSES_MAX: u32 = 10;
 
-/// Pages that the writer copies at most, between two commits: less than a millisecond. There are more where
-/// someone reads who began before they were committed.
+/// Pages that are left to the writer at most, to be copied between two commits: less than a millisecond. There
+/// are more where someone reads who began before they were committed.
 const TURN_PAGES_MAX: i32 = 256;
 
 /// Keeps the write-ahead log of one file short.
