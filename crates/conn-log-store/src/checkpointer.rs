@@ -129,3 +129,28 @@ fn copy(connection: &mut AnyConnection) -> QueryResult<()> {
     diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection;
+
+    use super::*;
+
+    #[test]
+    fn no_commit_of_the_writer_copies_the_log_however_long_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        let mut writer = AnyConnection::open(&url, Role::Appender).unwrap();
+        writer.batch_execute("CREATE TABLE filling (bytes BLOB)").unwrap();
+        let mut log = 0;
+        while log < 2 * PAGES_MAX {
+            writer.batch_execute("INSERT INTO filling VALUES (zeroblob(4000000))").unwrap();
+            let pages = look(&mut writer).unwrap();
+            assert_eq!(pages.checkpointed, 0, "of {}", pages.log);
+            assert!(pages.log > log, "{}", pages.log);
+            log = pages.log;
+        }
+        copy(&mut writer).unwrap();
+        assert_eq!(look(&mut writer).unwrap().left(), 0);
+    }
+}
