@@ -60,3 +60,17 @@ rates() {
     done
     echo
 }
+
+# A table of latencies: latencies TITLE FLOOR NAME…, each row with its ratio to the floor.
+latencies() {
+    local title=$1 floor=$2 name
+    shift
+    echo "| $title | p50 µs | p99 µs | p50, × | p99, × |"
+    echo '| --- | ---: | ---: | ---: | ---: |'
+    for name in "$@"; do
+        printf '| %s | %.0f | %.0f | %s | %s |\n' "$name" "$(median "$name, p50 µs")" \
+            "$(median "$name, p99 µs")" "$(ratio "$(median "$name, p50 µs")" "$(median "$floor, p50 µs")")" \
+            "$(ratio "$(median "$name, p99 µs")" "$(median "$floor, p99 µs")")"
+    done
+    echo
+}

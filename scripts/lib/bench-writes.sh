@@ -33,24 +33,48 @@ bench_single() {
     half=$(($(median "conn-log, 64" | cut -d. -f1) / 2))
     for ((round = 0; round < ROUNDS; round++)); do
         line=$("$BENCH" fsync "$FOLDER/fsync")
-        record 'fdatasync, p50 µs' "$(value_of p50_us "$line")"
-        record 'fdatasync, p99 µs' "$(value_of p99_us "$line")"
+        record 'fdatasync of 4 KiB, p50 µs' "$(value_of p50_us "$line")"
+        record 'fdatasync of 4 KiB, p99 µs' "$(value_of p99_us "$line")"
+        start_no_store
+        latency_at "$half" "$seconds" "${names[no_store]}"
+        compute_idly "$seconds"
+        latency_at "$half" "$seconds" "$BESIDE_IDLE_CLASS"
+        stop_computing
         start_conn_log
-        wrk_single 64 1 >/dev/null
-        line=$("$BENCH" load "$ADDRESS" --token "$TOKEN" --events "$FOLDER/single.ndjson" \
-            --rate "$half" --connections 64 --seconds "$seconds")
-        record 'conn-log, p50 µs' "$(value_of p50_us "$line")"
-        record 'conn-log, p99 µs' "$(value_of p99_us "$line")"
+        latency_at "$half" "$seconds" conn-log
         stop_server
     done
     drop_database
-    echo "| at $half requests/s, half of the peak | p50 µs | p99 µs |"
-    echo '| --- | ---: | ---: |'
-    echo "| fdatasync of 4 KiB | $(median 'fdatasync, p50 µs') | $(median 'fdatasync, p99 µs') |"
-    echo "| conn-log | $(median 'conn-log, p50 µs') | $(median 'conn-log, p99 µs') |"
-    echo "| ratio | $(ratio "$(median 'conn-log, p50 µs')" "$(median 'fdatasync, p50 µs')") | $(
-        ratio "$(median 'conn-log, p99 µs')" "$(median 'fdatasync, p99 µs')") |"
+    latencies "at $half requests/s, half of the peak" 'fdatasync of 4 KiB' "${names[no_store]}" \
+        "$BESIDE_IDLE_CLASS" conn-log
     forget_figures
+}
+
+# What any work at all behind the answers costs those who wait for one, on these processors.
+BESIDE_IDLE_CLASS='no store, a thread of the idle class beside it'
+
+# compute_idly SECONDS: starts a thread that computes where nothing else wants to (SCHED_IDLE, sched(7)), and
+# ends by itself should nobody stop it.
+compute_idly() {
+    timeout $(($1 + 60)) chrt --idle 0 sh -c 'while :; do :; done' &
+    COMPUTING_PID=$!
+}
+
+stop_computing() {
+    [[ -n ${COMPUTING_PID-} ]] || return 0
+    kill "$COMPUTING_PID" 2>/dev/null || true
+    wait "$COMPUTING_PID" 2>/dev/null || true
+    COMPUTING_PID=
+}
+
+# latency_at RATE SECONDS NAME: takes down how long the server takes for single events at that rate.
+latency_at() {
+    local line
+    wrk_single 64 1 >/dev/null
+    line=$("$BENCH" load "$ADDRESS" --token "$TOKEN" --events "$FOLDER/single.ndjson" \
+        --rate "$1" --connections 64 --seconds "$2")
+    record "$3, p50 µs" "$(value_of p50_us "$line")"
+    record "$3, p99 µs" "$(value_of p99_us "$line")"
 }
 
 # wrk_single CONNECTIONS SECONDS
