@@ -1,7 +1,11 @@
 //! What a client says it can read (RFC 9110, section 12.5.1).
 
-use actix_web::HttpRequest;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, Header as _};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, ResponseError as _};
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -14,6 +18,22 @@ pub(crate) fn require(request: &HttpRequest, essence: &str) -> Result<(), Proble
         return Ok(());
     }
     Err(Problem::new(ProblemKind::NotAcceptable, format!("this address answers with {essence}")))
+}
+
+/// Around compression, which refuses a client that takes none of its codings by itself: makes that a problem.
+/// Nothing behind it has seen the request.
+pub(crate) async fn explain_codings<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let response = next.call(request).await?;
+    let is_explained = response.headers().contains_key(header::CONTENT_TYPE);
+    if response.status() != StatusCode::NOT_ACCEPTABLE || is_explained {
+        return Ok(response.map_into_left_body());
+    }
+    let detail = "Accept-Encoding leaves out gzip, zstd, deflate and identity";
+    let problem = Problem::new(ProblemKind::NotAcceptable, detail);
+    Ok(response.into_response(problem.error_response()).map_into_right_body())
 }
 
 /// Whether the client takes `essence`. No header, or one that cannot be read, means anything.

@@ -70,7 +70,8 @@ problem_kinds! {
     MethodNotAllowed = 405, "method-not-allowed", "This address does not take that method",
         "The Allow header names the methods that the address takes.";
     NotAcceptable = 406, "not-acceptable", "No representation that the client accepts",
-        "The Accept header leaves out every content type that this address can answer with.";
+        "The Accept header leaves out every content type that this address can answer with, or the \
+         Accept-Encoding header every coding.";
     RequestTimeout = 408, "request-timeout", "The body took too long to arrive",
         "The server waited for the rest of the body and gave up. Nothing was stored; it is safe to \
          send the request again.";
@@ -132,15 +133,21 @@ impl Problem {
             FaultKind::Shape => ProblemKind::InvalidBody,
             FaultKind::Value => ProblemKind::InvalidEvent,
         };
-        let errors = faults.as_slice().iter().map(|fault| {
-            json!({"pointer": fault.pointer, "code": fault.code.as_str(), "detail": fault.detail})
-        });
-        let errors: Vec<_> = errors.collect();
+        let errors: Vec<_> = Problem::errors("", faults).collect();
         let detail = match errors.len() {
             1 => "one fault".to_owned(),
+            many if faults.may_be_more() => format!("{many} faults, and perhaps more"),
             many => format!("{many} faults"),
         };
         Problem::new(kind, detail).with_member("errors", &errors)
+    }
+
+    /// The entries of `errors` for faults of what stands at `place` in the body, a JSON Pointer.
+    pub(crate) fn errors(place: &str, faults: &Faults) -> impl Iterator<Item = Box<RawValue>> {
+        faults.as_slice().iter().map(move |fault| {
+            let pointer = format!("{place}{}", fault.pointer);
+            raw(&json!({"pointer": pointer, "code": fault.code.as_str(), "detail": fault.detail}))
+        })
     }
 
     /// The same without the list of them.

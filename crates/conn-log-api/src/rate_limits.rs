@@ -121,19 +121,17 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
-/// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
+/// Of draft-ietf-httpapi-ratelimit-headers, and so the next.
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What the headers say of a token's events.
 fn headers(allowance: Allowance, wait: Duration) -> [(HeaderName, String); 2] {
     let Allowance { rate, remaining } = allowance;
     let window = u64::from(rate.burst_events.div_ceil(rate.events_per_second.max(1))).max(1);
     [
-        (
-            HeaderName::from_static("ratelimit-policy"),
-            format!("\"events\";q={};w={window}", rate.burst_events),
-        ),
-        (
-            HeaderName::from_static("ratelimit"),
-            format!("\"events\";r={remaining};t={}", whole_seconds(wait)),
-        ),
+        (RATELIMIT_POLICY, format!("\"events\";q={};w={window}", rate.burst_events)),
+        (RATELIMIT, format!("\"events\";r={remaining};t={}", whole_seconds(wait))),
     ]
 }
 
@@ -152,12 +150,13 @@ impl Allowance {
 
 /// How often each address may fail to authenticate.
 pub(crate) struct AuthFailures {
+    per_minute: NonZeroU32,
     limiter: DefaultKeyedRateLimiter<IpAddr>,
 }
 
 impl AuthFailures {
     pub(crate) fn new(per_minute: NonZeroU32) -> Self {
-        AuthFailures { limiter: RateLimiter::keyed(Quota::per_minute(per_minute)) }
+        AuthFailures { per_minute, limiter: RateLimiter::keyed(Quota::per_minute(per_minute)) }
     }
 
     /// Counts a failure.
@@ -168,8 +167,11 @@ impl AuthFailures {
         self.limiter.check_key(&address).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             let detail = "this address has failed to authenticate too often";
+            let seconds = whole_seconds(wait);
             Problem::new(ProblemKind::TooManyRequests, detail)
-                .with_header(header::RETRY_AFTER, whole_seconds(wait).to_string())
+                .with_header(header::RETRY_AFTER, seconds.to_string())
+                .with_header(RATELIMIT_POLICY, format!("\"failures\";q={};w=60", self.per_minute))
+                .with_header(RATELIMIT, format!("\"failures\";r=0;t={seconds}"))
         })
     }
 

@@ -12,7 +12,7 @@ use actix_web::{Error, HttpServer, rt, web};
 
 use crate::app::App;
 use crate::observe::observe;
-use crate::{background, routes};
+use crate::{accept, background, routes};
 
 /// A request's head may take this long to arrive.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -47,6 +47,7 @@ pub fn create_app(
         .app_data(app)
         .configure(routes::register)
         .wrap(Compress::default())
+        .wrap(from_fn(accept::explain_codings))
         .wrap(from_fn(observe))
 }
 

@@ -125,6 +125,11 @@ impl Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
+    /// Whether the event may have more faults than are told.
+    pub fn may_be_more(&self) -> bool {
+        self.0.len() >= FAULTS_MAX
+    }
+
     /// The faults in the order they were found.
     pub fn as_slice(&self) -> &[Fault] {
         &self.0

@@ -6,11 +6,20 @@ use data_encoding::BASE64URL_NOPAD;
 /// The first byte of every cursor. A cursor of another make is refused, not misread.
 const VERSION: u8 = 1;
 
+/// A place in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) start: Start,
+    /// Whether the page is one of the feed, which has no end.
+    pub(crate) of_feed: bool,
+}
+
 /// Writes a place as a cursor. It holds the order, so that it cannot be taken into another one.
-pub(crate) fn encode(order: Order, start: Start) -> Option<String> {
+pub(crate) fn encode(order: Order, Cursor { start, of_feed }: Cursor) -> Option<String> {
     let (direction, position) = match start {
         Start::First => return None,
         Start::After(position) => (b'a', position),
+        Start::Before(position) if of_feed => (b'f', position),
         Start::Before(position) => (b'b', position),
     };
     let mut bytes = vec![VERSION, order_byte(order), direction];
@@ -20,7 +29,7 @@ pub(crate) fn encode(order: Order, start: Start) -> Option<String> {
 }
 
 /// Reads a cursor of the same order.
-pub(crate) fn decode(order: Order, cursor: &str) -> Option<Start> {
+pub(crate) fn decode(order: Order, cursor: &str) -> Option<Cursor> {
     let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
     let [VERSION, made_for, direction, numbers @ ..] = bytes.as_slice() else {
         return None;
@@ -30,12 +39,13 @@ pub(crate) fn decode(order: Order, cursor: &str) -> Option<Start> {
         id: i64::from_be_bytes(*id),
         timestamp: Timestamp::from_micros(i64::from_be_bytes(micros.try_into().ok()?)),
     };
-    match direction {
-        _ if *made_for != order_byte(order) => None,
-        b'a' => Some(Start::After(position)),
-        b'b' => Some(Start::Before(position)),
-        _ => None,
-    }
+    let start = match direction {
+        _ if *made_for != order_byte(order) => return None,
+        b'a' => Start::After(position),
+        b'b' | b'f' => Start::Before(position),
+        _ => return None,
+    };
+    Some(Cursor { start, of_feed: *direction == b'f' })
 }
 
 fn order_byte(order: Order) -> u8 {
@@ -54,10 +64,15 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_in_its_own_order_only() {
         let position = Position { id: 7, timestamp: Timestamp::from_micros(-5) };
-        for start in [Start::After(position), Start::Before(position)] {
-            let cursor = encode(Order::TimestampAscending, start).unwrap();
-            assert_eq!(decode(Order::TimestampAscending, &cursor), Some(start));
-            assert_eq!(decode(Order::IdAscending, &cursor), None);
+        for (start, of_feed) in [
+            (Start::After(position), false),
+            (Start::Before(position), false),
+            (Start::Before(position), true),
+        ] {
+            let cursor = Cursor { start, of_feed };
+            let text = encode(Order::TimestampAscending, cursor).unwrap();
+            assert_eq!(decode(Order::TimestampAscending, &text), Some(cursor));
+            assert_eq!(decode(Order::IdAscending, &text), None);
         }
     }
 }

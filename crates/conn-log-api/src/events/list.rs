@@ -4,8 +4,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::{EventQuery, Order, Position, Record, Start, Timestamp};
 use conn_log_store::EventPage;
 
+use super::cursor::{self, Cursor};
 use super::get::parse_id;
-use super::{cursor, query};
+use super::query;
 use crate::accept;
 use crate::app::App;
 use crate::auth::Reader;
@@ -53,7 +54,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
 struct Asked {
     query: EventQuery,
     /// Whether it follows the log by id.
-    feed: bool,
+    of_feed: bool,
 }
 
 impl Asked {
@@ -67,8 +68,8 @@ impl Asked {
         parameters.finish()?;
         let order =
             order.unwrap_or(if after.is_some() { Order::IdAscending } else { Order::default() });
-        let start = match (after, cursor) {
-            (None, None) => Start::First,
+        let Cursor { start, of_feed } = match (after, cursor) {
+            (None, None) => Cursor { start: Start::First, of_feed: false },
             (Some(_), Some(_)) => {
                 let detail = "goes with a cursor in no request";
                 return Err(Problem::parameter("after", "conflict", detail));
@@ -76,7 +77,10 @@ impl Asked {
             (Some(_), None) if order != Order::IdAscending => {
                 return Err(Problem::parameter("after", "conflict", "goes with order=id only"));
             }
-            (Some(id), None) => Start::After(Position { id, timestamp: Timestamp::EPOCH }),
+            (Some(id), None) => Cursor {
+                start: Start::After(Position { id, timestamp: Timestamp::EPOCH }),
+                of_feed: true,
+            },
             (None, Some(text)) => cursor::decode(order, &text).ok_or_else(|| {
                 Problem::parameter(
                     "cursor",
@@ -85,7 +89,7 @@ impl Asked {
                 )
             })?,
         };
-        Ok(Asked { query: EventQuery { filter, order, start, limit }, feed: after.is_some() })
+        Ok(Asked { query: EventQuery { filter, order, start, limit }, of_feed })
     }
 
     fn links(&self, request: &HttpRequest, size: i64, page: &EventPage) -> PageLinks {
@@ -101,13 +105,15 @@ impl Asked {
         };
         let next = page.records.last().filter(|_| more_after).map(place).map(Start::After);
         let previous = page.records.first().filter(|_| more_before).map(place).map(Start::Before);
+        let of_feed = self.of_feed;
+        let cursor = |start| cursor::encode(order, Cursor { start, of_feed });
         let mut links = PageLinks::of(request);
-        if self.feed {
+        if self.of_feed {
             links.next("after", &self.feed_goes_on(size, page).to_string());
-        } else if let Some(cursor) = next.and_then(|start| cursor::encode(order, start)) {
+        } else if let Some(cursor) = next.and_then(cursor) {
             links.next("cursor", &cursor);
         }
-        if let Some(cursor) = previous.and_then(|start| cursor::encode(order, start)) {
+        if let Some(cursor) = previous.and_then(cursor) {
             links.previous("cursor", &cursor);
         }
         links
@@ -116,13 +122,13 @@ impl Asked {
     /// The id after which the feed's next page starts.
     fn feed_goes_on(&self, size: i64, page: &EventPage) -> i64 {
         let last = page.records.last().map_or(0, |record| record.id);
-        if page.has_more {
-            return last;
+        match self.query.start {
+            // The page ends where the one began that led here.
+            Start::Before(Position { id, .. }) => id - 1,
+            _ if page.has_more => last,
+            // Up to `size` every event was looked at, also those that the filters left out.
+            Start::After(from) => last.max(size).max(from.id),
+            Start::First => last.max(size),
         }
-        // Up to `size` every event was looked at, also those that the filters left out.
-        let Start::After(from) = self.query.start else {
-            return last.max(size);
-        };
-        last.max(size).max(from.id)
     }
 }

@@ -44,6 +44,9 @@ pub(crate) enum Render {
 #[derive(Debug)]
 pub(crate) struct Batch {
     slots: Vec<Slot>,
+    /// What is wrong with the batch as a whole, where none of its events can be stored: the faults that the
+    /// slots' problems list.
+    errors: Vec<Box<RawValue>>,
     minimal: bool,
     /// The id of the request, for a problem's `instance`.
     instance: String,
@@ -95,13 +98,16 @@ fn batch(items: Vec<Item>, wishes: Wishes) -> Plan {
     let none = wishes.atomic && items.iter().any(|item| item.parsed.is_err());
     let mut events = Vec::with_capacity(items.len());
     let mut slots = Vec::with_capacity(items.len());
+    let mut errors = Vec::new();
     let mut room = PROBLEM_BYTES_MAX;
-    for Item { line, parsed } in items {
+    for (index, Item { line, parsed }) in items.into_iter().enumerate() {
         let rejected = match parsed {
             Err(faults) => {
                 let mut rejected = Rejected::new(&Problem::faults(&faults));
                 if rejected.problem.get().len() > room {
                     rejected = Rejected::new(&Problem::faults(&faults).without_errors());
+                } else if events.is_empty() {
+                    errors.extend(Problem::errors(&format!("/{index}"), &faults));
                 }
                 room = room.saturating_sub(rejected.problem.get().len());
                 Some(rejected)
@@ -117,8 +123,11 @@ fn batch(items: Vec<Item>, wishes: Wishes) -> Plan {
         };
         slots.push(Slot { line, rejected });
     }
+    if !events.is_empty() {
+        errors = Vec::new();
+    }
     let received = slots.len();
-    let batch = Batch { slots, minimal: wishes.minimal, instance: request_id::current() };
+    let batch = Batch { slots, errors, minimal: wishes.minimal, instance: request_id::current() };
     Plan { events, render: Render::Batch(batch), received }
 }
 
@@ -143,6 +152,7 @@ impl Render {
                 let problems = batch.slots.iter().filter_map(|slot| slot.rejected.as_ref());
                 size_of_val(&batch.slots[..])
                     + problems.map(|rejected| rejected.problem.get().len()).sum::<usize>()
+                    + batch.errors.iter().map(|error| error.get().len()).sum::<usize>()
             }
         }
     }
@@ -258,6 +268,7 @@ impl Batch {
         let of_shape = rejected.filter(|rejected| rejected.status != 424).all(|r| r.status == 400);
         let kind = if of_shape { ProblemKind::InvalidBody } else { ProblemKind::InvalidEvent };
         let problem = Problem::new(kind, "no event of the batch was stored")
+            .with_member("errors", &self.errors)
             .with_member("accepted", &results.accepted)
             .with_member("duplicates", &results.duplicates)
             .with_member("rejected", &results.rejected)

@@ -25,8 +25,7 @@ use crate::query_string::QueryString;
 use crate::store_problem;
 use crate::stream_hub::{self, Round, SPAN_IDS};
 
-/// A comment after this long without an event: proxies close connections that seem idle, most
-/// after 30 seconds and more.
+/// Between two comments: proxies close connections that seem idle, most after 30 seconds and more.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Streams open at one time. Each holds a connection and some kilobytes.
@@ -84,7 +83,7 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
         filter,
         position,
         rounds,
-        spoke: None,
+        commented: None,
         checked: Instant::now(),
         _place: place,
     };
@@ -149,8 +148,8 @@ struct Follower {
     behind: bool,
     /// What is ready for the client and not handed on yet.
     untold: Bytes,
-    /// When the client was last told anything.
-    spoke: Option<Instant>,
+    /// When the last comment was made.
+    commented: Option<Instant>,
     /// When its token was last known to be good.
     checked: Instant,
     stopping: watch::Receiver<bool>,
@@ -160,9 +159,9 @@ struct Follower {
 impl Follower {
     /// The next bytes for the client; `None` ends the stream.
     async fn next(&mut self) -> Option<Bytes> {
-        let Some(silent_since) = self.spoke else {
+        let Some(commented) = self.commented else {
             // The answer begins at once, and the client knows that it is connected.
-            self.spoke = Some(Instant::now());
+            self.commented = Some(Instant::now());
             return Some(Bytes::from_static(b": conn-log\n\n"));
         };
         if !self.untold.is_empty() {
@@ -172,10 +171,14 @@ impl Follower {
             if *self.stopping.borrow() || !self.is_welcome().await {
                 return None;
             }
+            if commented.elapsed() >= KEEP_ALIVE {
+                self.commented = Some(Instant::now());
+                return Some(Bytes::from_static(b": keep-alive\n\n"));
+            }
             let bytes = if self.behind {
                 self.catch_up().await?
             } else {
-                self.wait(silent_since + KEEP_ALIVE).await?
+                self.wait(commented + KEEP_ALIVE).await?
             };
             if !bytes.is_empty() {
                 self.untold = bytes;
@@ -185,7 +188,6 @@ impl Follower {
     }
 
     fn hand_on(&mut self) -> Bytes {
-        self.spoke = Some(Instant::now());
         self.untold.split_to(self.untold.len().min(CHUNK_BYTES))
     }
 
@@ -220,14 +222,14 @@ impl Follower {
         Some(Bytes::from(page.records.iter().map(stream_hub::frame).collect::<String>()))
     }
 
-    /// Waits for a round, for too long a silence, or for the server's end.
-    async fn wait(&mut self, keep_alive_at: Instant) -> Option<Bytes> {
+    /// Waits for a round, for the next comment's moment, or for the server's end.
+    async fn wait(&mut self, comment_at: Instant) -> Option<Bytes> {
         let round = tokio::select! {
-            round = timeout_at(keep_alive_at, self.rounds.recv()) => round,
+            round = timeout_at(comment_at, self.rounds.recv()) => round,
             _ = self.stopping.changed() => return None,
         };
         match round {
-            Err(_) => Some(Bytes::from_static(b": keep-alive\n\n")),
+            Err(_) => Some(Bytes::new()),
             Ok(Ok(round)) if round.last_id <= self.position => Some(Bytes::new()),
             Ok(Ok(round)) if round.first_id > self.position + 1 => {
                 self.behind = true;

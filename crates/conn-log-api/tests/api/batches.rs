@@ -89,6 +89,10 @@ async fn a_batch_of_which_nothing_is_stored_is_a_problem(
     values.is_problem(422, "invalid-event");
     assert_eq!(values.json()["rejected"], 2);
     assert_eq!(values.json()["results"][1]["status"], 400);
+    let errors = values.json()["errors"].clone();
+    let pointers: Vec<&str> =
+        errors.as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    assert_eq!(pointers, ["/0/status", "/1"]);
     app.post(&json!([5, {}])).await.is_problem(400, "invalid-body");
     app.post(&json!([])).await.is_problem(400, "invalid-body");
     app.post_as("application/x-ndjson", "\n\n").await.is_problem(400, "invalid-body");

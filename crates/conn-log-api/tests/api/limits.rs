@@ -65,6 +65,8 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_valid_tokens_go_on(
     let refused = app.send(wrong()).await;
     refused.is_problem(429, "too-many-requests");
     assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"failures\";q=2;w=60"));
+    assert!(refused.header("ratelimit").unwrap().starts_with("\"failures\";r=0;t="));
     assert_eq!(app.get(EVENTS).await.status, 200);
 }
 

@@ -130,6 +130,26 @@ async fn who_follows_the_feed_sees_what_comes_after(
 
 #[rstest]
 #[actix_web::test]
+async fn who_goes_back_in_the_feed_is_in_the_feed_still(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    let mut page = app.get(&format!("{EVENTS}?order=id&after=9&limit=5")).await;
+    for earlier in [&[5, 6, 7, 8, 9][..], &[1, 2, 3, 4]] {
+        page = app.get(&link(&page, "previous").unwrap()).await;
+        assert_eq!(ids(&page), earlier);
+    }
+    assert_eq!(link(&page, "previous"), None);
+    for later in [&[5, 6, 7, 8, 9][..], &[10, 11, 12], &[]] {
+        page = app.get(&link(&page, "next").unwrap()).await;
+        assert_eq!(ids(&page), later);
+    }
+    app.post(&event()).await;
+    assert_eq!(ids(&app.get(&link(&page, "next").unwrap()).await), [13]);
+}
+
+#[rstest]
+#[actix_web::test]
 async fn a_filtered_feed_moves_on_past_what_it_leaves_out(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use actix_web::http::Method;
 use rstest::rstest;
+use serde_json::json;
 
-use crate::test_app::{Database, EVENTS, TestApp};
+use crate::test_app::{Database, EVENTS, TestApp, event};
 
 #[rstest]
 #[actix_web::test]
@@ -72,4 +73,18 @@ async fn answers_are_compressed_as_the_client_accepts_it_and_streams_are_not(
     let request = app.request(Method::GET, &format!("{EVENTS}stream/"));
     let response = app.open(request.insert_header(("accept-encoding", "gzip"))).await;
     assert_eq!(response.headers().get("content-encoding").unwrap(), "identity");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_client_that_takes_no_coding_at_all_is_told_so_and_nothing_is_stored(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for codings in ["identity;q=0", "*;q=0", "br, identity;q=0"] {
+        let request = app.request(Method::POST, EVENTS).set_json(event());
+        let answer = app.send(request.insert_header(("accept-encoding", codings))).await;
+        answer.is_problem(406, "not-acceptable");
+    }
+    assert_eq!(app.get(EVENTS).await.json()["results"], json!([]));
 }

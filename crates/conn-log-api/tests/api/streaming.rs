@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Stream {
     body: BoxBody,
     text: String,
+    /// Comments passed on the way to events.
+    comments: usize,
 }
 
 impl Stream {
@@ -29,9 +31,10 @@ impl Stream {
         let response = app.open(request).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers().get("content-type").unwrap(), "text/event-stream");
-        let mut stream = Stream { body: response.into_body(), text: String::new() };
+        let mut stream = Stream { body: response.into_body(), text: String::new(), comments: 0 };
         // The first comment says that it is open.
         stream.read_more().await;
+        stream.text.clear();
         stream
     }
 
@@ -54,6 +57,7 @@ impl Stream {
                 let (frame, rest) = (frame.to_owned(), rest.to_owned());
                 self.text = rest;
                 if frame.starts_with(':') {
+                    self.comments += 1;
                     continue;
                 }
                 let (id, data) = frame.split_once('\n').unwrap();
@@ -168,6 +172,24 @@ async fn a_stream_without_events_says_now_and_then_that_it_lives(
         assert_eq!(stream.text, ": keep-alive\n\n");
         assert!((14..=16).contains(&silent.elapsed().as_secs()));
     }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_stream_with_events_says_every_15_seconds_that_it_lives(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut stream = Stream::open(&app, "", None).await;
+    for n in 1..=7 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        tokio::time::resume();
+        post(&app, &["d"]).await;
+        assert_eq!(stream.ids(1).await, [n]);
+    }
+    // After 15 and 30 of the 35 seconds.
+    assert_eq!(stream.comments, 2);
 }
 
 #[rstest]
