@@ -1,4 +1,4 @@
-//! What a client says it can read (RFC 9110, section 12.5.1).
+//! What a client says it can read (RFC 9110, sections 12.5.1 and 12.5.3).
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};

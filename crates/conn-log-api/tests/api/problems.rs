@@ -96,6 +96,23 @@ async fn every_bad_input_gets_its_own_problem_and_stores_nothing(
 
 #[rstest]
 #[actix_web::test]
+async fn an_event_with_more_faults_than_are_listed_says_so(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for (count, listed, detail) in
+        [(1, 1, "one fault"), (31, 31, "31 faults"), (100, 32, "32 faults, and perhaps more")]
+    {
+        let metadata: serde_json::Map<String, Value> =
+            (0..count).map(|n| (format!("n{n}"), json!(1_u64 << 60))).collect();
+        let answer = app.post_as("application/json", with("metadata", metadata.into())).await;
+        answer.is_problem(422, "invalid-event");
+        assert_eq!((answer.faults().len(), &answer.json()["detail"]), (listed, &json!(detail)));
+    }
+}
+
+#[rstest]
+#[actix_web::test]
 async fn a_token_is_needed_a_valid_one_and_one_with_the_scope(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
