@@ -42,7 +42,8 @@ pub(crate) fn decode(order: Order, cursor: &str) -> Option<Cursor> {
     let start = match direction {
         _ if *made_for != order_byte(order) => return None,
         b'a' => Start::After(position),
-        b'b' | b'f' => Start::Before(position),
+        b'b' => Start::Before(position),
+        b'f' if order == Order::IdAscending => Start::Before(position),
         _ => return None,
     };
     Some(Cursor { start, of_feed: *direction == b'f' })
@@ -64,15 +65,21 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_in_its_own_order_only() {
         let position = Position { id: 7, timestamp: Timestamp::from_micros(-5) };
-        for (start, of_feed) in [
-            (Start::After(position), false),
-            (Start::Before(position), false),
-            (Start::Before(position), true),
-        ] {
-            let cursor = Cursor { start, of_feed };
+        for start in [Start::After(position), Start::Before(position)] {
+            let cursor = Cursor { start, of_feed: false };
             let text = encode(Order::TimestampAscending, cursor).unwrap();
             assert_eq!(decode(Order::TimestampAscending, &text), Some(cursor));
             assert_eq!(decode(Order::IdAscending, &text), None);
         }
+    }
+
+    #[test]
+    fn a_cursor_of_the_feed_is_one_by_ascending_id_only() {
+        let start = Start::Before(Position { id: 7, timestamp: Timestamp::EPOCH });
+        let cursor = Cursor { start, of_feed: true };
+        let text = encode(Order::IdAscending, cursor).unwrap();
+        assert_eq!(decode(Order::IdAscending, &text), Some(cursor));
+        let elsewhere = encode(Order::IdDescending, cursor).unwrap();
+        assert_eq!(decode(Order::IdDescending, &elsewhere), None);
     }
 }

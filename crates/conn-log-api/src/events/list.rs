@@ -123,8 +123,8 @@ impl Asked {
     fn feed_goes_on(&self, size: i64, page: &EventPage) -> i64 {
         let last = page.records.last().map_or(0, |record| record.id);
         match self.query.start {
-            // The page ends where the one began that led here.
-            Start::Before(Position { id, .. }) => id - 1,
+            // The page ends where the one began that led here; a cursor may be made up.
+            Start::Before(Position { id, .. }) => id.saturating_sub(1).max(0),
             _ if page.has_more => last,
             // Up to `size` every event was looked at, also those that the filters left out.
             Start::After(from) => last.max(size).max(from.id),

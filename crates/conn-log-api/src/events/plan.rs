@@ -91,7 +91,8 @@ impl Plan {
 }
 
 /// Bytes of a batch's problems that list each fault. Beyond it they say what and how many: an answer
-/// is not many times as large as its request, nor what is remembered of it.
+/// is not many times as large as its request, nor what is remembered of it. Where nothing can be stored, the
+/// same faults stand once more under the whole problem's `errors`.
 const PROBLEM_BYTES_MAX: usize = 1 << 20;
 
 fn batch(items: Vec<Item>, wishes: Wishes) -> Plan {

@@ -148,6 +148,24 @@ async fn who_goes_back_in_the_feed_is_in_the_feed_still(
     assert_eq!(ids(&app.get(&link(&page, "next").unwrap()).await), [13]);
 }
 
+/// Cursors are opaque, and anybody can make one up.
+#[rstest]
+#[actix_web::test]
+async fn a_made_up_cursor_of_the_feed_leads_on_to_an_id_that_there_can_be(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    for id in [i64::MIN, -1, 0, 1] {
+        let mut bytes = vec![1, b'a', b'f'];
+        bytes.extend(id.to_be_bytes());
+        bytes.extend([0; 8]);
+        let cursor = data_encoding::BASE64URL_NOPAD.encode(&bytes);
+        let page = app.get(&format!("{EVENTS}?order=id&cursor={cursor}")).await;
+        assert_eq!((page.status, ids(&page)), (200, vec![]));
+        assert_eq!(ids(&app.get(&link(&page, "next").unwrap()).await).len(), 12);
+    }
+}
+
 #[rstest]
 #[actix_web::test]
 async fn a_filtered_feed_moves_on_past_what_it_leaves_out(
