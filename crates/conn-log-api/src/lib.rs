@@ -71,13 +71,13 @@ pub(crate) fn append_problem(error: AppendError) -> Problem {
             "the queue of events waiting for the disk is full",
         )
         .with_header(header::RETRY_AFTER, "1"),
-        AppendError::Unavailable => unavailable("the writer has no database"),
-        AppendError::Closed => unavailable("the server is stopping"),
+        AppendError::Unavailable => unavailable(&"the writer has no database"),
+        AppendError::Closed => unavailable(&"the server is stopping"),
         AppendError::Internal => Problem::internal("the store could not take the events"),
     }
 }
 
-fn unavailable(cause: &str) -> Problem {
+fn unavailable(cause: &dyn std::fmt::Display) -> Problem {
     // The store says once that it is away; each request that meets it is no news.
     log::debug!("{}: store unavailable: {cause}", request_id::current());
     Problem::new(ProblemKind::StoreUnavailable, "the store cannot be reached at the moment")

@@ -167,7 +167,7 @@ where
 {
     let store = store.clone();
     let answer = actix_web::web::block(move || question(&store)).await;
-    answer.map_err(|error| StoreError::Internal(error.to_string()))?
+    answer.map_err(|error| StoreError::Internal(error.into()))?
 }
 
 /// Ids that who goes through a log looks at in one read: a filter that leaves few of them does not keep

@@ -1,28 +1,86 @@
-//! What can go wrong, in the store's own words. Nothing here knows HTTP.
+//! What can go wrong, in the store's own words. Each error keeps its cause. Nothing here knows HTTP or a database.
 
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use std::error::Error;
+use std::fmt;
+
+/// What an error comes from: another error, or a sentence where there is none.
+pub struct Cause(Box<dyn Error + Send + Sync>);
+
+impl Cause {
+    /// The error itself.
+    pub fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Cause {
+    fn from(error: E) -> Self {
+        Cause(error.into())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
 
 /// Why a read, or a write of something other than events, did not happen.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum StoreError {
-    /// The database cannot be reached, or has no connection to spare; it may come back by itself.
-    #[error("the database cannot be reached: {0}")]
-    Unavailable(String),
-    /// What was named is not there.
-    #[error("there is no such {0}")]
+    /// The database cannot be reached, or has no connection to spare. It may come back by itself.
+    Unavailable(Cause),
+    /// There is no such thing.
     NotFound(&'static str),
     /// The name is taken.
-    #[error("there is a {0} of that name already")]
     NameTaken(&'static str),
     /// There are as many as there can be.
-    #[error("there is no room for another {0}")]
     Full(&'static str),
-    /// A read took longer than it may: it asks for more than the index leads to.
-    #[error("the query takes longer than it may")]
+    /// A read took longer than it may: the index does not help its filter enough.
     QueryTimeout,
     /// The database refused, or gave something that makes no sense: a fault to look into.
-    #[error("the database failed: {0}")]
-    Internal(String),
+    Internal(Cause),
+}
+
+impl StoreError {
+    /// [`StoreError::Unavailable`] with that cause.
+    pub(crate) fn unavailable(cause: impl Into<Cause>) -> Self {
+        StoreError::Unavailable(cause.into())
+    }
+
+    /// [`StoreError::Internal`] with that cause.
+    pub(crate) fn internal(cause: impl Into<Cause>) -> Self {
+        StoreError::Internal(cause.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Unavailable(cause) => write!(f, "the database cannot be reached: {cause}"),
+            StoreError::NotFound(what) => write!(f, "there is no such {what}"),
+            StoreError::NameTaken(what) => write!(f, "there is a {what} of that name already"),
+            StoreError::Full(what) => write!(f, "there is no room for another {what}"),
+            StoreError::QueryTimeout => f.write_str("the query takes longer than it may"),
+            StoreError::Internal(cause) => write!(f, "the database failed: {cause}"),
+        }
+    }
+}
+
+/// The text holds the cause already, so that the source is what lies behind the cause.
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            StoreError::Unavailable(cause) | StoreError::Internal(cause) => cause.0.source(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a store could not be opened.
@@ -31,28 +89,40 @@ pub enum OpenError {
     /// The folder of the file could not be made.
     #[error("cannot create the folder {folder}")]
     Folder {
-        /// Which one.
+        /// Its path.
         folder: String,
         /// Why.
         source: std::io::Error,
     },
     /// The database could not be connected to.
-    #[error("cannot open {url}: {reason}")]
+    #[error("cannot open {url}")]
     Connect {
-        /// Which one, without its password.
+        /// Its URL without the password.
         url: String,
         /// What the database said.
-        reason: String,
+        source: diesel::ConnectionError,
     },
-    /// A newer program has changed the database.
+    /// A newer program has changed the database so that this one cannot work on it.
     #[error(
-        "the database is newer than this program: it has migrations that this one does not know \
-         ({0}); start the newer program"
+        "the database is newer than this program: its schema is of version {version} and needs a \
+         program that knows version {compatible_from}; start the newer program"
     )]
-    NewerDatabase(String),
+    NewerDatabase {
+        /// The version of the database's schema.
+        version: i32,
+        /// The oldest version that a program must know in order to work on it.
+        compatible_from: i32,
+    },
+    /// The database was made before the first release.
+    #[error(
+        "the database was made by a program from before the first release, and cannot be brought up \
+         to date. Export it with that program, and start this one with a new database: name another \
+         with --database-url, or move the file away"
+    )]
+    BeforeFirstRelease,
     /// A migration failed.
-    #[error("cannot bring the database up to date: {0}")]
-    Migration(String),
+    #[error("cannot bring the database up to date")]
+    Migration(#[source] Box<dyn Error + Send + Sync>),
     /// Anything else that the database says.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -76,98 +146,4 @@ pub enum AppendError {
     /// This submission failed where others do not: a fault to look into.
     #[error("the store failed on these events")]
     Internal,
-}
-
-impl From<DieselError> for StoreError {
-    fn from(error: DieselError) -> Self {
-        if error.to_string().contains(STATEMENT_TIMEOUT) {
-            return StoreError::QueryTimeout;
-        }
-        match Fault::of(&error) {
-            Fault::Passing | Fault::Outage => StoreError::Unavailable(error.to_string()),
-            Fault::Lasting => StoreError::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<diesel::r2d2::PoolError> for StoreError {
-    fn from(error: diesel::r2d2::PoolError) -> Self {
-        StoreError::Unavailable(error.to_string())
-    }
-}
-
-/// What to do about a failed transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The same again may work: a conflict with another transaction, a lost connection.
-    Passing,
-    /// The database cannot write at present, whatever the events: a full disk, a read-only replica.
-    Outage,
-    /// The same again fails the same way.
-    Lasting,
-}
-
-/// SQLite and PostgreSQL at their default language say these; diesel gives no code for them.
-const PASSING: &[&str] = &[
-    "deadlock detected",
-    "could not serialize access",
-    "terminating connection",
-    "server closed the connection",
-    "connection to server",
-    "the database system is",
-    "no connection to the server",
-    "could not receive data from server",
-    "could not send data to server",
-    "SSL connection has been closed",
-    "SSL SYSCALL error",
-    "lost synchronization with server",
-    "canceling statement due to",
-    // It was there when the writer last looked: it looks again.
-    "no partition of relation",
-];
-/// What PostgreSQL says of a statement that took longer than the session's limit.
-const STATEMENT_TIMEOUT: &str = "canceling statement due to statement timeout";
-
-const OUTAGE: &[&str] = &[
-    "database or disk is full",
-    "disk I/O error",
-    "readonly database",
-    "database is locked",
-    "unable to open database file",
-    "No space left on device",
-    "could not extend file",
-    "could not write",
-    "could not fsync",
-    "read-only transaction",
-    "remaining connection slots",
-    "too many clients",
-    "out of memory",
-    // Of locks: too many partitions for max_locks_per_transaction.
-    "out of shared memory",
-];
-
-impl Fault {
-    pub(crate) fn of(error: &DieselError) -> Self {
-        match error {
-            DieselError::DatabaseError(kind, information) => match kind {
-                DatabaseErrorKind::SerializationFailure
-                | DatabaseErrorKind::ClosedConnection
-                | DatabaseErrorKind::UnableToSendCommand => Fault::Passing,
-                DatabaseErrorKind::ReadOnlyTransaction => Fault::Outage,
-                _ => Fault::told_by(information.message()),
-            },
-            DieselError::BrokenTransactionManager => Fault::Passing,
-            _ => Fault::Lasting,
-        }
-    }
-
-    fn told_by(message: &str) -> Self {
-        if PASSING.iter().any(|sign| message.contains(sign)) {
-            Fault::Passing
-        } else if OUTAGE.iter().any(|sign| message.contains(sign)) {
-            Fault::Outage
-        } else {
-            Fault::Lasting
-        }
-    }
 }

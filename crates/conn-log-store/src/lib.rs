@@ -4,51 +4,45 @@
 //! gives gap-free ids in commit order; `event_get` and `event_list` read them back; tenants and
 //! tokens live beside the log. Every question to a log carries a [`TenantId`].
 //!
+//! | room | owns |
+//! | --- | --- |
+//! | `store` | the facade, and nothing else |
+//! | `derive` | what follows the log: index, presence, sessions, statistics |
+//! | `log` | the log: the sequencer, reads by id and by scan, idempotency keys |
+//! | `control` | tenants and tokens |
+//! | `engine` | SQLite and PostgreSQL: connections, turns, leases, migrations |
+//!
+//! Arrows point down this table, never up.
+//!
 //! Architecture invariant: nothing here knows HTTP, reads the environment, or decides what a valid
 //! event is.
 
-mod checkpointer;
 mod clock;
-mod connection;
-mod derived;
+mod control;
+mod derive;
+mod engine;
 mod error;
-mod events;
-mod filter;
-mod idempotency;
-mod index;
-mod lease;
-mod listener;
-mod migrations;
+mod log;
+mod observer;
 mod options;
-mod partitions;
-mod place;
-mod pool;
-mod projections;
-mod rows;
-mod scan;
-mod schema;
-mod secret;
-mod sequencer;
-mod snapshot;
-mod stats;
+mod page;
 mod store;
-mod tenants;
-mod tokens;
-mod types;
-mod url;
+mod tenant_id;
 
-pub use error::{AppendError, OpenError, StoreError};
-pub use events::EventPage;
-pub use options::{PartitionSize, StoreOptions};
-pub use projections::{
-    Application, Device, Durations, Figures, GroupBy, Interval, Page, PageQuery, PageStart,
-    Progress, Session, SessionFilter, SessionPlace, SignalStrengths, StatisticsAnswer,
-    StatisticsError, StatisticsQuery, StatisticsRow, UnknownProjection,
+pub use control::{NewToken, Rate, Scope, Secret, SecretHash, Tenant, Token, UnknownScope};
+pub use derive::presence::{Application, Device};
+pub use derive::sessions::{Session, SessionFilter, SessionPlace};
+pub use derive::statistics::{
+    Durations, Figures, GroupBy, Interval, SignalStrengths, StatisticsAnswer, StatisticsError,
+    StatisticsQuery, StatisticsRow,
 };
-pub use secret::{Secret, SecretHash};
-pub use sequencer::{Answer, Appended, Claim, Outcome, Submission};
-pub use stats::{GroupCommitted, Lag, Observer, Stats};
+pub use derive::{Progress, UnknownFollower};
+pub use engine::{DatabaseUrl, DatabaseUrlError, PostgresUrl};
+pub use error::{AppendError, Cause, OpenError, StoreError};
+pub use log::heads::LogBounds;
+pub use log::sequencer::{Answer, Appended, Claim, Outcome, Submission};
+pub use observer::{GroupCommitted, Lag, Observer, Stats};
+pub use options::{PartitionSize, StoreOptions};
+pub use page::{EventPage, Page, PageQuery, PageStart};
 pub use store::Store;
-pub use tenants::{Tenant, TenantId};
-pub use tokens::{NewToken, Rate, Scope, Token, UnknownScope};
-pub use url::{DatabaseUrl, DatabaseUrlError, PostgresUrl};
+pub use tenant_id::TenantId;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stats::Observer;
-use crate::url::DatabaseUrl;
+use crate::engine::DatabaseUrl;
+use crate::observer::Observer;
 
 /// How to open a store. [`StoreOptions::new`] fills in what suits most.
 #[derive(Clone)]

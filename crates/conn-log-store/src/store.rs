@@ -1,29 +1,33 @@
-//! The store: opens a database, owns the threads and pools, and gives turns to write.
+//! The facade: opens a database, starts the store's threads, and passes each question to the room that answers it.
 
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use diesel::prelude::*;
+use conn_log_core::{EventQuery, Record};
 use tokio::sync::watch;
+use uuid::Uuid;
 
-use crate::checkpointer::{self, Checkpointer};
 use crate::clock::now;
-use crate::connection::{AnyConnection, Role};
-use crate::derived::{Derived, strangers};
+use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, tenants, tokens};
+use crate::derive::index;
+use crate::derive::presence::{self, Application, Device};
+use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
+use crate::derive::statistics::{self, StatisticsAnswer, StatisticsError, StatisticsQuery};
+use crate::derive::{self, Derivation, Pace, Progress, UnknownFollower};
+use crate::engine::{AnyConnection, DatabaseUrl, Engine, Plans, Role, Signals, Turns};
 use crate::error::{AppendError, OpenError, StoreError};
-use crate::idempotency::{self, Kind};
+use crate::log::heads::{self, LogBounds};
+use crate::log::idempotency::{self, Kind};
+use crate::log::read::find_in;
+use crate::log::scan::Deadline;
+use crate::log::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
+use crate::observer::{Lag, Stats};
 use crate::options::StoreOptions;
-use crate::pool::{self, Connections, Pooled};
-use crate::projections::{self, NameCache, Runner};
-use crate::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
-use crate::stats::{Lag, Stats};
-use crate::url::DatabaseUrl;
-use crate::{index, listener, migrations, partitions, tenants};
+use crate::page::{EventPage, Page, PageQuery};
+use crate::tenant_id::TenantId;
 
-/// How long what was accepted may take to be stored at the end: more than all of the writer's attempts.
+/// How long accepted events may take to be stored at the end: more than all of the writer's attempts.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Events of a submission that are prepared where it is made: some tenths of a millisecond.
@@ -36,44 +40,24 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     options: StoreOptions,
     queue: Arc<Queue>,
-    readers: Connections,
-    watchers: Connections,
-    beside: Beside,
-    commits: Arc<watch::Sender<u64>>,
-    stop: Arc<AtomicBool>,
+    engine: Arc<Engine>,
+    derivation: Arc<Derivation>,
+    signals: Signals,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    names: Arc<NameCache>,
-    /// Held by the read that helps the projections along.
-    help: Mutex<()>,
-}
-
-/// What writes beside the writer.
-enum Beside {
-    /// SQLite: all that is not derived takes turns on the writer's own connection.
-    Embedded(Arc<Derived>),
-    /// PostgreSQL: a pool.
-    Server(Connections),
-}
-
-/// A store that does not keep itself open.
-pub(crate) struct WeakStore(Weak<Inner>);
-
-impl WeakStore {
-    pub(crate) fn upgrade(&self) -> Option<Store> {
-        self.0.upgrade().map(Store)
-    }
 }
 
 impl Inner {
     /// Takes no more events, and ends the threads once they have done what they must.
     fn stop(&self) {
         self.queue.close();
-        self.stop.store(true, Ordering::Relaxed);
-        // Who waits for commits looks up.
-        self.commits.send_modify(|count| *count += 1);
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        self.signals.stop();
+        for thread in self.threads().iter() {
             thread.thread().unpark();
         }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,6 +73,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// Opening and closing.
 impl Store {
     /// Opens a log: makes the folder and file of an embedded one, applies migrations, makes the
     /// tenant `default`, and starts to take events in.
@@ -96,86 +81,76 @@ impl Store {
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
-        let beside = match &options.url {
-            DatabaseUrl::Sqlite(_) => {
-                let derived = Derived::new(options.url.clone());
-                forget_strangers(&options, &derived)?;
-                Beside::Embedded(Arc::new(derived))
-            }
-            DatabaseUrl::Postgres(_) => Beside::Server(pool::writers(&options)),
-        };
-
         let queue = Arc::new(Queue::new(
             options.queue_events_max,
             options.queue_bytes_max,
             options.group_events_max,
         ));
-        let commits = Arc::new(watch::Sender::new(0));
-        let stop = Arc::new(AtomicBool::new(false));
-        let writer = Writer::new(&options, Arc::clone(&queue), Arc::clone(&commits));
-        let thread = |result: std::io::Result<JoinHandle<()>>| {
-            result.map_err(|error| StoreError::Internal(format!("cannot start a thread: {error}")))
-        };
-        let mut threads = vec![thread(spawn(writer))?];
-        match &beside {
-            Beside::Server(_) => {
-                let (commits, stop) = (Arc::clone(&commits), Arc::clone(&stop));
-                threads.push(thread(listener::spawn(options.url.clone(), commits, stop))?);
-            }
-            Beside::Embedded(_) => {
-                let (queue, stop) = (Arc::clone(&queue), Arc::clone(&stop));
-                let checkpointer = Checkpointer { url: options.url.clone(), queue, stop };
-                threads.push(thread(checkpointer::spawn(checkpointer))?);
-            }
-        }
-        let (indexing, projections) = (options.indexing, options.projections);
-        let smallest = i64::from(options.index_run_events.max(1));
+        let signals = Signals::new();
+        let turns: Arc<dyn Turns> = queue.clone();
+        let engine = Arc::new(Engine::new(&options, turns));
+        let followers = derive::followers(&options);
+        let derivation = Arc::new(Derivation::new(engine.clone(), signals.clone(), followers));
+        derivation.begin_anew_where_due()?;
         let store = Store(Arc::new(Inner {
-            readers: pool::readers(&options),
-            watchers: pool::watchers(&options),
-            beside,
             options,
             queue,
-            commits,
-            stop,
-            threads: Mutex::new(threads),
-            names: Arc::default(),
-            help: Mutex::default(),
+            engine,
+            derivation,
+            signals,
+            threads: Mutex::default(),
         }));
-        if indexing {
-            let worker = index::Worker::new(
-                WeakStore(Arc::downgrade(&store.0)),
-                store.commits(),
-                Arc::clone(&store.0.stop),
-                index::Sizes { smallest },
-            );
-            let worker = thread(index::spawn(worker))?;
-            store.threads().push(worker);
-        }
-        if projections {
-            let runner = Runner {
-                store: WeakStore(Arc::downgrade(&store.0)),
-                commits: store.commits(),
-                stop: Arc::clone(&store.0.stop),
-            };
-            let runner = thread(projections::spawn(runner))?;
-            store.threads().push(runner);
-        }
+        store.start_threads().map_err(StoreError::internal)?;
         Ok(store)
+    }
+
+    fn start_threads(&self) -> std::io::Result<()> {
+        let Inner { options, queue, engine, derivation, signals, .. } = &*self.0;
+        let writer = Writer::new(options, queue.clone(), signals.clone());
+        let mut threads = self.0.threads();
+        threads.push(spawn(writer)?);
+        threads.push(engine.start(signals)?);
+        let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
+        let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
+        threads.extend(derive::spawn_all(derivation, paces)?);
+        Ok(())
     }
 
     /// Applies migrations and nothing else. Gives the names of those applied.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
-        let mut connection = open_for_writing(url)?;
-        let mut applied = migrations::run(&mut connection)?;
+        let applied = Engine::migrate(url)?;
+        let mut connection = AnyConnection::open(url, Role::Writer).map_err(StoreError::from)?;
         tenants::ensure_default(&mut connection)?;
-        if let Some(derived) = url.derived() {
-            let beside = migrations::run_derived(&mut open_for_writing(&derived)?)?;
-            applied.extend(beside.iter().map(|name| format!("{name} (of what is derived)")));
-        }
         Ok(applied)
     }
 
+    /// Takes nothing in any more, stores what was taken in, and returns when that is done, or
+    /// after ten seconds. Tells whether it is done: a database that hangs can keep it from that. A client that
+    /// was not answered by then was not told that anything is stored. Blocks the thread.
+    pub fn close(self) -> bool {
+        self.0.stop();
+        let threads = std::mem::take(&mut *self.0.threads());
+        let (sender, ended) = mpsc::channel();
+        // It is left behind where a thread does not end.
+        std::thread::spawn(move || {
+            for thread in threads {
+                thread.thread().unpark();
+                if thread.join().is_err() {
+                    log::error!("a thread of the store ended by a panic");
+                }
+            }
+            sender.send(()).ok();
+        });
+        let is_done = ended.recv_timeout(CLOSE_TIME_MAX).is_ok();
+        if !is_done {
+            log::error!("the database hangs: the last events may be stored or not");
+        }
+        is_done
+    }
+}
+
+/// The log.
+impl Store {
     /// Stores events. Returns once they are on disk, or are known not to be.
     pub async fn append(&self, submission: Submission) -> Result<Outcome, AppendError> {
         // Making the leaves of many takes a while.
@@ -197,37 +172,54 @@ impl Store {
     /// Changes after each commit that stored events, of any tenant and any process. Tells that
     /// there may be something to read, and not what.
     pub fn commits(&self) -> watch::Receiver<u64> {
-        self.0.commits.subscribe()
+        self.0.signals.commits()
     }
 
-    /// Whether the store can be reached and written to, and is as far as this program. Blocks the
-    /// thread.
-    pub fn ready(&self) -> Result<(), StoreError> {
-        if !self.0.queue.is_available() {
-            return Err(StoreError::Unavailable("the writer cannot write".to_owned()));
-        }
-        migrations::check(&mut *self.watcher()?)
+    /// The record of that id. Blocks the thread.
+    pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
+        Ok(find_in(&mut *self.0.engine.reader()?, tenant, &[id], None)?.pop())
     }
 
-    /// How things stand.
-    pub fn stats(&self) -> Stats {
-        let (queue_events, queue_bytes) = self.0.queue.depth();
-        let readers = self.0.readers.state();
-        Stats {
-            queue_events,
-            queue_bytes,
-            readers: readers.connections,
-            readers_idle: readers.idle_connections,
-            available: self.0.queue.is_available(),
-        }
+    /// A page of the log. Blocks the thread.
+    pub fn event_list(
+        &self,
+        tenant: TenantId,
+        query: &EventQuery,
+    ) -> Result<EventPage, StoreError> {
+        self.event_page(tenant, query, None)
     }
 
-    /// How far what is derived is behind. Blocks the thread.
-    pub fn lag(&self) -> Result<Lag, StoreError> {
-        let connection = &mut *self.watcher()?;
-        let behind = projections::behind_by_tenant(connection)?;
-        let index_events = index::behind(connection)?;
-        Ok(Lag { projections_events: behind.values().sum(), index_events })
+    /// The same, of the events up to an id: however few the filter leaves, the read ends there. For
+    /// a reader that goes through the log in its order, span by span. Blocks the thread.
+    pub fn event_list_to(
+        &self,
+        tenant: TenantId,
+        query: &EventQuery,
+        last: i64,
+    ) -> Result<EventPage, StoreError> {
+        self.event_page(tenant, query, Some(last))
+    }
+
+    fn event_page(
+        &self,
+        tenant: TenantId,
+        query: &EventQuery,
+        last: Option<i64>,
+    ) -> Result<EventPage, StoreError> {
+        let deadline = Deadline::after(self.0.engine.read_time_max());
+        self.0.engine.snapshot(Plans::ByKey, |connection| {
+            index::page(connection, tenant, query, last, deadline)
+        })
+    }
+
+    /// Where a log begins and ends. Blocks the thread.
+    pub fn log_bounds(&self, tenant: TenantId) -> Result<LogBounds, StoreError> {
+        heads::bounds(&mut *self.0.engine.watcher()?, tenant)
+    }
+
+    /// The last id of the log; 0 while it is new. Blocks the thread.
+    pub fn log_size(&self, tenant: TenantId) -> Result<i64, StoreError> {
+        Ok(self.log_bounds(tenant)?.size)
     }
 
     /// Forgets idempotency keys and event ids whose window has passed, at most `limit` of each.
@@ -241,167 +233,195 @@ impl Store {
         for (kind, window) in windows {
             let window = chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
             let until = now().plus(-window);
-            count += self.write(move |connection| {
+            count += self.0.engine.write(move |connection| {
                 Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
             })?;
         }
         Ok(count)
     }
 
-    /// Makes the partitions of this moment and of the next `ahead` spans, for PostgreSQL. The
+    /// Makes the partitions of this moment and of the next `ahead` spans, where the database has partitions. The
     /// writer makes one that is missing itself; made ahead, no append waits for it. Blocks the
     /// thread.
     pub fn partitions_ensure(&self, ahead: u32) -> Result<(), StoreError> {
         let size = self.0.options.partition;
-        self.write(move |connection| {
-            let AnyConnection::Postgres(_) = connection else {
-                return Ok(());
-            };
+        self.0.engine.write(move |connection| {
             connection.in_txn(|connection| {
-                let AnyConnection::Postgres(postgres) = connection else {
-                    return Ok(());
-                };
                 let mut time = now();
                 for _ in 0..=ahead {
-                    time = partitions::ensure_in_txn(postgres, time, size)?.end;
+                    match connection.ensure_partition_in_txn(time, size)? {
+                        Some(partition) => time = partition.end,
+                        None => break,
+                    }
                 }
                 Ok(())
             })
         })
     }
+}
 
-    /// Takes nothing in any more, stores what was taken in, and returns when that is done, or
-    /// after ten seconds. Tells whether it is done: a database that hangs can keep it from that. Who
-    /// was not answered by then was not told that anything is stored. Blocks the thread.
-    pub fn close(self) -> bool {
-        self.0.stop();
-        let threads = std::mem::take(&mut *self.threads());
-        let (sender, ended) = mpsc::channel();
-        // It is left behind where a thread does not end.
-        std::thread::spawn(move || {
-            for thread in threads {
-                thread.thread().unpark();
-                if thread.join().is_err() {
-                    log::error!("a thread of the store ended by a panic");
-                }
-            }
-            sender.send(()).ok();
-        });
-        let is_done = ended.recv_timeout(CLOSE_TIME_MAX).is_ok();
-        if !is_done {
-            log::error!("the database hangs: what it was about to store may be stored or not");
+/// How things stand.
+impl Store {
+    /// Whether the store can be reached and written to, and has a schema that this program can work on. Blocks the
+    /// thread.
+    pub fn ready(&self) -> Result<(), StoreError> {
+        if !self.0.queue.is_available() {
+            return Err(StoreError::unavailable("the writer cannot write"));
         }
-        is_done
+        self.0.engine.check_schema()
     }
 
-    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.0.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How full the queue and the pool are.
+    pub fn stats(&self) -> Stats {
+        let (queue_events, queue_bytes) = self.0.queue.depth();
+        let (readers, readers_idle) = self.0.engine.readers_state();
+        let available = self.0.queue.is_available();
+        Stats { queue_events, queue_bytes, readers, readers_idle, available }
     }
 
-    /// The numbers of names that were used lately.
-    pub(crate) fn names(&self) -> Arc<NameCache> {
-        Arc::clone(&self.0.names)
-    }
-
-    /// The turn to help the projections along.
-    pub(crate) fn help_alone(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.0.help.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A connection that reads.
-    pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
-        Ok(self.0.readers.get()?)
-    }
-
-    /// A connection of the caller's own.
-    pub(crate) fn connect(&self, role: Role) -> Result<AnyConnection, StoreError> {
-        AnyConnection::open(&self.0.options.url, role)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))
-    }
-
-    /// A connection for short reads that others wait for.
-    pub(crate) fn watcher(&self) -> Result<Pooled, StoreError> {
-        Ok(self.0.watchers.get()?)
-    }
-
-    /// A turn to write something other than events. On SQLite it is the writer's own connection,
-    /// between two groups, so that no two ever contend for the lock; on PostgreSQL one of a pool.
-    pub(crate) fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        match &self.0.beside {
-            Beside::Server(writers) => work(&mut *writers.get()?),
-            Beside::Embedded(_) => self.0.queue.turn(work),
-        }
-    }
-
-    /// A transaction that writes what is derived from the log, and reads the log. On SQLite no append
-    /// waits for it.
-    pub(crate) fn derive<T>(
-        &self,
-        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        match &self.0.beside {
-            Beside::Server(writers) => writers.get()?.in_txn(work),
-            Beside::Embedded(derived) => derived.in_txn(work),
-        }
-    }
-
-    /// Whether the log is an embedded file.
-    pub(crate) fn is_embedded(&self) -> bool {
-        matches!(self.0.beside, Beside::Embedded(_))
-    }
-
-    pub(crate) fn read_time_max(&self) -> Duration {
-        self.0.options.read_time_max
-    }
-
-    /// Has everyone who waits for a commit look whether there is something to do.
-    pub(crate) fn wake(&self) {
-        self.0.commits.send_modify(|count| *count += 1);
+    /// How far derived data is behind. Blocks the thread.
+    pub fn lag(&self) -> Result<Lag, StoreError> {
+        let (index_events, projections_events) = self.0.derivation.lag()?;
+        Ok(Lag { projections_events, index_events })
     }
 }
 
-/// Has all that was derived from another log derived anew, from this one. Takes no lock where there is
-/// nothing of the kind.
-fn forget_strangers(options: &StoreOptions, derived: &Derived) -> Result<(), StoreError> {
-    let role = Role::Reader { read_time_max: options.read_time_max };
-    let mut reader = AnyConnection::open(&options.url, role)
-        .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    if strangers(&mut reader)?.is_empty() {
-        return Ok(());
+/// Derived data.
+impl Store {
+    /// A device. Blocks the thread.
+    pub fn device_get(&self, tenant: TenantId, id: &str) -> Result<Option<Device>, StoreError> {
+        presence::device_get(&self.0.derivation, tenant, id)
     }
-    derived.in_txn(|connection| {
-        for (tenant, name) in strangers(connection)? {
-            log::warn!("{name} of tenant {} is of another log, and is made anew", tenant.0);
-            if name == index::INDEX {
-                index::forget_in_txn(connection, tenant)?;
-            } else {
-                projections::forget_in_txn(connection, tenant, &name)?;
-            }
-        }
-        Ok(())
-    })
+
+    /// A page of the devices, by id. Blocks the thread.
+    pub fn device_list(
+        &self,
+        tenant: TenantId,
+        query: &PageQuery<String>,
+    ) -> Result<Page<Device>, StoreError> {
+        presence::device_list(&self.0.derivation, tenant, query)
+    }
+
+    /// An application. Blocks the thread.
+    pub fn application_get(
+        &self,
+        tenant: TenantId,
+        id: &str,
+    ) -> Result<Option<Application>, StoreError> {
+        presence::application_get(&self.0.derivation, tenant, id)
+    }
+
+    /// A page of the applications, by id. Blocks the thread.
+    pub fn application_list(
+        &self,
+        tenant: TenantId,
+        query: &PageQuery<String>,
+    ) -> Result<Page<Application>, StoreError> {
+        presence::application_list(&self.0.derivation, tenant, query)
+    }
+
+    /// A page of the sessions, newest first. Blocks the thread.
+    pub fn session_list(
+        &self,
+        tenant: TenantId,
+        filter: &SessionFilter,
+        query: &PageQuery<SessionPlace>,
+    ) -> Result<Page<Session>, StoreError> {
+        sessions::session_list(&self.0.derivation, tenant, filter, query)
+    }
+
+    /// Answers a question about events, exact to the last one. Blocks the thread.
+    pub fn statistics(
+        &self,
+        tenant: TenantId,
+        query: &StatisticsQuery,
+    ) -> Result<StatisticsAnswer, StatisticsError> {
+        statistics::statistics(&self.0.derivation, tenant, query)
+    }
+
+    /// Has something that follows the log, such as `presence` or `index`, forget a tenant's log and begin anew, in
+    /// the background. Reads of it take part in the work meanwhile, or are told to come back. Blocks the thread.
+    pub fn rebuild(
+        &self,
+        tenant: TenantId,
+        name: &str,
+    ) -> Result<Result<(), UnknownFollower>, StoreError> {
+        self.0.derivation.rebuild(tenant, name)
+    }
+
+    /// Lets what follows a tenant's log, the index excepted, take in up to that many more events each. The
+    /// store's own thread does this as events come. Blocks the thread.
+    pub fn projections_step(
+        &self,
+        tenant: TenantId,
+        events_max: usize,
+    ) -> Result<Progress, StoreError> {
+        let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
+        let reader = &mut *self.0.engine.reader()?;
+        self.0.derivation.step(reader, tenant, Pace::Patient, events_max)
+    }
+
+    /// Events of a tenant's log that one of its followers has not taken in. Blocks the thread.
+    pub fn behind(&self, tenant: TenantId, name: &str) -> Result<i64, StoreError> {
+        self.0.derivation.behind(tenant, name)
+    }
+
+    /// Events of a tenant's log that the slowest of its followers, the index excepted, has not taken in. Blocks
+    /// the thread.
+    pub fn projections_behind(&self, tenant: TenantId) -> Result<i64, StoreError> {
+        self.0.derivation.behind_slowest(tenant, Pace::Patient)
+    }
+
+    /// Events of a tenant's log that the index does not know yet; reads look through these one by one. Blocks the
+    /// thread.
+    pub fn index_lag(&self, tenant: TenantId) -> Result<i64, StoreError> {
+        self.behind(tenant, index::INDEX)
+    }
 }
 
-fn open_for_writing(url: &DatabaseUrl) -> Result<AnyConnection, OpenError> {
-    if let Some(folder) = url.file().and_then(|path| path.parent())
-        && !folder.as_os_str().is_empty()
-    {
-        // Who made the log reads it, and no one else, whatever the umask.
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|source| OpenError::Folder { folder: folder.display().to_string(), source })?;
+/// Tenants and tokens.
+impl Store {
+    /// Makes a tenant with an empty log. Fails with [`StoreError::NameTaken`] if there is one of
+    /// that name.
+    pub fn tenant_create(&self, name: &str) -> Result<Tenant, StoreError> {
+        tenants::create(&self.0.engine, name)
     }
-    if let Some(file) = url.file() {
-        // SQLite gives the files beside it the same mode. What is wrong with the path it tells itself.
-        std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok();
+
+    /// All tenants, oldest first.
+    pub fn tenant_list(&self) -> Result<Vec<Tenant>, StoreError> {
+        tenants::list(&self.0.engine)
     }
-    AnyConnection::open(url, Role::Writer).map_err(|error: ConnectionError| OpenError::Connect {
-        url: url.to_string(),
-        reason: error.to_string(),
-    })
+
+    /// The tenant of that name.
+    pub fn tenant_find_by_name(&self, name: &str) -> Result<Option<Tenant>, StoreError> {
+        tenants::find_by_name(&self.0.engine, name)
+    }
+
+    /// Makes a token. The secret is given once, here. Fails with [`StoreError::NotFound`] if there
+    /// is no such tenant.
+    pub fn token_create(&self, new: NewToken) -> Result<(Token, Secret), StoreError> {
+        tokens::create(&self.0.engine, new)
+    }
+
+    /// Makes an admin token for the tenant `default`, only if there is no token at all; in any
+    /// number of processes at once, once.
+    pub fn first_token(&self) -> Result<Option<(Token, Secret)>, StoreError> {
+        tokens::create_first(&self.0.engine)
+    }
+
+    /// A tenant's tokens, or all of them; oldest first.
+    pub fn token_list(&self, tenant: Option<TenantId>) -> Result<Vec<Token>, StoreError> {
+        tokens::list(&self.0.engine, tenant)
+    }
+
+    /// Takes a token back, of that tenant or of any. A token that is revoked already stays as it
+    /// is. Fails with [`StoreError::NotFound`] if there is none.
+    pub fn token_revoke(&self, tenant: Option<TenantId>, id: Uuid) -> Result<Token, StoreError> {
+        tokens::revoke(&self.0.engine, tenant, id)
+    }
+
+    /// The token with that secret, expired and revoked ones too.
+    pub fn token_find(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
+        tokens::find(&self.0.engine, hash)
+    }
 }

@@ -8,7 +8,7 @@ use conn_log_store::{Progress, Store, Tenant};
 use crate::arguments::Database;
 use crate::{open, say};
 
-/// The index behind the log, which is derived as well.
+/// The index behind the log. A server builds it.
 const INDEX: &str = "index";
 
 /// Events of one transaction.
@@ -19,12 +19,6 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(name: &str, tenant: Option<&str>, database: &Database) -> anyhow::Result<()> {
     let store = open(database)?;
-    if name == INDEX {
-        anyhow::ensure!(tenant.is_none(), "the index is of all logs: leave out --tenant");
-        store.index_rebuild().context("cannot drop the index")?;
-        say("the index is dropped; a server makes it anew behind its log");
-        return Ok(());
-    }
     let mut tenants = store.tenant_list().context("cannot list the tenants")?;
     if let Some(wanted) = tenant {
         tenants.retain(|tenant| tenant.name == wanted);
@@ -41,9 +35,16 @@ pub(crate) fn run(name: &str, tenant: Option<&str>, database: &Database) -> anyh
 
 /// Also while a server runs on the database: both take in what is left, each event once.
 fn rebuild(store: &Store, tenant: &Tenant, name: &str) -> anyhow::Result<()> {
-    store.projection_reset(tenant.id, name).context("cannot reset the projection")??;
+    store.rebuild(tenant.id, name).with_context(|| format!("cannot begin {name} anew"))??;
+    if name == INDEX {
+        say(&format!(
+            "{}: the index is dropped; a server makes it anew behind the log",
+            tenant.name
+        ));
+        return Ok(());
+    }
     let mut taken = 0;
-    while store.projections_behind(tenant.id).context("cannot look at the projection")? > 0 {
+    while store.behind(tenant.id, name).context("cannot look at the projection")? > 0 {
         match store.projections_step(tenant.id, RUN_EVENTS_MAX).context("cannot go on")? {
             Progress::Taken(count) => taken += count,
             Progress::Cleared => {}

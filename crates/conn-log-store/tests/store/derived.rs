@@ -111,7 +111,7 @@ async fn what_is_made_anew_is_so_once() {
     // Fewer than the index takes for a run.
     let backup = backed_up(&db, 10).await;
     let beyond = || {
-        let query = "SELECT count(*) AS count FROM derived.anchors WHERE event > 10";
+        let query = "SELECT count(*) AS count FROM derived.positions WHERE watermark > 10";
         diesel::sql_query(query).get_result::<Count>(&mut db.sqlite()).unwrap().count
     };
     assert_eq!(beyond(), 4);
@@ -162,7 +162,7 @@ async fn an_append_does_not_wait_for_what_is_derived() {
     settle(&store);
     // As a step that takes for ever.
     let mut locked = db.sqlite();
-    locked.batch_execute("BEGIN; UPDATE derived.projections SET watermark = watermark").unwrap();
+    locked.batch_execute("BEGIN; UPDATE derived.positions SET watermark = watermark").unwrap();
     for _ in 0..5 {
         append_some(&store, "dev_1", 10).await;
     }

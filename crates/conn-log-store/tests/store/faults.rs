@@ -51,6 +51,51 @@ on_both_databases! {
     }
 }
 
+/// A server's texts are in its own language, and no word of them is looked at: a fault that passes is tried again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fault_that_passes_is_tried_again_whatever_the_server_calls_it() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    append(&store, events("dev", 1)).await.unwrap();
+    // A deadlock, once, in German. A sequence does not go back with the transaction.
+    db.execute(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('tries') = 1 THEN
+                 RAISE EXCEPTION 'Verklemmung entdeckt' USING ERRCODE = 'deadlock_detected';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER fail_once BEFORE UPDATE ON heads FOR EACH ROW EXECUTE FUNCTION fail_once()",
+    );
+    assert_eq!(ids(&append(&store, events("dev", 2)).await.unwrap()), [2, 3]);
+}
+
+/// A full disk refuses everyone's events, and none of them is at fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_that_cannot_write_is_unavailable_whatever_the_server_says() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    append(&store, events("dev", 1)).await.unwrap();
+    db.execute(
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION 'kein Platz' USING ERRCODE = 'disk_full';
+         END $$;
+         CREATE TRIGGER no_room BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION no_room();
+         CREATE TRIGGER no_room BEFORE INSERT ON idempotency_keys
+             FOR EACH ROW EXECUTE FUNCTION no_room()",
+    );
+    assert_eq!(append(&store, events("dev", 2)).await, Err(AppendError::Unavailable));
+    assert!(store.ready().is_err());
+    db.execute("DROP FUNCTION no_room() CASCADE");
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while append(&store, events("dev", 1)).await.is_err() {
+        assert!(std::time::Instant::now() < until, "the store does not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.log_size(DEFAULT).unwrap(), 2);
+}
+
 /// The commit worked and its answer was lost: the writer finds that out, and stores nothing again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled() {

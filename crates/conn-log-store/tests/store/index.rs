@@ -121,7 +121,7 @@ on_both_databases! {
         check(&store, &all);
         wait_for_index(&store);
         check(&store, &all);
-        store.index_rebuild().unwrap();
+        store.rebuild(DEFAULT, "index").unwrap().unwrap();
         check(&store, &all);
         wait_for_index(&store);
         check(&store, &all);
@@ -168,7 +168,7 @@ on_both_databases! {
         let nowhere = EventFilter { device_ids: vec!["nowhere".to_owned()], ..EventFilter::default() };
         let query = EventQuery { filter: nowhere, ..EventQuery::default() };
         assert!(matches!(store.event_list(DEFAULT, &query), Err(StoreError::Internal(_))));
-        store.index_rebuild().unwrap();
+        store.rebuild(DEFAULT, "index").unwrap().unwrap();
         assert!(store.event_list(DEFAULT, &query).unwrap().records.is_empty());
     }
 

@@ -19,6 +19,7 @@
 )]
 
 mod append;
+mod beginning;
 #[allow(dead_code, reason = "shared with the program's tests, which use the rest of it")]
 mod cluster;
 mod derived;

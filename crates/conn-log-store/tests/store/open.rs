@@ -16,23 +16,31 @@ struct Column {
     column_name: String,
 }
 
+/// Each file of a SQLite log has a version of its own.
+fn without_repeats(mut columns: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    columns.retain(|column| seen.insert(column.clone()));
+    columns
+}
+
 fn by_table(columns: Vec<Column>) -> BTreeMap<String, Vec<String>> {
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for column in columns {
         tables.entry(column.table_name).or_default().push(column.column_name);
     }
     tables.remove("__diesel_schema_migrations");
+    if let Some(version) = tables.remove("schema_version") {
+        tables.insert("schema_version".to_owned(), without_repeats(version));
+    }
     // On SQLite it has a number for its place in the file.
     if let Some(blocks) = tables.get_mut("index_blocks") {
         blocks.retain(|column| column != "block");
     }
     // On SQLite its key is a number made of two columns, which come last there.
     if let Some(events) = tables.get_mut("events") {
-        events.retain(|column| column != "place");
+        events.retain(|column| column != "row_id");
         events.sort_unstable();
     }
-    // Two files can be of two logs; a PostgreSQL database is one.
-    tables.remove("anchors");
     tables
 }
 
@@ -81,7 +89,7 @@ fn migrations(backend: Backend) -> Vec<String> {
         Backend::Postgres => of("postgres"),
         Backend::Sqlite => {
             let beside = of("sqlite-derived");
-            let beside = beside.iter().map(|number| format!("{number} (of what is derived)"));
+            let beside = beside.iter().map(|number| format!("{number} (of derived data)"));
             of("sqlite").into_iter().chain(beside).collect()
         }
     }
@@ -109,11 +117,25 @@ on_both_databases! {
 
     async fn a_database_newer_than_the_program_is_refused(db) {
         let store = db.open();
-        db.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9001')");
+        db.execute("UPDATE schema_version SET version = 9001, compatible_from = 9000");
         assert!(store.ready().is_err());
         let refused = Store::open(db.options()).unwrap_err();
-        assert!(matches!(&refused, OpenError::NewerDatabase(names) if names == "9001"), "{refused}");
+        let newer = OpenError::NewerDatabase { version: 9001, compatible_from: 9000 };
+        assert_eq!(refused.to_string(), newer.to_string());
         assert!(refused.to_string().contains("newer"));
+    }
+
+    async fn a_newer_database_that_older_programs_can_work_on_is_taken(db) {
+        let store = db.open();
+        db.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9001')");
+        db.execute("UPDATE schema_version SET version = 9001, compatible_from = 1");
+        assert!(store.ready().is_ok());
+        append(&store, events("dev", 1)).await.unwrap();
+        assert_eq!(Store::migrate(&db.url).unwrap(), [""; 0]);
+        let another = db.open();
+        assert!(another.ready().is_ok());
+        append(&another, events("dev", 1)).await.unwrap();
+        assert_eq!(store.log_size(DEFAULT).unwrap(), 2);
     }
 
     async fn partitions_are_made_ahead_and_of_any_size(db) {
@@ -133,42 +155,18 @@ on_both_databases! {
     }
 }
 
-/// Migration 0011 writes every event anew, under another key.
+/// Databases made so far are experiments: the refusal says how to go on, and nothing is changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_of_an_older_program_keeps_every_event_and_goes_on() {
-    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
-    let store = db.open();
-    let second = store.tenant_create("second").unwrap().id;
-    for round in 1..4 {
-        append(&store, events("dev", round)).await.unwrap();
-        append_to(&store, second, events("other", 2 * round)).await.unwrap();
+async fn a_database_from_before_the_first_release_is_refused() {
+    for backend in [Backend::Sqlite, Backend::Postgres] {
+        let Some(db) = TestDatabase::new(backend) else { continue };
+        drop(db.open());
+        // As those databases are: they have migrations, and no version of their schema.
+        db.execute("DROP TABLE schema_version");
+        let refused = Store::open(db.options()).unwrap_err();
+        assert!(matches!(refused, OpenError::BeforeFirstRelease), "{refused}");
+        assert!(refused.to_string().contains("--database-url"), "{refused}");
     }
-    let logs = |store: &Store| [DEFAULT, second].map(|tenant| whole_log(store, tenant));
-    let before = logs(&store);
-    assert_eq!(before.each_ref().map(Vec::len), [6, 12]);
-    assert!(store.close());
-
-    let hashes = "SELECT group_concat(hex(leaf_hash)) AS hash FROM events";
-    let hashes = |db: &TestDatabase| diesel::sql_query(hashes).get_result::<Hash>(&mut db.sqlite());
-    let hashes_before = hashes(&db).unwrap().hash;
-    db.execute(include_str!("../../../../migrations/sqlite/0011_places/down.sql"));
-    db.execute("DELETE FROM __diesel_schema_migrations WHERE version = '0011'");
-    let keys = "SELECT group_concat(name) AS hash FROM pragma_table_info('events') WHERE pk > 0";
-    let keys: Hash = diesel::sql_query(keys).get_result(&mut db.sqlite()).unwrap();
-    assert_eq!(keys.hash, "tenant_id,id", "as it was before");
-
-    assert_eq!(Store::migrate(&db.url).unwrap(), ["0011"]);
-    let store = db.open();
-    assert_eq!(logs(&store), before);
-    assert_eq!(hashes(&db).unwrap().hash, hashes_before);
-    assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [7]);
-    assert_eq!(ids(&append_to(&store, second, events("dev", 1)).await.unwrap()), [13]);
-}
-
-#[derive(QueryableByName)]
-struct Hash {
-    #[diesel(sql_type = Text)]
-    hash: String,
 }
 
 /// A partition that another process has dropped, or that a failover has lost.
@@ -245,8 +243,8 @@ fn sqlite_looks_things_up_by_their_indexes() {
                 ORDER BY start, application",
             "application_hours",
         ),
-        ("events WHERE place BETWEEN ? AND ? ORDER BY place DESC LIMIT ?", "events"),
-        ("events WHERE place IN (?, ?) ORDER BY place", "events"),
+        ("events WHERE row_id BETWEEN ? AND ? ORDER BY row_id DESC LIMIT ?", "events"),
+        ("events WHERE row_id IN (?, ?) ORDER BY row_id", "events"),
         ("idempotency_keys WHERE kind = ? AND created_at <= ? LIMIT ?", "idempotency_keys_age"),
     ] {
         let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM {query}");
@@ -270,7 +268,7 @@ fn only_one_module_says_how_events_are_found() {
         .args(["--recursive", "--files-with-matches", "events::tenant_id", "src"])
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8(sources.stdout).unwrap().trim(), "src/place.rs");
+    assert_eq!(String::from_utf8(sources.stdout).unwrap().trim(), "src/log/key.rs");
 }
 
 /// Who may read the folder's disk may read its backups; the log itself is its owner's.

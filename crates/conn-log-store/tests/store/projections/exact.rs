@@ -39,7 +39,7 @@ fn histories(backend: Backend, cases: u32) {
                     store = open(&database);
                 }
                 Action::Reset(name) => {
-                    store.projection_reset(DEFAULT, name).unwrap().ok();
+                    store.rebuild(DEFAULT, name).unwrap().ok();
                 }
             }
         }

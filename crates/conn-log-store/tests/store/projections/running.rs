@@ -78,10 +78,10 @@ on_both_databases! {
         append(&store, events("dev_1", 10)).await.unwrap();
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(10));
         let before = devices(&store);
-        store.projection_reset(DEFAULT, "presence").unwrap().unwrap();
+        store.rebuild(DEFAULT, "presence").unwrap().unwrap();
         assert_eq!(store.projections_behind(DEFAULT).unwrap(), 10);
         assert_eq!(devices(&store), before);
-        store.projection_reset(DEFAULT, "presence").unwrap().unwrap();
+        store.rebuild(DEFAULT, "presence").unwrap().unwrap();
         // The others stand further on, and go on from there.
         append(&store, events("dev_2", 5)).await.unwrap();
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(5));
@@ -113,7 +113,7 @@ on_both_databases! {
         }
         let questions = [statistics::by_hour_and_application(), StatisticsQuery::default()];
         let check = |question| statistics::check(&store, &all(&store, DEFAULT), question);
-        store.projection_reset(DEFAULT, "statistics").unwrap().unwrap();
+        store.rebuild(DEFAULT, "statistics").unwrap().unwrap();
         for question in &questions {
             check(question).unwrap();
         }
@@ -131,7 +131,7 @@ on_both_databases! {
         let many = many.collect();
         append(&store, many).await.unwrap();
         step_until_caught_up(&store, 5_000);
-        store.projection_reset(DEFAULT, "sessions").unwrap().unwrap();
+        store.rebuild(DEFAULT, "sessions").unwrap().unwrap();
         let mut steps = 0;
         while store.projections_step(DEFAULT, 7_000).unwrap() == Progress::Cleared {
             steps += 1;
@@ -153,6 +153,6 @@ on_both_databases! {
         }
         assert_eq!(devices(&store)[0].events, 105_000);
         assert!(store.projections_behind(DEFAULT).unwrap() <= 100_000);
-        assert!(store.projection_reset(DEFAULT, "elsewhere").unwrap().is_err());
+        assert!(store.rebuild(DEFAULT, "elsewhere").unwrap().is_err());
     }
 }

@@ -1,0 +1,10 @@
+//! What a log is run by: tenants, and the tokens that open their logs. Small, durable, changed seldom.
+
+mod schema;
+mod secret;
+pub(crate) mod tenants;
+pub(crate) mod tokens;
+
+pub use secret::{Secret, SecretHash};
+pub use tenants::Tenant;
+pub use tokens::{NewToken, Rate, Scope, Token, UnknownScope};

@@ -1,0 +1,100 @@
+//! Tenants: the owners of one log each.
+
+use conn_log_core::Timestamp;
+use diesel::prelude::*;
+
+use super::schema::tenants;
+use crate::clock::now;
+use crate::engine::{AnyConnection, Dialect, Engine, Micros};
+use crate::error::StoreError;
+use crate::log::{heads, key};
+use crate::tenant_id::TenantId;
+
+/// The owner of one log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its number.
+    pub id: TenantId,
+    /// Its name, unique.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+type TenantRow = (i32, String, Micros);
+
+impl From<TenantRow> for Tenant {
+    fn from((id, name, created_at): TenantRow) -> Self {
+        Tenant { id: TenantId(id), name, created_at: created_at.0 }
+    }
+}
+
+/// Makes a tenant with an empty log. Fails with [`StoreError::NameTaken`] if there is one of that name.
+pub(crate) fn create(engine: &Engine, name: &str) -> Result<Tenant, StoreError> {
+    let name = name.to_owned();
+    engine.write(move |connection| {
+        connection.in_txn(|connection| {
+            connection.lock_control_in_txn()?;
+            if find_in(connection, &name)?.is_some() {
+                return Err(StoreError::NameTaken("tenant"));
+            }
+            let last: Option<i32> =
+                tenants::table.select(diesel::dsl::max(tenants::id)).first(connection)?;
+            let last = last.unwrap_or(0);
+            if last >= key::tenant_max(Dialect::from(&mut *connection)) {
+                return Err(StoreError::Full("tenant"));
+            }
+            insert_in_txn(connection, TenantId(last + 1), &name)
+        })
+    })
+}
+
+/// All tenants, oldest first.
+pub(crate) fn list(engine: &Engine) -> Result<Vec<Tenant>, StoreError> {
+    let rows: Vec<TenantRow> = tenants::table.order(tenants::id).load(&mut *engine.reader()?)?;
+    Ok(rows.into_iter().map(Tenant::from).collect())
+}
+
+/// The tenant of that name.
+pub(crate) fn find_by_name(engine: &Engine, name: &str) -> Result<Option<Tenant>, StoreError> {
+    find_in(&mut *engine.reader()?, name)
+}
+
+/// Makes the tenant `default` where there is none.
+pub(crate) fn ensure_default(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    connection.in_txn(|connection| {
+        connection.lock_control_in_txn()?;
+        let id: Option<i32> = tenants::table
+            .find(TenantId::DEFAULT.0)
+            .select(tenants::id)
+            .first(connection)
+            .optional()?;
+        if id.is_none() {
+            insert_in_txn(connection, TenantId::DEFAULT, "default")?;
+        }
+        Ok(())
+    })
+}
+
+fn insert_in_txn(
+    connection: &mut AnyConnection,
+    id: TenantId,
+    name: &str,
+) -> Result<Tenant, StoreError> {
+    let created_at = now();
+    diesel::insert_into(tenants::table)
+        .values((
+            tenants::id.eq(id.0),
+            tenants::name.eq(name),
+            tenants::created_at.eq(Micros(created_at)),
+        ))
+        .execute(connection)?;
+    heads::create_in_txn(connection, id)?;
+    Ok(Tenant { id, name: name.to_owned(), created_at })
+}
+
+fn find_in(connection: &mut AnyConnection, name: &str) -> Result<Option<Tenant>, StoreError> {
+    let row: Option<TenantRow> =
+        tenants::table.filter(tenants::name.eq(name)).first(connection).optional()?;
+    Ok(row.map(Tenant::from))
+}

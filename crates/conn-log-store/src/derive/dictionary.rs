@@ -1,0 +1,207 @@
+//! The dictionary: numbers for the names that derived data repeats. A number, once given and committed, stays for
+//! ever, so that a process may remember it.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use diesel::prelude::*;
+use foldhash::HashMap;
+
+use super::schema::dictionary;
+use crate::engine::{AnyConnection, Home, KEYS_AT_ONCE, Lease, Wait, upsert};
+use crate::error::StoreError;
+use crate::tenant_id::TenantId;
+
+/// Some names of a tenant, both ways.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    numbers: HashMap<String, i32>,
+    texts: HashMap<i32, String>,
+    /// Numbers given for this read alone.
+    temporary: i32,
+}
+
+impl Names {
+    /// The number of a text. Every text asked for was looked up before.
+    pub(crate) fn number(&self, text: &str) -> i32 {
+        self.numbers.get(text).copied().unwrap_or(0)
+    }
+
+    /// The text of a number, where it was looked up before.
+    pub(crate) fn text(&self, number: i32) -> &str {
+        self.texts.get(&number).map_or("", String::as_str)
+    }
+
+    fn insert(&mut self, text: String, number: i32) {
+        self.texts.insert(number, text.clone());
+        self.numbers.insert(text, number);
+    }
+}
+
+/// The names of all tenants that were used lately.
+#[derive(Debug, Default)]
+pub(crate) struct DictionaryCache(Mutex<HashMap<TenantId, HashMap<String, i32>>>);
+
+/// Names remembered at most, each some 100 bytes: with all devices of a big fleet still tens of MB.
+const REMEMBERED_MAX: usize = 200_000;
+
+impl DictionaryCache {
+    /// Remembers names that a committed transaction has found or given.
+    pub(crate) fn remember(&self, tenant: TenantId, names: &Names) {
+        let mut cache = self.lock();
+        let count: usize = cache.values().map(HashMap::len).sum();
+        if count + names.numbers.len() > REMEMBERED_MAX {
+            cache.clear();
+        }
+        let known = cache.entry(tenant).or_default();
+        for (text, number) in &names.numbers {
+            if *number < TEMPORARY && !known.contains_key(text) {
+                known.insert(text.clone(), *number);
+            }
+        }
+    }
+
+    fn take_known<'a>(
+        &self,
+        tenant: TenantId,
+        texts: impl IntoIterator<Item = &'a str>,
+        names: &mut Names,
+    ) -> Vec<&'a str> {
+        let cache = self.lock();
+        let known = cache.get(&tenant);
+        let mut missing = Vec::new();
+        for text in texts {
+            match known.and_then(|known| known.get(text)) {
+                Some(number) => names.insert(text.to_owned(), *number),
+                None => missing.push(text),
+            }
+        }
+        missing
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, HashMap<String, i32>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From here on numbers stand for texts that the table does not have, within one read.
+const TEMPORARY: i32 = 1 << 30;
+
+fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<i32> {
+    let last: Option<i32> = dictionary::table
+        .filter(dictionary::tenant_id.eq(tenant.0))
+        .select(diesel::dsl::max(dictionary::number))
+        .first(connection)?;
+    Ok(last.unwrap_or(0))
+}
+
+/// The lease to give numbers in one log, beside those of the followers that need them.
+fn lease(tenant: TenantId) -> Lease {
+    Lease { tenant, name: "dictionary", version: 1, home: Home::Rebuildable }
+}
+
+/// The numbers of those names. A name without a number gets the next one.
+pub(crate) fn give_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &DictionaryCache,
+    texts: Vec<&str>,
+) -> Result<Names, StoreError> {
+    let mut found = Names::default();
+    let unknown = look_up(connection, tenant, cache, texts, &mut found)?;
+    if unknown.is_empty() {
+        return Ok(found);
+    }
+    // Whoever has it waits for nothing more.
+    connection.lease_in_txn(lease(tenant), Wait::Yes)?;
+    let unknown = look_up_rows(connection, tenant, unknown, &mut found)?;
+    let last = last_number(connection, tenant)?;
+    let mut rows = Vec::with_capacity(unknown.len());
+    for (text, number) in unknown.into_iter().zip(last + 1..) {
+        rows.push(NameRow { tenant_id: tenant.0, name: text.to_owned(), number });
+        found.insert(text.to_owned(), number);
+    }
+    upsert!(connection, dictionary, &rows, key: (tenant_id, name), set: (number));
+    Ok(found)
+}
+
+/// The numbers of those names, beside those found before. A name without a number gets one for this read alone.
+pub(crate) fn find(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &DictionaryCache,
+    texts: impl IntoIterator<Item = impl AsRef<str>>,
+    found: &mut Names,
+) -> QueryResult<()> {
+    let texts: Vec<_> = texts.into_iter().collect();
+    let texts: BTreeSet<&str> = texts.iter().map(AsRef::as_ref).collect();
+    let new = texts.into_iter().filter(|text| !found.numbers.contains_key(*text)).collect();
+    for text in look_up(connection, tenant, cache, new, found)? {
+        found.insert(text.to_owned(), TEMPORARY + found.temporary);
+        found.temporary += 1;
+    }
+    Ok(())
+}
+
+/// The texts of those numbers, beside those that are there.
+pub(crate) fn find_texts(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    numbers: impl IntoIterator<Item = i32>,
+    found: &mut Names,
+) -> QueryResult<()> {
+    let wanted: BTreeSet<i32> =
+        numbers.into_iter().filter(|number| !found.texts.contains_key(number)).collect();
+    let wanted: Vec<i32> = wanted.into_iter().collect();
+    for some in wanted.chunks(KEYS_AT_ONCE) {
+        let rows: Vec<(String, i32)> = dictionary::table
+            .filter(dictionary::tenant_id.eq(tenant.0))
+            .filter(dictionary::number.eq_any(some.iter().copied()))
+            .select((dictionary::name, dictionary::number))
+            .load(connection)?;
+        for (text, number) in rows {
+            found.insert(text, number);
+        }
+    }
+    Ok(())
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = dictionary, treat_none_as_default_value = false)]
+struct NameRow {
+    tenant_id: i32,
+    name: String,
+    number: i32,
+}
+
+/// Looks names up, and gives those that have no number.
+fn look_up<'a>(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &DictionaryCache,
+    texts: Vec<&'a str>,
+    found: &mut Names,
+) -> QueryResult<Vec<&'a str>> {
+    let missing = cache.take_known(tenant, texts, found);
+    look_up_rows(connection, tenant, missing, found)
+}
+
+/// The same past the cache.
+fn look_up_rows<'a>(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    missing: Vec<&'a str>,
+    found: &mut Names,
+) -> QueryResult<Vec<&'a str>> {
+    for some in missing.chunks(KEYS_AT_ONCE) {
+        let rows: Vec<(String, i32)> = dictionary::table
+            .filter(dictionary::tenant_id.eq(tenant.0))
+            .filter(dictionary::name.eq_any(some.iter().copied()))
+            .select((dictionary::name, dictionary::number))
+            .load(connection)?;
+        for (text, number) in rows {
+            found.insert(text, number);
+        }
+    }
+    Ok(missing.into_iter().filter(|text| !found.numbers.contains_key(*text)).collect())
+}

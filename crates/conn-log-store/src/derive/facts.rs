@@ -1,0 +1,284 @@
+//! Facts: what projections read of an event, and batches of them from the log.
+
+use std::net::IpAddr;
+
+use conn_log_core::{Record, Timestamp};
+use diesel::connection::DefaultLoadingMode;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
+use foldhash::HashMap;
+use serde_json::value::RawValue;
+
+use super::dictionary::Names;
+use crate::engine::{AnyConnection, Dialect, Ip, Micros};
+use crate::log::key;
+use crate::log::schema::events;
+use crate::log::span::Span;
+use crate::tenant_id::TenantId;
+
+/// One event, as far as projections look at it. `N` is a name: its number, see [`Names`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fact<N = i32> {
+    pub(crate) id: i64,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) device: N,
+    pub(crate) application: N,
+    pub(crate) connection_type: N,
+    pub(crate) status: N,
+    /// `metadata.network_type`, where it is a text of a name's length.
+    pub(crate) network_type: Option<N>,
+    /// The step of a connection that the type is, where it is one.
+    pub(crate) step: Option<Step>,
+    /// Whether the status is `success`.
+    pub(crate) is_success: bool,
+    pub(crate) ip_address: Option<IpAddr>,
+    /// Seconds.
+    pub(crate) duration: Option<f64>,
+    pub(crate) session_id: Option<String>,
+    /// `metadata.signal_strength`, where it is a number.
+    pub(crate) signal_strength: Option<f64>,
+}
+
+/// The connection types that a connection's state depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Established,
+    Resumed,
+    Suspended,
+    Terminated,
+}
+
+impl Step {
+    fn of(connection_type: &str) -> Option<Self> {
+        match connection_type {
+            "established" => Some(Step::Established),
+            "resumed" => Some(Step::Resumed),
+            "suspended" => Some(Step::Suspended),
+            "terminated" => Some(Step::Terminated),
+            _ => None,
+        }
+    }
+}
+
+/// The position of an event in time: of two at one instant, the one registered later comes later.
+pub(crate) type TimePosition = (Timestamp, i64);
+
+impl Fact {
+    pub(crate) fn position(&self) -> TimePosition {
+        (self.timestamp, self.id)
+    }
+}
+
+/// The role of a name. Names that many events share come first: they get the small numbers, which take the
+/// fewest bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum NameRole {
+    Kind,
+    Application,
+    Device,
+}
+
+/// Events in the order of the log, whose names have no numbers yet.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Each name once, and which it is of them.
+    names: HashMap<String, (Slot, NameRole)>,
+    facts: Vec<Fact<Slot>>,
+}
+
+/// Which of some names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Slot(usize);
+
+impl Facts {
+    /// Of records from the log.
+    pub(crate) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let mut facts = Facts::default();
+        for record in records {
+            facts.push(Seen::from(record));
+        }
+        facts
+    }
+
+    /// Every name in them, each once, in the order in which they are to be given numbers.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<(NameRole, &str)> =
+            self.names.iter().map(|(text, (_, role))| (*role, text.as_str())).collect();
+        names.sort_unstable();
+        names.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// The events, with those numbers. Every name was looked up before.
+    pub(crate) fn numbered(self, names: &Names) -> Vec<Fact> {
+        let mut numbers = vec![0; self.names.len()];
+        for (text, (slot, _)) in &self.names {
+            numbers[slot.0] = names.number(text);
+        }
+        let number = |slot: Slot| numbers[slot.0];
+        let numbered = |fact: Fact<Slot>| Fact {
+            id: fact.id,
+            timestamp: fact.timestamp,
+            device: number(fact.device),
+            application: number(fact.application),
+            connection_type: number(fact.connection_type),
+            status: number(fact.status),
+            network_type: fact.network_type.map(number),
+            step: fact.step,
+            is_success: fact.is_success,
+            ip_address: fact.ip_address,
+            duration: fact.duration,
+            session_id: fact.session_id,
+            signal_strength: fact.signal_strength,
+        };
+        self.facts.into_iter().map(numbered).collect()
+    }
+
+    fn push(&mut self, seen: Seen<'_>) {
+        let fact = Fact {
+            id: seen.id,
+            timestamp: seen.timestamp,
+            device: self.slot(seen.device, NameRole::Device),
+            application: self.slot(seen.application, NameRole::Application),
+            connection_type: self.slot(seen.connection_type, NameRole::Kind),
+            status: self.slot(seen.status, NameRole::Kind),
+            network_type: seen.network_type.map(|text| self.slot(&text, NameRole::Kind)),
+            step: Step::of(seen.connection_type),
+            is_success: seen.status == "success",
+            ip_address: seen.ip_address,
+            duration: seen.duration,
+            session_id: seen.session_id,
+            signal_strength: seen.signal_strength,
+        };
+        self.facts.push(fact);
+    }
+
+    fn slot(&mut self, text: &str, role: NameRole) -> Slot {
+        if let Some((slot, known)) = self.names.get_mut(text) {
+            *known = role.min(*known);
+            return *slot;
+        }
+        let slot = Slot(self.names.len());
+        self.names.insert(text.to_owned(), (slot, role));
+        slot
+    }
+}
+
+/// An event as it is read, its names beside it.
+struct Seen<'a> {
+    id: i64,
+    timestamp: Timestamp,
+    device: &'a str,
+    application: &'a str,
+    connection_type: &'a str,
+    status: &'a str,
+    ip_address: Option<IpAddr>,
+    duration: Option<f64>,
+    session_id: Option<String>,
+    network_type: Option<String>,
+    signal_strength: Option<f64>,
+}
+
+/// As long as the longest of the other names. A longer text is no kind of network.
+const NETWORK_TYPE_CHARS_MAX: usize = 255;
+
+type FactRow = (
+    (i64, Micros, String, String, String, String),
+    (Option<Ip>, Option<f64>, Option<String>, Option<String>, Option<String>),
+);
+
+/// Members of the metadata as JSON text. The database takes the two out: decoding every event's metadata would be
+/// most of the cost.
+const NETWORK_TYPE: &str = "CAST(metadata -> 'network_type' AS TEXT)";
+const SIGNAL_STRENGTH: &str = "CAST(metadata -> 'signal_strength' AS TEXT)";
+
+/// The events of a span that are there, in the order of the log.
+pub(crate) fn read(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    span: Span,
+) -> QueryResult<Facts> {
+    let dialect = Dialect::from(&mut *connection);
+    let select = events::table
+        .filter(key::within(tenant, span, dialect))
+        .order(key::order(dialect))
+        .select((
+            (
+                events::id,
+                events::timestamp,
+                events::device_id,
+                events::application_id,
+                events::connection_type,
+                events::status,
+            ),
+            (
+                events::ip_address,
+                events::duration,
+                events::session_id,
+                sql::<Nullable<Text>>(NETWORK_TYPE),
+                sql::<Nullable<Text>>(SIGNAL_STRENGTH),
+            ),
+        ));
+    let mut facts = Facts::default();
+    for row in select.load_iter::<FactRow, DefaultLoadingMode>(connection)? {
+        let (first, second) = row?;
+        let (id, timestamp, device, application, connection_type, status) = first;
+        let (ip_address, duration, session_id, network_type, signal_strength) = second;
+        facts.push(Seen {
+            id,
+            timestamp: timestamp.0,
+            device: &device,
+            application: &application,
+            connection_type: &connection_type,
+            status: &status,
+            ip_address: ip_address.map(|ip| ip.0),
+            duration,
+            session_id,
+            network_type: network_type.as_deref().and_then(text_of),
+            signal_strength: signal_strength.as_deref().and_then(number_of),
+        });
+    }
+    Ok(facts)
+}
+
+/// The members of metadata that projections read, as their JSON texts.
+#[derive(serde::Deserialize)]
+struct FactMetadata<'a> {
+    #[serde(borrow)]
+    network_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    signal_strength: Option<&'a RawValue>,
+}
+
+impl<'a> From<&'a Record> for Seen<'a> {
+    fn from(record: &'a Record) -> Self {
+        let parts = record.event.parts();
+        let members: Option<FactMetadata<'_>> = serde_json::from_str(&parts.metadata).ok();
+        let (network_type, signal_strength) =
+            members.map_or((None, None), |members| (members.network_type, members.signal_strength));
+        Seen {
+            id: record.id,
+            timestamp: parts.timestamp,
+            device: &parts.device_id,
+            application: &parts.application_id,
+            connection_type: &parts.connection_type,
+            status: &parts.status,
+            ip_address: parts.ip_address,
+            duration: parts.duration,
+            session_id: parts.session_id.clone(),
+            network_type: network_type.and_then(|json| text_of(json.get())),
+            signal_strength: signal_strength.and_then(|json| number_of(json.get())),
+        }
+    }
+}
+
+/// The text that a JSON text says.
+fn text_of(json: &str) -> Option<String> {
+    let text: String = serde_json::from_str(json).ok()?;
+    (text.chars().count() <= NETWORK_TYPE_CHARS_MAX).then_some(text)
+}
+
+/// The number that a JSON text says.
+fn number_of(json: &str) -> Option<f64> {
+    json.parse().ok().filter(|number: &f64| number.is_finite())
+}

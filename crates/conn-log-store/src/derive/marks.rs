@@ -1,0 +1,102 @@
+//! Where followers stand in a log.
+
+use std::collections::BTreeMap;
+
+use super::follower::Follower;
+use crate::engine::{
+    AnyConnection, Home, Position, all_positions, positions_of, set_position_in_txn,
+};
+use crate::error::StoreError;
+use crate::tenant_id::TenantId;
+
+/// The watermark of a follower that is to begin anew and still keeps rows from before.
+pub(super) const CLEARING: i64 = -1;
+
+/// The watermark of each follower, or [`CLEARING`]. One that a newer program steps is left out.
+pub(super) type Marks = BTreeMap<&'static str, i64>;
+
+/// The marks of some followers in one log.
+pub(super) fn marks<'a>(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    followers: impl Iterator<Item = &'a dyn Follower>,
+) -> Result<Marks, StoreError> {
+    let followers: Vec<&dyn Follower> = followers.collect();
+    let mut rows = Vec::new();
+    for home in homes(&followers) {
+        rows.extend(positions_of(connection, tenant, home)?);
+    }
+    Ok(of_rows(&rows, &followers))
+}
+
+/// The marks of some followers in every log that has any. A log without is new to them.
+pub(super) fn all_marks<'a>(
+    connection: &mut AnyConnection,
+    followers: impl Iterator<Item = &'a dyn Follower>,
+) -> Result<BTreeMap<TenantId, Marks>, StoreError> {
+    let followers: Vec<&dyn Follower> = followers.collect();
+    let mut by_tenant: BTreeMap<TenantId, Vec<Position>> = BTreeMap::new();
+    for home in homes(&followers) {
+        for row in all_positions(connection, home)? {
+            by_tenant.entry(TenantId(row.tenant)).or_default().push(row);
+        }
+    }
+    let of = |(tenant, rows): (TenantId, Vec<Position>)| (tenant, of_rows(&rows, &followers));
+    Ok(by_tenant.into_iter().map(of).collect())
+}
+
+/// The marks of followers in a log that has no position of any.
+pub(super) fn of_new_log<'a>(followers: impl Iterator<Item = &'a dyn Follower>) -> Marks {
+    followers.map(|follower| (follower.name(), 0)).collect()
+}
+
+fn homes(followers: &[&dyn Follower]) -> Vec<Home> {
+    let mut homes: Vec<Home> = Vec::new();
+    for follower in followers {
+        if !homes.contains(&follower.home()) {
+            homes.push(follower.home());
+        }
+    }
+    homes
+}
+
+fn of_rows(rows: &[Position], followers: &[&dyn Follower]) -> Marks {
+    let mark = |follower: &&dyn Follower| {
+        let name = follower.name();
+        match rows.iter().find(|row| row.name == name) {
+            None => Some((name, 0)),
+            Some(row) if row.version < follower.version() => Some((name, CLEARING)),
+            Some(row) if row.version == follower.version() => Some((name, row.watermark)),
+            Some(_) => None,
+        }
+    };
+    followers.iter().filter_map(mark).collect()
+}
+
+/// Has a follower begin anew, by the steps that come.
+pub(super) fn begin_anew_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    follower: &dyn Follower,
+) -> Result<(), StoreError> {
+    follower.hide_in_txn(connection, tenant)?;
+    set_mark_in_txn(connection, tenant, follower, CLEARING, None)
+}
+
+/// Moves a follower's watermark. The anchor is the leaf hash of the event there.
+pub(super) fn set_mark_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    follower: &dyn Follower,
+    watermark: i64,
+    anchor: Option<Vec<u8>>,
+) -> Result<(), StoreError> {
+    let position = Position {
+        tenant: tenant.0,
+        name: follower.name().to_owned(),
+        version: follower.version(),
+        watermark,
+        anchor,
+    };
+    Ok(set_position_in_txn(connection, follower.home(), position)?)
+}

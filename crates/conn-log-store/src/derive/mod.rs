@@ -1,0 +1,52 @@
+//! What follows the log: one mechanism for all data that is derived from it.
+//!
+//! A [`Follower`](follower::Follower) has a name, a version, an input and a home. Its *watermark* is the last id that it has taken
+//! in. A step ([`step`]) reads a batch of events past the watermark, and in one transaction changes the follower's
+//! rows and moves the watermark: a crash between any two steps neither repeats nor skips an event. Followers that
+//! stand at the same position share one read. A thread for each pace ([`runner`]) makes the steps, woken by commits.
+//!
+//! A read takes tables and the *tail*, the events past the watermark, out of one snapshot, and adds the tail up in
+//! memory ([`tail`]): its answer is exact, however far the follower is behind.
+//!
+//! A follower whose data is of a lower version, or is of another log ([`anchor`]), clears it and begins anew in the
+//! background. `conn-log rebuild` asks for the same.
+//!
+//! To add one: a folder here with its fold, its rows and its reads, a line in [`followers`], and its tables in a
+//! migration. docs/ARCHITECTURE.md walks through it.
+//!
+//! Architecture invariant: nothing here writes an event, or knows HTTP.
+
+mod anchor;
+mod derivation;
+mod dictionary;
+mod facts;
+mod follower;
+pub(crate) mod index;
+mod keys;
+mod marks;
+pub(crate) mod presence;
+mod runner;
+mod schema;
+pub(crate) mod sessions;
+pub(crate) mod statistics;
+mod step;
+mod tail;
+mod varint;
+
+pub(crate) use derivation::Derivation;
+pub(crate) use follower::Pace;
+pub(crate) use runner::spawn_all;
+pub use step::{Progress, UnknownFollower};
+
+use crate::options::StoreOptions;
+use follower::Follower;
+
+/// Everything that follows the log.
+pub(crate) fn followers(options: &StoreOptions) -> Vec<Box<dyn Follower>> {
+    vec![
+        Box::new(index::Index::new(options.index_run_events)),
+        Box::new(presence::Presence),
+        Box::new(sessions::Sessions),
+        Box::new(statistics::Statistics),
+    ]
+}

@@ -1,0 +1,277 @@
+//! Presence as it is read: the tables and the tail, added up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use conn_log_core::Timestamp;
+
+use super::PRESENCE;
+use super::fold::{ApplicationState, DeviceState, PresenceFold};
+use super::rows::{self, CountedApplication, NameRange};
+use crate::derive::Derivation;
+use crate::derive::dictionary::{self, Names};
+use crate::derive::sessions::{self, Changes, SESSIONS, SessionState};
+use crate::engine::AnyConnection;
+use crate::error::StoreError;
+use crate::page::{Page, PageQuery};
+use crate::tenant_id::TenantId;
+
+/// A device, as the log knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// Its id.
+    pub device_id: String,
+    /// The earliest timestamp of its events.
+    pub first_seen: Timestamp,
+    /// The latest.
+    pub last_seen: Timestamp,
+    /// Whether the latest success among established, resumed, suspended and terminated is one of
+    /// the first two.
+    pub connected: bool,
+    /// The application of the latest event.
+    pub last_application_id: String,
+    /// The address of the latest event that has one.
+    pub last_ip_address: Option<IpAddr>,
+    /// The status of the latest event.
+    pub last_status: String,
+    /// How many events.
+    pub events: i64,
+    /// How many of them have another status than success.
+    pub failures: i64,
+    /// How many of its sessions are open.
+    pub open_sessions: i64,
+}
+
+/// An application, as the log knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Application {
+    /// Its id.
+    pub application_id: String,
+    /// The earliest timestamp of its events.
+    pub first_seen: Timestamp,
+    /// The latest.
+    pub last_seen: Timestamp,
+    /// How many devices it was used from.
+    pub devices: i64,
+    /// How many events.
+    pub events: i64,
+    /// How many of them have another status than success.
+    pub failures: i64,
+    /// How many of its sessions are open.
+    pub open_sessions: i64,
+}
+
+/// A device.
+pub(crate) fn device_get(
+    derivation: &Arc<Derivation>,
+    tenant: TenantId,
+    id: &str,
+) -> Result<Option<Device>, StoreError> {
+    read(derivation, tenant, |view, connection| {
+        let mut states = rows::load_devices(connection, tenant, &[id])?;
+        view.add_devices(&mut states, |name| name == id);
+        Ok(view.devices(connection, states.into_iter().collect())?.pop())
+    })
+}
+
+/// A page of the devices, by id.
+pub(crate) fn device_list(
+    derivation: &Arc<Derivation>,
+    tenant: TenantId,
+    query: &PageQuery<String>,
+) -> Result<Page<Device>, StoreError> {
+    let range = range_of(query);
+    read(derivation, tenant, |view, connection| {
+        let mut states = rows::page_devices(connection, tenant, &range)?;
+        let known = view.fold.devices.keys().map(String::as_str);
+        let beyond: Vec<&str> = known.filter(|name| range.reaches(name)).collect();
+        states.extend(rows::load_devices(connection, tenant, &beyond)?);
+        view.add_devices(&mut states, |name| range.reaches(name));
+        let page = query.page(along(states, &range));
+        Ok(Page { items: view.devices(connection, page.items)?, has_more: page.has_more })
+    })
+}
+
+/// An application.
+pub(crate) fn application_get(
+    derivation: &Arc<Derivation>,
+    tenant: TenantId,
+    id: &str,
+) -> Result<Option<Application>, StoreError> {
+    read(derivation, tenant, |view, connection| {
+        let mut states = rows::load_applications(connection, tenant, &[id])?;
+        view.add_applications(connection, &mut states, |name| name == id)?;
+        Ok(view.applications(connection, states.into_iter().collect())?.pop())
+    })
+}
+
+/// A page of the applications, by id.
+pub(crate) fn application_list(
+    derivation: &Arc<Derivation>,
+    tenant: TenantId,
+    query: &PageQuery<String>,
+) -> Result<Page<Application>, StoreError> {
+    let range = range_of(query);
+    read(derivation, tenant, |view, connection| {
+        let mut states = rows::page_applications(connection, tenant, &range)?;
+        let known = view.fold.applications.keys().map(String::as_str);
+        let beyond: Vec<&str> = known.filter(|name| range.reaches(name)).collect();
+        states.extend(rows::load_applications(connection, tenant, &beyond)?);
+        view.add_applications(connection, &mut states, |name| range.reaches(name))?;
+        let page = query.page(along(states, &range));
+        Ok(Page { items: view.applications(connection, page.items)?, has_more: page.has_more })
+    })
+}
+
+fn read<T>(
+    derivation: &Arc<Derivation>,
+    tenant: TenantId,
+    read: impl FnOnce(&mut View<'_>, &mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    derivation.read(tenant, [PRESENCE, SESSIONS], |connection, marks, tail, names| {
+        let [presence, sessions] = marks;
+        let changes = sessions::changes(connection, tenant, tail.past(sessions))?;
+        let fold = PresenceFold::of(tail.past(presence), &names);
+        read(&mut View { derivation, tenant, names, fold, changes }, connection)
+    })
+}
+
+fn range_of(query: &PageQuery<String>) -> NameRange {
+    NameRange {
+        from: query.position(),
+        is_backwards: query.is_backwards(),
+        limit: query.limit.saturating_add(1),
+    }
+}
+
+/// In the order of the range.
+fn along<T>(states: BTreeMap<String, T>, range: &NameRange) -> Vec<(String, T)> {
+    if range.is_backwards {
+        states.into_iter().rev().collect()
+    } else {
+        states.into_iter().collect()
+    }
+}
+
+/// One snapshot's tail, folded.
+struct View<'a> {
+    derivation: &'a Derivation,
+    tenant: TenantId,
+    names: Names,
+    fold: PresenceFold,
+    changes: Changes,
+}
+
+impl View<'_> {
+    /// Adds the tail to those devices that it is about, and those that only it knows.
+    fn add_devices(
+        &self,
+        states: &mut BTreeMap<String, DeviceState>,
+        is_wanted: impl Fn(&str) -> bool,
+    ) {
+        for (id, seen) in &self.fold.devices {
+            if is_wanted(id) {
+                match states.get_mut(id) {
+                    Some(state) => state.add(seen.clone()),
+                    None => {
+                        states.insert(id.clone(), seen.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for applications.
+    fn add_applications(
+        &self,
+        connection: &mut AnyConnection,
+        states: &mut BTreeMap<String, CountedApplication>,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), StoreError> {
+        let pairs = self.fold.pairs.iter().copied();
+        let pairs = pairs.filter(|(application, _)| is_wanted(self.names.text(*application)));
+        let mut new: HashMap<i32, i64> = HashMap::new();
+        for (application, _) in rows::new_pairs(connection, self.tenant, pairs)? {
+            *new.entry(application).or_default() += 1;
+        }
+        for (id, seen) in &self.fold.applications {
+            if is_wanted(id) {
+                let nothing = || (ApplicationState { events: 0, failures: 0, ..seen.clone() }, 0);
+                let (state, devices) = states.entry(id.clone()).or_insert_with(nothing);
+                state.add(seen);
+                *devices += new.get(&self.names.number(id)).copied().unwrap_or(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn devices(
+        &mut self,
+        connection: &mut AnyConnection,
+        states: Vec<(String, DeviceState)>,
+    ) -> Result<Vec<Device>, StoreError> {
+        let ids: Vec<&str> = states.iter().map(|(id, _)| id.as_str()).collect();
+        let numbers = self.numbers(connection, &ids)?;
+        let mut open = sessions::open_by_device(connection, self.tenant, &numbers)?;
+        self.count_changes(&mut open, |session| session.device);
+        let devices = states.into_iter().zip(numbers).map(|((device_id, state), number)| Device {
+            device_id,
+            first_seen: state.first_seen,
+            last_seen: state.last.0,
+            connected: state.connected.is_some_and(|(_, connected)| connected),
+            last_application_id: state.last_application,
+            last_ip_address: state.ip_address.map(|(_, address)| address),
+            last_status: state.last_status,
+            events: state.events,
+            failures: state.failures,
+            open_sessions: open.get(&number).copied().unwrap_or(0),
+        });
+        Ok(devices.collect())
+    }
+
+    fn applications(
+        &mut self,
+        connection: &mut AnyConnection,
+        states: Vec<(String, CountedApplication)>,
+    ) -> Result<Vec<Application>, StoreError> {
+        let ids: Vec<&str> = states.iter().map(|(id, _)| id.as_str()).collect();
+        let numbers = self.numbers(connection, &ids)?;
+        let mut open = sessions::open_by_application(connection, self.tenant, &numbers)?;
+        self.count_changes(&mut open, |session| session.application);
+        let applications = states.into_iter().zip(numbers).map(|((id, counted), number)| {
+            let (state, devices) = counted;
+            Application {
+                application_id: id,
+                first_seen: state.first_seen,
+                last_seen: state.last_seen,
+                devices,
+                events: state.events,
+                failures: state.failures,
+                open_sessions: open.get(&number).copied().unwrap_or(0),
+            }
+        });
+        Ok(applications.collect())
+    }
+
+    /// The names' numbers. Those that only the tail knows keep theirs.
+    fn numbers(
+        &mut self,
+        connection: &mut AnyConnection,
+        ids: &[&str],
+    ) -> Result<Vec<i32>, StoreError> {
+        let cache = &self.derivation.dictionary;
+        dictionary::find(connection, self.tenant, cache, ids, &mut self.names)?;
+        Ok(ids.iter().map(|id| self.names.number(id)).collect())
+    }
+
+    /// Adds what the tail does to the numbers of open sessions.
+    fn count_changes(&self, open: &mut HashMap<i32, i64>, of: impl Fn(&SessionState) -> i32) {
+        for session in self.changes.before.iter().filter(|session| session.is_open()) {
+            *open.entry(of(session)).or_default() -= 1;
+        }
+        for session in self.changes.after.iter().filter(|session| session.is_open()) {
+            *open.entry(of(session)).or_default() += 1;
+        }
+    }
+}

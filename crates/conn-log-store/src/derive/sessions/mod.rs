@@ -1,0 +1,72 @@
+//! Sessions: pairs of starts and ends, whatever the order in which they came.
+
+mod read;
+mod rows;
+mod settle;
+
+pub(crate) use read::session_list;
+pub use read::{Session, SessionFilter, SessionPlace};
+pub(super) use rows::{Changes, open_by_application, open_by_device};
+pub(super) use settle::SessionState;
+
+use diesel::QueryResult;
+
+use super::dictionary::Names;
+use super::facts::Fact;
+use super::follower::{Follower, Input, Pace, TakesFacts};
+use crate::engine::AnyConnection;
+use crate::error::StoreError;
+use crate::tenant_id::TenantId;
+
+pub(super) const SESSIONS: &str = "sessions";
+
+/// The follower.
+pub(super) struct Sessions;
+
+impl Follower for Sessions {
+    fn name(&self) -> &'static str {
+        SESSIONS
+    }
+
+    fn version(&self) -> i16 {
+        1
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::Patient
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input::Facts(self)
+    }
+
+    fn clear_some_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+    ) -> Result<bool, StoreError> {
+        Ok(rows::clear_some_in_txn(connection, tenant)?)
+    }
+}
+
+impl TakesFacts for Sessions {
+    fn take_in_txn(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        facts: &[Fact],
+        _: &Names,
+    ) -> Result<(), StoreError> {
+        let changes = changes(connection, tenant, facts)?;
+        Ok(rows::write_in_txn(connection, tenant, &changes)?)
+    }
+}
+
+/// The changes that facts make to the sessions in the table.
+pub(super) fn changes(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    facts: &[Fact],
+) -> QueryResult<Changes> {
+    rows::settle(connection, tenant, &settle::marks_of(facts))
+}

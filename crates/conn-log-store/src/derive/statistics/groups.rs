@@ -1,0 +1,101 @@
+//! An answer: groups and their figures, in the order of the contract.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+use conn_log_core::Timestamp;
+
+use super::figures::Figures;
+use super::tally::Dimensions;
+use crate::derive::dictionary::{self, Names};
+use crate::engine::AnyConnection;
+use crate::tenant_id::TenantId;
+
+/// A group: when its step begins, in microseconds since 1970, and what it is told apart by.
+pub(super) type GroupKey = (Option<i64>, Dimensions);
+
+/// The answer to a question about events: its groups in the order of their starts and keys. Some 200 bytes
+/// each.
+#[derive(Debug)]
+pub struct StatisticsAnswer {
+    groups: Vec<(GroupKey, Figures)>,
+    names: Names,
+}
+
+/// One group's figures. A key that the question does not group by is `None`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StatisticsRow<'a> {
+    /// When the step begins; `None` without an interval.
+    pub start: Option<Timestamp>,
+    /// The application.
+    pub application_id: Option<&'a str>,
+    /// The device.
+    pub device_id: Option<&'a str>,
+    /// The connection type.
+    pub connection_type: Option<&'a str>,
+    /// The status.
+    pub status: Option<&'a str>,
+    /// The kind of network; `None` also for events that have none.
+    pub network_type: Option<&'a str>,
+    /// What is asked for.
+    pub figures: &'a Figures,
+}
+
+impl StatisticsAnswer {
+    /// Puts the groups in order, their names beside them.
+    pub(super) fn of(
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        mut groups: Vec<(GroupKey, Figures)>,
+        mut names: Names,
+    ) -> diesel::QueryResult<Self> {
+        let numbers: BTreeSet<i32> = groups
+            .iter()
+            .flat_map(|((_, of), _)| keys_of(*of))
+            .filter_map(|number| i32::try_from(number).ok().filter(|number| *number > 0))
+            .collect();
+        dictionary::find_texts(connection, tenant, numbers.iter().copied(), &mut names)?;
+        let mut by_text: Vec<i32> = numbers.into_iter().collect();
+        by_text.sort_unstable_by_key(|number| names.text(*number));
+        // No name comes first.
+        let places: HashMap<u32, u32> =
+            by_text.iter().map(|number| number.unsigned_abs()).zip(1..).collect();
+        let place = |number| places.get(&number).copied().unwrap_or(0);
+        groups.sort_by_cached_key(|((start, of), _)| (*start, keys_of(*of).map(place)));
+        Ok(StatisticsAnswer { groups, names })
+    }
+
+    /// How many groups there are.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Whether there is none: no event is what was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The groups of some places, counted from 0; those that are beyond the last are left out.
+    pub fn rows(&self, places: Range<usize>) -> impl Iterator<Item = StatisticsRow<'_>> {
+        let end = places.end.min(self.len());
+        self.groups[places.start.min(end)..end].iter().map(|((start, of), figures)| StatisticsRow {
+            start: start.map(Timestamp::from_micros),
+            application_id: self.text(of.application),
+            device_id: self.text(of.device),
+            connection_type: self.text(of.connection_type),
+            status: self.text(of.status),
+            network_type: self.text(of.network_type),
+            figures,
+        })
+    }
+
+    fn text(&self, number: u32) -> Option<&str> {
+        let number = i32::try_from(number).ok().filter(|number| *number > 0)?;
+        Some(self.names.text(number))
+    }
+}
+
+/// In the order of the keys.
+fn keys_of(of: Dimensions) -> [u32; 5] {
+    [of.application, of.device, of.connection_type, of.status, of.network_type]
+}

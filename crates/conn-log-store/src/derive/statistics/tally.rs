@@ -1,0 +1,61 @@
+//! A tally: what statistics know of some events. Two add up to one, in any order.
+
+use roaring::RoaringBitmap;
+
+use super::spread::Spread;
+use crate::derive::facts::Fact;
+
+/// The names of an event that statistics tell apart, as numbers; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Dimensions {
+    pub(crate) application: u32,
+    pub(crate) device: u32,
+    pub(crate) connection_type: u32,
+    pub(crate) status: u32,
+    pub(crate) network_type: u32,
+}
+
+impl Dimensions {
+    pub(super) fn of(fact: &Fact) -> Self {
+        Dimensions {
+            application: fact.application.unsigned_abs(),
+            device: fact.device.unsigned_abs(),
+            connection_type: fact.connection_type.unsigned_abs(),
+            status: fact.status.unsigned_abs(),
+            network_type: fact.network_type.map_or(0, i32::unsigned_abs),
+        }
+    }
+}
+
+/// Some events, added up.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tally {
+    pub(super) events: u64,
+    pub(super) failures: u64,
+    /// The devices' numbers, but for those of a row that is one device's. A set and no estimate: distinct
+    /// counts are exact.
+    pub(super) devices: RoaringBitmap,
+    pub(super) duration: Spread,
+    pub(super) signal_strength: Spread,
+}
+
+impl Tally {
+    pub(super) fn add_fact(&mut self, fact: &Fact) {
+        self.events += 1;
+        self.failures += u64::from(!fact.is_success);
+        if let Some(seconds) = fact.duration {
+            self.duration.add_value(seconds);
+        }
+        if let Some(signal) = fact.signal_strength {
+            self.signal_strength.add_value(signal);
+        }
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.failures += other.failures;
+        self.devices |= &other.devices;
+        self.duration.add(&other.duration);
+        self.signal_strength.add(&other.signal_strength);
+    }
+}

@@ -1,0 +1,130 @@
+//! Exact reads of derived data: tables and the tail of the log, out of one snapshot.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Derivation;
+use super::dictionary::{self, Names};
+use super::facts::{self, Fact};
+use super::follower::Lane;
+use super::marks::{CLEARING, Marks, marks};
+use super::step::{Group, Progress};
+use crate::engine::{AnyConnection, Plans, in_snapshot};
+use crate::error::StoreError;
+use crate::log::heads::{self, LogBounds};
+use crate::log::span::Span;
+use crate::tenant_id::TenantId;
+
+/// The events that some followers have not taken in, as of a snapshot.
+pub(super) struct Tail {
+    facts: Vec<Fact>,
+}
+
+impl Tail {
+    /// Those past one watermark.
+    pub(super) fn past(&self, watermark: i64) -> &[Fact] {
+        &self.facts[self.facts.partition_point(|fact| fact.id <= watermark)..]
+    }
+}
+
+/// Events that a read adds up by itself; of more it first has the followers take some in. At
+/// some microseconds each the read stays below a second. It is what comes in a second or two at the
+/// fastest that single events come.
+const TAIL_EVENTS_MAX: i64 = 100_000;
+
+/// How long a read helps with that. Beyond it, as after a rebuild, it is told to come back.
+const HELP_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Events of a step that a read helps with.
+const HELP_EVENTS_MAX: i64 = 20_000;
+
+/// Between two looks at a log that another process is at work on.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+impl Derivation {
+    /// Reads tables and tail in one snapshot. `read` gets the watermarks in the order of `names`, the tail, and the
+    /// names in the tail.
+    pub(super) fn read<T, E: From<StoreError>, const N: usize>(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        followers: [&'static str; N],
+        read: impl FnOnce(&mut AnyConnection, [i64; N], &Tail, Names) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let until = Instant::now() + HELP_TIME_MAX;
+        let mut read = Some(read);
+        loop {
+            self.help(tenant, &followers, until)?;
+            let connection = &mut *self.engine.reader().map_err(E::from)?;
+            let answer = in_snapshot(connection, Plans::Free, |connection| {
+                let (marks, log) = self.standing(connection, tenant, &followers)?;
+                let marks = followers.map(|name| marks.get(name).copied().unwrap_or(CLEARING));
+                let lowest = marks.iter().copied().min().unwrap_or(0);
+                // Much may have come, or a rebuild have begun, since the look before.
+                if lowest == CLEARING || behind(lowest, log) > 2 * TAIL_EVENTS_MAX {
+                    return Ok(None);
+                }
+                let span = Span { first: lowest + 1, last: log.size }.and(log.span());
+                let facts = facts::read(connection, tenant, span).map_err(StoreError::from)?;
+                let mut names = Names::default();
+                dictionary::find(connection, tenant, &self.dictionary, facts.names(), &mut names)
+                    .map_err(StoreError::from)?;
+                let tail = Tail { facts: facts.numbered(&names) };
+                let read = read.take();
+                read.map(|read| read(connection, marks, &tail, names)).transpose()
+            })?;
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// Takes part in the work if too much of it is left. Of several reads one does, and the others
+    /// wait for what it does.
+    fn help(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        names: &[&'static str],
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        loop {
+            let (marks, log) = self.standing(&mut *self.engine.reader()?, tenant, names)?;
+            let lowest = marks.iter().min_by_key(|(_, mark)| **mark);
+            let Some((name, mark)) = lowest.filter(|_| marks.len() == names.len()) else {
+                return Err(StoreError::unavailable("a newer server derives this data"));
+            };
+            if *mark != CLEARING && behind(*mark, log) <= TAIL_EVENTS_MAX {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(StoreError::unavailable("derived data is being computed anew"));
+            }
+            let Some(follower) = self.find(name) else { return Ok(()) };
+            let group = Group { mark: *mark, lane: Lane::of(follower) };
+            let alone = self.help_alone();
+            let reader = &mut *self.engine.reader()?;
+            let progress = self.step_group(reader, tenant, group, HELP_EVENTS_MAX)?;
+            drop(alone);
+            if progress == Progress::Busy {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+        }
+    }
+
+    /// Where some followers stand in a log, and where it begins and ends.
+    fn standing(
+        &self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        names: &[&'static str],
+    ) -> Result<(Marks, LogBounds), StoreError> {
+        // Before the log: it is never behind them.
+        let followers = self.all().filter(|follower| names.contains(&follower.name()));
+        let marks = marks(connection, tenant, followers)?;
+        Ok((marks, heads::bounds(connection, tenant)?))
+    }
+}
+
+/// Events of a log past a watermark, removed ones excepted.
+fn behind(mark: i64, log: LogBounds) -> i64 {
+    log.size - mark.max(log.first_id - 1)
+}

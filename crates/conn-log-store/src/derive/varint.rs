@@ -1,0 +1,32 @@
+//! Numbers in as few bytes as they need: LEB128, signed ones in zigzag.
+
+use integer_encoding::VarInt as _;
+
+/// Bytes of the largest number.
+const BYTES_MAX: usize = 10;
+
+pub(super) fn write(out: &mut Vec<u8>, number: u64) {
+    let mut bytes = [0; BYTES_MAX];
+    let length = number.encode_var(&mut bytes);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+pub(super) fn write_signed(out: &mut Vec<u8>, number: i64) {
+    let mut bytes = [0; BYTES_MAX];
+    let length = number.encode_var(&mut bytes);
+    out.extend_from_slice(&bytes[..length]);
+}
+
+/// Takes a number off the front. `None` where none stands there.
+pub(super) fn read(bytes: &mut &[u8]) -> Option<u64> {
+    let (number, length) = u64::decode_var(bytes)?;
+    *bytes = &bytes[length..];
+    Some(number)
+}
+
+/// The same for a signed number.
+pub(super) fn read_signed(bytes: &mut &[u8]) -> Option<i64> {
+    let (number, length) = i64::decode_var(bytes)?;
+    *bytes = &bytes[length..];
+    Some(number)
+}

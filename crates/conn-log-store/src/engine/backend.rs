@@ -1,0 +1,178 @@
+//! The engine: what the rooms above ask of a database.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::connection::{AnyConnection, Role};
+use super::migrations;
+use super::pool::{self, Connections, Pooled};
+use super::position::Home;
+use super::postgres::Postgres;
+use super::signals::Signals;
+use super::snapshot::{Plans, in_snapshot};
+use super::sqlite::{self, Sqlite};
+use super::turn::Turns;
+use super::url::DatabaseUrl;
+use crate::error::{OpenError, StoreError};
+use crate::options::StoreOptions;
+
+/// Where the two databases differ beyond the connection itself. [`Engine`] documents each verb.
+pub(super) trait Backend {
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError>;
+
+    fn derive<T: Send + 'static>(
+        &self,
+        home: Home,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError>;
+
+    fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>>;
+
+    fn derived_is_apart(&self) -> bool;
+
+    fn reclaim(&self, table: &str) -> Result<(), StoreError>;
+}
+
+/// One of the two.
+enum Either {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+/// Asks whichever it is.
+macro_rules! ask {
+    ($engine:expr, $backend:ident => $answer:expr) => {
+        match &$engine.backend {
+            Either::Sqlite($backend) => $answer,
+            Either::Postgres($backend) => $answer,
+        }
+    };
+}
+
+/// A database, its pools, and how it is written to.
+pub(crate) struct Engine {
+    url: DatabaseUrl,
+    read_time_max: Duration,
+    readers: Connections,
+    watchers: Connections,
+    backend: Either,
+}
+
+impl Engine {
+    /// On a database that was migrated. `turns` are at the connection of the log's writer. Connects when it is
+    /// first asked.
+    pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Self {
+        let backend = match &options.url {
+            DatabaseUrl::Sqlite(_) => Either::Sqlite(Sqlite::new(options.url.clone(), turns)),
+            DatabaseUrl::Postgres(url) => {
+                Either::Postgres(Postgres::new(url.clone(), pool::writers(options)))
+            }
+        };
+        Engine {
+            url: options.url.clone(),
+            read_time_max: options.read_time_max,
+            readers: pool::readers(options),
+            watchers: pool::watchers(options),
+            backend,
+        }
+    }
+
+    /// Applies the migrations that are missing, having made the file of an embedded log. Gives the names of those
+    /// applied.
+    pub(crate) fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+        let mut applied = migrations::run(&mut open_for_migrations(url)?)?;
+        if let Some(derived) = url.derived() {
+            let beside = migrations::run_derived(&mut open_for_migrations(&derived)?)?;
+            applied.extend(beside.iter().map(|name| format!("{name} (of derived data)")));
+        }
+        Ok(applied)
+    }
+
+    /// Fails unless this program can work on the database as it is.
+    pub(crate) fn check_schema(&self) -> Result<(), StoreError> {
+        migrations::check(&mut *self.watcher()?)
+    }
+
+    /// A connection of the caller's own.
+    pub(crate) fn connect(&self, role: Role) -> Result<AnyConnection, StoreError> {
+        Ok(AnyConnection::open(&self.url, role)?)
+    }
+
+    /// A pooled connection that reads.
+    pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
+        Ok(self.readers.get()?)
+    }
+
+    /// A pooled connection for short reads that others wait for: tokens, readiness, the end of a log.
+    pub(crate) fn watcher(&self) -> Result<Pooled, StoreError> {
+        Ok(self.watchers.get()?)
+    }
+
+    /// Connections that read: how many there are, and how many of them are idle.
+    pub(crate) fn readers_state(&self) -> (u32, u32) {
+        let state = self.readers.state();
+        (state.connections, state.idle_connections)
+    }
+
+    /// Longest read.
+    pub(crate) fn read_time_max(&self) -> Duration {
+        self.read_time_max
+    }
+
+    /// Runs `read` on one state of the database.
+    pub(crate) fn snapshot<T, E: From<StoreError>>(
+        &self,
+        plans: Plans,
+        read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        in_snapshot(&mut *self.reader()?, plans, read)
+    }
+
+    /// A turn to write something other than events. On SQLite it is on the writer's own connection,
+    /// between two groups, so that no two ever contend for the lock; on PostgreSQL on one of a pool.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        ask!(self, backend => backend.write(work))
+    }
+
+    /// A transaction that writes derived data, and reads the log. No append waits for it where that data's home
+    /// can be rebuilt. `None` where another process is writing there.
+    pub(crate) fn derive<T: Send + 'static>(
+        &self,
+        home: Home,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        ask!(self, backend => backend.derive(home, work))
+    }
+
+    /// Starts the thread that the database itself needs. It ends soon after a signal to stop.
+    pub(crate) fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>> {
+        ask!(self, backend => backend.start(signals))
+    }
+
+    /// Whether rebuildable data has a file of its own. Then that file may be another log's, and a transaction that
+    /// writes to it had better have read the log before: an open read keeps the log's write-ahead log from
+    /// beginning anew.
+    pub(crate) fn derived_is_apart(&self) -> bool {
+        ask!(self, backend => backend.derived_is_apart())
+    }
+
+    /// Makes the room of a table's deleted rows usable again, where the database does not by itself.
+    pub(crate) fn reclaim(&self, table: &str) -> Result<(), StoreError> {
+        ask!(self, backend => backend.reclaim(table))
+    }
+}
+
+fn open_for_migrations(url: &DatabaseUrl) -> Result<AnyConnection, OpenError> {
+    if let Some(file) = url.file() {
+        sqlite::create(file)?;
+    }
+    AnyConnection::open(url, Role::Writer)
+        .map_err(|source| OpenError::Connect { url: url.to_string(), source })
+}

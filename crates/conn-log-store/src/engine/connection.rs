@@ -1,0 +1,239 @@
+//! One connection to either database, set up for what it is to do, and its transactions.
+//!
+//! Knows how to connect and how a transaction begins and ends; knows no table.
+
+use std::time::Duration;
+
+use conn_log_core::Timestamp;
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+
+use super::position::{self, Lease, Wait};
+use super::postgres::{self, partitions};
+use super::sqlite;
+use super::url::DatabaseUrl;
+use crate::error::StoreError;
+use crate::options::PartitionSize;
+
+/// A connection to whichever database the URL names.
+#[derive(diesel::MultiConnection)]
+pub(crate) enum AnyConnection {
+    /// An embedded file.
+    Sqlite(SqliteConnection),
+    /// A server.
+    Postgres(PgConnection),
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    /// Appends: a server that hangs, or a lock that is never let go, must not hold them up for ever.
+    Appender,
+    /// Migrations and background work, which may take long.
+    Writer,
+    /// Writes derived data, on SQLite in a file of its own. It only reads the log.
+    Deriver,
+    /// Reads only, each statement at most this long.
+    Reader {
+        /// PostgreSQL ends a statement that takes longer.
+        read_time_max: Duration,
+    },
+}
+
+impl AnyConnection {
+    /// Connects and sets the session up.
+    pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<Self> {
+        match url {
+            DatabaseUrl::Sqlite(_) => sqlite::open(url, role).map(AnyConnection::Sqlite),
+            DatabaseUrl::Postgres(url) => postgres::open(url, role).map(AnyConnection::Postgres),
+        }
+    }
+
+    /// Begins a transaction that may write. On SQLite it takes the write lock at once: a transaction
+    /// that begins by reading can fail to get the lock later, however long it waits.
+    pub(crate) fn begin(&mut self) -> QueryResult<()> {
+        match self {
+            AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN IMMEDIATE"),
+            AnyConnection::Postgres(postgres) => {
+                postgres.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            }
+        }
+    }
+
+    pub(crate) fn commit(&mut self) -> QueryResult<()> {
+        self.batch_execute("COMMIT")
+    }
+
+    pub(crate) fn rollback(&mut self) -> QueryResult<()> {
+        self.batch_execute("ROLLBACK")
+    }
+
+    /// Runs `work` in a transaction that may write.
+    pub(crate) fn in_txn<T, E: From<diesel::result::Error>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.begin()?;
+        self.finish(work)
+    }
+
+    /// Runs `work` in the transaction that is open, and ends it.
+    pub(super) fn finish<T, E: From<diesel::result::Error>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match work(self) {
+            Ok(done) => {
+                if let Err(error) = self.commit() {
+                    // Where COMMIT failed there may be nothing to roll back any more.
+                    self.rollback().ok();
+                    return Err(error.into());
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                // The first error is the one to tell.
+                self.rollback().ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells other processes, once this transaction is committed, that there is something to read. SQLite's
+    /// other processes look for themselves.
+    pub(crate) fn announce_in_txn(&mut self) -> QueryResult<()> {
+        match self {
+            AnyConnection::Sqlite(_) => Ok(()),
+            AnyConnection::Postgres(postgres) => postgres::listener::notify(postgres),
+        }
+    }
+
+    /// Makes sure that the log has a partition for that time; gives it where the database has any.
+    pub(crate) fn ensure_partition_in_txn(
+        &mut self,
+        time: Timestamp,
+        size: PartitionSize,
+    ) -> Result<Option<partitions::Span>, StoreError> {
+        match self {
+            AnyConnection::Sqlite(_) => Ok(None),
+            AnyConnection::Postgres(postgres) => {
+                partitions::ensure_in_txn(postgres, time, size).map(Some)
+            }
+        }
+    }
+
+    /// Takes a lease until the transaction ends; tells whether it was to be had. On SQLite whoever writes to the
+    /// file has every lease on it.
+    pub(crate) fn lease_in_txn(&mut self, lease: Lease, wait: Wait) -> QueryResult<bool> {
+        match self {
+            AnyConnection::Sqlite(_) => Ok(true),
+            AnyConnection::Postgres(postgres) => position::lock_in_txn(postgres, lease, wait),
+        }
+    }
+
+    /// Lets one transaction at a time, of all processes, go on from here: for changes so rare that one lock for
+    /// all of them is enough. On SQLite a transaction that may write holds its lock already.
+    pub(crate) fn lock_control_in_txn(&mut self) -> QueryResult<()> {
+        match self {
+            AnyConnection::Sqlite(_) => Ok(()),
+            AnyConnection::Postgres(postgres) => {
+                postgres.batch_execute("LOCK TABLE tenants IN SHARE ROW EXCLUSIVE MODE")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::sql_types::Text;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = Text)]
+        value: String,
+    }
+
+    fn setting(connection: &mut AnyConnection, sql: &str) -> String {
+        diesel::sql_query(sql).get_result::<Setting>(connection).unwrap().value
+    }
+
+    fn reader() -> Role {
+        Role::Reader { read_time_max: Duration::from_secs(7) }
+    }
+
+    /// A kill of the process does not show it: only the machine's would.
+    #[test]
+    fn sqlite_writes_through_a_log_and_syncs_it_at_each_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        for role in [Role::Appender, Role::Writer] {
+            let mut connection = AnyConnection::open(&url, role).unwrap();
+            let mut of = |sql| setting(&mut connection, sql);
+            let synchronous = "SELECT CAST(synchronous AS TEXT) AS value FROM pragma_synchronous";
+            assert_eq!(of(synchronous), "2", "FULL");
+            assert_eq!(of("SELECT journal_mode AS value FROM pragma_journal_mode"), "wal");
+        }
+        let mut connection = AnyConnection::open(&url, reader()).unwrap();
+        for file in ["main", "derived"] {
+            let create = format!("CREATE TABLE {file}.none (id INTEGER)");
+            assert!(connection.batch_execute(&create).is_err());
+        }
+    }
+
+    #[test]
+    fn sqlite_opens_files_whatever_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["it's.db", "file:a?mode=ro", "\"quoted\".db"] {
+            let url = DatabaseUrl::Sqlite(folder.path().join(name));
+            for role in [Role::Writer, Role::Deriver, reader()] {
+                AnyConnection::open(&url, role).unwrap();
+            }
+            assert!(folder.path().join(format!("{name}-derived")).exists(), "{name}");
+        }
+    }
+
+    /// As `.cargo/config.toml` says.
+    #[test]
+    fn sqlite_is_built_as_is_said_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        let mut connection = AnyConnection::open(&url, Role::Writer).unwrap();
+        let options = "SELECT group_concat(compile_options) AS value FROM pragma_compile_options";
+        let options = setting(&mut connection, options);
+        assert!(options.contains("THREADSAFE=2"), "{options}");
+        assert!(!options.contains("ENABLE_MEMORY_MANAGEMENT"), "{options}");
+        // It would have statements prepared anew for each other parameter.
+        assert!(!options.contains("ENABLE_STAT4"), "{options}");
+        // And this for each other LIMIT, were it not for its guarantee of stable plans.
+        assert!(options.contains("ENABLE_QPSG"), "{options}");
+    }
+
+    #[test]
+    fn postgres_waits_for_the_disk_whatever_the_database_is_set_to() {
+        let url = std::env::var("CONN_LOG_TEST_POSTGRES_URL").unwrap();
+        if url == "skip" {
+            return;
+        }
+        // As a role or a database may have it set.
+        let url = format!(
+            "{url}?options=-c%20synchronous_commit%3Doff%20-c%20statement_timeout%3D9000%20\
+             -c%20default_transaction_isolation%3Dserializable"
+        );
+        let url: DatabaseUrl = url.parse().unwrap();
+        for (role, time) in [(Role::Appender, "30s"), (Role::Writer, "0")] {
+            let mut connection = AnyConnection::open(&url, role).unwrap();
+            let mut of = |name| {
+                setting(&mut connection, &format!("SELECT current_setting('{name}') AS value"))
+            };
+            assert_eq!(of("synchronous_commit"), "on");
+            assert_eq!(of("statement_timeout"), time);
+            connection.begin().unwrap();
+            let isolation = "SELECT current_setting('transaction_isolation') AS value";
+            assert_eq!(setting(&mut connection, isolation), "read committed");
+        }
+        let mut connection = AnyConnection::open(&url, reader()).unwrap();
+        assert!(connection.batch_execute("CREATE TABLE none (id integer)").is_err());
+    }
+}

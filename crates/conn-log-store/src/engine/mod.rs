@@ -1,0 +1,44 @@
+//! Either database behind one interface: connections and what they are for, pools, turns to write,
+//! transactions that derive, leases, and the threads that a database needs.
+//!
+//! [`Engine`] is the interface; [`sqlite`] and [`postgres`] are its two implementations. A room above asks
+//! the engine and does not ask which database it is. Where a resource's SQL truly differs, one file of that
+//! resource says so by [`Dialect`] (decision 001).
+//!
+//! Architecture invariant: nothing here knows an event, a token or a projection. The tables it names are its
+//! own: the schema's version, and the positions whose rows are leases.
+
+mod backend;
+mod connection;
+mod dialect;
+mod fault;
+mod insert;
+mod migrations;
+mod pool;
+mod position;
+mod postgres;
+mod signals;
+mod snapshot;
+mod sqlite;
+mod turn;
+mod types;
+mod url;
+
+pub(crate) use backend::Engine;
+pub(crate) use connection::{AnyConnection, MultiBackend, Role};
+pub(crate) use dialect::{Dialect, on_either};
+pub(crate) use fault::Fault;
+pub(crate) use insert::{
+    CLEARED_AT_ONCE, KEYS_AT_ONCE, ROWS_AT_ONCE, clear_some, insert_all, upsert,
+};
+#[doc(hidden)]
+pub(crate) use insert::{Upsert, insert_arrays};
+pub(crate) use position::{
+    Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn,
+};
+pub(crate) use postgres::partitions::Span as PartitionSpan;
+pub(crate) use signals::Signals;
+pub(crate) use snapshot::{Plans, in_snapshot};
+pub(crate) use turn::{Turn, Turns};
+pub(crate) use types::{Address, Guid, Instant, Ip, JsonObject, JsonText, Micros, Unique};
+pub use url::{DatabaseUrl, DatabaseUrlError, PostgresUrl};

@@ -1,0 +1,193 @@
+//! How far each follower of a log has read, in one row a tenant and name.
+//!
+//! | home | SQLite | PostgreSQL |
+//! | --- | --- | --- |
+//! | rebuildable | `positions`, in the second file | `positions` |
+//! | durable | `durable_positions`, in the log's file | `durable_positions` |
+//!
+//! On PostgreSQL the lock on the row is the lease to derive.
+
+use diesel::prelude::*;
+
+use super::connection::AnyConnection;
+use super::insert::upsert;
+use crate::tenant_id::TenantId;
+
+/// Where derived data lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Home {
+    /// It can be computed anew from the log at any time. On SQLite its file is not synced.
+    Rebuildable,
+    /// It holds something that the log does not say. On SQLite it is in the log's own file, and an append waits
+    /// for each of its transactions: they must be small.
+    #[allow(
+        dead_code,
+        reason = "the tree and the alerts are the first; docs/ARCHITECTURE.md shows how"
+    )]
+    Durable,
+}
+
+/// A right that one process at a time has: to write what a follower derives from one log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lease {
+    pub(crate) tenant: TenantId,
+    /// The follower's name.
+    pub(crate) name: &'static str,
+    /// The version of the follower, for a position that is made here.
+    pub(crate) version: i16,
+    pub(crate) home: Home,
+}
+
+/// What to do where another process has the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    No,
+    Yes,
+}
+
+mod tables {
+    diesel::table! {
+        positions (tenant_id, name) {
+            tenant_id -> Integer,
+            name -> Text,
+            version -> SmallInt,
+            watermark -> BigInt,
+            anchor -> Nullable<Binary>,
+        }
+    }
+
+    diesel::table! {
+        durable_positions (tenant_id, name) {
+            tenant_id -> Integer,
+            name -> Text,
+            version -> SmallInt,
+            watermark -> BigInt,
+            anchor -> Nullable<Binary>,
+        }
+    }
+}
+use tables::{durable_positions, positions};
+
+/// How far one follower has read one log.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub(crate) struct Position {
+    pub(crate) tenant: i32,
+    pub(crate) name: String,
+    /// Of the follower that wrote its data.
+    pub(crate) version: i16,
+    /// The last id taken in.
+    pub(crate) watermark: i64,
+    /// The leaf hash of the event of that id, where it is there and the database asks for it: a log that has
+    /// another hash there is another log.
+    pub(crate) anchor: Option<Vec<u8>>,
+}
+
+/// Runs a query on the table of a home.
+macro_rules! of_home {
+    ($home:expr, $table:ident => $run:expr) => {
+        match $home {
+            Home::Rebuildable => {
+                use positions as $table;
+                $run
+            }
+            Home::Durable => {
+                use durable_positions as $table;
+                $run
+            }
+        }
+    };
+}
+
+/// All positions of a home.
+pub(crate) fn all_positions(
+    connection: &mut AnyConnection,
+    home: Home,
+) -> QueryResult<Vec<Position>> {
+    of_home!(home, table => table::table.load(connection))
+}
+
+/// A tenant's positions of a home.
+pub(crate) fn positions_of(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    home: Home,
+) -> QueryResult<Vec<Position>> {
+    of_home!(home, table => {
+        table::table.filter(table::tenant_id.eq(tenant.0)).load(connection)
+    })
+}
+
+/// Writes a position.
+pub(crate) fn set_position_in_txn(
+    connection: &mut AnyConnection,
+    home: Home,
+    position: Position,
+) -> QueryResult<()> {
+    match home {
+        Home::Rebuildable => {
+            let rows = [RebuildableRow::from(position)];
+            upsert!(connection, positions, &rows, key: (tenant_id, name),
+                set: (version, watermark, anchor));
+        }
+        Home::Durable => {
+            let rows = [DurableRow::from(position)];
+            upsert!(connection, durable_positions, &rows, key: (tenant_id, name),
+                set: (version, watermark, anchor));
+        }
+    }
+    Ok(())
+}
+
+/// A row to be written to one of the tables.
+macro_rules! row {
+    ($row:ident, $table:ident) => {
+        #[derive(Insertable)]
+        #[diesel(table_name = $table, treat_none_as_default_value = false)]
+        struct $row {
+            tenant_id: i32,
+            name: String,
+            version: i16,
+            watermark: i64,
+            anchor: Option<Vec<u8>>,
+        }
+
+        impl From<Position> for $row {
+            fn from(position: Position) -> Self {
+                let Position { tenant, name, version, watermark, anchor } = position;
+                $row { tenant_id: tenant, name, version, watermark, anchor }
+            }
+        }
+    };
+}
+row!(RebuildableRow, positions);
+row!(DurableRow, durable_positions);
+
+/// Locks a position's row until the transaction ends, making one where there is none; tells whether it could.
+pub(super) fn lock_in_txn(
+    postgres: &mut PgConnection,
+    lease: Lease,
+    wait: Wait,
+) -> QueryResult<bool> {
+    let Lease { tenant, name, version, home } = lease;
+    of_home!(home, table => {
+        let row = || table::table.find((tenant.0, name));
+        // An insert would wait for whoever holds the row: only where there is none.
+        if !diesel::select(diesel::dsl::exists(row())).get_result::<bool>(postgres)? {
+            diesel::insert_into(table::table)
+                .values((
+                    table::tenant_id.eq(tenant.0),
+                    table::name.eq(name),
+                    table::version.eq(version),
+                    table::watermark.eq(0_i64),
+                ))
+                .on_conflict_do_nothing()
+                .execute(postgres)?;
+        }
+        let row = row().select(table::watermark).for_update();
+        let locked: Option<i64> = match wait {
+            Wait::No => row.skip_locked().first(postgres).optional()?,
+            Wait::Yes => row.first(postgres).optional()?,
+        };
+        Ok(locked.is_some())
+    })
+}

@@ -1,0 +1,69 @@
+//! The server engine: PostgreSQL, with any number of conn-log processes on one database.
+
+pub(super) mod listener;
+mod open;
+pub(super) mod partitions;
+
+use std::thread::JoinHandle;
+
+use diesel::connection::SimpleConnection;
+
+use super::backend::Backend;
+use super::connection::AnyConnection;
+use super::pool::Connections;
+use super::position::Home;
+use super::signals::Signals;
+use super::url::PostgresUrl;
+use crate::error::StoreError;
+
+pub(super) use open::open;
+
+/// Longest vacuum, in milliseconds. What it leaves is for the next, or for PostgreSQL's own.
+const VACUUM_MS: u32 = 5_000;
+
+/// One database on a server.
+pub(super) struct Postgres {
+    url: PostgresUrl,
+    writers: Connections,
+}
+
+impl Postgres {
+    pub(super) fn new(url: PostgresUrl, writers: Connections) -> Self {
+        Postgres { url, writers }
+    }
+}
+
+impl Backend for Postgres {
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        work(&mut *self.writers.get()?)
+    }
+
+    fn derive<T: Send + 'static>(
+        &self,
+        _: Home,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        self.writers.get()?.in_txn(work).map(Some)
+    }
+
+    fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>> {
+        listener::spawn(self.url.clone(), signals.clone())
+    }
+
+    fn derived_is_apart(&self) -> bool {
+        false
+    }
+
+    /// PostgreSQL's own vacuum comes so late that a table which is rewritten all the time takes several times
+    /// the room of its rows.
+    fn reclaim(&self, table: &str) -> Result<(), StoreError> {
+        let connection = &mut *self.writers.get()?;
+        connection.batch_execute(&format!("SET statement_timeout = {VACUUM_MS}"))?;
+        let done = connection.batch_execute(&format!("VACUUM (SKIP_LOCKED, TRUNCATE off) {table}"));
+        connection.batch_execute("SET statement_timeout = 0")?;
+        Ok(done?)
+    }
+}

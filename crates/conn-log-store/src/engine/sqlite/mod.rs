@@ -1,0 +1,90 @@
+//! The embedded engine: two SQLite files, the log and its derived data (decision 011).
+//!
+//! The log has one writing connection, the writer's; everything else that writes to it takes turns there. The
+//! second file has another, [`DerivedFile`], so that an append never waits for derived data.
+
+mod checkpointer;
+mod derived_file;
+mod open;
+
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::backend::Backend;
+use super::connection::AnyConnection;
+use super::position::Home;
+use super::signals::Signals;
+use super::turn::{self, Turns};
+use super::url::DatabaseUrl;
+use crate::error::{OpenError, StoreError};
+use checkpointer::Checkpointer;
+use derived_file::DerivedFile;
+
+pub(super) use open::open;
+
+/// The files of one log.
+pub(super) struct Sqlite {
+    url: DatabaseUrl,
+    derived: DerivedFile,
+    turns: Arc<dyn Turns>,
+}
+
+impl Sqlite {
+    pub(super) fn new(url: DatabaseUrl, turns: Arc<dyn Turns>) -> Self {
+        Sqlite { derived: DerivedFile::new(url.clone()), url, turns }
+    }
+}
+
+impl Backend for Sqlite {
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        turn::take(&*self.turns, work)
+    }
+
+    fn derive<T: Send + 'static>(
+        &self,
+        home: Home,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Option<T>, StoreError> {
+        match home {
+            Home::Rebuildable => self.derived.try_in_txn(work),
+            Home::Durable => self.write(|log| log.in_txn(work)).map(Some),
+        }
+    }
+
+    fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>> {
+        checkpointer::spawn(Checkpointer {
+            url: self.url.clone(),
+            turns: Arc::clone(&self.turns),
+            signals: signals.clone(),
+        })
+    }
+
+    fn derived_is_apart(&self) -> bool {
+        true
+    }
+
+    /// Pages that were freed are used again by themselves.
+    fn reclaim(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Makes the file and its folder where they are missing. Their owner reads them, and no one else, whatever
+/// the umask.
+pub(super) fn create(file: &Path) -> Result<(), OpenError> {
+    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| OpenError::Folder { folder: folder.display().to_string(), source })?;
+    }
+    // SQLite gives the files beside it the same mode, and tells itself what is wrong with the path.
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok();
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! The head row of each log: its first id, its size, and the lock that is the turn to append.
+
+use std::collections::BTreeMap;
+
+use diesel::backend::Backend;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{BigInt, HasSqlType, Integer};
+
+use super::schema::heads;
+use super::span::Span;
+use crate::engine::{AnyConnection, Instant, Micros, on_either};
+use crate::error::StoreError;
+use crate::tenant_id::TenantId;
+
+/// Where a log begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// The first id that retention has not removed: 1 at first. One more than [`size`](Self::size) where it has
+    /// removed all.
+    pub first_id: i64,
+    /// The last id that was given; 0 while the log is new.
+    pub size: i64,
+}
+
+impl LogBounds {
+    /// The ids that may have an event.
+    pub(crate) fn span(self) -> Span {
+        Span { first: self.first_id, last: self.size }
+    }
+}
+
+/// The bounds of a log.
+pub(crate) fn bounds(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> Result<LogBounds, StoreError> {
+    let bounds: Option<(i64, i64)> = heads::table
+        .find(tenant.0)
+        .select((heads::first_id, heads::size))
+        .first(connection)
+        .optional()?;
+    let (first_id, size) = bounds.ok_or(StoreError::NotFound("tenant"))?;
+    Ok(LogBounds { first_id, size })
+}
+
+/// The bounds of every log.
+pub(crate) fn all_bounds(
+    connection: &mut AnyConnection,
+) -> QueryResult<BTreeMap<TenantId, LogBounds>> {
+    let rows: Vec<(i32, i64, i64)> =
+        heads::table.select((heads::tenant_id, heads::first_id, heads::size)).load(connection)?;
+    let bounds = |(tenant, first_id, size)| (TenantId(tenant), LogBounds { first_id, size });
+    Ok(rows.into_iter().map(bounds).collect())
+}
+
+/// Makes the head of a new log.
+pub(crate) fn create_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
+    diesel::insert_into(heads::table)
+        .values((
+            heads::tenant_id.eq(tenant.0),
+            heads::first_id.eq(1_i64),
+            heads::size.eq(0_i64),
+            heads::created_at_last.eq(Micros(conn_log_core::Timestamp::EPOCH)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// A tenant's head row, locked until the transaction ends.
+pub(crate) struct Head {
+    pub(crate) tenant: TenantId,
+    pub(crate) size: i64,
+    pub(crate) created_at_last: Micros,
+}
+
+/// Takes the turn to append to a log.
+pub(crate) fn lock_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> Result<Head, StoreError> {
+    let head = heads::table.find(tenant.0).select((heads::size, heads::created_at_last));
+    let row: Option<(i64, Micros)> = match connection {
+        // The transaction holds the file's lock.
+        AnyConnection::Sqlite(sqlite) => head.first(sqlite).optional()?,
+        AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
+    };
+    let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
+    Ok(Head { tenant, size, created_at_last })
+}
+
+/// Writes a head that was locked.
+pub(crate) fn move_in_txn(connection: &mut AnyConnection, head: &Head) -> QueryResult<()> {
+    on_either!(connection, inner => MoveHead(head).execute(inner))?;
+    Ok(())
+}
+
+/// The statement that writes a head. Diesel keeps no prepared statement of an UPDATE of its own: every
+/// commit would plan it anew, and ask PostgreSQL twice.
+struct MoveHead<'a>(&'a Head);
+
+impl QueryId for MoveHead<'_> {
+    type QueryId = MoveHead<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<C: Connection> RunQueryDsl<C> for MoveHead<'_> {}
+
+impl<DB: Backend + HasSqlType<Instant>> QueryFragment<DB> for MoveHead<'_>
+where
+    i32: ToSql<Integer, DB>,
+    i64: ToSql<BigInt, DB>,
+    Micros: ToSql<Instant, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql("UPDATE heads SET size = ");
+        out.push_bind_param::<BigInt, _>(&self.0.size)?;
+        out.push_sql(", created_at_last = ");
+        out.push_bind_param::<Instant, _>(&self.0.created_at_last)?;
+        out.push_sql(" WHERE tenant_id = ");
+        out.push_bind_param::<Integer, _>(&self.0.tenant.0)
+    }
+}

@@ -1,0 +1,136 @@
+//! The keys that make a retry safe: those of requests, and the events' own ids.
+//!
+//! The writer that holds the head row of a tenant's log reads and writes its keys; no other does meanwhile.
+#![expect(clippy::ref_option_ref, reason = "what diesel derives for borrowed rows")]
+
+use std::collections::HashMap;
+
+use conn_log_core::Timestamp;
+use diesel::prelude::*;
+
+use super::schema::idempotency_keys as keys;
+use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, insert_all};
+use crate::tenant_id::TenantId;
+
+/// What a key is the key of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing of a client's: the writer tries whether the database writes.
+    Trial = 0,
+    /// A request's `Idempotency-Key`.
+    Request = 1,
+    /// An event's `event_id`.
+    Event = 2,
+}
+
+/// A key as it was remembered.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = keys)]
+pub(crate) struct Remembered {
+    pub(crate) key: String,
+    pub(crate) fingerprint: Option<Vec<u8>>,
+    pub(crate) record_id: Option<i64>,
+    pub(crate) answer: Option<Vec<u8>>,
+    pub(crate) created_at: Micros,
+}
+
+/// A key to remember.
+#[derive(Insertable)]
+#[diesel(table_name = keys, treat_none_as_default_value = false)]
+pub(crate) struct NewKey<'a> {
+    pub(crate) tenant_id: i32,
+    pub(crate) kind: i16,
+    pub(crate) key: &'a str,
+    pub(crate) fingerprint: Option<&'a [u8]>,
+    pub(crate) record_id: Option<i64>,
+    pub(crate) answer: Option<&'a [u8]>,
+    pub(crate) created_at: Micros,
+}
+
+/// Those of the keys that are remembered since `since`. Older ones are forgotten here and now, so
+/// that they can be used anew.
+pub(crate) fn recall(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+    wanted: &[&str],
+    since: Timestamp,
+) -> QueryResult<HashMap<String, Remembered>> {
+    let mut found = HashMap::new();
+    for some in wanted.chunks(KEYS_AT_ONCE) {
+        let rows: Vec<Remembered> = keys::table
+            .filter(keys::tenant_id.eq(tenant.0))
+            .filter(keys::kind.eq(kind as i16))
+            .filter(keys::key.eq_any(some.iter().copied()))
+            .select(Remembered::as_select())
+            .load(connection)?;
+        let (kept, expired): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.created_at.0 > since);
+        let expired: Vec<&str> = expired.iter().map(|row| row.key.as_str()).collect();
+        forget(connection, tenant, kind, &expired)?;
+        found.extend(kept.into_iter().map(|row| (row.key.clone(), row)));
+    }
+    Ok(found)
+}
+
+/// Forgets those keys, so that they can be used anew.
+pub(crate) fn forget(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+    gone: &[&str],
+) -> QueryResult<()> {
+    for some in gone.chunks(KEYS_AT_ONCE) {
+        diesel::delete(
+            keys::table
+                .filter(keys::tenant_id.eq(tenant.0))
+                .filter(keys::kind.eq(kind as i16))
+                .filter(keys::key.eq_any(some.iter().copied())),
+        )
+        .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Remembers keys that are not remembered.
+pub(crate) fn remember(connection: &mut AnyConnection, new: Vec<NewKey<'_>>) -> QueryResult<()> {
+    if !new.is_empty() {
+        insert_all!(connection, keys, new);
+    }
+    Ok(())
+}
+
+/// Forgets at most `limit` keys of that kind that are older than `until`; gives how many.
+pub(crate) fn expire(
+    connection: &mut AnyConnection,
+    kind: Kind,
+    until: Timestamp,
+    limit: i64,
+) -> QueryResult<usize> {
+    connection.in_txn(|connection| {
+        let old: Vec<(i32, String)> = keys::table
+            .filter(keys::kind.eq(kind as i16))
+            .filter(keys::created_at.le(Micros(until)))
+            .limit(limit)
+            .select((keys::tenant_id, keys::key))
+            .load(connection)?;
+        let mut by_tenant: HashMap<i32, Vec<String>> = HashMap::new();
+        for (tenant, key) in old {
+            by_tenant.entry(tenant).or_default().push(key);
+        }
+        let mut count = 0;
+        for (tenant, old) in by_tenant {
+            for some in old.chunks(KEYS_AT_ONCE) {
+                count += diesel::delete(
+                    keys::table
+                        .filter(keys::tenant_id.eq(tenant))
+                        .filter(keys::kind.eq(kind as i16))
+                        .filter(keys::created_at.le(Micros(until)))
+                        .filter(keys::key.eq_any(some)),
+                )
+                .execute(connection)?;
+            }
+        }
+        Ok(count)
+    })
+}

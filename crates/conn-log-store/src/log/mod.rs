@@ -1,0 +1,17 @@
+//! The log: one tenant's records in order, and the one way by which events get into it.
+//!
+//! [`sequencer`] appends. [`heads`] knows where each log begins and ends, [`key`] how a database finds an
+//! event's row, [`scan`] reads rows by a filter, [`read`] by id.
+//!
+//! Architecture invariant: nothing here knows an index, a projection or a token.
+
+pub(crate) mod filter;
+pub(crate) mod heads;
+pub(crate) mod idempotency;
+pub(crate) mod key;
+pub(crate) mod read;
+pub(crate) mod rows;
+pub(crate) mod scan;
+pub(crate) mod schema;
+pub(crate) mod sequencer;
+pub(crate) mod span;

@@ -1,0 +1,54 @@
+//! The log's tables as diesel sees them, the same for both databases.
+//!
+//! `migrations/` makes them; a test holds these columns, SQLite's and PostgreSQL's side by side.
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Integer};
+    use crate::engine::Instant;
+
+    heads (tenant_id) {
+        tenant_id -> Integer,
+        first_id -> BigInt,
+        size -> BigInt,
+        created_at_last -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Double, Integer, Nullable, Text};
+    use crate::engine::{Address, Instant, JsonObject};
+
+    /// Rows are found through [`crate::log::key`]: SQLite's key is another than PostgreSQL's.
+    events (tenant_id, id) {
+        tenant_id -> Integer,
+        id -> BigInt,
+        created_at -> Instant,
+        device_id -> Text,
+        application_id -> Text,
+        connection_type -> Text,
+        status -> Text,
+        timestamp -> Instant,
+        ip_address -> Nullable<Address>,
+        user_agent -> Nullable<Text>,
+        duration -> Nullable<Double>,
+        session_id -> Nullable<Text>,
+        event_id -> Nullable<Text>,
+        metadata -> JsonObject,
+        leaf_hash -> Binary,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Text};
+    use crate::engine::Instant;
+
+    idempotency_keys (tenant_id, kind, key) {
+        tenant_id -> Integer,
+        kind -> SmallInt,
+        key -> Text,
+        fingerprint -> Nullable<Binary>,
+        record_id -> Nullable<BigInt>,
+        answer -> Nullable<Binary>,
+        created_at -> Instant,
+    }
+}

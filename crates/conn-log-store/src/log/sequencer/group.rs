@@ -1,0 +1,356 @@
+//! One attempt to store a group: everything between BEGIN and COMMIT.
+
+use std::collections::{BTreeMap, HashMap};
+
+use conn_log_core::{LeafInput, Record, Timestamp};
+
+use super::{Appended, Claim, Decision, Pending};
+use crate::clock::now;
+use crate::engine::{AnyConnection, Micros, PartitionSpan};
+use crate::error::StoreError;
+use crate::log::heads::{self, Head};
+use crate::log::idempotency::{self, Kind, NewKey, Remembered};
+use crate::log::key;
+use crate::log::read::{find_in, leaf_hash};
+use crate::log::rows::{self, NewEventRow};
+use crate::options::PartitionSize;
+use crate::tenant_id::TenantId;
+
+/// Records in one read: a few hundred rows make its own cost small.
+const RECORDS_AT_ONCE: usize = 500;
+
+/// Settings of an attempt.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) idempotency_window: chrono::TimeDelta,
+    pub(super) event_id_window: chrono::TimeDelta,
+    pub(super) partition: PartitionSize,
+}
+
+/// The result of an attempt; void unless it is committed.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    pub(super) stored: usize,
+    pub(super) duplicates: usize,
+    /// How to find out whether it was committed.
+    pub(super) trace: Option<Trace>,
+    /// Partitions that are there, or will be once it is committed. None where the database has none.
+    pub(super) partitions: Vec<PartitionSpan>,
+}
+
+/// An event of an attempt whose COMMIT was not answered. If the log holds it under that id with
+/// that leaf hash, the attempt was committed: the hash covers id, time of storing and content.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trace {
+    tenant: TenantId,
+    id: i64,
+    created_at: Timestamp,
+    leaf_hash: [u8; 32],
+}
+
+/// Stores a group within an open transaction, and notes in each submission what became of it.
+pub(super) fn store_in_txn(
+    connection: &mut AnyConnection,
+    group: &mut [Pending],
+    settings: &Settings,
+    partitions: &[PartitionSpan],
+) -> Result<Attempt, StoreError> {
+    let mut attempt = Attempt { partitions: partitions.to_vec(), ..Attempt::default() };
+    let mut by_tenant: BTreeMap<TenantId, Vec<&mut Pending>> = BTreeMap::new();
+    for pending in group {
+        pending.reset();
+        by_tenant.entry(pending.tenant).or_default().push(pending);
+    }
+    // All heads first, in ascending order: no two processes can wait for each other.
+    let mut tenants = Vec::with_capacity(by_tenant.len());
+    for (tenant, submissions) in by_tenant {
+        tenants.push((heads::lock_in_txn(connection, tenant)?, submissions));
+    }
+    for (head, submissions) in tenants {
+        Log { connection, settings, head }.append(submissions, &mut attempt)?;
+    }
+    if attempt.trace.is_some() {
+        connection.announce_in_txn()?;
+    }
+    Ok(attempt)
+}
+
+/// Whether the attempt that left that trace was committed. Waits until it has ended.
+pub(super) fn was_committed(
+    connection: &mut AnyConnection,
+    trace: &Trace,
+) -> Result<bool, StoreError> {
+    connection.in_txn(|connection| {
+        // A session that is still committing holds this lock.
+        heads::lock_in_txn(connection, trace.tenant)?;
+        let found = leaf_hash(connection, trace.tenant, trace.id, Some(trace.created_at))?;
+        Ok(found.is_some_and(|hash| hash == trace.leaf_hash))
+    })
+}
+
+/// One tenant's log, locked.
+struct Log<'a> {
+    connection: &'a mut AnyConnection,
+    settings: &'a Settings,
+    head: Head,
+}
+
+impl Log<'_> {
+    fn append(
+        mut self,
+        mut submissions: Vec<&mut Pending>,
+        attempt: &mut Attempt,
+    ) -> Result<(), StoreError> {
+        // Time does not run backwards within a log, whichever process's clock it was.
+        let created_at = now().max(self.head.created_at_last.0);
+        let size_before = self.head.size;
+        self.settle_claims(&mut submissions, created_at)?;
+        submissions.retain(|pending| matches!(pending.decision, Decision::Undecided));
+        self.settle_events(&mut submissions, created_at)?;
+        settle_answers(&mut submissions);
+        self.remember(&submissions, created_at)?;
+
+        attempt.duplicates +=
+            submissions.iter().map(|pending| pending.repeats.len()).sum::<usize>();
+        if self.head.size == size_before {
+            return Ok(());
+        }
+        if self.head.size >= key::ID_END {
+            return Err(StoreError::Full("event"));
+        }
+        attempt.stored += usize::try_from(self.head.size - size_before).unwrap_or(0);
+        self.ensure_partition(created_at, attempt)?;
+        self.insert(&submissions, attempt)?;
+        self.head.created_at_last = Micros(created_at);
+        Ok(heads::move_in_txn(self.connection, &self.head)?)
+    }
+
+    /// Decides the submissions whose key was here before: in the log's past, or earlier in this
+    /// very group, where the first of them decides for the others once its answer is known.
+    fn settle_claims(
+        &mut self,
+        submissions: &mut [&mut Pending],
+        created_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let wanted: Vec<&str> =
+            submissions.iter().filter_map(|p| p.claim.as_ref()).map(|c| c.key.as_str()).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let since = created_at.plus(-self.settings.idempotency_window);
+        let remembered = self.recall(Kind::Request, &wanted, since)?;
+        for pending in submissions {
+            let Some(claim) = &pending.claim else {
+                continue;
+            };
+            if let Some(row) = remembered.get(&claim.key) {
+                pending.decision = repeat_of(claim, row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives ids, and finds the events that are in the log already.
+    fn settle_events(
+        &mut self,
+        submissions: &mut [&mut Pending],
+        created_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut known = self.recall_events(submissions, created_at)?;
+        let mut claimed: HashMap<String, [u8; 32]> = HashMap::new();
+        for pending in submissions {
+            if let Some(claim) = &pending.claim {
+                match claimed.get(&claim.key) {
+                    // Settled by `settle_answers`, from the first one's answer.
+                    Some(first) if *first == claim.fingerprint => continue,
+                    Some(_) => {
+                        pending.decision = Decision::KeyReused;
+                        continue;
+                    }
+                    None => claimed.insert(claim.key.clone(), claim.fingerprint),
+                };
+            }
+            pending.decision = Decision::Append { answer: None };
+            for (index, slot) in pending.events.iter_mut().enumerate() {
+                let Appended::Stored(record) = slot else {
+                    continue;
+                };
+                let event_id = record.event.parts().event_id.as_deref();
+                if let Some(first) = event_id.and_then(|id| known.get(id)) {
+                    let repeat = std::mem::replace(slot, Appended::Duplicate(first.clone()));
+                    if let Appended::Stored(repeat) = repeat {
+                        pending.repeats.push((index, repeat));
+                    }
+                    continue;
+                }
+                self.head.size += 1;
+                record.id = self.head.size;
+                record.created_at = created_at;
+                if let Some(event_id) = &record.event.parts().event_id {
+                    known.insert(event_id.clone(), record.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The events in the log that these submissions name by `event_id`.
+    fn recall_events(
+        &mut self,
+        submissions: &[&mut Pending],
+        created_at: Timestamp,
+    ) -> Result<HashMap<String, Record>, StoreError> {
+        let wanted: Vec<&str> = submissions
+            .iter()
+            .flat_map(|pending| &pending.events)
+            .filter_map(|event| event.record().event.parts().event_id.as_deref())
+            .collect();
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let since = created_at.plus(-self.settings.event_id_window);
+        let remembered = self.recall(Kind::Event, &wanted, since)?;
+        let times = || remembered.values().map(|row| row.created_at.0);
+        // A key has its record's `created_at`.
+        let created_at = times().min().zip(times().max());
+        let ids: Vec<i64> = remembered.values().filter_map(|row| row.record_id).collect();
+        let mut known = HashMap::with_capacity(ids.len());
+        for some in ids.chunks(RECORDS_AT_ONCE) {
+            for record in find_in(self.connection, self.head.tenant, some, created_at)? {
+                if let Some(event_id) = &record.event.parts().event_id {
+                    known.insert(event_id.clone(), record);
+                }
+            }
+        }
+        // An event that was dropped has lost its name, too.
+        let gone: Vec<&str> =
+            remembered.keys().filter(|key| !known.contains_key(*key)).map(String::as_str).collect();
+        idempotency::forget(self.connection, self.head.tenant, Kind::Event, &gone)?;
+        Ok(known)
+    }
+
+    fn recall(
+        &mut self,
+        kind: Kind,
+        wanted: &[&str],
+        since: Timestamp,
+    ) -> Result<HashMap<String, Remembered>, StoreError> {
+        Ok(idempotency::recall(self.connection, self.head.tenant, kind, wanted, since)?)
+    }
+
+    /// Remembers the keys of what is stored now.
+    fn remember(
+        &mut self,
+        submissions: &[&mut Pending],
+        created_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let tenant_id = self.head.tenant.0;
+        let created_at = Micros(created_at);
+        let mut keys = Vec::new();
+        for pending in submissions {
+            let Decision::Append { answer } = &pending.decision else {
+                continue;
+            };
+            if let (Some(claim), Some(answer)) = (&pending.claim, answer) {
+                keys.push(NewKey {
+                    tenant_id,
+                    kind: Kind::Request as i16,
+                    key: &claim.key,
+                    fingerprint: Some(&claim.fingerprint),
+                    record_id: None,
+                    answer: Some(answer),
+                    created_at,
+                });
+            }
+            for (record, _) in stored(pending) {
+                if let Some(event_id) = &record.event.parts().event_id {
+                    keys.push(NewKey {
+                        tenant_id,
+                        kind: Kind::Event as i16,
+                        key: event_id,
+                        fingerprint: None,
+                        record_id: Some(record.id),
+                        answer: None,
+                        created_at,
+                    });
+                }
+            }
+        }
+        Ok(idempotency::remember(self.connection, keys)?)
+    }
+
+    fn insert(
+        &mut self,
+        submissions: &[&mut Pending],
+        attempt: &mut Attempt,
+    ) -> Result<(), StoreError> {
+        let tenant = self.head.tenant;
+        let (records, hashes): (Vec<&Record>, Vec<[u8; 32]>) = submissions
+            .iter()
+            .flat_map(|pending| stored(pending))
+            .map(|(record, leaf)| (record, leaf.hash(record.id, record.created_at)))
+            .unzip();
+        if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
+            let Record { id, created_at, .. } = **record;
+            attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
+        }
+        let rows = records
+            .iter()
+            .zip(&hashes)
+            .map(|(record, hash)| NewEventRow::new(tenant, record, hash));
+        Ok(rows::insert(self.connection, rows)?)
+    }
+
+    fn ensure_partition(
+        &mut self,
+        time: Timestamp,
+        attempt: &mut Attempt,
+    ) -> Result<(), StoreError> {
+        if !attempt.partitions.iter().any(|span| span.contains(time)) {
+            let made = self.connection.ensure_partition_in_txn(time, self.settings.partition)?;
+            attempt.partitions.extend(made);
+        }
+        Ok(())
+    }
+}
+
+/// The events of a submission that are new in the log, and what their leaf hashes are made of.
+fn stored(pending: &Pending) -> impl Iterator<Item = (&Record, &LeafInput)> {
+    let is_appended = matches!(pending.decision, Decision::Append { .. });
+    pending.events.iter().zip(&pending.leaves).filter_map(move |(event, leaf)| match event {
+        Appended::Stored(record) if is_appended => Some((record, leaf)),
+        _ => None,
+    })
+}
+
+/// Makes the answers of claims, and gives them to the same claims behind them in the group.
+fn settle_answers(submissions: &mut [&mut Pending]) {
+    let mut answers: HashMap<String, Vec<u8>> = HashMap::new();
+    for pending in submissions {
+        let Some(claim) = &pending.claim else {
+            continue;
+        };
+        match &mut pending.decision {
+            Decision::Append { answer } => {
+                let bytes = (claim.answer)(&pending.events);
+                answers.insert(claim.key.clone(), bytes.clone());
+                *answer = Some(bytes);
+            }
+            decision @ Decision::Undecided => {
+                if let Some(bytes) = answers.get(&claim.key) {
+                    *decision = Decision::Replay(bytes.clone());
+                }
+            }
+            Decision::Replay(_) | Decision::KeyReused => {}
+        }
+    }
+}
+
+fn repeat_of(claim: &Claim, row: &Remembered) -> Decision {
+    match (&row.fingerprint, &row.answer) {
+        (Some(fingerprint), Some(answer)) if fingerprint[..] == claim.fingerprint => {
+            Decision::Replay(answer.clone())
+        }
+        _ => Decision::KeyReused,
+    }
+}

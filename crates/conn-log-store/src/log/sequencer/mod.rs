@@ -1,0 +1,214 @@
+//! The sequencer: the one way by which events get into the log.
+//!
+//! Submissions wait in a bounded [`queue`]. One thread, the [`writer`], owns the connection that
+//! writes. It takes every waiting submission, up to a group's size, and stores them in one transaction
+//! ([`group`]): locks the head row of each tenant, in ascending order; finds repeats by idempotency
+//! key and `event_id`; gives the next ids; inserts rows, leaf hashes and keys; moves the heads on.
+//! After COMMIT it answers everyone in the group and wakes the readers. There is no timer: while one
+//! group is on its way to disk the next one gathers, so that a lone event waits for nobody.
+//!
+//! **Invariants**
+//! - An id is given only while its tenant's head row is locked: ids have no gap and follow commit
+//!   order, with any number of processes on one PostgreSQL.
+//! - No one is answered "stored" before COMMIT has returned, or was found afterwards to have worked.
+//! - Everyone is answered: a submission that is dropped, whatever the reason, answers `Internal`.
+//! - A submission is never split: it is stored as a whole, with consecutive ids, or not at all.
+//! - Nothing here reads a log beyond what a repeat needs, and nothing knows HTTP.
+
+mod group;
+mod queue;
+mod trial;
+mod writer;
+
+use std::fmt;
+
+use conn_log_core::{Event, LeafInput, Record, Timestamp};
+use tokio::sync::oneshot;
+
+use crate::error::AppendError;
+use crate::tenant_id::TenantId;
+
+pub(crate) use queue::Queue;
+pub(crate) use writer::{Writer, spawn};
+
+/// Events of one tenant, to be stored together.
+#[derive(Debug)]
+pub struct Submission {
+    /// Whose log they go into.
+    pub tenant: TenantId,
+    /// The events, in order.
+    pub events: Vec<Event>,
+    /// The request's idempotency key, where it has one.
+    pub claim: Option<Claim>,
+}
+
+/// A request's idempotency key, and how its answer is to be remembered.
+pub struct Claim {
+    /// As the client sent it.
+    pub key: String,
+    /// A hash of what the client sent: the same key with another is refused.
+    pub fingerprint: [u8; 32],
+    /// Makes the answer that a repeat will get, as the store's opaque bytes. It is stored in the
+    /// transaction that stores the events. Called on the writer's thread, and again where the
+    /// transaction is: it must be quick, and may be called more than once.
+    pub answer: Answer,
+    /// About the bytes of memory that `answer` holds until then.
+    pub answer_bytes: usize,
+}
+
+/// Makes a request's answer from what became of its events.
+pub type Answer = Box<dyn Fn(&[Appended]) -> Vec<u8> + Send>;
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// What became of a submission.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// One for each event, in order.
+    Appended(Vec<Appended>),
+    /// The same key with the same fingerprint was here before: its answer. Nothing was stored.
+    Replayed(Vec<u8>),
+    /// The same key with another fingerprint was here before. Nothing was stored.
+    KeyReused,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Appended {
+    /// It is in the log, as this record.
+    Stored(Record),
+    /// Its `event_id` was in the log before, as this record. It was not stored again.
+    Duplicate(Record),
+}
+
+impl Appended {
+    /// The record in the log, new or not.
+    pub fn record(&self) -> &Record {
+        match self {
+            Appended::Stored(record) | Appended::Duplicate(record) => record,
+        }
+    }
+}
+
+/// A submission on its way, and who waits for it.
+pub(crate) struct Pending {
+    pub(crate) tenant: TenantId,
+    pub(crate) events: Vec<Appended>,
+    /// Of each event what its leaf hash is made of, so that the writer need not make it.
+    leaves: Vec<LeafInput>,
+    /// Events that turned out to be repeats, by index: an attempt that failed is begun anew with
+    /// them.
+    repeats: Vec<(usize, Record)>,
+    claim: Option<Claim>,
+    decision: Decision,
+    reply: Reply,
+    /// An estimate of the memory that it takes.
+    bytes: usize,
+}
+
+/// What an attempt made of a submission; void unless it is committed.
+#[derive(Debug, Default)]
+enum Decision {
+    #[default]
+    Undecided,
+    Append {
+        /// For the claim, if there is one.
+        answer: Option<Vec<u8>>,
+    },
+    Replay(Vec<u8>),
+    KeyReused,
+}
+
+/// Answers the one who waits; `Internal` if it is dropped before.
+struct Reply(Option<oneshot::Sender<Result<Outcome, AppendError>>>);
+
+impl Reply {
+    fn send(&mut self, result: Result<Outcome, AppendError>) {
+        if let Some(sender) = self.0.take() {
+            // Who no longer waits needs no answer.
+            sender.send(result).ok();
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.send(Err(AppendError::Internal));
+    }
+}
+
+impl Pending {
+    pub(crate) fn new(
+        submission: Submission,
+    ) -> (Self, oneshot::Receiver<Result<Outcome, AppendError>>) {
+        let (sender, receiver) = oneshot::channel();
+        let claim_bytes = submission.claim.as_ref().map_or(0, |claim| claim.answer_bytes);
+        let leaves: Vec<LeafInput> = submission.events.iter().map(LeafInput::of).collect();
+        let bytes = submission.events.iter().map(bytes_of).sum::<usize>()
+            + leaves.iter().map(LeafInput::bytes).sum::<usize>()
+            + claim_bytes;
+        let events = submission
+            .events
+            .into_iter()
+            .map(|event| Appended::Stored(Record { id: 0, created_at: Timestamp::EPOCH, event }))
+            .collect();
+        let pending = Pending {
+            tenant: submission.tenant,
+            events,
+            leaves,
+            repeats: Vec::new(),
+            claim: submission.claim,
+            decision: Decision::Undecided,
+            reply: Reply(Some(sender)),
+            bytes,
+        };
+        (pending, receiver)
+    }
+
+    /// What it counts in the queue: its events, and one where it has none but a key to remember.
+    fn weight(&self) -> usize {
+        self.events.len().max(1)
+    }
+
+    /// Takes back what an attempt made of it.
+    fn reset(&mut self) {
+        self.decision = Decision::Undecided;
+        for (index, record) in self.repeats.drain(..) {
+            self.events[index] = Appended::Stored(record);
+        }
+    }
+
+    /// Tells that it was committed.
+    fn answer(mut self) {
+        let outcome = match std::mem::take(&mut self.decision) {
+            Decision::Append { .. } => Ok(Outcome::Appended(std::mem::take(&mut self.events))),
+            Decision::Replay(answer) => Ok(Outcome::Replayed(answer)),
+            Decision::KeyReused => Ok(Outcome::KeyReused),
+            Decision::Undecided => Err(AppendError::Internal),
+        };
+        self.reply.send(outcome);
+    }
+
+    fn fail(mut self, error: AppendError) {
+        self.reply.send(Err(error));
+    }
+}
+
+/// An estimate of the memory that a waiting event takes.
+fn bytes_of(event: &Event) -> usize {
+    /// The event itself and its allocations' overhead.
+    const EVENT_BYTES: usize = 512;
+    let parts = event.parts();
+    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    EVENT_BYTES
+        + parts.device_id.len()
+        + parts.application_id.len()
+        + parts.metadata.len()
+        + optional(&parts.user_agent)
+        + optional(&parts.session_id)
+        + optional(&parts.event_id)
+}

@@ -1,0 +1,356 @@
+//! Where submissions wait for the writer: bounded by events and by bytes, in two lanes.
+//!
+//! Small submissions and big batches have a lane each, and a group takes from both, so that neither
+//! keeps the other waiting for more than a commit.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Pending;
+use crate::engine::{Turn, Turns};
+use crate::error::AppendError;
+
+/// A submission of more events than this goes into the lane of batches.
+const SMALL_EVENTS_MAX: usize = 16;
+
+/// A writer that has been at one group for this long waits for a database that hangs: its own attempts
+/// end after half of it.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Turns at the write connection that may wait: background work is a handful of tasks.
+const TURNS_MAX: usize = 64;
+
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    events_max: usize,
+    bytes_max: usize,
+    group_events_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    small: VecDeque<Pending>,
+    batches: VecDeque<Pending>,
+    turns: VecDeque<Turn>,
+    events: usize,
+    bytes: usize,
+    is_closed: bool,
+    writer: Doing,
+}
+
+/// What the writer is doing.
+#[derive(Default)]
+enum Doing {
+    /// Something short, or a turn without a group.
+    #[default]
+    Other,
+    /// It waits to be woken. Waking one that is at work would cost a system call for nothing.
+    Waiting,
+    /// It has been storing a group since then.
+    Storing(Instant),
+    /// It waits for a database that is away. New submissions are refused at once.
+    Away,
+    /// It has ended, as planned or not.
+    Dead,
+}
+
+/// What the writer does next.
+pub(crate) enum Work {
+    /// Some submissions to commit, then perhaps a turn.
+    Some { group: Vec<Pending>, turn: Option<Turn> },
+    /// Closed, and nothing is left.
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn new(events_max: usize, bytes_max: usize, group_events_max: usize) -> Self {
+        Queue {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            events_max,
+            bytes_max,
+            group_events_max,
+        }
+    }
+
+    /// Takes a submission in, or says at once why not.
+    pub(crate) fn push(&self, pending: Pending) -> Result<(), AppendError> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return refuse(pending, AppendError::Closed);
+        }
+        if matches!(state.writer, Doing::Away | Doing::Dead) {
+            return refuse(pending, AppendError::Unavailable);
+        }
+        if let Some(waiting) = state.give_up_if_stalled() {
+            drop(state);
+            waiting.into_iter().for_each(|waiting| waiting.fail(AppendError::Unavailable));
+            return refuse(pending, AppendError::Unavailable);
+        }
+        let events = pending.weight();
+        // What is large by itself is taken in alone: it would never find room.
+        let is_room = state.bytes == 0 || state.bytes + pending.bytes <= self.bytes_max;
+        if state.events + events > self.events_max || !is_room {
+            return refuse(pending, AppendError::Overloaded);
+        }
+        state.events += events;
+        state.bytes += pending.bytes;
+        if pending.events.len() > SMALL_EVENTS_MAX {
+            state.batches.push_back(pending);
+        } else {
+            state.small.push_back(pending);
+        }
+        self.wake_writer(state);
+        Ok(())
+    }
+
+    /// Waits until there is something to do, and takes a group of it.
+    pub(crate) fn take(&self) -> Work {
+        let mut state = self.lock();
+        state.writer = Doing::Other;
+        loop {
+            if !state.small.is_empty() || !state.batches.is_empty() || !state.turns.is_empty() {
+                let group = state.take_group(self.group_events_max);
+                if !group.is_empty() {
+                    state.writer = Doing::Storing(Instant::now());
+                }
+                return Work::Some { group, turn: state.turns.pop_front() };
+            }
+            if state.is_closed {
+                return Work::Closed;
+            }
+            state.writer = Doing::Waiting;
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.writer = Doing::Other;
+        }
+    }
+
+    /// Everything that waits, to turn it away.
+    pub(crate) fn drain(&self) -> (Vec<Pending>, Vec<Turn>) {
+        let mut state = self.lock();
+        (state.drain(), std::mem::take(&mut state.turns).into())
+    }
+
+    /// Waits that long, or until the queue is closed; tells whether it is.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let (state, _) = self
+            .wake
+            .wait_timeout_while(self.lock(), pause, |state| !state.is_closed)
+            .unwrap_or_else(PoisonError::into_inner);
+        state.is_closed
+    }
+
+    /// Takes nothing in any more. What waits is still done.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.wake.notify_all();
+    }
+
+    pub(crate) fn set_away(&self, is_away: bool) {
+        self.lock().writer = if is_away { Doing::Away } else { Doing::Other };
+    }
+
+    pub(crate) fn set_dead(&self) {
+        self.lock().writer = Doing::Dead;
+    }
+
+    /// Whether the writer works and reaches the database.
+    pub(crate) fn is_available(&self) -> bool {
+        let state = self.lock();
+        !matches!(state.writer, Doing::Away | Doing::Dead) && !state.is_stalled()
+    }
+
+    /// Events and bytes that wait.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.events, state.bytes)
+    }
+
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+        let waits = matches!(state.writer, Doing::Waiting);
+        if waits {
+            // Once is enough.
+            state.writer = Doing::Other;
+        }
+        drop(state);
+        if waits {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A panic while the lock was held left the state whole: each change is made at once.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turns for Queue {
+    fn push(&self, turn: Turn) -> Result<(), Turn> {
+        let mut state = self.lock();
+        let is_dead = matches!(state.writer, Doing::Dead);
+        if state.is_closed || is_dead || state.turns.len() >= TURNS_MAX {
+            return Err(turn);
+        }
+        state.turns.push_back(turn);
+        self.wake_writer(state);
+        Ok(())
+    }
+}
+
+impl State {
+    fn is_stalled(&self) -> bool {
+        matches!(self.writer, Doing::Storing(since) if since.elapsed() > STALLED_AFTER)
+    }
+
+    /// Where the writer hangs, everything that waits for it.
+    fn give_up_if_stalled(&mut self) -> Option<Vec<Pending>> {
+        self.is_stalled().then(|| self.drain())
+    }
+
+    fn drain(&mut self) -> Vec<Pending> {
+        let mut all: Vec<Pending> = std::mem::take(&mut self.small).into();
+        all.extend(std::mem::take(&mut self.batches));
+        self.events = 0;
+        self.bytes = 0;
+        all
+    }
+
+    /// Small submissions of up to `events_max` events; at least one batch if there is one, and more
+    /// of them while the whole is below `events_max`.
+    fn take_group(&mut self, events_max: usize) -> Vec<Pending> {
+        let mut group = Vec::new();
+        let mut events = 0;
+        while let Some(next) = self.small.front() {
+            if !group.is_empty() && events + next.weight() > events_max {
+                break;
+            }
+            events += next.weight();
+            group.extend(self.small.pop_front());
+        }
+        let mut has_batch = false;
+        while let Some(next) = self.batches.front() {
+            if has_batch && events + next.weight() > events_max {
+                break;
+            }
+            has_batch = true;
+            events += next.weight();
+            group.extend(self.batches.pop_front());
+        }
+        self.events -= events;
+        self.bytes -= group.iter().map(|pending| pending.bytes).sum::<usize>();
+        group
+    }
+}
+
+fn refuse(pending: Pending, error: AppendError) -> Result<(), AppendError> {
+    pending.fail(error);
+    Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::sequencer::{Claim, Outcome, Submission};
+    use crate::tenant_id::TenantId;
+    use tokio::sync::oneshot::Receiver;
+
+    type Answer = Receiver<Result<Outcome, AppendError>>;
+
+    /// A request of which no event is to be stored, and whose answer is to be remembered.
+    fn only_a_key(answer_bytes: usize) -> (Pending, Answer) {
+        let answer = Box::new(|_: &[crate::log::sequencer::Appended]| Vec::new());
+        let claim = Claim { key: "key".to_owned(), fingerprint: [0; 32], answer, answer_bytes };
+        Pending::new(Submission {
+            tenant: TenantId::DEFAULT,
+            events: Vec::new(),
+            claim: Some(claim),
+        })
+    }
+
+    #[test]
+    fn what_has_no_events_counts_as_well() {
+        let by_count = Queue::new(2, usize::MAX, 10);
+        let by_bytes = Queue::new(usize::MAX, 1_000, 10);
+        for queue in [by_count, by_bytes] {
+            assert_eq!(queue.push(only_a_key(400).0), Ok(()));
+            assert_eq!(queue.push(only_a_key(400).0), Ok(()));
+            assert_eq!(queue.push(only_a_key(400).0), Err(AppendError::Overloaded));
+            assert!(matches!(queue.take(), Work::Some { group, .. } if group.len() == 2));
+            assert_eq!(queue.depth(), (0, 0));
+        }
+    }
+
+    fn batch_of(count: usize) -> (Pending, Answer) {
+        let parts = conn_log_core::EventParts {
+            device_id: "d".to_owned(),
+            application_id: "a".to_owned(),
+            connection_type: "established".to_owned(),
+            status: "success".to_owned(),
+            timestamp: conn_log_core::Timestamp::EPOCH,
+            ip_address: None,
+            user_agent: None,
+            duration: None,
+            session_id: None,
+            event_id: None,
+            metadata: "{}".to_owned(),
+        };
+        Pending::new(Submission {
+            tenant: TenantId::DEFAULT,
+            events: vec![conn_log_core::Event::restore(parts); count],
+            claim: None,
+        })
+    }
+
+    #[test]
+    fn a_group_has_every_single_event_that_waits_and_one_batch_before_more() {
+        let queue = Queue::new(100_000, usize::MAX, 4_000);
+        let mut answers = Vec::new();
+        for count in [3_000, 1, 3_000, 1, 3_000, 1] {
+            let (pending, answer) = batch_of(count);
+            queue.push(pending).unwrap();
+            answers.push(answer);
+        }
+        let sizes = |work: Work| match work {
+            Work::Some { group, .. } => group.iter().map(|p| p.events.len()).collect::<Vec<_>>(),
+            Work::Closed => panic!("it is open"),
+        };
+        assert_eq!(sizes(queue.take()), [1, 1, 1, 3_000], "no single event waits for the others");
+        let (late, _answer) = batch_of(1);
+        queue.push(late).unwrap();
+        assert_eq!(sizes(queue.take()), [1, 3_000]);
+        assert_eq!(sizes(queue.take()), [3_000]);
+    }
+
+    #[test]
+    fn a_lone_event_is_taken_at_once_by_a_writer_that_waits() {
+        let queue = std::sync::Arc::new(Queue::new(10, usize::MAX, 10));
+        let (sender, taken) = std::sync::mpsc::channel();
+        let writer = std::sync::Arc::clone(&queue);
+        std::thread::spawn(move || sender.send(matches!(writer.take(), Work::Some { .. })));
+        while !matches!(queue.lock().writer, Doing::Waiting) {
+            std::thread::yield_now();
+        }
+        // It has no time-out: were it not woken by this, it would wait for ever.
+        queue.push(only_a_key(0).0).unwrap();
+        assert_eq!(taken.recv_timeout(Duration::from_mins(1)), Ok(true));
+    }
+
+    #[test]
+    fn a_writer_that_hangs_is_unavailable_and_those_who_wait_for_it_are_told() {
+        let queue = Queue::new(10, usize::MAX, 10);
+        queue.push(only_a_key(0).0).unwrap();
+        let _taken = queue.take();
+        let (waiting, mut answer) = only_a_key(0);
+        queue.push(waiting).unwrap();
+        assert!(queue.is_available());
+
+        let long_ago = Instant::now().checked_sub(STALLED_AFTER * 2).unwrap();
+        queue.lock().writer = Doing::Storing(long_ago);
+        assert!(!queue.is_available());
+        assert_eq!(queue.push(only_a_key(0).0), Err(AppendError::Unavailable));
+        assert_eq!(answer.try_recv(), Ok(Err(AppendError::Unavailable)));
+        assert_eq!(queue.depth(), (0, 0));
+    }
+}

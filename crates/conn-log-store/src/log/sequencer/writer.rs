@@ -1,0 +1,329 @@
+//! The writer's thread: takes groups, commits them, and deals with a database that fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::Pending;
+use super::group::{Attempt, Settings, Trace, store_in_txn, was_committed};
+use super::queue::{Queue, Work};
+use super::trial::{self, Culprit};
+use crate::engine::{AnyConnection, DatabaseUrl, Fault, PartitionSpan, Role, Signals, Turn};
+use crate::error::{AppendError, StoreError};
+use crate::observer::{GroupCommitted, Observer};
+use crate::options::StoreOptions;
+
+/// Pauses before the attempts after the first. Their sum, a second and a half, is what a client
+/// waits through a failover before it is told to come back.
+const RETRY_PAUSES: [Duration; 5] = [
+    Duration::from_millis(20),
+    Duration::from_millis(80),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+];
+
+/// No further attempt is made after this long, whatever each took: an attempt that waits for a lock
+/// or a connection takes seconds itself.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Attempts that may fail by an error that does not tell why, before the writer looks for the culprit: a conflict
+/// with another transaction is over by then.
+const UNCLEAR_ATTEMPTS_MAX: u32 = 2;
+
+/// Between attempts to reach a database that is away.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// Owns the write connection.
+pub(crate) struct Writer {
+    url: DatabaseUrl,
+    settings: Settings,
+    connection: Option<AnyConnection>,
+    partitions: Vec<PartitionSpan>,
+    queue: Arc<Queue>,
+    signals: Signals,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+/// Why a group was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// The database cannot be reached, or cannot write.
+    Away,
+    /// It is about the events.
+    Lasting,
+}
+
+/// Why one attempt failed.
+enum AttemptError {
+    BeforeCommit(StoreError),
+    /// It may have been committed or not: the trace tells, once the database can be asked.
+    InCommit(StoreError, Option<Box<(Trace, Attempt)>>),
+    Panic,
+}
+
+/// Starts the thread.
+pub(crate) fn spawn(writer: Writer) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("conn-log-writer".to_owned()).spawn(move || writer.run())
+}
+
+/// Tells the queue when the thread ends, also by a panic.
+struct EndOfWriter(Arc<Queue>);
+
+impl Drop for EndOfWriter {
+    fn drop(&mut self) {
+        self.0.set_dead();
+        // Dropping them answers those who wait.
+        drop(self.0.drain());
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(options: &StoreOptions, queue: Arc<Queue>, signals: Signals) -> Self {
+        let delta = |window| chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
+        Writer {
+            url: options.url.clone(),
+            settings: Settings {
+                idempotency_window: delta(options.idempotency_window),
+                event_id_window: delta(options.event_id_window),
+                partition: options.partition,
+            },
+            connection: None,
+            partitions: Vec::new(),
+            queue,
+            signals,
+            observer: options.observer.clone(),
+        }
+    }
+
+    fn run(mut self) {
+        let _end = EndOfWriter(Arc::clone(&self.queue));
+        while let Work::Some { group, turn } = self.queue.take() {
+            if !group.is_empty() {
+                self.settle(group);
+            }
+            if let Some(turn) = turn {
+                self.give_turn(turn);
+            }
+        }
+    }
+
+    /// Stores a group and answers everyone in it.
+    fn settle(&mut self, mut group: Vec<Pending>) {
+        match self.store(&mut group) {
+            Ok(()) => group.into_iter().for_each(Pending::answer),
+            Err(Failure::Away) => self.turn_away(group),
+            Err(Failure::Lasting) if group.len() == 1 => {
+                fail_all(group, AppendError::Internal);
+            }
+            // Something in it cannot be stored: one by one, so that only that fails.
+            Err(Failure::Lasting) => {
+                let mut rest = group.into_iter();
+                while let Some(pending) = rest.next() {
+                    let mut alone = vec![pending];
+                    match self.store(&mut alone) {
+                        Ok(()) => alone.into_iter().for_each(Pending::answer),
+                        Err(Failure::Lasting) => {
+                            fail_all(alone, AppendError::Internal);
+                        }
+                        Err(Failure::Away) => {
+                            return self.turn_away(alone.into_iter().chain(rest));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction, as often as it takes, within bounds.
+    fn store(&mut self, group: &mut [Pending]) -> Result<(), Failure> {
+        let mut in_doubt: Option<(Trace, Attempt)> = None;
+        let mut pauses = RETRY_PAUSES.iter();
+        let mut unclear = 0;
+        let begun = Instant::now();
+        loop {
+            let error = match self.resolve(&mut in_doubt) {
+                Ok(true) => return Ok(()),
+                Ok(false) => match self.attempt(group) {
+                    Ok(()) => return Ok(()),
+                    Err(AttemptError::Panic) => return Err(Failure::Lasting),
+                    Err(AttemptError::BeforeCommit(error)) => error,
+                    Err(AttemptError::InCommit(error, doubt)) => {
+                        in_doubt = doubt.map(|doubt| *doubt);
+                        error
+                    }
+                },
+                Err(error) => error,
+            };
+            log::warn!("storing {} submissions failed: {error}", group.len());
+            if in_doubt.is_none() {
+                match Fault::of_store(&error) {
+                    Fault::Passing | Fault::Outage => {}
+                    Fault::Lasting => return Err(Failure::Lasting),
+                    Fault::Unclear => {
+                        unclear += 1;
+                        if unclear >= UNCLEAR_ATTEMPTS_MAX
+                            && let Some(failure) = self.find_failure()
+                        {
+                            return Err(failure);
+                        }
+                    }
+                }
+            }
+            match pauses.next() {
+                Some(pause) if begun.elapsed() < RETRY_TIME_MAX => {
+                    // Closing does not cut this short: what was taken in is to be answered.
+                    std::thread::sleep(*pause);
+                }
+                _ => return Err(Failure::Away),
+            }
+        }
+    }
+
+    /// Why attempts fail whose error does not tell. `None` where the next attempt may work.
+    fn find_failure(&mut self) -> Option<Failure> {
+        let culprit = self.connected().map(trial::culprit);
+        // Whatever the trial left of the connection, the next attempt has a new one.
+        self.connection = None;
+        match culprit {
+            Ok(Culprit::Events) => Some(Failure::Lasting),
+            Ok(Culprit::Disk) => Some(Failure::Away),
+            // No retry mends tables that are not as they should be.
+            Ok(Culprit::Tables) => Some(Failure::Lasting),
+            Ok(Culprit::Unknown) | Err(_) => None,
+        }
+    }
+
+    /// Finds out about an attempt whose commit was not answered. `true` if it was committed.
+    fn resolve(&mut self, in_doubt: &mut Option<(Trace, Attempt)>) -> Result<bool, StoreError> {
+        let Some((trace, _)) = in_doubt else {
+            return Ok(false);
+        };
+        let trace = *trace;
+        let result = self.connected().and_then(|connection| was_committed(connection, &trace));
+        if result.is_err() {
+            self.connection = None;
+        }
+        let is_committed = result?;
+        if let Some((_, attempt)) = in_doubt.take()
+            && is_committed
+        {
+            log::info!("a commit whose answer was lost had worked");
+            self.wake_readers(attempt);
+        }
+        Ok(is_committed)
+    }
+
+    fn attempt(&mut self, group: &mut [Pending]) -> Result<(), AttemptError> {
+        let settings = self.settings.clone();
+        let known = std::mem::take(&mut self.partitions);
+        let connection = self.connected().map_err(AttemptError::BeforeCommit)?;
+        let begun = Instant::now();
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            connection.begin()?;
+            store_in_txn(connection, group, &settings, &known)
+        }));
+        let attempt = match attempt {
+            Ok(Ok(attempt)) => attempt,
+            Ok(Err(error)) => {
+                self.recover();
+                return Err(AttemptError::BeforeCommit(error));
+            }
+            Err(_) => {
+                self.recover();
+                return Err(AttemptError::Panic);
+            }
+        };
+        let commit_begun = Instant::now();
+        if let Err(error) = connection.commit() {
+            // Whatever it was, a new connection sees what has become of it.
+            self.connection = None;
+            let doubt = attempt.trace.map(|trace| Box::new((trace, attempt)));
+            return Err(AttemptError::InCommit(StoreError::unavailable(error), doubt));
+        }
+        if let Some(observer) = &self.observer {
+            observer.group_committed(GroupCommitted {
+                submissions: group.len(),
+                events_stored: attempt.stored,
+                events_duplicate: attempt.duplicates,
+                elapsed: begun.elapsed(),
+                commit: commit_begun.elapsed(),
+            });
+        }
+        self.wake_readers(attempt);
+        Ok(())
+    }
+
+    fn wake_readers(&mut self, attempt: Attempt) {
+        self.partitions = attempt.partitions;
+        if attempt.stored > 0 {
+            self.signals.wake();
+        }
+    }
+
+    /// Leaves no transaction open; a connection that cannot do that is given up.
+    fn recover(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && connection.rollback().is_err()
+        {
+            self.connection = None;
+        }
+    }
+
+    fn connected(&mut self) -> Result<&mut AnyConnection, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => AnyConnection::open(&self.url, Role::Appender)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Tells everyone that the database is away, until it is back.
+    fn turn_away(&mut self, group: impl IntoIterator<Item = Pending>) {
+        self.queue.set_away(true);
+        self.tell_availability(false);
+        log::error!("the database cannot be written to; submissions are refused until it can");
+        fail_all(group, AppendError::Unavailable);
+        self.connection = None;
+        loop {
+            let (waiting, turns) = self.queue.drain();
+            fail_all(waiting, AppendError::Unavailable);
+            drop(turns);
+            let is_closed = self.queue.pause(RECONNECT_PAUSE);
+            let answers = self.connected().and_then(trial::write);
+            if answers.is_ok() {
+                log::info!("the database can be reached again");
+                break;
+            }
+            self.connection = None;
+            if is_closed {
+                break;
+            }
+        }
+        self.queue.set_away(false);
+        self.tell_availability(true);
+    }
+
+    fn tell_availability(&self, available: bool) {
+        if let Some(observer) = &self.observer {
+            observer.availability_changed(available);
+        }
+    }
+
+    fn give_turn(&mut self, turn: Turn) {
+        // Without a connection the turn is dropped, which tells the one who waits for it.
+        if let Ok(connection) = self.connected()
+            && catch_unwind(AssertUnwindSafe(|| turn(connection))).is_err()
+        {
+            log::error!("a turn at the write connection panicked");
+            self.connection = None;
+        }
+    }
+}
+
+fn fail_all(group: impl IntoIterator<Item = Pending>, error: AppendError) {
+    for pending in group {
+        pending.fail(error);
+    }
+}

@@ -1,0 +1,334 @@
+-- The log, its control tables, and derived data. Tables that grow are led by tenant_id and refer to no other table,
+-- so that they can be distributed by it (scripts/citus.sql).
+
+CREATE TABLE schema_version (
+    version         integer NOT NULL PRIMARY KEY,
+    compatible_from integer NOT NULL
+);
+COMMENT ON TABLE schema_version IS 'One row: what the schema is';
+COMMENT ON COLUMN schema_version.version IS 'Number of the last migration';
+COMMENT ON COLUMN schema_version.compatible_from IS 'The oldest version that a program must know to work on this schema';
+INSERT INTO schema_version VALUES (1, 1);
+
+CREATE TABLE tenants (
+    id         integer     NOT NULL PRIMARY KEY,
+    name       text        NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL
+);
+COMMENT ON TABLE tenants IS 'Owners of one log each';
+COMMENT ON COLUMN tenants.id IS 'Number of the tenant, as tenant_id has it everywhere';
+COMMENT ON COLUMN tenants.name IS 'Chosen when it was made; default is there from the start';
+COMMENT ON COLUMN tenants.created_at IS 'When it was made';
+
+CREATE TABLE heads (
+    tenant_id       integer     NOT NULL PRIMARY KEY,
+    first_id        bigint      NOT NULL,
+    size            bigint      NOT NULL,
+    created_at_last timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE heads IS 'Where each log begins and ends; the lock on the row is the turn to append to it';
+COMMENT ON COLUMN heads.first_id IS 'The first id that retention has not removed';
+COMMENT ON COLUMN heads.size IS 'The last id of the log';
+COMMENT ON COLUMN heads.tenant_id IS 'Whose log';
+COMMENT ON COLUMN heads.created_at_last IS 'created_at of the last event; it never goes back within a log';
+
+CREATE TABLE events (
+    tenant_id       integer          NOT NULL,
+    id              bigint           NOT NULL,
+    created_at      timestamptz      NOT NULL,
+    device_id       text             NOT NULL,
+    application_id  text             NOT NULL,
+    connection_type text             NOT NULL,
+    status          text             NOT NULL,
+    timestamp       timestamptz      NOT NULL,
+    ip_address      inet,
+    user_agent      text,
+    duration        double precision,
+    session_id      text,
+    event_id        text,
+    metadata        jsonb            NOT NULL,
+    leaf_hash       bytea            NOT NULL,
+    PRIMARY KEY (tenant_id, id, created_at)
+) PARTITION BY RANGE (created_at);
+COMMENT ON TABLE events IS 'The log. Append-only; partitioned by created_at, so that retention drops partitions';
+COMMENT ON COLUMN events.id IS 'Place in the log of the tenant: 1, 2, 3 … with no gap, in commit order';
+COMMENT ON COLUMN events.created_at IS 'When the log took the event in; never goes back within a log';
+COMMENT ON COLUMN events.timestamp IS 'When it happened, as the client says';
+COMMENT ON COLUMN events.duration IS 'Seconds';
+COMMENT ON COLUMN events.session_id IS 'Given as a field or within the metadata';
+COMMENT ON COLUMN events.event_id IS 'The client''s own name for the event';
+COMMENT ON COLUMN events.leaf_hash IS 'RFC 6962 leaf hash of the record';
+COMMENT ON COLUMN events.tenant_id IS 'Whose log';
+COMMENT ON COLUMN events.device_id IS 'The device, as the client names it';
+COMMENT ON COLUMN events.application_id IS 'The application, as the client names it';
+COMMENT ON COLUMN events.connection_type IS 'attempted, authenticated, established, resumed, suspended, terminated, or a name that the deployment added';
+COMMENT ON COLUMN events.status IS 'success, failure, denied, timeout, error, or a name that the deployment added';
+COMMENT ON COLUMN events.ip_address IS 'The address that the client gave';
+COMMENT ON COLUMN events.user_agent IS 'As the client gave it';
+COMMENT ON COLUMN events.metadata IS 'All else that the client gave, sensitive values redacted';
+-- For people who read the tables past the server. It takes next to nothing to keep.
+CREATE INDEX events_timestamp ON events USING brin (timestamp) WITH (pages_per_range = 32, autosummarize = on);
+
+CREATE TABLE tokens (
+    id           uuid        NOT NULL PRIMARY KEY,
+    tenant_id    integer     NOT NULL REFERENCES tenants (id),
+    name         text        NOT NULL,
+    secret_hash  bytea       NOT NULL UNIQUE,
+    scopes       text        NOT NULL,
+    rate_events_per_second integer,
+    rate_burst_events      integer,
+    created_at   timestamptz NOT NULL,
+    expires_at   timestamptz,
+    revoked_at   timestamptz
+);
+COMMENT ON TABLE tokens IS 'Who may use the interface. A few rows for each tenant';
+COMMENT ON COLUMN tokens.secret_hash IS 'SHA-256 of the whole text of the token; the text itself is nowhere';
+COMMENT ON COLUMN tokens.scopes IS 'Names with a space between them, as in OAuth 2';
+COMMENT ON COLUMN tokens.id IS 'As conn-log token list shows it';
+COMMENT ON COLUMN tokens.tenant_id IS 'Whose log it opens';
+COMMENT ON COLUMN tokens.name IS 'What it is for';
+COMMENT ON COLUMN tokens.rate_events_per_second IS 'Events a second; NULL for the servers default';
+COMMENT ON COLUMN tokens.rate_burst_events IS 'Events at once; NULL with the rate';
+COMMENT ON COLUMN tokens.created_at IS 'When it was made';
+COMMENT ON COLUMN tokens.expires_at IS 'From then on it is refused; NULL for never';
+COMMENT ON COLUMN tokens.revoked_at IS 'From then on it is refused; NULL while it is not revoked';
+
+CREATE TABLE idempotency_keys (
+    tenant_id   integer     NOT NULL,
+    kind        smallint    NOT NULL,
+    key         text        NOT NULL,
+    fingerprint bytea,
+    record_id   bigint,
+    answer      bytea,
+    created_at  timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, kind, key)
+);
+COMMENT ON TABLE idempotency_keys IS 'Idempotency keys of requests (kind 1) and event ids (kind 2) within their window';
+COMMENT ON COLUMN idempotency_keys.fingerprint IS 'Of the request''s body; for requests only';
+COMMENT ON COLUMN idempotency_keys.record_id IS 'The event that an event id names';
+COMMENT ON COLUMN idempotency_keys.answer IS 'The answer to a repeat; for requests only';
+COMMENT ON COLUMN idempotency_keys.tenant_id IS 'Whose key';
+COMMENT ON COLUMN idempotency_keys.kind IS '1 for the key of a request, 2 for an event_id';
+COMMENT ON COLUMN idempotency_keys.key IS 'As the client sent it';
+COMMENT ON COLUMN idempotency_keys.created_at IS 'First use; it is forgotten once its window has passed';
+-- The cleaner looks for the oldest keys of a kind, again and again. BRIN does not stay narrow where
+-- the space of forgotten keys is used anew; a B-tree grows at its end.
+CREATE INDEX idempotency_keys_age ON idempotency_keys (kind, created_at);
+
+-- Derived data. Everything below can be cleared and computed anew (`conn-log rebuild`), the dictionary excepted:
+-- other tables refer to its numbers. Names that pages are ordered by compare by bytes, as the program does.
+
+CREATE TABLE positions (
+    tenant_id integer  NOT NULL,
+    name      text     NOT NULL,
+    version   smallint NOT NULL,
+    watermark bigint   NOT NULL,
+    anchor    bytea,
+    PRIMARY KEY (tenant_id, name)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE positions IS 'How far each follower of rebuildable data has read. The lock on a row is the lease to write what it derives';
+COMMENT ON COLUMN positions.tenant_id IS 'Whose log';
+COMMENT ON COLUMN positions.name IS 'Name of the follower, such as presence';
+COMMENT ON COLUMN positions.version IS 'Version of what it keeps; a lower one than the program knows is computed anew';
+COMMENT ON COLUMN positions.watermark IS 'The last id taken in; -1 while it clears what it keeps';
+COMMENT ON COLUMN positions.anchor IS 'Leaf hash of that event, where log and derived data could be of two logs; not on PostgreSQL';
+
+CREATE TABLE durable_positions (
+    tenant_id integer  NOT NULL,
+    name      text     NOT NULL,
+    version   smallint NOT NULL,
+    watermark bigint   NOT NULL,
+    anchor    bytea,
+    PRIMARY KEY (tenant_id, name)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE durable_positions IS 'How far each follower of durable data has read. The lock on a row is the lease to write what it derives';
+COMMENT ON COLUMN durable_positions.tenant_id IS 'Whose log';
+COMMENT ON COLUMN durable_positions.name IS 'Name of the follower, such as presence';
+COMMENT ON COLUMN durable_positions.version IS 'Version of what it keeps; a lower one than the program knows is computed anew';
+COMMENT ON COLUMN durable_positions.watermark IS 'The last id taken in; -1 while it clears what it keeps';
+COMMENT ON COLUMN durable_positions.anchor IS 'Leaf hash of that event, where log and derived data could be of two logs; not on PostgreSQL';
+
+-- The index behind the log (docs/decisions/012): sorted runs, each over a span of ids, made after the events.
+CREATE TABLE index_runs (
+    tenant_id      integer     NOT NULL,
+    run            bigint      NOT NULL,
+    level          smallint    NOT NULL,
+    first_id       bigint      NOT NULL,
+    last_id        bigint      NOT NULL,
+    created_at_min timestamptz NOT NULL,
+    created_at_max timestamptz NOT NULL,
+    timestamp_min  timestamptz NOT NULL,
+    timestamp_max  timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, run)
+);
+COMMENT ON TABLE index_runs IS 'The runs of the index; those of a log follow each other without a gap. Some dozens of rows a log';
+COMMENT ON COLUMN index_runs.tenant_id IS 'Whose log';
+COMMENT ON COLUMN index_runs.run IS 'Number of the run; a new one is higher than all that the log has';
+COMMENT ON COLUMN index_runs.level IS 'How often its events were merged: 0, 1, 2';
+COMMENT ON COLUMN index_runs.first_id IS 'The first event of it';
+COMMENT ON COLUMN index_runs.last_id IS 'The last event of it';
+COMMENT ON COLUMN index_runs.created_at_min IS 'created_at of its first event: which partitions it is in';
+COMMENT ON COLUMN index_runs.created_at_max IS 'created_at of its last event';
+COMMENT ON COLUMN index_runs.timestamp_min IS 'Least timestamp of its events';
+COMMENT ON COLUMN index_runs.timestamp_max IS 'Greatest timestamp of its events';
+
+-- Blocks stay in the row as they are, two to a page: their bytes are packed already. A merge writes
+-- all of its runs anew, so that the table is vacuumed early.
+CREATE TABLE index_blocks (
+    tenant_id integer NOT NULL,
+    run       bigint  NOT NULL,
+    first_key bytea   NOT NULL,
+    entries   bytea   NOT NULL,
+    PRIMARY KEY (tenant_id, run, first_key)
+) WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE index_blocks IS 'What the runs hold: sorted keys, and the ids of the events that have them';
+COMMENT ON COLUMN index_blocks.tenant_id IS 'Whose log';
+COMMENT ON COLUMN index_blocks.run IS 'The run that it is of';
+COMMENT ON COLUMN index_blocks.first_key IS 'Its first key and that key''s first id';
+COMMENT ON COLUMN index_blocks.entries IS 'Its bytes';
+
+CREATE TABLE dictionary (
+    tenant_id integer NOT NULL,
+    name      text    NOT NULL,
+    number    integer NOT NULL,
+    PRIMARY KEY (tenant_id, name),
+    UNIQUE (tenant_id, number)
+);
+COMMENT ON TABLE dictionary IS 'Numbers for the names that derived data repeats: devices, applications, types, statuses, networks';
+COMMENT ON COLUMN dictionary.tenant_id IS 'Whose name';
+COMMENT ON COLUMN dictionary.name IS 'The name';
+COMMENT ON COLUMN dictionary.number IS 'Its number in other tables';
+
+CREATE TABLE devices (
+    tenant_id           integer     NOT NULL,
+    device_id           text        NOT NULL COLLATE "C",
+    first_seen          timestamptz NOT NULL,
+    last_seen           timestamptz NOT NULL,
+    last_event          bigint      NOT NULL,
+    last_application_id text        NOT NULL,
+    last_status         text        NOT NULL,
+    ip_address          inet,
+    ip_seen             timestamptz,
+    ip_event            bigint,
+    connected           boolean     NOT NULL,
+    connected_seen      timestamptz,
+    connected_event     bigint,
+    events              bigint      NOT NULL,
+    failures            bigint      NOT NULL,
+    PRIMARY KEY (tenant_id, device_id)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE devices IS 'Presence of devices. Each …_seen and …_event is the position of the event that the column before it comes from';
+
+CREATE TABLE applications (
+    tenant_id      integer     NOT NULL,
+    application_id text        NOT NULL COLLATE "C",
+    first_seen     timestamptz NOT NULL,
+    last_seen      timestamptz NOT NULL,
+    devices        bigint      NOT NULL,
+    events         bigint      NOT NULL,
+    failures       bigint      NOT NULL,
+    PRIMARY KEY (tenant_id, application_id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE applications IS 'Presence of applications';
+
+CREATE TABLE application_devices (
+    tenant_id   integer NOT NULL,
+    application integer NOT NULL,
+    device      integer NOT NULL,
+    PRIMARY KEY (tenant_id, application, device)
+);
+COMMENT ON TABLE application_devices IS 'Which devices an application has been used from, by their names'' numbers';
+
+CREATE TABLE sessions (
+    tenant_id    integer     NOT NULL,
+    at           timestamptz NOT NULL,
+    event        bigint      NOT NULL,
+    device       integer     NOT NULL,
+    application  integer     NOT NULL,
+    session_id   text,
+    start_at     timestamptz,
+    start_event  bigint,
+    end_at       timestamptz,
+    end_event    bigint,
+    end_status   integer,
+    end_duration double precision,
+    is_open      boolean     NOT NULL,
+    PRIMARY KEY (tenant_id, at, event)
+);
+COMMENT ON TABLE sessions IS 'Sessions. Device, application and status are numbers of names';
+COMMENT ON COLUMN sessions.at IS 'When it started, or ended where no start is known; event is the one that says so';
+COMMENT ON COLUMN sessions.end_event IS 'NULL where the next start ended it';
+COMMENT ON COLUMN sessions.end_duration IS 'Seconds, as the ending event gives them';
+CREATE INDEX sessions_session ON sessions (tenant_id, session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
+CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
+-- A mark of a device and application without a session id looks for its neighbours in time.
+CREATE INDEX sessions_pair ON sessions (tenant_id, device, application, at) WHERE session_id IS NULL;
+CREATE INDEX sessions_open ON sessions (tenant_id, device, application) WHERE is_open;
+CREATE INDEX sessions_open_application ON sessions (tenant_id, application) WHERE is_open;
+
+CREATE TABLE rollups (
+    tenant_id integer     NOT NULL,
+    level     smallint    NOT NULL,
+    start     timestamptz NOT NULL,
+    lead      integer     NOT NULL,
+    cells     bytea       NOT NULL,
+    PRIMARY KEY (tenant_id, level, start, lead)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE rollups IS 'Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a device';
+COMMENT ON COLUMN rollups.lead IS 'The number of the application''s or device''s name';
+COMMENT ON COLUMN rollups.cells IS 'The finer parts of the row';
+CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
+COMMENT ON COLUMN devices.tenant_id IS 'Whose device';
+COMMENT ON COLUMN devices.device_id IS 'The device';
+COMMENT ON COLUMN devices.first_seen IS 'Least timestamp of its events';
+COMMENT ON COLUMN devices.last_seen IS 'Greatest timestamp of its events';
+COMMENT ON COLUMN devices.last_event IS 'Id of the event at last_seen';
+COMMENT ON COLUMN devices.last_application_id IS 'Of the event at last_seen';
+COMMENT ON COLUMN devices.last_status IS 'Of the event at last_seen';
+COMMENT ON COLUMN devices.ip_address IS 'Of the latest event that has one';
+COMMENT ON COLUMN devices.ip_seen IS 'Timestamp of that event';
+COMMENT ON COLUMN devices.ip_event IS 'Id of that event';
+COMMENT ON COLUMN devices.connected IS 'Whether its latest success among established, resumed, suspended and terminated is one of the first two';
+COMMENT ON COLUMN devices.connected_seen IS 'Timestamp of that event';
+COMMENT ON COLUMN devices.connected_event IS 'Id of that event';
+COMMENT ON COLUMN devices.events IS 'Count of its events';
+COMMENT ON COLUMN devices.failures IS 'Those of a status other than success';
+COMMENT ON COLUMN applications.tenant_id IS 'Whose application';
+COMMENT ON COLUMN applications.application_id IS 'The application';
+COMMENT ON COLUMN applications.first_seen IS 'Least timestamp of its events';
+COMMENT ON COLUMN applications.last_seen IS 'Greatest timestamp of its events';
+COMMENT ON COLUMN applications.devices IS 'Count of devices that it has been used from';
+COMMENT ON COLUMN applications.events IS 'Count of its events';
+COMMENT ON COLUMN applications.failures IS 'Those of a status other than success';
+COMMENT ON COLUMN application_devices.tenant_id IS 'Whose';
+COMMENT ON COLUMN application_devices.application IS 'Number of the applications name';
+COMMENT ON COLUMN application_devices.device IS 'Number of the devices name';
+COMMENT ON COLUMN sessions.tenant_id IS 'Whose session';
+COMMENT ON COLUMN sessions.event IS 'Id of the event that says at';
+COMMENT ON COLUMN sessions.device IS 'Number of the devices name';
+COMMENT ON COLUMN sessions.application IS 'Number of the applications name';
+COMMENT ON COLUMN sessions.session_id IS 'As the client named it; NULL where device and application pair its events';
+COMMENT ON COLUMN sessions.start_at IS 'When it started; NULL where no start is known';
+COMMENT ON COLUMN sessions.start_event IS 'Id of the event that started it';
+COMMENT ON COLUMN sessions.end_at IS 'When it ended; NULL while it is open';
+COMMENT ON COLUMN sessions.end_status IS 'Number of the ending events status';
+COMMENT ON COLUMN sessions.is_open IS 'Whether it has started and not ended';
+COMMENT ON COLUMN rollups.tenant_id IS 'Whose events';
+COMMENT ON COLUMN rollups.level IS '1 an hour of an application, 2 ten minutes of an application, 3 a day of a device';
+COMMENT ON COLUMN rollups.start IS 'When its span of time begins, in UTC';
+
+-- The figures of an hour of an application, as answers have them: apart from the rollups' cells, which
+-- are fifty times their size (docs/decisions/009).
+CREATE TABLE application_hours (
+    tenant_id   integer     NOT NULL,
+    start       timestamptz NOT NULL,
+    application integer     NOT NULL,
+    figures     bytea       NOT NULL,
+    PRIMARY KEY (tenant_id, start, application)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE application_hours IS 'Statistics of whole hours of an application, as they are answered';
+COMMENT ON COLUMN application_hours.tenant_id IS 'Whose events';
+COMMENT ON COLUMN application_hours.start IS 'When the hour begins, in UTC';
+COMMENT ON COLUMN application_hours.application IS 'The number of the application''s name';
+COMMENT ON COLUMN application_hours.figures IS 'Counts, means and percentiles, packed';

@@ -1,2 +1,0 @@
--- Comments stay: they change nothing.
-SELECT 1;

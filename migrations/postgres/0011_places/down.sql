@@ -1,2 +1,0 @@
--- SQLite's alone: its log gets one number for a key. Both count the same migrations.
-SELECT 1;

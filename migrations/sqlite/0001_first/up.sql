@@ -1,0 +1,105 @@
+-- The log and its control tables. Tables that grow are led by tenant_id. Instants are microseconds since 1970 in
+-- UTC. Comments on columns stand in the migration of PostgreSQL.
+
+-- One row: the version of the schema, and the oldest version that a program must know to work on it.
+CREATE TABLE schema_version (
+    version         INTEGER NOT NULL PRIMARY KEY,
+    compatible_from INTEGER NOT NULL
+) STRICT;
+INSERT INTO schema_version VALUES (1, 1);
+
+CREATE TABLE tenants (
+    id         INTEGER NOT NULL PRIMARY KEY,
+    name       TEXT    NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- Where each log begins and ends.
+CREATE TABLE heads (
+    tenant_id       INTEGER NOT NULL PRIMARY KEY,
+    first_id        INTEGER NOT NULL,
+    size            INTEGER NOT NULL,
+    created_at_last INTEGER NOT NULL
+) STRICT;
+
+-- The log. Its key is one number, the row id, with the tenant above the 44 bits of the id. A table with such a key
+-- grows at its last page alone; with a key of two columns each append has the three pages at the end balanced
+-- (docs/decisions/014). Rows are found by their row id; tenant_id and id are computed from it, and find nothing.
+CREATE TABLE events (
+    row_id          INTEGER NOT NULL PRIMARY KEY,
+    created_at      INTEGER NOT NULL,
+    device_id       TEXT    NOT NULL,
+    application_id  TEXT    NOT NULL,
+    connection_type TEXT    NOT NULL,
+    status          TEXT    NOT NULL,
+    timestamp       INTEGER NOT NULL,
+    -- A byte for the family (4 or 6), then the address: blocks of addresses are ranges of bytes.
+    ip_address      BLOB,
+    user_agent      TEXT,
+    duration        REAL,
+    session_id      TEXT,
+    event_id        TEXT,
+    metadata        TEXT    NOT NULL,
+    leaf_hash       BLOB    NOT NULL,
+    tenant_id       INTEGER NOT NULL AS (row_id >> 44),
+    id              INTEGER NOT NULL AS (row_id & 0xfffffffffff)
+) STRICT;
+
+CREATE TABLE tokens (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    tenant_id    INTEGER NOT NULL REFERENCES tenants (id),
+    name         TEXT    NOT NULL,
+    -- SHA-256 of the whole text of the token. The text itself is nowhere.
+    secret_hash  BLOB    NOT NULL UNIQUE,
+    -- Names with a space between them, as in OAuth 2.
+    scopes       TEXT    NOT NULL,
+    rate_events_per_second INTEGER,
+    rate_burst_events      INTEGER,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    revoked_at   INTEGER
+) STRICT;
+
+-- Idempotency keys of requests (kind 1) and event ids (kind 2) within their window.
+CREATE TABLE idempotency_keys (
+    tenant_id   INTEGER NOT NULL,
+    kind        INTEGER NOT NULL,
+    key         TEXT    NOT NULL,
+    -- Of the request's body; for requests only.
+    fingerprint BLOB,
+    -- The event that an event id names.
+    record_id   INTEGER,
+    -- The answer to a repeat; for requests only.
+    answer      BLOB,
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, kind, key)
+) STRICT, WITHOUT ROWID;
+-- The cleaner looks for the oldest keys of a kind, again and again. Keys come in order of time: the
+-- index grows at its end.
+CREATE INDEX idempotency_keys_age ON idempotency_keys (kind, created_at);
+
+-- How far each durable follower has read (its rebuildable fellows are in the file beside this one).
+CREATE TABLE durable_positions (
+    tenant_id INTEGER NOT NULL,
+    name      TEXT    NOT NULL,
+    version   INTEGER NOT NULL,
+    watermark INTEGER NOT NULL,
+    anchor    BLOB,
+    PRIMARY KEY (tenant_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- Statistics for the planner. Without any SQLite takes the first column of every key for a selective one, and
+-- goes through all of a tenant's rows. The figures are those of a log of ten million events: rows, then how many
+-- share the first column, the first two, and so on
+-- (https://sqlite.org/optoverview.html, "Manual Control Of Query Plans Using SQLITE_STAT Tables").
+-- They are set and not measured, so that plans are the same everywhere; ANALYZE is not needed.
+ANALYZE sqlite_schema;
+DELETE FROM sqlite_stat1;
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    -- A table found by its rowid has no index to tell of.
+    ('events', NULL, '10000000'),
+    ('idempotency_keys', 'idempotency_keys', '1000000 1000000 500000 1'),
+    ('idempotency_keys', 'idempotency_keys_age', '1000000 500000 1'),
+    ('durable_positions', 'durable_positions', '3 3 1');
+-- Has this connection read them; others do when they see the new schema.
+ANALYZE sqlite_schema;

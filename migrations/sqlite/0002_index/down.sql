@@ -1,2 +1,0 @@
-DROP TABLE index_blocks;
-DROP TABLE index_runs;
