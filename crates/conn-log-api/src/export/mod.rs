@@ -4,14 +4,11 @@
 //! is sent what is written. A bounded channel between the two keeps the reader at the client's
 //! pace, and ends it when the client goes away.
 
-mod csv;
-mod ndjson;
-mod parquet;
-
 use actix_web::http::{Method, header};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
-use conn_log_core::{EventFilter, Record};
-use conn_log_store::{Store, StoreError, TenantId};
+use conn_log_core::EventFilter;
+use conn_log_formats::Format;
+use conn_log_store::{Store, TenantId};
 use futures_util::stream;
 
 use crate::accept;
@@ -29,71 +26,6 @@ const PAGE_EVENTS: usize = 1_000;
 
 /// Chunks between the reader and the client: with those at either end, about half a megabyte an export.
 const CHUNKS_MAX: usize = 4;
-
-/// The formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Ndjson,
-    Csv,
-    Parquet,
-}
-
-impl Format {
-    fn of(name: &str) -> Option<Self> {
-        match name {
-            "ndjson" => Some(Format::Ndjson),
-            "csv" => Some(Format::Csv),
-            "parquet" => Some(Format::Parquet),
-            _ => None,
-        }
-    }
-
-    fn content_type(self) -> &'static str {
-        match self {
-            Format::Ndjson => "application/x-ndjson",
-            Format::Csv => "text/csv; charset=utf-8",
-            Format::Parquet => "application/vnd.apache.parquet",
-        }
-    }
-
-    fn extension(self) -> &'static str {
-        match self {
-            Format::Ndjson => "ndjson",
-            Format::Csv => "csv",
-            Format::Parquet => "parquet",
-        }
-    }
-
-    fn writer(self, out: Pipe) -> Result<Box<dyn RecordWriter>, ExportError> {
-        Ok(match self {
-            Format::Ndjson => Box::new(ndjson::NdjsonWriter::new(out)),
-            Format::Csv => Box::new(csv::CsvWriter::new(out)?),
-            Format::Parquet => Box::new(parquet::ParquetWriter::new(out)?),
-        })
-    }
-}
-
-/// Writes records in one format.
-trait RecordWriter {
-    fn write(&mut self, records: &[Record]) -> Result<(), ExportError>;
-
-    /// Writes what comes last, and sends what is still held.
-    fn finish(self: Box<Self>) -> Result<(), ExportError>;
-}
-
-/// Why an export ended early.
-#[derive(Debug, thiserror::Error)]
-enum ExportError {
-    #[error("the store failed: {0}")]
-    Store(#[from] StoreError),
-    /// Among others, the client is gone.
-    #[error("nobody takes it: {0}")]
-    Io(#[from] std::io::Error),
-    #[error("cannot write CSV: {0}")]
-    Csv(#[from] ::csv::Error),
-    #[error("cannot write Parquet: {0}")]
-    Parquet(#[from] ::parquet::errors::ParquetError),
-}
 
 /// The log as a file, in the order of the log, up to what was committed when the request came.
 #[utoipa::path(
@@ -114,11 +46,9 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
     let app = App::of(&request);
     let mut parameters = QueryString::of(&request)?;
     let filter = query::filter(&mut parameters)?;
-    let format = parameters.read("format", "ndjson, csv or parquet", Format::of)?;
+    let format: Format = parameters.parsed("format", Format::NAMES)?.unwrap_or_default();
     parameters.finish()?;
-    let format = format.unwrap_or(Format::Ndjson);
-    let essence = format.content_type().split(';').next().unwrap_or_default();
-    accept::require(&request, essence)?;
+    accept::require(&request, format.media_type())?;
     let mut response = HttpResponse::Ok();
     response.content_type(format.content_type()).insert_header((
         header::CONTENT_DISPOSITION,
@@ -142,7 +72,7 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
         let _place = place;
         match run(&store, tenant, &filter, end, format, Pipe::new(feed.clone())) {
             Ok(()) => feed.end(),
-            Err(error) => log::warn!("{request_id}: an export ended early: {error}"),
+            Err(error) => log::warn!("{request_id}: an export ended early: {error:#}"),
         }
     }));
     Ok(response.streaming(body))
@@ -155,7 +85,7 @@ fn run(
     end: i64,
     format: Format,
     out: Pipe,
-) -> Result<(), ExportError> {
+) -> anyhow::Result<()> {
     let mut writer = format.writer(out)?;
     let mut after = 0;
     while after < end {
@@ -168,5 +98,5 @@ fn run(
             _ => span_end,
         };
     }
-    writer.finish()
+    Ok(writer.finish()?)
 }

@@ -2,6 +2,8 @@
 //!
 //! Records gather into row groups; one row group is in memory at a time.
 
+use std::io::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use conn_log_core::{EventParts, Record};
@@ -12,8 +14,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::{ExportError, RecordWriter};
-use crate::pipe::Pipe;
+use crate::{RecordWriter, WriteError};
 
 /// Rows of a group. Readers skip and split by groups; a writer holds one, some ten MiB.
 const GROUP_ROWS: usize = 20_000;
@@ -38,15 +39,15 @@ const SCHEMA: &str = "message connection_log {
     optional binary event_id (STRING);
 }";
 
-pub(super) struct ParquetWriter {
-    file: SerializedFileWriter<Pipe>,
+pub(crate) struct ParquetWriter<W: Write + Send> {
+    file: SerializedFileWriter<W>,
     rows: Vec<Record>,
     /// Of the rows' texts.
     bytes: usize,
 }
 
-impl ParquetWriter {
-    pub(super) fn new(out: Pipe) -> Result<Self, ExportError> {
+impl<W: Write + Send> ParquetWriter<W> {
+    pub(crate) fn new(out: W) -> Result<Self, WriteError> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
         let compression = Compression::ZSTD(ZstdLevel::try_new(1)?);
         let properties = WriterProperties::builder().set_compression(compression).build();
@@ -79,8 +80,8 @@ impl ParquetWriter {
     }
 }
 
-impl RecordWriter for ParquetWriter {
-    fn write(&mut self, records: &[Record]) -> Result<(), ExportError> {
+impl<W: Write + Send> RecordWriter for ParquetWriter<W> {
+    fn write(&mut self, records: &[Record]) -> Result<(), WriteError> {
         for record in records {
             self.bytes += record.event.parts().metadata.len();
             self.rows.push(record.clone());
@@ -91,20 +92,20 @@ impl RecordWriter for ParquetWriter {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), ExportError> {
+    fn finish(mut self: Box<Self>) -> Result<(), WriteError> {
         self.write_group()?;
         let mut out = self.file.into_inner()?;
-        Ok(std::io::Write::flush(&mut out)?)
+        Ok(out.flush()?)
     }
 }
 
 /// One row group on its way, a column after the other.
-struct Group<'a> {
-    out: SerializedRowGroupWriter<'a, Pipe>,
+struct Group<'a, W: Write> {
+    out: SerializedRowGroupWriter<'a, W>,
     rows: &'a [Record],
 }
 
-impl Group<'_> {
+impl<W: Write + Send> Group<'_, W> {
     fn numbers(&mut self, number: impl Fn(&Record) -> i64) -> Result<(), ParquetError> {
         let values: Vec<i64> = self.rows.iter().map(number).collect();
         self.column::<Int64Type>(&values, None)
@@ -128,7 +129,7 @@ impl Group<'_> {
 
     fn addresses(&mut self) -> Result<(), ParquetError> {
         let addresses = || self.rows.iter().map(|record| record.event.parts().ip_address);
-        let text = |address: std::net::IpAddr| ByteArray::from(address.to_string().as_str());
+        let text = |address: IpAddr| ByteArray::from(address.to_string().as_str());
         let values: Vec<ByteArray> = addresses().flatten().map(text).collect();
         let levels = levels(addresses().map(|address| address.is_some()));
         self.column::<ByteArrayType>(&values, Some(&levels))
