@@ -2,9 +2,10 @@
 # Servers and databases for scripts/bench, one at a time. To be sourced.
 # shellcheck disable=SC2034 # TOKEN is for the loads
 
-CONN_LOG=target/release/conn-log
-BENCH=target/release/examples/bench
-
+# Set by build_programs: where cargo builds, the product, and what measures it.
+BUILD=
+CONN_LOG=
+BENCH=
 # Set by start_…
 SERVER_PID=
 ADDRESS=
@@ -12,6 +13,14 @@ TOKEN=none
 # Set by fresh_database.
 DATABASE_URL=
 DATABASE_NUMBER=0
+
+# build_programs PROFILE
+build_programs() {
+    cargo build --profile "$1" --locked --quiet -p conn-log -p conn-log-bench
+    BUILD=${CARGO_TARGET_DIR:-target}/${1/#dev/debug}
+    CONN_LOG=$BUILD/conn-log
+    BENCH=$BUILD/conn-log-bench
+}
 
 # Makes a new empty database, and drops the one before it.
 fresh_database() {

@@ -158,10 +158,10 @@ export_sqlite() {
         "SELECT $values FROM events ORDER BY place" >"$FOLDER/rows/$1"
 }
 
-# The floor in C, with the very SQLite that the release build made.
+# The floor in C, with the very SQLite that the product has.
 build_raw_inserts() {
     local library header
-    library=$(find target/release/build -path '*/libsqlite3-sys-*/out/libsqlite3.a' -printf '%T@ %p\n' |
+    library=$(find "$BUILD/build" -path '*/libsqlite3-sys-*/out/libsqlite3.a' -printf '%T@ %p\n' |
         sort -g | tail -n 1 | cut -d' ' -f2-)
     header=$(cargo metadata --format-version 1 --locked \
         --filter-platform "$(rustc -vV | sed -n 's/^host: //p')" |

@@ -2,7 +2,8 @@
 //! load at a fixed rate.
 //!
 //! Each command prints its result as `name=value` words on one line.
-#![allow(clippy::print_stdout, reason = "a tool for developers; stdout is its result")]
+
+#![expect(clippy::print_stdout, reason = "a tool for developers; stdout is its result")]
 
 mod append;
 mod core;
