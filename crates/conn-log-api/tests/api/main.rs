@@ -2,14 +2,8 @@
 //!
 //! Every test runs on SQLite and on PostgreSQL.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    clippy::needless_pass_by_value,
-    reason = "a test that fails says so by panicking"
-)]
+// So that Clippy takes all of this for tests, helpers too: clippy.toml says what tests may do.
+#![cfg(test)]
 
 mod batches;
 mod bodies;
@@ -25,13 +19,5 @@ mod retrying;
 mod serving;
 mod statistics;
 mod streaming;
-#[path = "../../../conn-log-store/tests/store/support.rs"]
-#[allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "shared with the store's tests, which use all of it"
-)]
-mod support;
 mod test_app;
 mod tokens;

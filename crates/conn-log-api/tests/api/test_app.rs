@@ -11,11 +11,10 @@ use actix_web::test::{TestRequest, init_service};
 use actix_web::web::Bytes;
 use conn_log_api::{ApiOptions, App, Appender, Metrics, create_app};
 use conn_log_store::{NewToken, Scope, Store, StoreOptions, TenantId};
+pub(crate) use conn_log_test_support::Backend as Database;
+use conn_log_test_support::TestDatabase;
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
-
-pub(crate) use crate::support::Backend as Database;
-use crate::support::TestDatabase;
 
 /// The path that everything here is about.
 pub(crate) const EVENTS: &str = "/api/v1/device_app_connection_log/";

@@ -7,9 +7,8 @@ use conn_log_core::{Event, Record, Timestamp};
 use conn_log_store::{
     AppendError, Appended, GroupCommitted, Observer, Store, StoreOptions, Submission, TenantId,
 };
+use conn_log_test_support::*;
 use proptest::prelude::*;
-
-use crate::support::*;
 
 on_both_databases! {
     async fn an_event_is_read_back_as_it_was_answered(db) {
@@ -37,7 +36,7 @@ on_both_databases! {
     async fn time_does_not_run_backwards_after_a_clock_that_was_ahead(db) {
         let store = db.open();
         append(&store, events("dev_1", 1)).await.unwrap();
-        db.execute(match db.backend {
+        db.execute(match db.backend() {
             Backend::Sqlite => "UPDATE heads SET created_at_last = created_at_last + 86400000000",
             Backend::Postgres => {
                 "UPDATE heads SET created_at_last = created_at_last + interval '1 day'"
@@ -55,7 +54,7 @@ on_both_databases! {
     async fn ids_have_no_gap_and_follow_time_under_concurrent_appends(db) {
         // On PostgreSQL two stores, as two server processes are.
         let first = db.open();
-        let second = if db.backend == Backend::Postgres { db.open() } else { first.clone() };
+        let second = if db.backend() == Backend::Postgres { db.open() } else { first.clone() };
         let mut tasks = Vec::new();
         for task in 0..8_usize {
             let store = if task % 2 == 0 { first.clone() } else { second.clone() };
@@ -85,7 +84,7 @@ on_both_databases! {
 
     async fn who_is_woken_has_seen_everything_before(db) {
         let store = db.open();
-        let writing = if db.backend == Backend::Postgres { db.open() } else { store.clone() };
+        let writing = if db.backend() == Backend::Postgres { db.open() } else { store.clone() };
         let mut commits = store.commits();
         let writer = tokio::spawn(async move {
             for _ in 0..100 {

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use conn_log_core::{EventFilter, EventQuery, Order, Start};
 use conn_log_store::{PageQuery, PageStart, Store, StoreOptions};
+use conn_log_test_support::*;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-
-use crate::support::*;
 
 /// So small that a few hundred events are indexed.
 fn open(db: &TestDatabase) -> Store {
@@ -18,7 +17,7 @@ fn open(db: &TestDatabase) -> Store {
 }
 
 fn derived(db: &TestDatabase) -> PathBuf {
-    PathBuf::from(format!("{}-derived", db.url.file().unwrap().display()))
+    PathBuf::from(format!("{}-derived", db.file().display()))
 }
 
 /// Closes the store and waits until the last of its connections has folded the write-ahead logs in.
@@ -26,7 +25,7 @@ fn close(store: Store, db: &TestDatabase) {
     assert!(store.close());
     let is_open = |file: &Path| PathBuf::from(format!("{}-wal", file.display())).exists();
     let until = std::time::Instant::now() + Duration::from_secs(20);
-    while is_open(db.url.file().unwrap()) || is_open(&derived(db)) {
+    while is_open(&db.file()) || is_open(&derived(db)) {
         assert!(std::time::Instant::now() < until, "a connection stays open");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -87,7 +86,7 @@ async fn a_log_without_its_second_file_answers_as_before() {
 /// A log of which there is a copy from when it had that many events, all of one device; of all the 70 of
 /// another that came later something is derived.
 async fn backed_up(db: &TestDatabase, count: usize) -> PathBuf {
-    let (log, backup) = (db.url.file().unwrap(), db.url.file().unwrap().with_extension("backup"));
+    let (log, backup) = (db.file(), db.file().with_extension("backup"));
     let store = open(db);
     append_some(&store, "dev_1", count).await;
     close(store, db);
@@ -115,7 +114,7 @@ async fn what_is_made_anew_is_so_once() {
         diesel::sql_query(query).get_result::<Count>(&mut db.sqlite()).unwrap().count
     };
     assert_eq!(beyond(), 4);
-    std::fs::copy(&backup, db.url.file().unwrap()).unwrap();
+    std::fs::copy(&backup, db.file()).unwrap();
     let store = open(&db);
     assert_eq!(counts(&store), expected([("dev_1", 10)]));
     assert_eq!(beyond(), 0);
@@ -126,7 +125,7 @@ async fn what_is_made_anew_is_so_once() {
 async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     let backup = backed_up(&db, 130).await;
-    std::fs::copy(&backup, db.url.file().unwrap()).unwrap();
+    std::fs::copy(&backup, db.file()).unwrap();
 
     let store = open(&db);
     append_some(&store, "dev_3", 200).await;
@@ -142,7 +141,7 @@ async fn what_is_derived_from_another_log_is_made_anew() {
     let of_another = derived(&db).with_extension("another");
     let backup = backed_up(&db, 130).await;
     std::fs::rename(derived(&db), &of_another).unwrap();
-    std::fs::copy(&backup, db.url.file().unwrap()).unwrap();
+    std::fs::copy(&backup, db.file()).unwrap();
     let store = open(&db);
     append_some(&store, "dev_3", 300).await;
     close(store, &db);

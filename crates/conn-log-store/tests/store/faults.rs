@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use conn_log_core::{Event, EventQuery, Order};
 use conn_log_store::{AppendError, Store, StoreOptions};
+use conn_log_test_support::*;
 use tokio::task::JoinHandle;
 
-use crate::cluster::Cluster;
 use crate::proxy::Proxy;
-use crate::support::*;
 
 on_both_databases! {
     async fn sessions_that_are_ended_under_load_lose_and_double_nothing(db) {
@@ -32,7 +31,7 @@ on_both_databases! {
             append(&store, events("dev", 30)),
         );
         assert!(good.is_ok() && fine.is_ok());
-        if db.backend == Backend::Postgres {
+        if db.backend() == Backend::Postgres {
             assert_eq!(bad, Err(AppendError::Internal));
             assert_eq!(store.log_size(DEFAULT).unwrap(), 31);
         }
@@ -120,7 +119,7 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
     let Some(cluster) = Cluster::start_new() else {
         return;
     };
-    let store = Store::open(StoreOptions::new(cluster.url())).unwrap();
+    let store = Store::open(cluster.options()).unwrap();
     let tasks = load(&store);
     tokio::time::sleep(Duration::from_millis(300)).await;
     cluster.crash();

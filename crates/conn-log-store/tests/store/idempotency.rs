@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use conn_log_core::Event;
 use conn_log_store::{AppendError, Appended, Claim, Outcome, Store, Submission};
+use conn_log_test_support::*;
 use diesel::prelude::*;
-
-use crate::support::*;
 
 fn named(event_id: &str) -> Event {
     let mut parts = parts("dev");
@@ -35,7 +34,7 @@ on_both_databases! {
 
     async fn a_key_that_races_16_ways_stores_once_and_answers_the_same(db) {
         let first = db.open();
-        let second = if db.backend == Backend::Postgres { db.open() } else { first.clone() };
+        let second = if db.backend() == Backend::Postgres { db.open() } else { first.clone() };
         let tasks: Vec<_> = (0..16)
             .map(|n| {
                 let store = if n % 2 == 0 { first.clone() } else { second.clone() };
@@ -123,7 +122,7 @@ on_both_databases! {
         let mixed = vec![event("dev_2"), named("a"), event("dev_3"), named("b"), named("a"), event("dev_4")];
         append(&store, mixed).await.unwrap();
         let query = "SELECT leaf_hash FROM events ORDER BY id";
-        let leaves: Vec<Leaf> = match db.backend {
+        let leaves: Vec<Leaf> = match db.backend() {
             Backend::Sqlite => diesel::sql_query(query).load(&mut db.sqlite()),
             Backend::Postgres => diesel::sql_query(query).load(&mut db.postgres()),
         }
@@ -137,7 +136,7 @@ on_both_databases! {
 
     async fn an_event_id_that_races_is_stored_once(db) {
         let first = db.open();
-        let second = if db.backend == Backend::Postgres { db.open() } else { first.clone() };
+        let second = if db.backend() == Backend::Postgres { db.open() } else { first.clone() };
         let tasks: Vec<_> = (0..16)
             .map(|n| {
                 let store = if n % 2 == 0 { first.clone() } else { second.clone() };

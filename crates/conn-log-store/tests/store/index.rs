@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use conn_log_core::{Event, EventFilter, EventQuery, Order, Position, Record, Start, Timestamp};
 use conn_log_store::{Store, StoreError, StoreOptions};
+use conn_log_test_support::*;
 use diesel::connection::SimpleConnection as _;
-
-use crate::support::*;
 
 const EVENTS: usize = 3_000;
 
@@ -150,7 +149,7 @@ on_both_databases! {
             append(&store, events("dev_1", 100)).await.unwrap();
             wait_for_index(&store);
         }
-        let damaged = match db.backend {
+        let damaged = match db.backend() {
             Backend::Sqlite => "x'ff'",
             Backend::Postgres => "'\\xff'",
         };
@@ -177,7 +176,7 @@ on_both_databases! {
         append(&store, varied()).await.unwrap();
         store.close();
         // PostgreSQL's limit is of whole milliseconds, and none is no limit.
-        let read_time_max = match db.backend {
+        let read_time_max = match db.backend() {
             Backend::Sqlite => Duration::ZERO,
             Backend::Postgres => Duration::from_millis(1),
         };
@@ -188,7 +187,7 @@ on_both_databases! {
             limit: 1,
             ..EventQuery::default()
         };
-        if db.backend == Backend::Postgres {
+        if db.backend() == Backend::Postgres {
             // Whoever holds the table has every read wait beyond its time.
             let mut holder = db.postgres();
             holder.batch_execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE").unwrap();

@@ -4,8 +4,7 @@ use conn_log_core::{
     Event, EventFilter, EventQuery, MetadataFilter, Order, Position, Record, Start, Timestamp,
 };
 use conn_log_store::Store;
-
-use crate::support::*;
+use conn_log_test_support::*;
 
 const ORDERS: [Order; 4] = [
     Order::IdAscending,

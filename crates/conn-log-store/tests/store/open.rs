@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use conn_log_store::{OpenError, PartitionSize, Store, StoreOptions};
+use conn_log_test_support::*;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-
-use crate::support::*;
 
 #[derive(QueryableByName)]
 struct Column {
@@ -51,8 +50,8 @@ fn both_databases_have_the_same_tables_and_columns() {
     else {
         return;
     };
-    Store::migrate(&sqlite.url).unwrap();
-    Store::migrate(&postgres.url).unwrap();
+    Store::migrate(&sqlite.database_url()).unwrap();
+    Store::migrate(&postgres.database_url()).unwrap();
     let of_sqlite: Vec<Column> = diesel::sql_query(
         "SELECT m.name AS table_name, c.name AS column_name
            FROM (SELECT type, name, 'main' AS file FROM main.sqlite_schema
@@ -97,20 +96,20 @@ fn migrations(backend: Backend) -> Vec<String> {
 
 on_both_databases! {
     async fn migrating_twice_changes_nothing(db) {
-        assert_eq!(Store::migrate(&db.url).unwrap(), migrations(db.backend));
-        assert_eq!(Store::migrate(&db.url).unwrap(), [""; 0]);
+        assert_eq!(Store::migrate(&db.database_url()).unwrap(), migrations(db.backend()));
+        assert_eq!(Store::migrate(&db.database_url()).unwrap(), [""; 0]);
         assert!(db.open().ready().is_ok());
     }
 
     async fn stores_that_open_at_once_migrate_once(db) {
         let threads: Vec<_> = (0..6)
             .map(|_| {
-                let url = db.url.clone();
+                let url = db.database_url();
                 std::thread::spawn(move || Store::migrate(&url).unwrap().len())
             })
             .collect();
         let applied: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
-        assert_eq!(applied, migrations(db.backend).len());
+        assert_eq!(applied, migrations(db.backend()).len());
         let tenants = db.open().tenant_list().unwrap();
         assert_eq!(tenants.len(), 1);
     }
@@ -131,7 +130,7 @@ on_both_databases! {
         db.execute("UPDATE schema_version SET version = 9001, compatible_from = 1");
         assert!(store.ready().is_ok());
         append(&store, events("dev", 1)).await.unwrap();
-        assert_eq!(Store::migrate(&db.url).unwrap(), [""; 0]);
+        assert_eq!(Store::migrate(&db.database_url()).unwrap(), [""; 0]);
         let another = db.open();
         assert!(another.ready().is_ok());
         append(&another, events("dev", 1)).await.unwrap();
@@ -145,7 +144,7 @@ on_both_databases! {
             store.partitions_ensure(3).unwrap();
             store.partitions_ensure(3).unwrap();
             append(&store, events("dev", 2)).await.unwrap();
-            if db.backend == Backend::Postgres {
+            if db.backend() == Backend::Postgres {
                 let ahead = count(&db, "SELECT count(*) AS count FROM pg_class
                     WHERE relispartition AND relkind = 'r'");
                 assert!(ahead >= 4, "{ahead} partitions of a {partition:?}");
@@ -188,7 +187,7 @@ async fn an_append_whose_partition_is_gone_makes_it_anew() {
 #[test]
 fn every_table_and_column_of_postgres_says_what_it_holds() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
-    Store::migrate(&db.url).unwrap();
+    Store::migrate(&db.database_url()).unwrap();
     let silent: Vec<Column> = diesel::sql_query(
         "SELECT relname::text AS table_name, coalesce(attname::text, '') AS column_name
            FROM pg_class LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
@@ -224,7 +223,7 @@ fn sqlite_looks_things_up_by_their_indexes() {
         detail: String,
     }
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
-    Store::migrate(&db.url).unwrap();
+    Store::migrate(&db.database_url()).unwrap();
     for (query, index) in [
         ("sessions WHERE tenant_id = ? AND session_id IN (?, ?)", "sessions_session"),
         ("sessions WHERE tenant_id = ? AND device IN (?) ORDER BY at DESC", "sessions_device"),
@@ -279,7 +278,8 @@ fn no_other_user_can_read_the_file() {
     let store = db.open();
     // A second file stands beside the first as long as it is in use.
     store.tenant_list().unwrap();
-    let folder = db.url.file().unwrap().parent().unwrap();
+    let file = db.file();
+    let folder = file.parent().unwrap();
     assert_eq!(std::fs::metadata(folder).unwrap().permissions().mode() & 0o077, 0);
     let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(Result::unwrap).collect();
     assert!(files.len() >= 2, "{files:?}");

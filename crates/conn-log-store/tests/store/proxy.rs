@@ -12,7 +12,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    pub(crate) fn to(server: String) -> Self {
+    pub(crate) fn to(server: &str) -> Self {
+        let server = server.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let is_armed = Arc::new(AtomicBool::new(false));

@@ -2,8 +2,7 @@
 
 use conn_log_core::Timestamp;
 use conn_log_store::{NewToken, Rate, Scope, Secret, StoreError, TenantId};
-
-use crate::support::*;
+use conn_log_test_support::*;
 
 fn new_token(name: &str) -> NewToken {
     NewToken {
@@ -70,7 +69,7 @@ on_both_databases! {
         assert_eq!(ids(&append_to(&store, last, events("dev", 2)).await.unwrap()), [1, 2]);
         assert_eq!(whole_log(&store, last).len(), 2);
         let more = store.tenant_create("one more").map(|tenant| tenant.id.0);
-        match db.backend {
+        match db.backend() {
             Backend::Sqlite => assert!(matches!(more, Err(StoreError::Full("tenant"))), "{more:?}"),
             Backend::Postgres => assert_eq!(more.unwrap(), 524_288),
         }

@@ -3,10 +3,10 @@
 use std::net::TcpListener;
 use std::process::Output;
 
+use conn_log_test_support::{Backend, TestDatabase};
 use rstest::rstest;
 
 use crate::running::{Running, program, run};
-use crate::support::{Backend, TestDatabase};
 
 fn said(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use conn_log_test_support::{Backend, TestDatabase};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::running::{Running, wait_until};
-use crate::support::{Backend, TestDatabase};
 
 const CLIENTS: usize = 12;
 

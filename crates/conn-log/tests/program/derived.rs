@@ -4,11 +4,11 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use conn_log_test_support::{Backend, TestDatabase};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::running::{Running, program, url};
-use crate::support::{Backend, TestDatabase};
+use crate::running::{Running, program};
 use crate::two_servers::{get, post};
 
 /// Connections of 40 devices, each begun in one half and ended in the other.
@@ -61,7 +61,7 @@ fn a_rebuild_that_is_killed_at_any_moment_leaves_every_answer_as_it_was(
     for (pause, name) in (0_u64..).step_by(30).zip(["presence", "sessions", "statistics"].repeat(3))
     {
         let mut rebuild = program()
-            .args(["rebuild", name, "--database-url", &url(&database)])
+            .args(["rebuild", name, "--database-url", &database.url()])
             .stderr(Stdio::null())
             .spawn()
             .unwrap();

@@ -4,8 +4,9 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use conn_log_test_support::{Backend, TestDatabase};
+
 use crate::running::Running;
-use crate::support::{Backend, TestDatabase};
 
 struct Client(TcpStream);
 

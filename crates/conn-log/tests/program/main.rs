@@ -1,16 +1,8 @@
 //! The program as people and machines run it: started, killed, stopped, misused.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test that fails says so by panicking"
-)]
+// So that Clippy takes all of this for tests, helpers too: clippy.toml says what tests may do.
+#![cfg(test)]
 
-#[path = "../../../conn-log-store/tests/store/cluster.rs"]
-#[allow(dead_code, reason = "shared with the store's tests")]
-mod cluster;
 mod command_line;
 mod crashes;
 mod derived;
@@ -18,7 +10,4 @@ mod hostile_clients;
 mod postgres;
 mod running;
 mod smoke;
-#[path = "../../../conn-log-store/tests/store/support.rs"]
-#[allow(dead_code, unused_imports, unused_macros, reason = "shared with the store's tests")]
-mod support;
 mod two_servers;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use conn_log_test_support::Cluster;
 use serde_json::json;
 
-use crate::cluster::Cluster;
 use crate::crashes::{holds_all, wait_for};
 use crate::running::{Running, program, wait_until};
 
@@ -28,7 +28,7 @@ fn migrate(url: &str, environment: (&str, &Path)) -> Output {
 #[test]
 fn a_password_comes_from_the_environment_or_a_pgpass_file_over_tls() {
     let Some(cluster) = Cluster::start_new() else { return };
-    let url = cluster.url().to_string();
+    let url = cluster.url();
     let certificate = cluster.require_tls_and_password(PASSWORD);
     let verified = format!("{url}?sslmode=verify-full&sslrootcert={}", certificate.display());
 
@@ -102,7 +102,7 @@ fn is_ready(server: &Running) -> bool {
 #[test]
 fn a_killed_postgres_is_waited_for_and_nothing_acknowledged_is_lost() {
     let Some(cluster) = Cluster::start_new() else { return };
-    let server = Running::start_on(&cluster.url().to_string());
+    let server = Running::start_on(&cluster.url());
     let (acknowledged, stop) = (Arc::default(), Arc::default());
     let clients: Vec<_> =
         (0..4).map(|client| keep_on(&server, client, &acknowledged, &stop)).collect();

@@ -5,9 +5,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use conn_log_test_support::TestDatabase;
 use serde_json::Value;
-
-use crate::support::TestDatabase;
 
 /// The program, with nothing of this environment's own settings.
 pub(crate) fn program() -> Command {
@@ -20,16 +19,11 @@ pub(crate) fn program() -> Command {
 
 /// Runs a command to its end.
 pub(crate) fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
-    run_at(&url(database), arguments)
+    run_at(&database.url(), arguments)
 }
 
 fn run_at(url: &str, arguments: &[&str]) -> Output {
     program().args(arguments).args(["--database-url", url]).stdin(Stdio::null()).output().unwrap()
-}
-
-/// The address of a test's database, password and all.
-pub(crate) fn url(database: &TestDatabase) -> String {
-    database.url.to_string()
 }
 
 /// A server that has said where it listens.
@@ -49,7 +43,7 @@ impl Running {
     }
 
     pub(crate) fn start_with(database: &TestDatabase, arguments: &[&str]) -> Self {
-        Self::start_at(&url(database), arguments)
+        Self::start_at(&database.url(), arguments)
     }
 
     pub(crate) fn start_on(url: &str) -> Self {

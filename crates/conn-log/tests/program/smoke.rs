@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
+use conn_log_test_support::{Backend, TestDatabase};
 use rstest::rstest;
 
 use crate::running::Running;
-use crate::support::{Backend, TestDatabase};
 
 #[rstest]
 fn the_smoke_script_passes_against_a_new_server(

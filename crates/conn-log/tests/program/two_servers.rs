@@ -3,10 +3,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
+use conn_log_test_support::{Backend, TestDatabase};
 use serde_json::{Value, json};
 
 use crate::running::{Running, wait_until};
-use crate::support::{Backend, TestDatabase};
 
 /// An event-stream that is being read.
 pub(crate) struct Stream(BufReader<ureq::BodyReader<'static>>);

@@ -1,13 +1,13 @@
 //! Whatever happens to a log, every answer is that of a plain recomputation.
 
 use conn_log_store::{Page, PageQuery, PageStart, SessionFilter, StatisticsQuery, Store};
+use conn_log_test_support::{Backend, DEFAULT, TestDatabase, append};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::reference;
 use super::scenario::{Action, actions, all, restore};
 use super::{statistics, step_until_caught_up};
-use crate::support::{Backend, DEFAULT, TestDatabase, append};
 
 /// A store that makes no steps by itself.
 fn open(database: &TestDatabase) -> Store {

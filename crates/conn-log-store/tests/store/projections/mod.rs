@@ -9,8 +9,7 @@ mod statistics;
 use std::time::{Duration, Instant};
 
 use conn_log_store::Store;
-
-use crate::support::DEFAULT;
+use conn_log_test_support::DEFAULT;
 
 /// Waits until the projections have taken in everything, with a `turn` in between; only broken ones let it
 /// take as long.

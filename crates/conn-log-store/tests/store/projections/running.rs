@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use conn_log_core::{Event, Timestamp};
 use conn_log_store::{PageQuery, PageStart, Progress, StatisticsQuery, Store};
+use conn_log_test_support::{Backend, DEFAULT, append, event, events, on_both_databases, parts};
 
 use super::reference;
 use super::scenario::all;
 use super::{statistics, step_until_caught_up, wait_until_caught_up};
-use crate::support::{Backend, DEFAULT, append, event, events, on_both_databases, parts};
 
 fn devices(store: &Store) -> Vec<conn_log_store::Device> {
     let query = PageQuery { start: PageStart::First, limit: 1_000 };
@@ -97,7 +97,7 @@ on_both_databases! {
         append(&store, events("dev_1", 10)).await.unwrap();
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(10));
         // As of events that are not in the log any more.
-        let (file, earlier) = match database.backend {
+        let (file, earlier) = match database.backend() {
             Backend::Sqlite => ("derived.", "start - 3600000000"),
             Backend::Postgres => ("", "start - interval '1 hour'"),
         };

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use conn_log_core::{EventParts, Record, Timestamp};
 use conn_log_store::{GroupBy, Interval, StatisticsQuery, StatisticsRow, Store};
+use conn_log_test_support::DEFAULT;
 use proptest::prelude::*;
 
 use super::reference;
 use super::scenario::at;
-use crate::support::DEFAULT;
 
 pub(crate) fn query() -> impl Strategy<Value = StatisticsQuery> {
     let interval = prop::option::of(prop::sample::select(

@@ -4,23 +4,24 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use conn_log_store::DatabaseUrl;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+use tempfile::TempDir;
 
-pub(crate) struct Cluster {
-    folder: tempfile::TempDir,
+use crate::server::Server;
+
+/// A running cluster, gone with the test.
+pub struct Cluster {
+    folder: TempDir,
     bin: PathBuf,
     port: u16,
 }
 
 impl Cluster {
     /// `None` where PostgreSQL is to be skipped.
-    pub(crate) fn start_new() -> Option<Self> {
-        if std::env::var("CONN_LOG_TEST_POSTGRES_URL").as_deref() == Ok("skip") {
-            eprintln!("PostgreSQL is skipped, as CONN_LOG_TEST_POSTGRES_URL asks");
-            return None;
-        }
+    pub fn start_new() -> Option<Self> {
+        // Where the tests' own server is skipped no other is wanted.
+        Server::find()?;
         let folder = tempfile::tempdir().unwrap();
         // A port that is free now; the listener that found it is closed at the end of the line.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -36,11 +37,13 @@ impl Cluster {
         Some(cluster)
     }
 
-    pub(crate) fn url(&self) -> DatabaseUrl {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port).parse().unwrap()
+    /// The URL of its superuser's database.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    pub(crate) fn start(&self) {
+    /// Starts it, after it has ended.
+    pub fn start(&self) {
         let options =
             format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", self.port);
         run(self
@@ -52,12 +55,12 @@ impl Cluster {
 
     /// Ends every process at once: no session is closed, no checkpoint made. The next start recovers
     /// from the log, as after a crash.
-    pub(crate) fn crash(&self) {
+    pub fn crash(&self) {
         run(self.pg_ctl().args(["-w", "-m", "immediate", "stop"]));
     }
 
     /// Kills every process of it with SIGKILL, the server's own first.
-    pub(crate) fn kill(&self) {
+    pub fn kill(&self) {
         let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let pid = pid_file.lines().next().unwrap();
         let children = Command::new("pgrep").args(["-P", pid]).output().unwrap().stdout;
@@ -72,8 +75,8 @@ impl Cluster {
 
     /// Makes it take encrypted connections with a password only, under a certificate of its own.
     /// Gives the certificate's file.
-    pub(crate) fn require_tls_and_password(&self, password: &str) -> PathBuf {
-        let mut postgres = PgConnection::establish(&self.url().to_string()).unwrap();
+    pub fn require_tls_and_password(&self, password: &str) -> PathBuf {
+        let mut postgres = PgConnection::establish(&self.url()).unwrap();
         postgres.batch_execute(&format!("ALTER ROLE postgres PASSWORD '{password}'")).unwrap();
         let (key, certificate) = (self.data().join("server.key"), self.data().join("server.crt"));
         run(Command::new("openssl")

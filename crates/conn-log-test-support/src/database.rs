@@ -1,0 +1,129 @@
+//! A fresh database for each test.
+
+use std::path::PathBuf;
+use std::thread;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::server::Server;
+
+/// The databases that conn-log runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// An embedded file.
+    Sqlite,
+    /// A database on the tests' server.
+    Postgres,
+}
+
+/// An empty database, gone with the test.
+pub struct TestDatabase {
+    home: Home,
+}
+
+/// Where a database is.
+enum Home {
+    Folder(TempDir),
+    Server { server: Server, name: String },
+}
+
+impl TestDatabase {
+    /// `None` where PostgreSQL is to be skipped.
+    pub fn new(backend: Backend) -> Option<Self> {
+        let home = match backend {
+            Backend::Sqlite => Home::Folder(tempfile::tempdir().unwrap()),
+            Backend::Postgres => {
+                let server = Server::find()?;
+                let name = format!("conn_log_test_{}", Uuid::new_v4().simple());
+                server.execute(&format!("CREATE DATABASE {name}")).unwrap();
+                Home::Server { server, name }
+            }
+        };
+        Some(TestDatabase { home })
+    }
+
+    /// Which of the two it is on.
+    pub fn backend(&self) -> Backend {
+        match self.home {
+            Home::Folder(_) => Backend::Sqlite,
+            Home::Server { .. } => Backend::Postgres,
+        }
+    }
+
+    /// Its URL, as the program takes it. On SQLite neither the file nor its folder is there yet.
+    pub fn url(&self) -> String {
+        match &self.home {
+            Home::Folder(folder) => format!("sqlite://{}", file_in(folder).display()),
+            Home::Server { server, name } => server.url_of(name),
+        }
+    }
+
+    /// The file of a SQLite database.
+    pub fn file(&self) -> PathBuf {
+        match &self.home {
+            Home::Folder(folder) => file_in(folder),
+            Home::Server { .. } => panic!("a database on a server has no file"),
+        }
+    }
+
+    /// Runs SQL past the store.
+    pub fn execute(&self, sql: &str) {
+        match self.backend() {
+            Backend::Sqlite => self.sqlite().batch_execute(sql).unwrap(),
+            Backend::Postgres => self.postgres().batch_execute(sql).unwrap(),
+        }
+    }
+
+    /// A connection to a SQLite database. It sees the file of what is derived as `derived`.
+    pub fn sqlite(&self) -> SqliteConnection {
+        let file = self.file();
+        let file = file.to_str().unwrap();
+        let mut sqlite = SqliteConnection::establish(file).unwrap();
+        sqlite.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+        sqlite.batch_execute(&format!("ATTACH DATABASE '{file}-derived' AS derived")).unwrap();
+        sqlite
+    }
+
+    /// A connection to a PostgreSQL database.
+    pub fn postgres(&self) -> PgConnection {
+        assert_eq!(self.backend(), Backend::Postgres);
+        PgConnection::establish(&self.url()).unwrap()
+    }
+
+    /// Of a PostgreSQL database: `host:port`, and its name there.
+    pub fn host_and_name(&self) -> (&str, &str) {
+        match &self.home {
+            Home::Folder(_) => panic!("a file has no host"),
+            Home::Server { server, name } => (server.host(), name),
+        }
+    }
+
+    /// Ends the store's sessions as a crash of the server would. Nothing on SQLite.
+    pub fn end_sessions(&self) {
+        if let Home::Server { server, name } = &self.home {
+            let sql = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = '{name}' AND application_name = 'conn-log'"
+            );
+            server.execute(&sql).unwrap();
+        }
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let Home::Server { server, name } = &self.home else { return };
+        let dropped = server.execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        // A test that fails says why first.
+        if !thread::panicking() {
+            dropped.unwrap();
+        }
+    }
+}
+
+fn file_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("data").join("log.db")
+}
