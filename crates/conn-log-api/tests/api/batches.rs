@@ -134,7 +134,7 @@ async fn more_events_than_the_limit_are_too_many(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let options = ApiOptions { events_max: 3, ..ApiOptions::default() };
-    let app = TestApp::with(database, options).await;
+    let app = TestApp::on(database).options(options).await;
     let four = json!([event(), event(), event(), event()]);
     app.post(&four).await.is_problem(413, "too-large");
     let lines = format!("{}\n", event()).repeat(4);

@@ -49,7 +49,7 @@ async fn a_body_beyond_a_limit_is_refused_before_or_after_decompression(
 ) {
     let options =
         ApiOptions { body_bytes_max: 10_000, decoded_bytes_max: 100_000, ..ApiOptions::default() };
-    let app = TestApp::with(database, options).await;
+    let app = TestApp::on(database).options(options).await;
     let large = " ".repeat(10_001);
     app.post_as("application/json", large).await.is_problem(413, "too-large");
     let bomb = gzip(&vec![b' '; 1_000_000]);
@@ -70,7 +70,7 @@ async fn without_room_for_another_large_body_the_answer_is_503(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let options = ApiOptions { bodies_bytes_max: 64 << 10, ..ApiOptions::default() };
-    let app = TestApp::with(database, options).await;
+    let app = TestApp::on(database).options(options).await;
     let answer = app.post_as("application/json", " ".repeat(1 << 20)).await;
     answer.is_problem(503, "overloaded");
     assert!(answer.header("retry-after").is_some());

@@ -88,8 +88,8 @@ async fn what_is_over_a_rate_is_rejected_for_it(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let slow = Some(Rate { events_per_second: 1, burst_events: 600 });
-    let app = TestApp::with(database, ApiOptions { default_rate: slow, ..ApiOptions::default() });
-    let app = app.await;
+    let options = ApiOptions { default_rate: slow, ..ApiOptions::default() };
+    let app = TestApp::on(database).options(options).await;
     app.post(&json!(vec![event(); 550])).await;
     app.post(&json!(vec![event(); 500])).await.is_problem(429, "too-many-requests");
     let counts = Counts::of(&app).await;
@@ -119,7 +119,7 @@ async fn what_the_store_does_not_take_is_rejected_for_its_reason(
     #[case] slug: &str,
     #[case] reason: &str,
 ) {
-    let app = TestApp::with_appender(Database::Sqlite, Box::new(Refusing(error))).await;
+    let app = TestApp::on(Database::Sqlite).appender(Refusing(error)).await;
     let answer = app.post(&json!([event(), event()])).await;
     answer.is_problem(status, slug);
     assert_eq!(answer.header("retry-after").is_some(), status == 503);
@@ -133,8 +133,9 @@ async fn what_the_store_does_not_take_is_rejected_for_its_reason(
 async fn how_far_what_is_derived_is_behind_is_told(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
-    let still = |store| StoreOptions { projections: false, indexing: false, ..store };
-    let app = TestApp::with_store(database, ApiOptions::default(), still).await;
+    let app = TestApp::on(database)
+        .store(|store| StoreOptions { projections: false, indexing: false, ..store })
+        .await;
     app.post(&json!([event(), event(), event()])).await;
     let counts = Counts::of(&app).await;
     assert_eq!(counts.of_name("projections_behind_events"), 3);

@@ -17,7 +17,7 @@ async fn over_its_rate_a_token_is_told_when_to_come_back(
 ) {
     let rate = Rate { events_per_second: 1, burst_events: 3 };
     let options = ApiOptions { default_rate: Some(rate), ..ApiOptions::default() };
-    let app = TestApp::with(database, options).await;
+    let app = TestApp::on(database).options(options).await;
     let first = app.post(&event()).await;
     assert_eq!(first.status, 201);
     assert_eq!(first.header("ratelimit-policy"), Some("\"events\";q=3;w=3"));
@@ -57,7 +57,7 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_valid_tokens_go_on(
 ) {
     let two = NonZeroU32::new(2).unwrap();
     let options = ApiOptions { auth_failures_per_minute: two, ..ApiOptions::default() };
-    let app = TestApp::with(database, options).await;
+    let app = TestApp::on(database).options(options).await;
     let wrong =
         || app.request(Method::GET, EVENTS).insert_header(("authorization", "Bearer clog_wrong"));
     app.send(wrong()).await.is_problem(401, "unauthorized");

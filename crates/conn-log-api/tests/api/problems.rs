@@ -1,7 +1,6 @@
 //! What is refused, and exactly how. Nothing of it is stored.
 
 use actix_web::http::Method;
-use conn_log_api::ApiOptions;
 use conn_log_store::{Scope, StoreOptions};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -210,11 +209,8 @@ async fn a_request_id_is_taken_from_the_client_or_made(
 async fn a_full_queue_is_a_503_that_says_when_to_come_back(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
-    let app = TestApp::with_store(database, ApiOptions::default(), |store| StoreOptions {
-        queue_events_max: 2,
-        ..store
-    })
-    .await;
+    let app =
+        TestApp::on(database).store(|store| StoreOptions { queue_events_max: 2, ..store }).await;
     let answer = app.post(&json!([event(), event(), event()])).await;
     answer.is_problem(503, "overloaded");
     assert_eq!(answer.header("retry-after"), Some("1"));

@@ -1,6 +1,7 @@
 //! A server in the test's own process, made by the same `create_app` as the program's.
 
 use std::rc::Rc;
+use std::thread;
 
 use actix_http::Request;
 use actix_web::body::{self, BoxBody};
@@ -37,42 +38,37 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-impl TestApp {
-    pub(crate) async fn on(database: Database) -> Self {
-        Self::with(database, ApiOptions::default()).await
+/// A server to be made: as it is by default, but for what is said. Awaiting it makes it.
+pub(crate) struct TestAppBuilder {
+    database: Database,
+    options: ApiOptions,
+    store: fn(StoreOptions) -> StoreOptions,
+    appender: Option<Box<dyn Appender>>,
+}
+
+impl TestAppBuilder {
+    pub(crate) fn options(self, options: ApiOptions) -> Self {
+        TestAppBuilder { options, ..self }
     }
 
-    pub(crate) async fn with(database: Database, options: ApiOptions) -> Self {
-        Self::with_store(database, options, |store| store).await
+    /// Changes what the store is told.
+    pub(crate) fn store(self, store: fn(StoreOptions) -> StoreOptions) -> Self {
+        TestAppBuilder { store, ..self }
     }
 
-    /// With a store that is told something else than usual.
-    pub(crate) async fn with_store(
-        database: Database,
-        options: ApiOptions,
-        tell: impl FnOnce(StoreOptions) -> StoreOptions,
-    ) -> Self {
-        Self::made(database, options, tell, |store| Box::new(store)).await
+    /// Has it give its events to another than the store.
+    pub(crate) fn appender(self, appender: impl Appender + 'static) -> Self {
+        TestAppBuilder { appender: Some(Box::new(appender)), ..self }
     }
 
-    /// One whose events go elsewhere.
-    pub(crate) async fn with_appender(database: Database, appender: Box<dyn Appender>) -> Self {
-        Self::made(database, ApiOptions::default(), |store| store, |_| appender).await
-    }
-
-    async fn made(
-        database: Database,
-        options: ApiOptions,
-        tell: impl FnOnce(StoreOptions) -> StoreOptions,
-        appender: impl FnOnce(Store) -> Box<dyn Appender>,
-    ) -> Self {
-        let database = TestDatabase::new(database).expect("these tests need PostgreSQL");
+    async fn make(self) -> TestApp {
+        let database = TestDatabase::new(self.database).expect("these tests need PostgreSQL");
         let metrics = Metrics::new().unwrap();
         let observer = Some(metrics.observer());
-        let store = StoreOptions { observer, ..database.options() };
-        let store = Store::open(tell(store)).unwrap();
-        let appender = appender(store.clone());
-        let app = App::with_appender(appender, store.clone(), options, metrics);
+        let options = StoreOptions { observer, ..database.options() };
+        let store = Store::open((self.store)(options)).unwrap();
+        let appender = self.appender.unwrap_or_else(|| Box::new(store.clone()));
+        let app = App::with_appender(appender, store.clone(), self.options, metrics);
         let service = Rc::new(init_service(create_app(app)).await);
         let call: Call = Box::new(move |request| {
             let service = service.clone();
@@ -80,6 +76,27 @@ impl TestApp {
         });
         let token = store.first_token().unwrap().unwrap().1.reveal().to_owned();
         TestApp { call, store, token, database }
+    }
+}
+
+impl IntoFuture for TestAppBuilder {
+    type Output = TestApp;
+    type IntoFuture = LocalBoxFuture<'static, TestApp>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.make())
+    }
+}
+
+impl TestApp {
+    /// On a fresh database of that kind.
+    pub(crate) fn on(database: Database) -> TestAppBuilder {
+        TestAppBuilder {
+            database,
+            options: ApiOptions::default(),
+            store: |options| options,
+            appender: None,
+        }
     }
 
     pub(crate) fn token_with(&self, tenant: TenantId, scopes: &[Scope]) -> String {
@@ -146,6 +163,15 @@ impl TestApp {
     /// Posts JSON to the events.
     pub(crate) async fn post(&self, json: &Value) -> Answer {
         self.post_as("application/json", json.to_string()).await
+    }
+}
+
+/// A test may leave nothing behind that is never stored and never answered.
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let is_done = self.store.clone().close();
+        // A test that fails says why first.
+        assert!(is_done || thread::panicking(), "the store has something left to do");
     }
 }
 
