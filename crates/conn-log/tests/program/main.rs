@@ -5,6 +5,7 @@
 
 mod command_line;
 mod crashes;
+mod dependencies;
 mod derived;
 mod hostile_clients;
 mod postgres;
