@@ -145,6 +145,7 @@ impl AnyConnection {
 
 #[cfg(test)]
 mod tests {
+    use conn_log_test_support::{Backend, TestDatabase};
     use diesel::sql_types::Text;
 
     use super::*;
@@ -212,14 +213,12 @@ mod tests {
 
     #[test]
     fn postgres_waits_for_the_disk_whatever_the_database_is_set_to() {
-        let url = std::env::var("CONN_LOG_TEST_POSTGRES_URL").unwrap();
-        if url == "skip" {
-            return;
-        }
+        let Some(database) = TestDatabase::new(Backend::Postgres) else { return };
         // As a role or a database may have it set.
         let url = format!(
-            "{url}?options=-c%20synchronous_commit%3Doff%20-c%20statement_timeout%3D9000%20\
-             -c%20default_transaction_isolation%3Dserializable"
+            "{}?options=-c%20synchronous_commit%3Doff%20-c%20statement_timeout%3D9000%20\
+             -c%20default_transaction_isolation%3Dserializable",
+            database.url()
         );
         let url: DatabaseUrl = url.parse().unwrap();
         for (role, time) in [(Role::Appender, "30s"), (Role::Writer, "0")] {

@@ -4,6 +4,7 @@ use conn_log_core::{
     Event, EventFilter, EventParts, EventQuery, MetadataFilter, Order, Position, Record, Start,
     Timestamp,
 };
+use conn_log_test_support::{Backend, TestDatabase};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -189,43 +190,24 @@ fn expected(log: &[Record], query: &EventQuery) -> EventPage {
     EventPage { records, has_more }
 }
 
-fn migrate(url: &DatabaseUrl) {
-    Engine::migrate(url).unwrap();
-}
-
 /// Where logs are.
 struct Database {
     connection: AnyConnection,
     last_tenant: i32,
-    _folder: tempfile::TempDir,
+    _database: TestDatabase,
 }
 
 impl Database {
-    fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
-        migrate(&url);
-        // It sees both files, and may write to both.
-        let connection = AnyConnection::open(&url, Role::Deriver).unwrap();
-        Database { connection, last_tenant: 0, _folder: folder }
-    }
-
-    /// On the tests' server, which is thrown away with all that is left in it. `None` where it is to be
-    /// left out.
-    fn postgres() -> Option<Self> {
-        let server = std::env::var("CONN_LOG_TEST_POSTGRES_URL").unwrap();
-        if server == "skip" {
-            return None;
-        }
-        let name = format!("conn_log_index_{}", uuid::Uuid::new_v4().simple());
-        let mut admin = AnyConnection::open(&server.parse().unwrap(), Role::Writer).unwrap();
-        admin.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
-        let url = format!("{}/{name}", server.rsplit_once('/').unwrap().0).parse().unwrap();
-        migrate(&url);
-        let mut connection = AnyConnection::open(&url, Role::Writer).unwrap();
+    /// `None` where PostgreSQL is to be skipped.
+    fn on(backend: Backend) -> Option<Self> {
+        let database = TestDatabase::new(backend)?;
+        let url: DatabaseUrl = database.url().parse().unwrap();
+        Engine::migrate(&url).unwrap();
+        // On SQLite it sees both files, and may write to both.
+        let mut connection = AnyConnection::open(&url, Role::Deriver).unwrap();
         let time = Timestamp::from_micros(START);
         connection.ensure_partition_in_txn(time, PartitionSize::Month).unwrap();
-        Some(Database { connection, last_tenant: 0, _folder: tempfile::tempdir().unwrap() })
+        Some(Database { connection, last_tenant: 0, _database: database })
     }
 
     /// A log of these records, of a tenant that has no other.
@@ -355,12 +337,12 @@ fn check(database: &mut Database) {
 
 #[test]
 fn a_page_is_what_a_scan_gives_at_every_state_of_the_index_on_sqlite() {
-    check(&mut Database::sqlite());
+    check(&mut Database::on(Backend::Sqlite).unwrap());
 }
 
 #[test]
 fn a_page_is_what_a_scan_gives_at_every_state_of_the_index_on_postgres() {
-    if let Some(mut database) = Database::postgres() {
+    if let Some(mut database) = Database::on(Backend::Postgres) {
         check(&mut database);
     }
 }
@@ -375,7 +357,7 @@ fn an_event_that_is_gone_is_not_found() {
             break records;
         }
     };
-    let mut database = Database::sqlite();
+    let mut database = Database::on(Backend::Sqlite).unwrap();
     let mut log = database.log(&records);
     (0..10).for_each(|_| log.build(0));
     log.connection.batch_execute("DELETE FROM events WHERE id % 3 = 0 OR id < 50").unwrap();
@@ -407,7 +389,7 @@ fn plan_of_last(connection: &mut AnyConnection) -> QueryResult<String> {
 /// them in its order for the cheapest way.
 #[test]
 fn postgres_finds_the_rows_of_a_page_by_a_bitmap_whatever_it_knows_of_the_table() {
-    let Some(mut database) = Database::postgres() else { return };
+    let Some(mut database) = Database::on(Backend::Postgres) else { return };
     let off = "ALTER TABLE events_20231101 SET (autovacuum_enabled = off)";
     database.connection.batch_execute(off).unwrap();
     let event = event().new_tree(&mut TestRunner::deterministic()).unwrap().current();
