@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use conn_log_core::{EventFilter, EventQuery, Order, Position, Start, Timestamp};
 use conn_log_store::{LogBounds, PageQuery, PageStart, StatisticsQuery, Store, StoreOptions};
 
-use crate::support::*;
+use conn_log_test_support::*;
 
 fn options(db: &TestDatabase) -> StoreOptions {
     StoreOptions { index_run_events: 20, projections: false, indexing: false, ..db.options() }
@@ -139,7 +139,7 @@ on_both_databases! {
         let store = Store::open(options(&db)).unwrap();
         append(&store, events("dev_1", 30)).await.unwrap();
         step_to_the_end(&store);
-        let file = if db.backend == Backend::Sqlite { "derived." } else { "" };
+        let file = if db.backend() == Backend::Sqlite { "derived." } else { "" };
         db.execute(&format!("UPDATE {file}devices SET events = 1000"));
         db.execute(&format!("UPDATE {file}positions SET version = 0 WHERE name = 'presence'"));
         assert_eq!(device_count(&store), [("dev_1".to_owned(), 30)]);
@@ -151,7 +151,7 @@ on_both_databases! {
         let store = Store::open(options(&db)).unwrap();
         append(&store, events("dev_1", 30)).await.unwrap();
         step_to_the_end(&store);
-        let file = if db.backend == Backend::Sqlite { "derived." } else { "" };
+        let file = if db.backend() == Backend::Sqlite { "derived." } else { "" };
         db.execute(&format!("UPDATE {file}positions SET version = 9 WHERE name = 'statistics'"));
         append(&store, events("dev_1", 5)).await.unwrap();
         store.projections_step(DEFAULT, 100).unwrap();
