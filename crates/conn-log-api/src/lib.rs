@@ -3,51 +3,31 @@
 //! [`create_app`] gives an actix server its routes; the program and the tests share it. Errors of
 //! the core and the store become problems here, once, at the edge.
 
-mod accept;
-mod app;
-mod appender;
-mod applications;
-mod auth;
-mod background;
-mod body;
-mod client_address;
-mod derived_list;
-mod devices;
-mod docs_page;
-mod events;
-mod export;
-mod health;
-mod metrics;
-mod observe;
-mod openapi;
-mod options;
-mod page_links;
-mod pipe;
-mod problem;
-mod problem_pages;
-mod query_string;
-mod rate_limits;
-mod request_id;
-mod routes;
-mod server;
+mod http;
+mod ingest;
+mod jobs;
+mod log;
+mod presence;
+mod running;
 mod sessions;
-mod stats;
-mod stream_hub;
+mod site;
+mod statistics;
 
 use actix_web::http::{Method, header};
 use conn_log_store::{AppendError, StoreError};
 
-pub use app::App;
-pub use appender::{Appender, Appending};
-pub use metrics::Metrics;
-pub use options::ApiOptions;
-pub use server::{create_app, serve};
+pub use http::app::App;
+pub use http::options::ApiOptions;
+pub use http::server::{create_app, serve};
+pub use ingest::appender::{Appender, Appending};
+pub use running::metrics::Metrics;
 
-use problem::{Problem, ProblemKind};
+use http::problem::{Problem, ProblemKind};
+use http::request_id;
 
 /// Every path and method that the server answers; paths are without their trailing slash.
 pub fn routes() -> Vec<(&'static str, Method)> {
-    routes::endpoints().into_iter().map(|endpoint| (endpoint.path, endpoint.method)).collect()
+    http::routes::endpoints().into_iter().map(|endpoint| (endpoint.path, endpoint.method)).collect()
 }
 
 /// A read or a small write that failed, as a problem.
@@ -79,7 +59,7 @@ pub(crate) fn append_problem(error: AppendError) -> Problem {
 
 fn unavailable(cause: &str) -> Problem {
     // The store says once that it is away; each request that meets it is no news.
-    log::debug!("{}: store unavailable: {cause}", request_id::current());
+    ::log::debug!("{}: store unavailable: {cause}", request_id::current());
     Problem::new(ProblemKind::StoreUnavailable, "the store cannot be reached at the moment")
         .with_header(header::RETRY_AFTER, "5")
 }

@@ -6,13 +6,13 @@ use conn_log_store::{SessionFilter, SessionPlace};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::accept;
-use crate::app::App;
-use crate::auth::Reader;
-use crate::derived_list;
-use crate::events::query::{self, RFC3339};
-use crate::problem::Problem;
-use crate::query_string::QueryString;
+use crate::http::accept;
+use crate::http::app::App;
+use crate::http::auth::Reader;
+use crate::http::derived_list;
+use crate::http::problem::Problem;
+use crate::http::query_string::QueryString;
+use crate::log::query::{self, RFC3339};
 
 /// A session of a device with an application.
 #[derive(Serialize, ToSchema)]
@@ -89,7 +89,7 @@ pub(crate) struct SessionPage<'a> {
     responses(
         (status = 200, description = "A page", body = SessionPage<'_>),
         (status = 400, description = "A parameter is unknown or has a value it does not take",
-            body = crate::openapi::Problem, content_type = "application/problem+json"),
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
 )]

@@ -1,0 +1,84 @@
+//! The links between the pages of a list, in the body and in the `Link` header (RFC 8288).
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+
+use crate::http::app::App;
+use crate::http::client_address;
+
+/// The addresses of a page's neighbours: the request's own, with another place in it.
+pub(crate) struct PageLinks {
+    base: String,
+    parameters: Vec<(String, String)>,
+    next: Option<String>,
+    previous: Option<String>,
+}
+
+impl PageLinks {
+    pub(crate) fn of(request: &HttpRequest) -> Self {
+        let parameters: Vec<(String, String)> =
+            serde_urlencoded::from_str(request.query_string()).unwrap_or_default();
+        let keep = |(name, _): &(String, String)| name != "cursor" && name != "after";
+        PageLinks {
+            base: base(request),
+            parameters: parameters.into_iter().filter(keep).collect(),
+            next: None,
+            previous: None,
+        }
+    }
+
+    pub(crate) fn next(&mut self, parameter: &str, value: &str) {
+        self.next = Some(self.address(parameter, value));
+    }
+
+    pub(crate) fn previous(&mut self, parameter: &str, value: &str) {
+        self.previous = Some(self.address(parameter, value));
+    }
+
+    fn address(&self, parameter: &str, value: &str) -> String {
+        let own = [(parameter.to_owned(), value.to_owned())];
+        let all: Vec<_> = self.parameters.iter().chain(&own).collect();
+        // Pairs of texts can always be written.
+        format!("{}?{}", self.base, serde_urlencoded::to_string(all).unwrap_or_default())
+    }
+
+    /// A page of results, each given as JSON.
+    pub(crate) fn respond(&self, results: &[String]) -> HttpResponse {
+        let (next, previous) = (json!(self.next), json!(self.previous));
+        let mut response = HttpResponse::Ok();
+        let links = [(&self.next, "next"), (&self.previous, "prev")];
+        let links: Vec<String> = links
+            .iter()
+            .filter_map(|(link, rel)| Some(format!("<{}>; rel=\"{rel}\"", link.as_ref()?)))
+            .collect();
+        if !links.is_empty() {
+            response.insert_header((header::LINK, links.join(", ")));
+        }
+        response.content_type("application/json").body(format!(
+            "{{\"results\":[{}],\"next\":{next},\"previous\":{previous}}}",
+            results.join(",")
+        ))
+    }
+}
+
+/// The request's address without its query: absolute where the client says whom it asked.
+fn base(request: &HttpRequest) -> String {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let plain = |host: &&str| {
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+    };
+    match host.filter(plain) {
+        Some(host) => format!("{}://{host}{}", scheme(request), request.path()),
+        None => request.path().to_owned(),
+    }
+}
+
+/// The scheme that the client used. Only a proxy of the deployment's can know of another than the
+/// server's own.
+fn scheme(request: &HttpRequest) -> &'static str {
+    let app = App::of(request);
+    let by_proxy = client_address::is_by_proxy(request, &app.options.trusted_proxies);
+    if by_proxy && request.connection_info().scheme() == "https" { "https" } else { "http" }
+}

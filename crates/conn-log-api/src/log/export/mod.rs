@@ -1,0 +1,172 @@
+//! `GET /device_app_connection_log/export/`: the log as a file of any size.
+//!
+//! One thread of the blocking pool reads pages and writes them in the format asked for; the client
+//! is sent what is written. A bounded channel between the two keeps the reader at the client's
+//! pace, and ends it when the client goes away.
+
+mod csv;
+mod ndjson;
+mod parquet;
+
+use actix_web::http::{Method, header};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
+use conn_log_core::{EventFilter, Record};
+use conn_log_store::{Store, StoreError, TenantId};
+use futures_util::stream;
+
+use crate::http::accept;
+use crate::http::app::App;
+use crate::http::auth::Reader;
+use crate::http::pipe::{Pipe, feed};
+use crate::http::problem::{Problem, ProblemKind};
+use crate::http::query_string::QueryString;
+use crate::log::query;
+use crate::log::stream_hub::{self, SPAN_IDS};
+
+/// Events read at a time: enough that a query's own cost does not count, few enough that memory
+/// does not either (1,000 events of 16 KiB metadata are 16 MiB).
+const PAGE_EVENTS: usize = 1_000;
+
+/// Chunks between the reader and the client: with those at either end, about half a megabyte an export.
+const CHUNKS_MAX: usize = 4;
+
+/// The formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Ndjson,
+    Csv,
+    Parquet,
+}
+
+impl Format {
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "ndjson" => Some(Format::Ndjson),
+            "csv" => Some(Format::Csv),
+            "parquet" => Some(Format::Parquet),
+            _ => None,
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Format::Ndjson => "application/x-ndjson",
+            Format::Csv => "text/csv; charset=utf-8",
+            Format::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Format::Ndjson => "ndjson",
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+        }
+    }
+
+    fn writer(self, out: Pipe) -> Result<Box<dyn RecordWriter>, ExportError> {
+        Ok(match self {
+            Format::Ndjson => Box::new(ndjson::NdjsonWriter::new(out)),
+            Format::Csv => Box::new(csv::CsvWriter::new(out)?),
+            Format::Parquet => Box::new(parquet::ParquetWriter::new(out)?),
+        })
+    }
+}
+
+/// Writes records in one format.
+trait RecordWriter {
+    fn write(&mut self, records: &[Record]) -> Result<(), ExportError>;
+
+    /// Writes what comes last, and sends what is still held.
+    fn finish(self: Box<Self>) -> Result<(), ExportError>;
+}
+
+/// Why an export ended early.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    /// Among others, the client is gone.
+    #[error("nobody takes it: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("cannot write CSV: {0}")]
+    Csv(#[from] ::csv::Error),
+    #[error("cannot write Parquet: {0}")]
+    Parquet(#[from] ::parquet::errors::ParquetError),
+}
+
+/// The log as a file, in the order of the log, up to what was committed when the request came.
+#[utoipa::path(
+    get,
+    path = "/api/v1/device_app_connection_log/export/",
+    tag = "Events",
+    params(
+        crate::http::openapi::FilterParameters,
+        ("format" = Option<String>, Query, description = "ndjson (default), csv or parquet"),
+    ),
+    responses((status = 200, description = "The file", content(
+        (String = "application/x-ndjson"), (String = "text/csv"),
+        (Vec<u8> = "application/vnd.apache.parquet"),
+    ))),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let app = App::of(&request);
+    let mut parameters = QueryString::of(&request)?;
+    let filter = query::filter(&mut parameters)?;
+    let format = parameters.read("format", "ndjson, csv or parquet", Format::of)?;
+    parameters.finish()?;
+    let format = format.unwrap_or(Format::Ndjson);
+    let essence = format.content_type().split(';').next().unwrap_or_default();
+    accept::require(&request, essence)?;
+    let mut response = HttpResponse::Ok();
+    response.content_type(format.content_type()).insert_header((
+        header::CONTENT_DISPOSITION,
+        format!("attachment; filename=\"connection-log.{}\"", format.extension()),
+    ));
+    if request.method() == Method::HEAD {
+        // Its length is not known before it is made.
+        return Ok(response.streaming(stream::empty::<Result<web::Bytes, Error>>()));
+    }
+    let place = app.exports.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(ProblemKind::Overloaded, "too many exports are running")
+            .with_header(header::RETRY_AFTER, "30")
+    })?;
+
+    let tenant = caller.tenant();
+    let end = app.read(move |store| store.log_size(tenant)).await?;
+    let (feed, body) = feed(CHUNKS_MAX);
+    let store = app.store.clone();
+    let request_id = crate::http::request_id::current();
+    drop(web::block(move || {
+        let _place = place;
+        match run(&store, tenant, &filter, end, format, Pipe::new(feed.clone())) {
+            Ok(()) => feed.end(),
+            Err(error) => log::warn!("{request_id}: an export ended early: {error}"),
+        }
+    }));
+    Ok(response.streaming(body))
+}
+
+fn run(
+    store: &Store,
+    tenant: TenantId,
+    filter: &EventFilter,
+    end: i64,
+    format: Format,
+    out: Pipe,
+) -> Result<(), ExportError> {
+    let mut writer = format.writer(out)?;
+    let mut after = 0;
+    while after < end {
+        let query = stream_hub::after(after, filter.clone(), PAGE_EVENTS);
+        let span_end = end.min(after.saturating_add(SPAN_IDS));
+        let page = store.event_list_to(tenant, &query, span_end)?;
+        writer.write(&page.records)?;
+        after = match page.records.last() {
+            Some(last) if page.has_more => last.id,
+            _ => span_end,
+        };
+    }
+    writer.finish()
+}

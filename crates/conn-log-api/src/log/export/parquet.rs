@@ -1,0 +1,160 @@
+//! Parquet with typed columns, for DuckDB, pandas, Spark and the like.
+//!
+//! Records gather into row groups; one row group is in memory at a time.
+
+use std::sync::Arc;
+
+use conn_log_core::{EventParts, Record};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
+
+use super::{ExportError, RecordWriter};
+use crate::http::pipe::Pipe;
+
+/// Rows of a group. Readers skip and split by groups; a writer holds one, some ten MiB.
+const GROUP_ROWS: usize = 20_000;
+
+/// Bytes of a group's metadata, where there is much of it.
+const GROUP_BYTES: usize = 16 << 20;
+
+/// The columns, in the order of the record. Instants are microseconds in UTC.
+const SCHEMA: &str = "message connection_log {
+    required int64 id;
+    required binary device_id (STRING);
+    required binary application_id (STRING);
+    required binary connection_type (STRING);
+    required int64 timestamp (TIMESTAMP(MICROS, true));
+    optional binary ip_address (STRING);
+    optional binary user_agent (STRING);
+    required binary status (STRING);
+    optional double duration;
+    required int64 created_at (TIMESTAMP(MICROS, true));
+    required binary metadata (JSON);
+    optional binary session_id (STRING);
+    optional binary event_id (STRING);
+}";
+
+pub(super) struct ParquetWriter {
+    file: SerializedFileWriter<Pipe>,
+    rows: Vec<Record>,
+    /// Of the rows' texts.
+    bytes: usize,
+}
+
+impl ParquetWriter {
+    pub(super) fn new(out: Pipe) -> Result<Self, ExportError> {
+        let schema = Arc::new(parse_message_type(SCHEMA)?);
+        let compression = Compression::ZSTD(ZstdLevel::try_new(1)?);
+        let properties = WriterProperties::builder().set_compression(compression).build();
+        let file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
+        Ok(ParquetWriter { file, rows: Vec::new(), bytes: 0 })
+    }
+
+    fn write_group(&mut self) -> Result<(), ParquetError> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut group = Group { out: self.file.next_row_group()?, rows: &rows };
+        group.numbers(|record| record.id)?;
+        group.texts(|parts| &parts.device_id)?;
+        group.texts(|parts| &parts.application_id)?;
+        group.texts(|parts| &parts.connection_type)?;
+        group.numbers(|record| record.event.parts().timestamp.micros())?;
+        group.addresses()?;
+        group.optional_texts(|parts| parts.user_agent.as_deref())?;
+        group.texts(|parts| &parts.status)?;
+        group.durations()?;
+        group.numbers(|record| record.created_at.micros())?;
+        group.texts(|parts| &parts.metadata)?;
+        group.optional_texts(|parts| parts.session_id.as_deref())?;
+        group.optional_texts(|parts| parts.event_id.as_deref())?;
+        group.out.close()?;
+        Ok(())
+    }
+}
+
+impl RecordWriter for ParquetWriter {
+    fn write(&mut self, records: &[Record]) -> Result<(), ExportError> {
+        for record in records {
+            self.bytes += record.event.parts().metadata.len();
+            self.rows.push(record.clone());
+            if self.rows.len() >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
+                self.write_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), ExportError> {
+        self.write_group()?;
+        let mut out = self.file.into_inner()?;
+        Ok(std::io::Write::flush(&mut out)?)
+    }
+}
+
+/// One row group on its way, a column after the other.
+struct Group<'a> {
+    out: SerializedRowGroupWriter<'a, Pipe>,
+    rows: &'a [Record],
+}
+
+impl Group<'_> {
+    fn numbers(&mut self, number: impl Fn(&Record) -> i64) -> Result<(), ParquetError> {
+        let values: Vec<i64> = self.rows.iter().map(number).collect();
+        self.column::<Int64Type>(&values, None)
+    }
+
+    fn texts(&mut self, text: impl Fn(&EventParts) -> &String) -> Result<(), ParquetError> {
+        let texts = self.rows.iter().map(|record| text(record.event.parts()).as_str());
+        let values: Vec<ByteArray> = texts.map(ByteArray::from).collect();
+        self.column::<ByteArrayType>(&values, None)
+    }
+
+    fn optional_texts(
+        &mut self,
+        text: impl Fn(&EventParts) -> Option<&str>,
+    ) -> Result<(), ParquetError> {
+        let texts: Vec<_> = self.rows.iter().map(|record| text(record.event.parts())).collect();
+        let values: Vec<ByteArray> = texts.iter().copied().flatten().map(ByteArray::from).collect();
+        let levels = levels(texts.iter().map(Option::is_some));
+        self.column::<ByteArrayType>(&values, Some(&levels))
+    }
+
+    fn addresses(&mut self) -> Result<(), ParquetError> {
+        let addresses = || self.rows.iter().map(|record| record.event.parts().ip_address);
+        let text = |address: std::net::IpAddr| ByteArray::from(address.to_string().as_str());
+        let values: Vec<ByteArray> = addresses().flatten().map(text).collect();
+        let levels = levels(addresses().map(|address| address.is_some()));
+        self.column::<ByteArrayType>(&values, Some(&levels))
+    }
+
+    fn durations(&mut self) -> Result<(), ParquetError> {
+        let durations = || self.rows.iter().map(|record| record.event.parts().duration);
+        let values: Vec<f64> = durations().flatten().collect();
+        let levels = levels(durations().map(|duration| duration.is_some()));
+        self.column::<DoubleType>(&values, Some(&levels))
+    }
+
+    fn column<T: parquet::data_type::DataType>(
+        &mut self,
+        values: &[T::T],
+        levels: Option<&[i16]>,
+    ) -> Result<(), ParquetError> {
+        let Some(mut column) = self.out.next_column()? else {
+            return Err(ParquetError::General("more columns than the schema has".to_owned()));
+        };
+        column.typed::<T>().write_batch(values, levels, None)?;
+        column.close()
+    }
+}
+
+/// The definition levels of an optional column: 1 where there is a value.
+fn levels(is_there: impl Iterator<Item = bool>) -> Vec<i16> {
+    is_there.map(i16::from).collect()
+}
