@@ -15,7 +15,6 @@ use crate::http::rate_limits::{AuthFailures, EventRates};
 use crate::ingest::appender::Appender;
 use crate::log::stream_hub::StreamHubs;
 use crate::running::metrics::Metrics;
-use crate::store_problem;
 
 /// Exports at one time. More would leave lists and statistics without threads and connections.
 const EXPORTS_MAX: usize = 4;
@@ -100,7 +99,6 @@ impl App {
         F: FnOnce(&Store) -> Result<T, conn_log_store::StoreError> + Send + 'static,
     {
         let store = self.store.clone();
-        let answer = web::block(move || question(&store)).await;
-        answer.map_err(|error| Problem::internal(&error))?.map_err(store_problem)
+        Ok(web::block(move || question(&store)).await??)
     }
 }

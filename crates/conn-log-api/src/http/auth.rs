@@ -18,7 +18,6 @@ use moka::sync::Cache;
 use crate::http::app::App;
 use crate::http::client_address;
 use crate::http::problem::{Problem, ProblemKind};
-use crate::store_problem;
 
 /// How long a token is believed without a look at the store. A token revoked by another process
 /// is refused after at most this long; the contract promises five seconds.
@@ -47,11 +46,7 @@ impl Tokens {
             return Ok(token);
         }
         let (store, key) = (self.store.clone(), hash);
-        let token = web::block(move || store.token_find(&key))
-            .await
-            .map_err(|error| Problem::internal(&error))?
-            .map_err(store_problem)?
-            .map(Arc::new);
+        let token = web::block(move || store.token_find(&key)).await??.map(Arc::new);
         self.seen.insert(hash, token.clone());
         Ok(token)
     }

@@ -308,16 +308,6 @@ pub(crate) struct ProblemError {
     detail: String,
 }
 
-/// A page of records.
-#[derive(ToSchema)]
-pub(crate) struct RecordPage {
-    results: Vec<Record>,
-    #[schema(required)]
-    next: Option<String>,
-    #[schema(required)]
-    previous: Option<String>,
-}
-
 /// The filters of lists, streams and exports.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -2,10 +2,12 @@
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::{Page, PageStart};
 use serde_json::json;
 
-use crate::http::app::App;
-use crate::http::client_address;
+use super::app::App;
+use super::client_address;
+use super::cursor::{self, CursorKey, ListTag};
 
 /// The addresses of a page's neighbours: the request's own, with another place in it.
 pub(crate) struct PageLinks {
@@ -16,7 +18,33 @@ pub(crate) struct PageLinks {
 }
 
 impl PageLinks {
-    pub(crate) fn of(request: &HttpRequest) -> Self {
+    /// Those of a page of `list` that was read from `start`; `key` gives an item's place in it.
+    pub(crate) fn of<T, P: CursorKey>(
+        request: &HttpRequest,
+        list: ListTag,
+        start: &PageStart<P>,
+        page: &Page<T>,
+        key: impl Fn(&T) -> P,
+    ) -> Self {
+        let (more_after, more_before) = match start {
+            PageStart::First => (page.has_more, false),
+            PageStart::After(_) => (page.has_more, true),
+            PageStart::Before(_) => (true, page.has_more),
+        };
+        let cursor = |start| cursor::encode(list, &start);
+        let last = page.items.last().filter(|_| more_after);
+        let first = page.items.first().filter(|_| more_before);
+        let mut links = PageLinks::none(request);
+        if let Some(cursor) = last.and_then(|last| cursor(PageStart::After(key(last)))) {
+            links.next("cursor", &cursor);
+        }
+        if let Some(cursor) = first.and_then(|first| cursor(PageStart::Before(key(first)))) {
+            links.previous = Some(links.address("cursor", &cursor));
+        }
+        links
+    }
+
+    fn none(request: &HttpRequest) -> Self {
         let parameters: Vec<(String, String)> =
             serde_urlencoded::from_str(request.query_string()).unwrap_or_default();
         let keep = |(name, _): &(String, String)| name != "cursor" && name != "after";
@@ -28,12 +56,9 @@ impl PageLinks {
         }
     }
 
+    /// Has the next page begin elsewhere.
     pub(crate) fn next(&mut self, parameter: &str, value: &str) {
         self.next = Some(self.address(parameter, value));
-    }
-
-    pub(crate) fn previous(&mut self, parameter: &str, value: &str) {
-        self.previous = Some(self.address(parameter, value));
     }
 
     fn address(&self, parameter: &str, value: &str) -> String {
@@ -43,7 +68,7 @@ impl PageLinks {
         format!("{}?{}", self.base, serde_urlencoded::to_string(all).unwrap_or_default())
     }
 
-    /// A page of results, each given as JSON.
+    /// The answer: a [`Page`](super::pages::Page) of results, each given as JSON.
     pub(crate) fn respond(&self, results: &[String]) -> HttpResponse {
         let (next, previous) = (json!(self.next), json!(self.previous));
         let mut response = HttpResponse::Ok();

@@ -1,14 +1,14 @@
 //! Problems: every error that a client sees (RFC 9457), from one table.
 //!
-//! Nothing outside this file chooses a status or a title. Domain errors become problems here or
-//! beside the handler that meets them, and problems become HTTP only in [`ResponseError`].
+//! Nothing outside this file chooses a status or a title. Errors of the core and the store become
+//! problems in [`errors`](super::errors), and problems become HTTP only in [`ResponseError`].
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
-use conn_log_core::{FaultKind, Faults};
+use conn_log_core::Faults;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -127,19 +127,10 @@ impl Problem {
         Problem { kind, detail: detail.into(), members: BTreeMap::new(), headers: Vec::new() }
     }
 
-    /// What is wrong with one event.
-    pub(crate) fn faults(faults: &Faults) -> Self {
-        let kind = match faults.kind() {
-            FaultKind::Shape => ProblemKind::InvalidBody,
-            FaultKind::Value => ProblemKind::InvalidEvent,
-        };
-        let errors: Vec<_> = Problem::errors("", faults).collect();
-        let detail = match errors.len() {
-            1 => "one fault".to_owned(),
-            many if faults.may_be_more() => format!("{many} faults, and perhaps more"),
-            many => format!("{many} faults"),
-        };
-        Problem::new(kind, detail).with_member("errors", &errors)
+    /// There is no room for the request at the moment.
+    pub(crate) fn overloaded(detail: &str, retry_after_seconds: u32) -> Self {
+        Problem::new(ProblemKind::Overloaded, detail)
+            .with_header(header::RETRY_AFTER, retry_after_seconds.to_string())
     }
 
     /// The entries of `errors` for faults of what stands at `place` in the body, a JSON Pointer.

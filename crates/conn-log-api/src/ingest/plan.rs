@@ -77,7 +77,7 @@ impl Plan {
                 Plan { events: vec![event], render: Render::Single(edition), received: 1 }
             }
             Submitted::Single(Err(faults)) => {
-                let problem = Problem::faults(&faults);
+                let problem = Problem::from(&faults);
                 let status = problem.status().as_u16();
                 Plan {
                     events: Vec::new(),
@@ -104,9 +104,9 @@ fn batch(items: Vec<Item>, wishes: Wishes) -> Plan {
     for (index, Item { line, parsed }) in items.into_iter().enumerate() {
         let rejected = match parsed {
             Err(faults) => {
-                let mut rejected = Rejected::new(&Problem::faults(&faults));
+                let mut rejected = Rejected::new(&Problem::from(&faults));
                 if rejected.problem.get().len() > room {
-                    rejected = Rejected::new(&Problem::faults(&faults).without_errors());
+                    rejected = Rejected::new(&Problem::from(&faults).without_errors());
                 } else if events.is_empty() {
                     errors.extend(Problem::errors(&format!("/{index}"), &faults));
                 }

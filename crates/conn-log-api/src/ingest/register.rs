@@ -13,7 +13,6 @@ use super::plan::{Plan, Render, Wishes};
 use super::submitted::{MediaType, Parser, Submitted};
 use sha2::{Digest as _, Sha256};
 
-use crate::append_problem;
 use crate::http::app::App;
 use crate::http::auth::Writer;
 use crate::http::body::Body;
@@ -132,7 +131,7 @@ async fn append(
         outcome
     };
     let outcome = actix_web::rt::spawn(work).await.map_err(|error| Problem::internal(&error))?;
-    outcome.map_err(append_problem)
+    Ok(outcome?)
 }
 
 /// Counts what becomes of a request's events, so that received = stored + duplicates + rejected.

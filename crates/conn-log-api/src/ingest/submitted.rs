@@ -109,7 +109,7 @@ impl Parser<'_> {
 
     fn read<'b>(&self, body: &'b [u8]) -> Result<JsonBody<'b>, Problem> {
         JsonBody::read(body, self.events_max).map_err(|error| match error {
-            BodyError::Faults(faults) => Problem::faults(&faults),
+            BodyError::Faults(faults) => Problem::from(&faults),
             BodyError::TooManyEvents => self.too_many(),
         })
     }

@@ -1,16 +1,17 @@
 //! `GET /device_app_connection_log/`: pages of records, and the feed.
 
 use actix_web::{HttpRequest, HttpResponse};
-use conn_log_core::{EventQuery, Order, Position, Record, Start, Timestamp};
-use conn_log_store::EventPage;
+use conn_log_core::{EventFilter, EventQuery, Order, Position, Record, Start, Timestamp};
+use conn_log_store::{Page, PageStart};
 
-use super::cursor::{self, Cursor};
 use super::get::parse_id;
 use super::query;
 use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::Reader;
+use crate::http::cursor::{self, ListTag};
 use crate::http::page_links::PageLinks;
+use crate::http::pages::{self, CURSOR_EXPECTED};
 use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
 
@@ -23,36 +24,36 @@ use crate::http::query_string::QueryString;
     params(
         crate::http::openapi::FilterParameters,
         ("order" = Option<String>, Query, description = "-id (default), id, -timestamp, timestamp"),
-        ("limit" = Option<u16>, Query, description = "1 to 1,000; 100 unless given"),
         ("after" = Option<i64>, Query, description = "With order=id: the feed, from after this id on"),
-        ("cursor" = Option<String>, Query, description = "From a page's next or previous"),
+        crate::http::pages::PageParameters,
     ),
     responses(
-        (status = 200, description = "A page", body = crate::http::openapi::RecordPage),
-        (status = 400, description = "A parameter is unknown or has a value it does not take",
-            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+        (status = 200, description = "A page", body = pages::Page<crate::http::openapi::Record>),
     ),
     security(("bearer" = [])),
 )]
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
     let asked = Asked::of(&request)?;
     accept::require(&request, "application/json")?;
-    let (tenant, query) = (caller.tenant(), asked.query.clone());
+    let (tenant, query) = (caller.tenant(), asked.query());
     let (size, page) = App::of(&request)
         .read(move |store| {
             // Read first: every event up to here is committed before the page is read.
             let size = store.log_size(tenant)?;
-            Ok((size, store.event_list(tenant, &query)?))
+            let page = store.event_list(tenant, &query)?;
+            Ok((size, Page { items: page.records, has_more: page.has_more }))
         })
         .await?;
-    let links = asked.links(&request, size, &page);
-    let records: Vec<String> = page.records.iter().map(Record::to_json).collect();
-    Ok(links.respond(&records))
+    let records: Vec<String> = page.items.iter().map(Record::to_json).collect();
+    Ok(asked.links(&request, size, &page).respond(&records))
 }
 
 /// What a list request asks for.
 struct Asked {
-    query: EventQuery,
+    filter: EventFilter,
+    order: Order,
+    start: PageStart<Position>,
+    limit: usize,
     /// Whether it follows the log by id.
     of_feed: bool,
 }
@@ -62,14 +63,14 @@ impl Asked {
         let mut parameters = QueryString::of(request)?;
         let filter = query::filter(&mut parameters)?;
         let order = query::order(&mut parameters)?;
-        let limit = query::limit(&mut parameters)?;
+        let limit = pages::limit(&mut parameters)?;
         let after = parameters.read("after", "an event's id, or 0", parse_id)?;
         let cursor = parameters.one("cursor")?;
         parameters.finish()?;
-        let order =
-            order.unwrap_or(if after.is_some() { Order::IdAscending } else { Order::default() });
-        let Cursor { start, of_feed } = match (after, cursor) {
-            (None, None) => Cursor { start: Start::First, of_feed: false },
+        let of_feed = after.is_some();
+        let order = order.unwrap_or(if of_feed { Order::IdAscending } else { Order::default() });
+        let (start, of_feed) = match (after, cursor) {
+            (None, None) => (PageStart::First, false),
             (Some(_), Some(_)) => {
                 let detail = "goes with a cursor in no request";
                 return Err(Problem::parameter("after", "conflict", detail));
@@ -77,58 +78,90 @@ impl Asked {
             (Some(_), None) if order != Order::IdAscending => {
                 return Err(Problem::parameter("after", "conflict", "goes with order=id only"));
             }
-            (Some(id), None) => Cursor {
-                start: Start::After(Position { id, timestamp: Timestamp::EPOCH }),
-                of_feed: true,
-            },
-            (None, Some(text)) => cursor::decode(order, &text).ok_or_else(|| {
-                Problem::parameter(
-                    "cursor",
-                    "invalid_value",
-                    "not a cursor of a list in this order",
-                )
-            })?,
+            (Some(id), None) => {
+                (PageStart::After(Position { id, timestamp: Timestamp::EPOCH }), true)
+            }
+            (None, Some(text)) => start_at(order, &text)
+                .ok_or_else(|| Problem::parameter("cursor", "invalid_value", CURSOR_EXPECTED))?,
         };
-        Ok(Asked { query: EventQuery { filter, order, start, limit }, of_feed })
+        Ok(Asked { filter, order, start, limit, of_feed })
     }
 
-    fn links(&self, request: &HttpRequest, size: i64, page: &EventPage) -> PageLinks {
-        let order = self.query.order;
-        let place =
-            |record: &Record| Position { id: record.id, timestamp: record.event.parts().timestamp };
-        let backwards = matches!(self.query.start, Start::Before(_));
-        let more_after = if backwards { true } else { page.has_more };
-        let more_before = match self.query.start {
-            Start::First => false,
-            Start::After(_) => true,
-            Start::Before(_) => page.has_more,
+    fn query(&self) -> EventQuery {
+        let start = match self.start {
+            PageStart::First => Start::First,
+            PageStart::After(position) => Start::After(position),
+            PageStart::Before(position) => Start::Before(position),
         };
-        let next = page.records.last().filter(|_| more_after).map(place).map(Start::After);
-        let previous = page.records.first().filter(|_| more_before).map(place).map(Start::Before);
-        let of_feed = self.of_feed;
-        let cursor = |start| cursor::encode(order, Cursor { start, of_feed });
-        let mut links = PageLinks::of(request);
+        EventQuery { filter: self.filter.clone(), order: self.order, start, limit: self.limit }
+    }
+
+    fn links(&self, request: &HttpRequest, size: i64, page: &Page<Record>) -> PageLinks {
+        let list = if self.of_feed { FEED } else { tag(self.order) };
+        let key =
+            |record: &Record| Position { id: record.id, timestamp: record.event.parts().timestamp };
+        let mut links = PageLinks::of(request, list, &self.start, page, key);
         if self.of_feed {
             links.next("after", &self.feed_goes_on(size, page).to_string());
-        } else if let Some(cursor) = next.and_then(cursor) {
-            links.next("cursor", &cursor);
-        }
-        if let Some(cursor) = previous.and_then(cursor) {
-            links.previous("cursor", &cursor);
         }
         links
     }
 
     /// The id after which the feed's next page starts.
-    fn feed_goes_on(&self, size: i64, page: &EventPage) -> i64 {
-        let last = page.records.last().map_or(0, |record| record.id);
-        match self.query.start {
+    fn feed_goes_on(&self, size: i64, page: &Page<Record>) -> i64 {
+        let last = page.items.last().map_or(0, |record| record.id);
+        match self.start {
             // The page ends where the one began that led here; a cursor may be made up.
-            Start::Before(Position { id, .. }) => id.saturating_sub(1).max(0),
+            PageStart::Before(Position { id, .. }) => id.saturating_sub(1).max(0),
             _ if page.has_more => last,
             // Up to `size` every event was looked at, also those that the filters left out.
-            Start::After(from) => last.max(size).max(from.id),
-            Start::First => last.max(size),
+            PageStart::After(from) => last.max(size).max(from.id),
+            PageStart::First => last.max(size),
         }
+    }
+}
+
+/// The feed's list has no end: a cursor of it, which leads back, must not lead out of it.
+const FEED: ListTag = ListTag(b'f');
+
+/// The list in that order.
+fn tag(order: Order) -> ListTag {
+    ListTag(match order {
+        Order::IdDescending => b'd',
+        Order::IdAscending => b'a',
+        Order::TimestampDescending => b'T',
+        Order::TimestampAscending => b't',
+    })
+}
+
+/// Where a cursor leads, and whether that is in the feed.
+fn start_at(order: Order, text: &str) -> Option<(PageStart<Position>, bool)> {
+    let of_feed = || Some((cursor::decode(FEED, text)?, true));
+    match cursor::decode(tag(order), text) {
+        Some(start) => Some((start, false)),
+        None if order == Order::IdAscending => of_feed(),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_of_the_feed_is_one_by_ascending_id_only() {
+        let start = PageStart::Before(Position { id: 7, timestamp: Timestamp::EPOCH });
+        let text = cursor::encode(FEED, &start).unwrap();
+        assert_eq!(start_at(Order::IdAscending, &text), Some((start, true)));
+        assert_eq!(start_at(Order::IdDescending, &text), None);
+    }
+
+    #[test]
+    fn a_cursor_of_one_order_is_not_taken_in_another() {
+        let start = PageStart::After(Position { id: 7, timestamp: Timestamp::EPOCH });
+        let text = cursor::encode(tag(Order::TimestampAscending), &start).unwrap();
+        assert_eq!(start_at(Order::TimestampAscending, &text), Some((start, false)));
+        assert_eq!(start_at(Order::IdAscending, &text), None);
+        assert_eq!(start_at(Order::TimestampDescending, &text), None);
     }
 }

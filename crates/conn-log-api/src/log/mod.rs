@@ -1,6 +1,5 @@
 //! Reading the log: one record, pages, the feed, the live stream, exports.
 
-pub(crate) mod cursor;
 pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod list;

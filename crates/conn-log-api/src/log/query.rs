@@ -49,12 +49,6 @@ pub(crate) fn order(query: &mut QueryString) -> Result<Option<Order>, Problem> {
     })
 }
 
-/// Takes the limit out of a query string: 1 to 1,000, or 100.
-pub(crate) fn limit(query: &mut QueryString) -> Result<usize, Problem> {
-    let read = |text: &str| text.parse().ok().filter(|limit| (1..=1_000).contains(limit));
-    Ok(query.read("limit", "a whole number from 1 to 1,000", read)?.unwrap_or(100))
-}
-
 pub(crate) const RFC3339: &str =
     "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
 

@@ -23,7 +23,6 @@ use crate::http::auth::Reader;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::query_string::QueryString;
 use crate::log::stream_hub::{self, Round, SPAN_IDS};
-use crate::store_problem;
 
 /// Between two comments: proxies close connections that seem idle, most after 30 seconds and more.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -68,7 +67,7 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
     let resumed = last_event_id(&request)?.or(after);
 
     // Followed first, read then: what is committed in between is seen twice and told once.
-    let rounds = app.stream_hubs.follow(caller.tenant()).await.map_err(store_problem)?;
+    let rounds = app.stream_hubs.follow(caller.tenant()).await?;
     let tenant = caller.tenant();
     let position = match resumed {
         Some(id) => id,

@@ -2,15 +2,15 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use conn_log_core::Timestamp;
+use conn_log_store::{Page, PageQuery, Store, StoreError, TenantId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::accept;
-use crate::http::app::App;
+use super::Present;
 use crate::http::auth::Reader;
-use crate::http::derived_list;
-use crate::http::problem::{Problem, ProblemKind};
-use crate::http::query_string::QueryString;
+use crate::http::cursor::ListTag;
+use crate::http::pages::{self, PageParameters};
+use crate::http::problem::Problem;
 
 /// An application, as the log knows it.
 #[derive(Serialize, ToSchema)]
@@ -44,53 +44,49 @@ impl<'a> From<&'a conn_log_store::Application> for Application<'a> {
     }
 }
 
-/// A page of applications.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only described")]
-pub(crate) struct ApplicationPage<'a> {
-    results: Vec<Application<'a>>,
-    #[schema(required)]
-    next: Option<String>,
-    #[schema(required)]
-    previous: Option<String>,
+impl Present for conn_log_store::Application {
+    type Shown<'a> = Application<'a>;
+
+    const LIST: ListTag = ListTag(b'A');
+
+    const NONE_SUCH: &'static str = "there is no such application in this log";
+
+    fn name(&self) -> &str {
+        &self.application_id
+    }
+
+    fn list(
+        store: &Store,
+        tenant: TenantId,
+        query: &PageQuery<String>,
+    ) -> Result<Page<Self>, StoreError> {
+        store.application_list(tenant, query)
+    }
+
+    fn get(store: &Store, tenant: TenantId, name: &str) -> Result<Option<Self>, StoreError> {
+        store.application_get(tenant, name)
+    }
 }
 
 /// The applications that the log knows, by id.
 #[utoipa::path(
     get,
     path = "/api/v1/applications/",
+    operation_id = "application_list",
     tag = "Presence",
-    params(
-        ("limit" = Option<u16>, Query, description = "1 to 1,000; 100 unless given"),
-        ("cursor" = Option<String>, Query, description = "From a page's next or previous"),
-    ),
-    responses(
-        (status = 200, description = "A page", body = ApplicationPage<'_>),
-        (status = 400, description = "A parameter is unknown or has a value it does not take",
-            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-    ),
+    params(PageParameters),
+    responses((status = 200, description = "A page", body = pages::Page<Application<'_>>)),
     security(("bearer" = [])),
 )]
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
-    let mut parameters = QueryString::of(&request)?;
-    let query = derived_list::page_query(&mut parameters, derived_list::name_of)?;
-    parameters.finish()?;
-    accept::require(&request, "application/json")?;
-    let (tenant, asked) = (caller.tenant(), query.clone());
-    let page = App::of(&request).read(move |store| store.application_list(tenant, &asked)).await?;
-    Ok(derived_list::respond(
-        &request,
-        &query,
-        &page,
-        |application| application.application_id.clone().into_bytes(),
-        Application::from,
-    ))
+    super::list::<conn_log_store::Application>(request, caller).await
 }
 
 /// One application.
 #[utoipa::path(
     get,
     path = "/api/v1/applications/{application_id}/",
+    operation_id = "application_get",
     tag = "Presence",
     params(("application_id" = String, Path, description = "The application's id")),
     responses(
@@ -105,12 +101,5 @@ pub(crate) async fn get(
     id: web::Path<String>,
     caller: Reader,
 ) -> Result<HttpResponse, Problem> {
-    QueryString::of(&request)?.finish()?;
-    accept::require(&request, "application/json")?;
-    let no_such =
-        || Problem::new(ProblemKind::NotFound, "there is no such application in this log");
-    let id = derived_list::name_of(id.as_bytes()).ok_or_else(no_such)?;
-    let application =
-        App::of(&request).read(move |store| store.application_get(caller.tenant(), &id)).await?;
-    Ok(HttpResponse::Ok().json(Application::from(&application.ok_or_else(no_such)?)))
+    super::get::<conn_log_store::Application>(request, &id, caller).await
 }
