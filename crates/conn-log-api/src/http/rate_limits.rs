@@ -49,6 +49,13 @@ pub(crate) struct Allowance {
     remaining: u32,
 }
 
+/// A token's rate is used up, for a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverRate {
+    rate: Rate,
+    wait: Duration,
+}
+
 impl EventRates {
     pub(crate) fn new(default: Option<Rate>) -> Self {
         let buckets = Cache::builder().max_capacity(BUCKETS_MAX).time_to_idle(IDLE_MAX).build();
@@ -61,14 +68,14 @@ impl EventRates {
     /// The token waits then until the rate has made up for all of it.
     ///
     /// # Errors
-    /// 429 with the time to wait.
-    pub(crate) fn take(&self, token: &Token, events: usize) -> Result<Option<Allowance>, Problem> {
+    /// How long to wait, where the bucket does not have as many.
+    pub(crate) fn take(&self, token: &Token, events: usize) -> Result<Option<Allowance>, OverRate> {
         let Some(rate) = token.rate.or(self.default) else { return Ok(None) };
         let bucket = self.buckets.get_with((token.id, rate), || Arc::new(Bucket::new(rate)));
         let now = Instant::now();
         let mut debt_until = bucket.debt_until.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wait) = debt_until.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
-            return Err(over_the_rate(rate, wait));
+            return Err(OverRate { rate, wait });
         }
         let wanted = u32::try_from(events).unwrap_or(u32::MAX).min(rate.burst_events);
         let Some(wanted) = NonZeroU32::new(wanted) else { return Ok(None) };
@@ -83,10 +90,10 @@ impl EventRates {
             }
             Ok(Err(not_until)) => {
                 let wait = not_until.wait_time_from(DefaultClock::default().now());
-                Err(over_the_rate(rate, wait))
+                Err(OverRate { rate, wait })
             }
             // The bucket is at least as large as what is taken.
-            Err(_) => Err(over_the_rate(rate, Duration::from_secs(1))),
+            Err(_) => Err(OverRate { rate, wait: Duration::from_secs(1) }),
         }
     }
 }
@@ -106,14 +113,14 @@ impl Bucket {
     }
 }
 
-fn over_the_rate(rate: Rate, wait: Duration) -> Problem {
-    let detail = format!("the token may send {} events per second", rate.events_per_second);
-    let mut problem = Problem::new(ProblemKind::TooManyRequests, detail)
-        .with_header(header::RETRY_AFTER, whole_seconds(wait).to_string());
-    for (name, value) in headers(Allowance { rate, remaining: 0 }, wait) {
-        problem = problem.with_header(name, value);
+impl From<OverRate> for Problem {
+    fn from(OverRate { rate, wait }: OverRate) -> Self {
+        let detail = format!("the token may send {} events per second", rate.events_per_second);
+        let problem = Problem::new(ProblemKind::TooManyRequests, detail)
+            .with_header(header::RETRY_AFTER, whole_seconds(wait).to_string());
+        let headers = headers(Allowance { rate, remaining: 0 }, wait);
+        headers.into_iter().fold(problem, |problem, (name, value)| problem.with_header(name, value))
     }
-    problem
 }
 
 /// Rounded up: a client that comes back too early is refused again.

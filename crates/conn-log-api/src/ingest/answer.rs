@@ -19,8 +19,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(status: u16, body: String) -> Self {
-        Answer { status, body, location: None, minimal: false }
+    pub(crate) fn new(status: StatusCode, body: String) -> Self {
+        Answer { status: status.as_u16(), body, location: None, minimal: false }
     }
 
     /// The form in which the store keeps it.
@@ -45,5 +45,19 @@ impl Answer {
             response.insert_header(("preference-applied", "return=minimal"));
         }
         response.body(self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An update of the server must not change what a repeat of an earlier request gets.
+    #[test]
+    fn an_answer_that_was_kept_reads_back_to_the_byte() {
+        let kept = br#"{"status":201,"body":"{\"id\":7}","location":"/7/","minimal":false}"#;
+        let answer = Answer::from_bytes(kept).unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (201, r#"{"id":7}"#));
+        assert_eq!(answer.to_bytes(), kept);
     }
 }

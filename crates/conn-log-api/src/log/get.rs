@@ -15,7 +15,7 @@ use crate::http::query_string::QueryString;
     tag = "Events",
     params(("id" = String, Path, description = "The record's id, such as 12 or log_12")),
     responses(
-        (status = 200, description = "The record", body = crate::http::openapi::Record),
+        (status = 200, description = "The record", body = crate::log::shapes::Record),
         (status = 404, description = "No such record in the token's log",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),

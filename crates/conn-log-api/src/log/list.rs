@@ -22,13 +22,13 @@ use crate::http::query_string::QueryString;
     path = "/api/v1/device_app_connection_log/",
     tag = "Events",
     params(
-        crate::http::openapi::FilterParameters,
+        crate::log::shapes::FilterParameters,
         ("order" = Option<String>, Query, description = "-id (default), id, -timestamp, timestamp"),
         ("after" = Option<i64>, Query, description = "With order=id: the feed, from after this id on"),
         crate::http::pages::PageParameters,
     ),
     responses(
-        (status = 200, description = "A page", body = pages::Page<crate::http::openapi::Record>),
+        (status = 200, description = "A page", body = pages::Page<crate::log::shapes::Record>),
     ),
     security(("bearer" = [])),
 )]

@@ -4,5 +4,6 @@ pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod query;
+pub(crate) mod shapes;
 pub(crate) mod stream;
 pub(crate) mod stream_hub;

@@ -101,7 +101,7 @@ enum ExportError {
     path = "/api/v1/device_app_connection_log/export/",
     tag = "Events",
     params(
-        crate::http::openapi::FilterParameters,
+        crate::log::shapes::FilterParameters,
         ("format" = Option<String>, Query, description = "ndjson (default), csv or parquet"),
     ),
     responses((status = 200, description = "The file", content(
