@@ -22,6 +22,7 @@ use crate::http::query_string::QueryString;
     path = "/api/v1/device_app_connection_log/",
     tag = "Events",
     params(
+        crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
         ("order" = Option<String>, Query, description = "-id (default), id, -timestamp, timestamp"),
         ("after" = Option<i64>, Query, description = "With order=id: the feed, from after this id on"),

@@ -33,10 +33,10 @@ pub(crate) struct Record {
     event_id: Option<String>,
 }
 
-/// The filters of lists, streams and exports.
+/// Which events: the filters that every read of the log takes, and statistics too.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct FilterParameters {
+pub(crate) struct SelectionParameters {
     /// Repeatable.
     device_id: Option<Vec<String>>,
     /// Repeatable.
@@ -45,13 +45,19 @@ pub(crate) struct FilterParameters {
     connection_type: Option<Vec<String>>,
     /// Repeatable.
     status: Option<Vec<String>>,
-    /// An address or a CIDR block.
-    ip_address: Option<String>,
-    session_id: Option<String>,
     /// Timestamps from here on.
     since: Option<DateTime<Utc>>,
     /// Timestamps before this.
     until: Option<DateTime<Utc>>,
+}
+
+/// The further filters of lists, streams and exports.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FilterParameters {
+    /// An address or a CIDR block.
+    ip_address: Option<String>,
+    session_id: Option<String>,
     /// Seconds.
     min_duration: Option<f64>,
     /// Seconds.

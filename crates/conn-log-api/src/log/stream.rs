@@ -43,6 +43,7 @@ const CHUNK_BYTES: usize = 64 << 10;
     path = "/api/v1/device_app_connection_log/stream/",
     tag = "Events",
     params(
+        crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
         ("after" = Option<i64>, Query, description = "From after this id on; without, from now on"),
         ("Last-Event-ID" = Option<i64>, Header, description = "The same, and wins"),

@@ -101,6 +101,7 @@ enum ExportError {
     path = "/api/v1/device_app_connection_log/export/",
     tag = "Events",
     params(
+        crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
         ("format" = Option<String>, Query, description = "ndjson (default), csv or parquet"),
     ),
