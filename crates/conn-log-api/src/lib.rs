@@ -21,7 +21,8 @@ pub use http::server::{create_app, serve};
 pub use ingest::appender::{Appender, Appending};
 pub use running::metrics::Metrics;
 
-/// Every path and method that the server answers; paths are without their trailing slash.
+/// Every path and method that the server answers; paths are without their trailing
+/// slash, but for the root.
 pub fn routes() -> Vec<(&'static str, Method)> {
     http::routes::endpoints().into_iter().map(|endpoint| (endpoint.path, endpoint.method)).collect()
 }

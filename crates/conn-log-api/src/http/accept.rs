@@ -3,7 +3,7 @@
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, Header as _};
+use actix_web::http::header::{self, Header as _, Quality};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError as _};
 
@@ -36,13 +36,23 @@ pub(crate) async fn explain_codings<B: MessageBody>(
     Ok(response.into_response(problem.error_response()).map_into_right_body())
 }
 
-/// Whether the client takes `essence`. No header, or one that cannot be read, means anything.
+/// Whether the client takes `essence`.
 pub(crate) fn accepts(request: &HttpRequest, essence: &str) -> bool {
+    quality(request, essence) > Quality::ZERO
+}
+
+/// Whether the client would rather have `essence` than `other`.
+pub(crate) fn prefers(request: &HttpRequest, essence: &str, other: &str) -> bool {
+    quality(request, essence) > quality(request, other)
+}
+
+/// How much the client wants `essence`. No header, or one that cannot be read, wants anything.
+fn quality(request: &HttpRequest, essence: &str) -> Quality {
     if !request.headers().contains_key(header::ACCEPT) {
-        return true;
+        return Quality::MAX;
     }
     let Ok(accept) = header::Accept::parse(request) else {
-        return true;
+        return Quality::MAX;
     };
     // The most specific range decides, and a quality of 0 leaves its range out.
     let range = accept
@@ -50,8 +60,9 @@ pub(crate) fn accepts(request: &HttpRequest, essence: &str) -> bool {
         .filter_map(|range| Some((specificity(range.item.essence_str(), essence)?, range.quality)))
         .max_by_key(|(specificity, _)| *specificity);
     match range {
-        Some((_, quality)) => quality > header::Quality::ZERO,
-        None => accept.is_empty(),
+        Some((_, quality)) => quality,
+        None if accept.is_empty() => Quality::MAX,
+        None => Quality::ZERO,
     }
 }
 

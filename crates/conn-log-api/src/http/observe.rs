@@ -28,7 +28,8 @@ pub(crate) async fn observe<B: MessageBody>(
     let (status, time) = (response.status().as_u16(), start.elapsed());
     let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
     let app = App::of(response.request());
-    app.metrics.answered(method.as_str(), route.trim_end_matches('/'), status, time);
+    let route = if route == "/" { "/" } else { route.trim_end_matches('/') };
+    app.metrics.answered(method.as_str(), route, status, time);
     let ms = time.as_secs_f64() * 1e3;
     log::info!(target: "conn_log::request", "{method} {path:?} {status} {ms:.1} ms {id}");
     Ok(response)

@@ -31,6 +31,7 @@ use crate::http::problem::PROBLEM_JSON;
         crate::presence::applications::list,
         crate::presence::applications::get,
         crate::sessions::list,
+        crate::site::home::home,
         crate::running::health::healthz,
         crate::running::health::readyz,
         crate::running::metrics::metrics,

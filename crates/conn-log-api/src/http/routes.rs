@@ -12,12 +12,12 @@ use crate::ingest::register;
 use crate::log::{export, get, list, stream};
 use crate::presence::{applications, devices};
 use crate::running::{health, metrics};
-use crate::site::{docs, problems};
+use crate::site::{docs, home, problems};
 use crate::{sessions, statistics};
 
 /// One address and method.
 pub(crate) struct Endpoint {
-    /// Without a trailing slash; the server takes both.
+    /// Without a trailing slash, but for the root; the server takes both.
     pub(crate) path: &'static str,
     pub(crate) method: Method,
     route: Route,
@@ -40,6 +40,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         get("/api/v1/applications", applications::list),
         get("/api/v1/applications/{application_id}", applications::get),
         get("/api/v1/sessions", sessions::list),
+        get("/", home::home),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),
         get("/metrics", metrics::metrics),
@@ -74,7 +75,7 @@ where
 pub(crate) fn register(config: &mut ServiceConfig) {
     let mut endpoints = endpoints().into_iter().peekable();
     while let Some(Endpoint { path, method, route }) = endpoints.next() {
-        let mut resource = web::resource([path.to_owned(), format!("{path}/")]).route(route);
+        let mut resource = web::resource(spellings(path)).route(route);
         let mut methods = vec![method];
         while let Some(more) = endpoints.next_if(|endpoint| endpoint.path == path) {
             resource = resource.route(more.route);
@@ -87,6 +88,12 @@ pub(crate) fn register(config: &mut ServiceConfig) {
         );
     }
     config.default_service(web::to(|| async { not_found() }));
+}
+
+/// A path with and without its trailing slash.
+fn spellings(path: &str) -> Vec<String> {
+    let path = path.trim_end_matches('/');
+    if path.is_empty() { vec!["/".to_owned()] } else { vec![path.to_owned(), format!("{path}/")] }
 }
 
 fn allow(methods: &[Method]) -> String {

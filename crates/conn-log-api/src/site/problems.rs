@@ -2,6 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 
+use super::html;
 use crate::http::problem::{Problem, ProblemKind};
 
 /// One kind of problem, explained.
@@ -13,7 +14,7 @@ pub(crate) async fn page(slug: web::Path<String>) -> Result<HttpResponse, Proble
     let kind = ProblemKind::ALL.iter().find(|kind| kind.slug() == slug.as_str());
     let kind = kind.ok_or_else(|| Problem::new(ProblemKind::NotFound, "no such problem"))?;
     let body = format!("{}<p><a href=\"/problems/\">All problems</a></p>", section(*kind));
-    Ok(html(kind.title(), &body))
+    Ok(html::page(kind.title(), &body))
 }
 
 /// All kinds of problems.
@@ -21,7 +22,7 @@ pub(crate) async fn page(slug: web::Path<String>) -> Result<HttpResponse, Proble
     responses((status = 200, description = "All kinds of problems", content_type = "text/html")))]
 pub(crate) async fn index() -> HttpResponse {
     let sections: Vec<String> = ProblemKind::ALL.iter().map(|kind| section(*kind)).collect();
-    html("Problems", &format!("<h1>Problems</h1>{}", sections.concat()))
+    html::page("Problems", &format!("<h1>Problems</h1>{}", sections.concat()))
 }
 
 /// All of it is this program's own text, so that nothing needs to be escaped.
@@ -34,14 +35,4 @@ fn section(kind: ProblemKind) -> String {
         status = kind.status().as_u16(),
         text = kind.explanation(),
     )
-}
-
-fn html(title: &str, body: &str) -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title>\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;\
-         padding:0 1rem;color:#1d2733;background:#fff}}code{{background:#eef1f4;padding:.1em .3em}}\
-         </style><body>{body}</body></html>"
-    ))
 }
