@@ -93,12 +93,13 @@ impl App {
     }
 
     /// Asks the store, off the workers: a read may wait for a disk.
-    pub(crate) async fn read<T, F>(&self, question: F) -> Result<T, Problem>
+    pub(crate) async fn read<T, E, F>(&self, question: F) -> Result<T, Problem>
     where
         T: Send + 'static,
-        F: FnOnce(&Store) -> Result<T, conn_log_store::StoreError> + Send + 'static,
+        E: Into<Problem> + Send + 'static,
+        F: FnOnce(&Store) -> Result<T, E> + Send + 'static,
     {
         let store = self.store.clone();
-        Ok(web::block(move || question(&store)).await??)
+        web::block(move || question(&store)).await?.map_err(E::into)
     }
 }

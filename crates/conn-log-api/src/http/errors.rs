@@ -3,7 +3,7 @@
 use actix_web::error::BlockingError;
 use actix_web::http::header;
 use conn_log_core::{FaultKind, Faults};
-use conn_log_store::{AppendError, StoreError};
+use conn_log_store::{AppendError, StatisticsError, StoreError};
 
 use super::problem::{Problem, ProblemKind};
 use super::request_id;
@@ -41,6 +41,18 @@ impl From<StoreError> for Problem {
             )
             .with_header(header::RETRY_AFTER, "5"),
             other => Problem::internal(&other),
+        }
+    }
+}
+
+/// Statistics that were not computed.
+impl From<StatisticsError> for Problem {
+    fn from(error: StatisticsError) -> Self {
+        match error {
+            StatisticsError::Store(error) => error.into(),
+            StatisticsError::TooManyRows | StatisticsError::TooManyEvents => {
+                Problem::parameter("interval", "too_many", error.to_string())
+            }
         }
     }
 }

@@ -51,9 +51,6 @@ pub(crate) fn page_query<P: CursorKey>(
 ) -> Result<PageQuery<P>, Problem> {
     let limit = limit(parameters)?;
     let read = |text: &str| cursor::decode(list, text);
-    let start = parameters.read("cursor", CURSOR_EXPECTED, read)?;
+    let start = parameters.read("cursor", "a cursor of this list", read)?;
     Ok(PageQuery { start: start.unwrap_or(PageStart::First), limit })
 }
-
-/// What a cursor parameter takes.
-pub(crate) const CURSOR_EXPECTED: &str = "a cursor of this list in this order";

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::{EventFilter, EventQuery, Order, Position, Record, Start, Timestamp};
-use conn_log_store::{Page, PageStart};
+use conn_log_store::{Page, PageStart, StoreError};
 
 use super::get::parse_id;
 use super::query;
@@ -11,7 +11,7 @@ use crate::http::app::App;
 use crate::http::auth::Reader;
 use crate::http::cursor::{self, ListTag};
 use crate::http::page_links::PageLinks;
-use crate::http::pages::{self, CURSOR_EXPECTED};
+use crate::http::pages;
 use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
 
@@ -42,7 +42,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
             // Read first: every event up to here is committed before the page is read.
             let size = store.log_size(tenant)?;
             let page = store.event_list(tenant, &query)?;
-            Ok((size, Page { items: page.records, has_more: page.has_more }))
+            Ok::<_, StoreError>((size, Page { items: page.records, has_more: page.has_more }))
         })
         .await?;
     let records: Vec<String> = page.items.iter().map(Record::to_json).collect();
@@ -82,8 +82,13 @@ impl Asked {
             (Some(id), None) => {
                 (PageStart::After(Position { id, timestamp: Timestamp::EPOCH }), true)
             }
-            (None, Some(text)) => start_at(order, &text)
-                .ok_or_else(|| Problem::parameter("cursor", "invalid_value", CURSOR_EXPECTED))?,
+            (None, Some(text)) => start_at(order, &text).ok_or_else(|| {
+                Problem::parameter(
+                    "cursor",
+                    "invalid_value",
+                    "not a cursor of a list in this order",
+                )
+            })?,
         };
         Ok(Asked { filter, order, start, limit, of_feed })
     }

@@ -49,19 +49,14 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let Ok(Ok(permit)) = timeout(PERMIT_WAIT_MAX, app.statistics.acquire()).await else {
         return Err(Problem::overloaded("too many statistics are being computed", 5));
     };
-    let answer = app
-        .read(move |store| match store.statistics(caller.tenant(), &asked) {
-            Ok(groups) => {
-                let body = Body { interval: asked.interval, by: asked.group_by, groups };
-                let first = body.part(0);
-                Ok(Ok((body, first)))
-            }
-            Err(StatisticsError::Store(error)) => Err(error),
-            Err(too_many) => Ok(Err(too_many.to_string())),
+    let (body, first) = app
+        .read(move |store| {
+            let groups = store.statistics(caller.tenant(), &asked)?;
+            let body = Body { interval: asked.interval, by: asked.group_by, groups };
+            let first = body.part(0);
+            Ok::<_, StatisticsError>((body, first))
         })
         .await?;
-    let (body, first) =
-        answer.map_err(|detail| Problem::parameter("interval", "too_many", detail))?;
     let first = first.map_err(|error| Problem::internal(&error))?;
     drop(permit);
     sending::respond(&request, body, first).await
