@@ -55,6 +55,18 @@ fn token_create_prints_the_token_and_nothing_else(
     assert!(!tenant.status.success() && said(&tenant).contains("no tenant"));
 }
 
+#[test]
+fn the_readme_s_command_prints_another_token() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let readme = include_str!("../../../../README.md");
+    let (_, command) = readme.split_once("conn-log token create ").unwrap();
+    let (options, _) = command.split_once('`').unwrap();
+    let arguments: Vec<&str> = ["token", "create"].into_iter().chain(options.split(' ')).collect();
+    let output = run(&database, &arguments);
+    assert!(printed(&output).starts_with("clog_"), "{arguments:?}: {}", said(&output));
+    assert!(printed(&run(&database, &["token", "list"])).contains("\tadmin,write,read\t"));
+}
+
 #[rstest]
 fn tenants_are_made_and_listed(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let Some(database) = TestDatabase::new(backend) else { return };
