@@ -9,8 +9,9 @@
 //! Between `register` and `render` nothing knows an HTTP status: what becomes of an event is an
 //! [`outcome::EventOutcome`].
 //!
-//! A further kind of body is a file in [`adapters`] and a line in its table. A further way to treat
-//! what is at fault is a member of [`request::Preferences`], which [`decision`] obeys.
+//! A further kind of body is a file in [`adapters`] and a line in its table; one that is answered in
+//! another form has a handler of its own beside [`register`], which hands its body to [`pipeline`]. A
+//! further way to treat what is at fault is a member of [`request::Preferences`], which [`decision`] obeys.
 
 pub(crate) mod adapters;
 pub(crate) mod answer;

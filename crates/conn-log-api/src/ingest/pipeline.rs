@@ -12,7 +12,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::adapters::{BodyKind, Checker};
 use super::decision::{Decisions, decide};
-use super::render;
 use super::request::Head;
 use super::submitted::{BodyFault, Submitted};
 use super::tally::Tally;
@@ -61,12 +60,16 @@ impl From<AppendError> for IngestError {
     }
 }
 
+/// Makes the answer that a repeat with the same idempotency key will get.
+pub(crate) type Keep = fn(&Decisions, &[Appended]) -> Vec<u8>;
+
 /// Takes the events of a body into the log of the token's tenant.
 pub(crate) async fn run(
     app: web::Data<App>,
     token: &Token,
     head: Head,
     body: Body,
+    keep: Keep,
 ) -> Result<Ingested, IngestError> {
     let key = head.key.map(|key| (key, Sha256::digest(body.bytes()).into()));
     let submitted = read(app.clone(), head.kind, body).await?;
@@ -77,7 +80,7 @@ pub(crate) async fn run(
         IngestError::OverRate(over_rate)
     })?;
     let decisions = Arc::new(decisions);
-    let claim = key.map(|(key, fingerprint)| claim(key, fingerprint, decisions.clone()));
+    let claim = key.map(|(key, fingerprint)| claim(key, fingerprint, decisions.clone(), keep));
     let submission = Submission { tenant: token.tenant, events, claim };
     let came_of_it = match append(&app, submission, tally, decisions.clone()).await? {
         Outcome::Appended(appended) => CameOfIt::Outcomes(decisions, appended),
@@ -103,10 +106,9 @@ async fn read(app: web::Data<App>, kind: BodyKind, body: Body) -> Result<Submitt
 }
 
 /// The key, and how the answer is made that a repeat will get.
-fn claim(key: String, fingerprint: [u8; 32], decisions: Arc<Decisions>) -> Claim {
+fn claim(key: String, fingerprint: [u8; 32], decisions: Arc<Decisions>, keep: Keep) -> Claim {
     let answer_bytes = decisions.bytes();
-    let answer =
-        Box::new(move |appended: &[Appended]| render::answer(&decisions, appended).to_bytes());
+    let answer = Box::new(move |appended: &[Appended]| keep(&decisions, appended));
     Claim { key, fingerprint, answer, answer_bytes }
 }
 

@@ -3,8 +3,10 @@
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::Appended;
 
 use super::answer::Answer;
+use super::decision::Decisions;
 use super::pipeline::{self, CameOfIt};
 use super::request::Head;
 use super::{render, shapes};
@@ -53,12 +55,12 @@ pub(crate) async fn register(
     let app = App::of(&request);
     let head = Head::of(&request)?;
     let body = body::read(&request, &mut payload, &app.options, &app.body_room).await?;
-    let ingested = pipeline::run(app, caller.token(), head, body).await?;
+    let ingested = pipeline::run(app, caller.token(), head, body, kept).await?;
     let mut response = match ingested.came_of_it {
         CameOfIt::Outcomes(decisions, appended) => {
             render::answer(&decisions, &appended).into_response()
         }
-        CameOfIt::Replayed(kept) => replayed(&kept)?,
+        CameOfIt::Replayed(bytes) => replayed(&bytes)?,
     };
     if let Some(allowance) = ingested.allowance {
         allowance.tell(&mut response);
@@ -66,9 +68,14 @@ pub(crate) async fn register(
     Ok(response)
 }
 
+/// The answer, as it is kept for a repeat.
+fn kept(decisions: &Decisions, appended: &[Appended]) -> Vec<u8> {
+    render::answer(decisions, appended).to_bytes()
+}
+
 /// The answer that an earlier request with the same key got.
-fn replayed(kept: &[u8]) -> Result<HttpResponse, Problem> {
-    let Some(answer) = Answer::from_bytes(kept) else {
+fn replayed(bytes: &[u8]) -> Result<HttpResponse, Problem> {
+    let Some(answer) = Answer::from_bytes(bytes) else {
         return Err(Problem::internal("a stored answer cannot be read"));
     };
     let mut response = answer.into_response();
