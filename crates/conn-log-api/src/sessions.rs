@@ -12,7 +12,7 @@ use crate::http::auth::Reader;
 use crate::http::cursor::ListTag;
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
-use crate::http::problem::{Problem, raw};
+use crate::http::problem::{Problem, json};
 use crate::http::query_string::QueryString;
 use crate::log::query::{self, RFC3339};
 
@@ -95,10 +95,9 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     let (tenant, asked) = (caller.tenant(), query.clone());
     let page =
         App::of(&request).read(move |store| store.session_list(tenant, &filter, &asked)).await?;
-    let results: Vec<String> =
-        page.items.iter().map(|session| raw(&Session::from(session)).get().to_owned()).collect();
     let key = conn_log_store::Session::place;
-    Ok(PageLinks::of(&request, LIST, &query.start, &page, key).respond(&results))
+    let links = PageLinks::of(&request, LIST, &query.start, &page, key);
+    Ok(links.respond(page.items.iter().map(|session| json(&Session::from(session)))))
 }
 
 /// Marks the cursors of this list.

@@ -68,8 +68,8 @@ impl PageLinks {
         format!("{}?{}", self.base, serde_urlencoded::to_string(all).unwrap_or_default())
     }
 
-    /// The answer: a [`Page`](super::pages::Page) of results, each given as JSON.
-    pub(crate) fn respond(&self, results: &[String]) -> HttpResponse {
+    /// The answer: a page of results, each given as JSON once it is its turn.
+    pub(crate) fn respond(&self, results: impl Iterator<Item = String>) -> HttpResponse {
         let (next, previous) = (json!(self.next), json!(self.previous));
         let mut response = HttpResponse::Ok();
         let links = [(&self.next, "next"), (&self.previous, "prev")];
@@ -80,10 +80,16 @@ impl PageLinks {
         if !links.is_empty() {
             response.insert_header((header::LINK, links.join(", ")));
         }
-        response.content_type("application/json").body(format!(
-            "{{\"results\":[{}],\"next\":{next},\"previous\":{previous}}}",
-            results.join(",")
-        ))
+        // Each is written and dropped in turn: the page is not there twice.
+        let mut body = "{\"results\":[".to_owned();
+        for (index, result) in results.enumerate() {
+            if index > 0 {
+                body.push(',');
+            }
+            body.push_str(&result);
+        }
+        let end = format!("],\"next\":{next},\"previous\":{previous}}}");
+        response.content_type("application/json").body(body + &end)
     }
 }
 

@@ -217,6 +217,11 @@ impl Problem {
     }
 }
 
+/// `value` as JSON text.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    Box::<str>::from(raw(value)).into()
+}
+
 /// `value` as JSON text that goes into other JSON as it is.
 pub(crate) fn raw(value: &impl Serialize) -> Box<RawValue> {
     // It fails only for maps with keys that are not text and for numbers that are not finite.

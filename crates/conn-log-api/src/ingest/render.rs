@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::answer::Answer;
 use super::decision::{Batch, Decisions, Form};
 use super::outcome::{BatchOutcome, Counts, EventOutcome};
-use crate::http::problem::{Problem, ProblemKind, raw};
+use crate::http::problem::{Problem, ProblemKind, json};
 
 /// The answer, once the store has said what became of the events that it was given.
 pub(crate) fn answer(decisions: &Decisions, appended: &[Appended]) -> Answer {
@@ -184,8 +184,4 @@ fn none_stored(kind: ProblemKind, batch: &Batch, results: &BatchResults<'_>) -> 
         .with_member("rejected", &results.rejected)
         .with_member("results", &results.results);
     problem.to_json(Some(&batch.instance)).get().to_owned()
-}
-
-fn json(value: &impl Serialize) -> String {
-    Box::<str>::from(raw(value)).into()
 }

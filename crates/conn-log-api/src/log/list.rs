@@ -45,8 +45,9 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
             Ok::<_, StoreError>((size, Page { items: page.records, has_more: page.has_more }))
         })
         .await?;
-    let records: Vec<String> = page.items.iter().map(Record::to_json).collect();
-    Ok(asked.links(&request, size, &page).respond(&records))
+    let links = asked.links(&request, size, &page);
+    // Each record goes as its JSON comes.
+    Ok(links.respond(page.items.into_iter().map(|record| record.to_json())))
 }
 
 /// What a list request asks for.

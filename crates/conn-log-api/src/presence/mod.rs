@@ -15,7 +15,7 @@ use crate::http::auth::Reader;
 use crate::http::cursor::{CursorKey as _, ListTag};
 use crate::http::page_links::PageLinks;
 use crate::http::pages;
-use crate::http::problem::{Problem, ProblemKind, raw};
+use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
 
 /// A kind of thing that the log knows by name: the store's row of it, and how it is read.
@@ -50,9 +50,8 @@ async fn list<T: Present>(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let (tenant, asked) = (caller.tenant(), query.clone());
     let page = App::of(&request).read(move |store| T::list(store, tenant, &asked)).await?;
     let key = |item: &T| item.name().to_owned();
-    let results: Vec<String> =
-        page.items.iter().map(|item| raw(&T::Shown::from(item)).get().to_owned()).collect();
-    Ok(PageLinks::of(&request, T::LIST, &query.start, &page, key).respond(&results))
+    let links = PageLinks::of(&request, T::LIST, &query.start, &page, key);
+    Ok(links.respond(page.items.iter().map(|item| json(&T::Shown::from(item)))))
 }
 
 async fn get<T: Present>(
