@@ -11,7 +11,7 @@ use crate::http::app::App;
 use crate::http::auth::Reader;
 use crate::http::cursor::ListTag;
 use crate::http::page_links::PageLinks;
-use crate::http::pages::{self, PageParameters};
+use crate::http::pages::{self, PageParameters, described_page};
 use crate::http::problem::{Problem, json};
 use crate::http::query_string::QueryString;
 use crate::log::query::{self, RFC3339};
@@ -41,6 +41,11 @@ pub(crate) struct Session<'a> {
     /// Null too where the device's next start ended it.
     #[schema(required)]
     end_event_id: Option<i64>,
+}
+
+described_page! {
+    /// A page of sessions.
+    SessionPage, Session<'static>
 }
 
 impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
@@ -76,7 +81,7 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
         ("until" = Option<DateTime<Utc>>, Query, description = "Started before this"),
         PageParameters,
     ),
-    responses((status = 200, description = "A page", body = pages::Page<Session<'_>>)),
+    responses((status = 200, description = "A page", body = SessionPage)),
     security(("bearer" = [])),
 )]
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {

@@ -1,7 +1,7 @@
 //! Pages of a list: what a request may say about them, and what an answer holds.
 
 use conn_log_store::{PageQuery, PageStart};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
 use super::cursor::{self, CursorKey, ListTag};
 use super::problem::Problem;
@@ -24,18 +24,25 @@ pub(crate) struct PageParameters {
     cursor: Option<String>,
 }
 
-/// A page of a list.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only described")]
-pub(crate) struct Page<T> {
-    results: Vec<T>,
-    /// The address of the next page.
-    #[schema(required)]
-    next: Option<String>,
-    /// The address of the page before.
-    #[schema(required)]
-    previous: Option<String>,
+/// Describes a page of a list under a name of its own: the schema of a generic type would hold its
+/// item's whole schema again.
+macro_rules! described_page {
+    ($(#[$doc:meta])* $name:ident, $item:ident $(<$lifetime:lifetime>)?) => {
+        $(#[$doc])*
+        #[derive(utoipa::ToSchema)]
+        #[allow(dead_code, reason = "only described")]
+        pub(crate) struct $name {
+            results: Vec<$item $(<$lifetime>)?>,
+            /// The address of the next page.
+            #[schema(required)]
+            next: Option<String>,
+            /// The address of the page before.
+            #[schema(required)]
+            previous: Option<String>,
+        }
+    };
 }
+pub(crate) use described_page;
 
 /// Takes the limit out of a query string.
 pub(crate) fn limit(parameters: &mut QueryString) -> Result<usize, Problem> {

@@ -29,7 +29,7 @@ use crate::http::query_string::QueryString;
         crate::http::pages::PageParameters,
     ),
     responses(
-        (status = 200, description = "A page", body = pages::Page<crate::log::shapes::Record>),
+        (status = 200, description = "A page", body = crate::log::shapes::RecordPage),
     ),
     security(("bearer" = [])),
 )]

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::http::pages::described_page;
+
 /// An event as the log holds it.
 #[derive(ToSchema)]
 pub(crate) struct Record {
@@ -31,6 +33,11 @@ pub(crate) struct Record {
     session_id: Option<String>,
     #[schema(nullable = false)]
     event_id: Option<String>,
+}
+
+described_page! {
+    /// A page of records.
+    RecordPage, Record
 }
 
 /// Which events: the filters that every read of the log takes, and statistics too.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::Present;
 use crate::http::auth::Reader;
 use crate::http::cursor::ListTag;
-use crate::http::pages::{self, PageParameters};
+use crate::http::pages::{PageParameters, described_page};
 use crate::http::problem::Problem;
 
 /// An application, as the log knows it.
@@ -28,6 +28,11 @@ pub(crate) struct Application<'a> {
     /// Events with another status than success.
     failures: i64,
     open_sessions: i64,
+}
+
+described_page! {
+    /// A page of applications.
+    ApplicationPage, Application<'static>
 }
 
 impl<'a> From<&'a conn_log_store::Application> for Application<'a> {
@@ -75,7 +80,7 @@ impl Present for conn_log_store::Application {
     operation_id = "application_list",
     tag = "Presence",
     params(PageParameters),
-    responses((status = 200, description = "A page", body = pages::Page<Application<'_>>)),
+    responses((status = 200, description = "A page", body = ApplicationPage)),
     security(("bearer" = [])),
 )]
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {

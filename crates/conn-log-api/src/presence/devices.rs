@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::Present;
 use crate::http::auth::Reader;
 use crate::http::cursor::ListTag;
-use crate::http::pages::{self, PageParameters};
+use crate::http::pages::{PageParameters, described_page};
 use crate::http::problem::Problem;
 
 /// A device, as the log knows it.
@@ -36,6 +36,11 @@ pub(crate) struct Device<'a> {
     /// Events with another status than success.
     failures: i64,
     open_sessions: i64,
+}
+
+described_page! {
+    /// A page of devices.
+    DevicePage, Device<'static>
 }
 
 impl<'a> From<&'a conn_log_store::Device> for Device<'a> {
@@ -86,7 +91,7 @@ impl Present for conn_log_store::Device {
     operation_id = "device_list",
     tag = "Presence",
     params(PageParameters),
-    responses((status = 200, description = "A page", body = pages::Page<Device<'_>>)),
+    responses((status = 200, description = "A page", body = DevicePage)),
     security(("bearer" = [])),
 )]
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
