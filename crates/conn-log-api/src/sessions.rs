@@ -2,17 +2,19 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
-use conn_log_store::{SessionFilter, SessionPlace};
+use conn_log_store::SessionFilter;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::accept;
-use crate::app::App;
-use crate::auth::Reader;
-use crate::derived_list;
-use crate::events::query::{self, RFC3339};
-use crate::problem::Problem;
-use crate::query_string::QueryString;
+use crate::http::accept;
+use crate::http::app::App;
+use crate::http::auth::Reader;
+use crate::http::cursor::ListTag;
+use crate::http::page_links::PageLinks;
+use crate::http::pages::{self, PageParameters, described_page};
+use crate::http::problem::{Problem, json};
+use crate::http::query_string::QueryString;
+use crate::log::query::{self, RFC3339};
 
 /// A session of a device with an application.
 #[derive(Serialize, ToSchema)]
@@ -41,6 +43,11 @@ pub(crate) struct Session<'a> {
     end_event_id: Option<i64>,
 }
 
+described_page! {
+    /// A page of sessions.
+    SessionPage, Session<'static>
+}
+
 impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
     fn from(session: &'a conn_log_store::Session) -> Self {
         Session {
@@ -58,17 +65,6 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
     }
 }
 
-/// A page of sessions.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only described")]
-pub(crate) struct SessionPage<'a> {
-    results: Vec<Session<'a>>,
-    #[schema(required)]
-    next: Option<String>,
-    #[schema(required)]
-    previous: Option<String>,
-}
-
 /// Sessions, newest first. A success of type established opens one and an event of type terminated
 /// closes it, paired by session id, or by device and application where they have none.
 #[utoipa::path(
@@ -83,14 +79,9 @@ pub(crate) struct SessionPage<'a> {
         ("since" = Option<DateTime<Utc>>, Query,
             description = "Started from here on (or ended, where no start is known)"),
         ("until" = Option<DateTime<Utc>>, Query, description = "Started before this"),
-        ("limit" = Option<u16>, Query, description = "1 to 1,000; 100 unless given"),
-        ("cursor" = Option<String>, Query, description = "From a page's next or previous"),
+        PageParameters,
     ),
-    responses(
-        (status = 200, description = "A page", body = SessionPage<'_>),
-        (status = 400, description = "A parameter is unknown or has a value it does not take",
-            body = crate::openapi::Problem, content_type = "application/problem+json"),
-    ),
+    responses((status = 200, description = "A page", body = SessionPage)),
     security(("bearer" = [])),
 )]
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
@@ -103,29 +94,16 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
         since: parameters.read("since", RFC3339, Timestamp::parse)?,
         until: parameters.read("until", RFC3339, Timestamp::parse)?,
     };
-    let query = derived_list::page_query(&mut parameters, place_of)?;
+    let query = pages::page_query(&mut parameters, LIST)?;
     parameters.finish()?;
     accept::require(&request, "application/json")?;
     let (tenant, asked) = (caller.tenant(), query.clone());
     let page =
         App::of(&request).read(move |store| store.session_list(tenant, &filter, &asked)).await?;
-    Ok(derived_list::respond(
-        &request,
-        &query,
-        &page,
-        |session| bytes_of(session.place()),
-        Session::from,
-    ))
+    let key = conn_log_store::Session::place;
+    let links = PageLinks::of(&request, LIST, &query.start, &page, key);
+    Ok(links.respond(page.items.iter().map(|session| json(&Session::from(session)))))
 }
 
-fn bytes_of(place: SessionPlace) -> Vec<u8> {
-    [place.at.micros().to_be_bytes(), place.event_id.to_be_bytes()].concat()
-}
-
-fn place_of(bytes: &[u8]) -> Option<SessionPlace> {
-    let (at, event_id) = bytes.split_first_chunk()?;
-    Some(SessionPlace {
-        at: Timestamp::from_micros(i64::from_be_bytes(*at)),
-        event_id: i64::from_be_bytes(event_id.try_into().ok()?),
-    })
-}
+/// Marks the cursors of this list.
+const LIST: ListTag = ListTag(b'S');

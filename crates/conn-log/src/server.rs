@@ -89,6 +89,8 @@ Register an event with it:
     -H 'Authorization: Bearer {secret}' \\
     -H 'Content-Type: application/json' \\
     -d '{EXAMPLE}'
+
+Read and try every request on http://{address}/docs
 "
     ));
     Ok(())

@@ -10,6 +10,7 @@ mod bodies;
 mod cookbook;
 mod counting;
 mod exporting;
+mod home;
 mod limits;
 mod presence;
 mod problems;

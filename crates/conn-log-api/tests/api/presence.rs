@@ -5,7 +5,7 @@ use actix_web::test::TestRequest;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::test_app::{Answer, Database, TestApp};
+use crate::test_app::{Answer, Database, EVENTS, TestApp};
 
 const DEVICES: &str = "/api/v1/devices/";
 const APPLICATIONS: &str = "/api/v1/applications/";
@@ -193,5 +193,23 @@ async fn a_tenant_sees_what_is_derived_from_its_own_log_only(
             .insert_header(("authorization", format!("Bearer {token}")));
         let answer = app.send(request).await;
         assert_eq!((answer.status, answer.json()["results"].clone()), (200, json!([])), "{list}");
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_cursor_of_one_list_is_not_taken_by_another(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let start = |device| event(device, "established", "10:00:00", json!({}));
+    post(&app, json!([start("a"), start("b")])).await;
+    let page = app.get(&format!("{DEVICES}?limit=1")).await.json();
+    let (_, query) = page["next"].as_str().unwrap().split_once('?').unwrap();
+    assert_eq!(app.get(&format!("{DEVICES}?{query}")).await.status, 200);
+    for list in [APPLICATIONS, SESSIONS, EVENTS] {
+        let answer = app.get(&format!("{list}?{query}")).await;
+        answer.is_problem(400, "invalid-query");
+        assert_eq!(answer.json()["errors"][0]["parameter"], "cursor", "{list}");
     }
 }

@@ -23,6 +23,7 @@ fn a_new_log_shows_its_admin_token_once(
     let Some(database) = TestDatabase::new(backend) else { return };
     let server = Running::start(&database);
     assert!(server.greeting.contains("curl") && server.greeting.contains(&server.token));
+    assert!(server.greeting.contains(&format!("{}/docs", server.base)), "{}", server.greeting);
     drop(server);
     assert!(!Running::start(&database).greeting.contains("clog_"));
 }
@@ -52,6 +53,18 @@ fn token_create_prints_the_token_and_nothing_else(
     let tenant =
         run(&database, &["token", "create", "--name", "x", "--scope", "read", "--tenant", "no"]);
     assert!(!tenant.status.success() && said(&tenant).contains("no tenant"));
+}
+
+#[test]
+fn the_readme_s_command_prints_another_token() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let readme = include_str!("../../../../README.md");
+    let (_, command) = readme.split_once("conn-log token create ").unwrap();
+    let (options, _) = command.split_once('`').unwrap();
+    let arguments: Vec<&str> = ["token", "create"].into_iter().chain(options.split(' ')).collect();
+    let output = run(&database, &arguments);
+    assert!(printed(&output).starts_with("clog_"), "{arguments:?}: {}", said(&output));
+    assert!(printed(&run(&database, &["token", "list"])).contains("\tadmin,write,read\t"));
 }
 
 #[rstest]
@@ -183,4 +196,17 @@ fn a_queue_that_no_large_batch_fits_into_is_refused_at_the_start() {
     let output = run(&database, &["serve", "--queue-events-max", "500"]);
     assert!(!output.status.success());
     assert!(said(&output).contains("--events-max"), "{}", said(&output));
+}
+
+#[test]
+fn a_head_request_of_the_root_is_answered_with_the_head_of_its_page() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start(&database);
+    let page = || ureq::get(&server.base).header("accept", "text/html").call().unwrap();
+    let mut head = ureq::head(&server.base).header("accept", "text/html").call().unwrap();
+    for name in ["content-type", "content-length", "content-security-policy"] {
+        assert_eq!(head.headers().get(name), page().headers().get(name), "{name}");
+    }
+    assert!(head.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    assert_eq!(head.body_mut().read_to_string().unwrap(), "");
 }

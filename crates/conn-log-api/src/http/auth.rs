@@ -1,0 +1,143 @@
+//! Who is asking: the bearer token, its tenant and its scopes.
+//!
+//! A handler gets at a tenant only through [`Writer`] or [`Reader`], so that none can
+//! forget to ask.
+
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, web};
+use conn_log_core::Timestamp;
+use conn_log_store::{Scope, SecretHash, Store, TenantId, Token};
+use moka::sync::Cache;
+
+use crate::http::app::App;
+use crate::http::client_address;
+use crate::http::problem::{Problem, ProblemKind};
+
+/// How long a token is believed without a look at the store. A token revoked by another process
+/// is refused after at most this long; the contract promises five seconds.
+const BELIEVED: Duration = Duration::from_secs(4);
+
+/// Tokens remembered at most, valid or not. Each is about 200 bytes.
+const REMEMBERED_MAX: u64 = 10_000;
+
+/// The tokens seen lately, and what the store said of them.
+#[derive(Clone)]
+pub(crate) struct Tokens {
+    store: Store,
+    seen: Cache<SecretHash, Option<Arc<Token>>>,
+}
+
+impl Tokens {
+    pub(crate) fn new(store: Store) -> Self {
+        let seen = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(BELIEVED).build();
+        Tokens { store, seen }
+    }
+
+    /// The token behind a secret. Unknown ones are remembered too, so that all that is wrong with
+    /// a token takes the same time to find out.
+    async fn find(&self, hash: SecretHash) -> Result<Option<Arc<Token>>, Problem> {
+        if let Some(token) = self.seen.get(&hash) {
+            return Ok(token);
+        }
+        let (store, key) = (self.store.clone(), hash);
+        let token = web::block(move || store.token_find(&key)).await??.map(Arc::new);
+        self.seen.insert(hash, token.clone());
+        Ok(token)
+    }
+}
+
+/// The scope that a handler asks for.
+pub(crate) trait Needs {
+    const SCOPE: Scope;
+}
+
+macro_rules! needs {
+    ($($(#[$doc:meta])* $alias:ident, $marker:ident, $scope:ident;)*) => {$(
+        #[derive(Debug)]
+        pub(crate) struct $marker;
+        impl Needs for $marker {
+            const SCOPE: Scope = Scope::$scope;
+        }
+        $(#[$doc])*
+        pub(crate) type $alias = Caller<$marker>;
+    )*};
+}
+
+needs! {
+    /// May register events.
+    Writer, Write, Write;
+    /// May read its tenant's log.
+    Reader, Read, Read;
+}
+
+/// An authenticated client with the scope that `N` asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller<N> {
+    token: Arc<Token>,
+    hash: SecretHash,
+    scope: PhantomData<N>,
+}
+
+impl<N> Caller<N> {
+    /// The token itself.
+    pub(crate) fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// Whether the token is still good, for what takes longer than a request.
+    pub(crate) async fn is_still_valid(&self, app: &App) -> bool {
+        let now = Timestamp::from(chrono::Utc::now());
+        // While the store is away nobody can say that it is not.
+        app.tokens
+            .find(self.hash)
+            .await
+            .map_or(true, |token| token.is_some_and(|token| token.is_valid_at(now)))
+    }
+
+    /// Whose log this is about.
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.token.tenant
+    }
+}
+
+impl<N: Needs> FromRequest for Caller<N> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let app = App::of(request);
+        let address = client_address::of(request, &app.options.trusted_proxies);
+        let hash = SecretHash::of(bearer(request).unwrap_or_default());
+        Box::pin(async move {
+            let token = app.tokens.find(hash).await?;
+            let now = Timestamp::from(chrono::Utc::now());
+            let Some(token) = token.filter(|token| token.is_valid_at(now)) else {
+                app.auth_failures.count(address)?;
+                return Err(unauthorized());
+            };
+            if !token.allows(N::SCOPE) {
+                let detail = format!("the token lacks the scope {}", N::SCOPE);
+                return Err(Problem::new(ProblemKind::Forbidden, detail));
+            }
+            Ok(Caller { token, hash, scope: PhantomData })
+        })
+    }
+}
+
+/// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1).
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn unauthorized() -> Problem {
+    let detail = "send Authorization: Bearer <token> with a valid token";
+    Problem::new(ProblemKind::Unauthorized, detail).with_header(header::WWW_AUTHENTICATE, "Bearer")
+}

@@ -1,0 +1,269 @@
+//! A request's body: its bytes within every limit, decoded.
+//!
+//! What a client declares about a body is used to refuse it early; what it sends is what counts.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::web::{Bytes, Payload};
+use futures_util::StreamExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::http::options::ApiOptions;
+use crate::http::problem::{Problem, ProblemKind};
+
+/// What is read and thrown away of a body that is too large, before its sender is told: most
+/// clients read the answer only after they have sent everything.
+const DISCARDED_BYTES_MAX: usize = 128 << 20;
+
+/// Bodies up to this size do not count against the room for all: a thousand of them are 64 MiB.
+const SMALL_BODY_BYTES: usize = 64 << 10;
+
+/// Deflate gives no more than 1,032 bytes for one (zlib's technical notes).
+const DEFLATE_RATIO_MAX: u64 = 1_032;
+
+/// What is decoded at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Room for the bodies of all requests together, counted in KiB.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyRoom(Arc<Semaphore>);
+
+impl BodyRoom {
+    pub(crate) fn new(bytes: usize) -> Self {
+        BodyRoom(Arc::new(Semaphore::new(bytes >> 10)))
+    }
+
+    fn reserve(&self) -> Reservation {
+        Reservation { room: self.0.clone(), held: None, bytes: SMALL_BODY_BYTES }
+    }
+}
+
+/// The room that one body takes; given back when it is dropped.
+#[derive(Debug)]
+struct Reservation {
+    room: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// Makes sure of room for `bytes` in all.
+    fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        // Doubling keeps the number of steps small for a body that grows chunk by chunk.
+        let target = bytes.max(self.bytes.saturating_mul(2));
+        let kib = u32::try_from((target - self.bytes) >> 10).unwrap_or(u32::MAX).max(1);
+        let Ok(permit) = self.room.clone().try_acquire_many_owned(kib) else {
+            let detail = "too many large bodies are being read at the moment";
+            return Err(
+                Problem::new(ProblemKind::Overloaded, detail).with_header(header::RETRY_AFTER, "1")
+            );
+        };
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        self.bytes = target;
+        Ok(())
+    }
+}
+
+/// A body in memory, and the room that it takes there.
+#[derive(Debug)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    _room: Reservation,
+}
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// How a body is packed (RFC 9110, section 8.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+/// Reads and decodes the body.
+///
+/// # Errors
+/// 413 beyond a limit, 415 for an unknown coding, 408 for a body that does not arrive, 503 without
+/// room for it, 400 for bytes that do not decode.
+pub(crate) async fn read(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    options: &ApiOptions,
+    room: &BodyRoom,
+) -> Result<Body, Problem> {
+    let coding = coding(request)?;
+    let mut reservation = room.reserve();
+    let sent = receive(payload, options, &mut reservation).await?;
+    if coding == Coding::Identity {
+        return Ok(Body { bytes: sent, _room: reservation });
+    }
+    let limit = options.decoded_bytes_max;
+    let decoded = actix_web::web::block(move || decode(coding, &sent, limit, reservation)).await;
+    decoded.map_err(|error| Problem::internal(&error))?
+}
+
+fn coding(request: &HttpRequest) -> Result<Coding, Problem> {
+    let mut codings = request.headers().get_all(header::CONTENT_ENCODING);
+    let coding = codings.next().map_or("identity", |value| value.to_str().unwrap_or("?"));
+    match (coding.trim().to_ascii_lowercase().as_str(), codings.next()) {
+        ("identity" | "", None) => Ok(Coding::Identity),
+        ("gzip" | "x-gzip", None) => Ok(Coding::Gzip),
+        ("zstd", None) => Ok(Coding::Zstd),
+        _ => Err(Problem::new(
+            ProblemKind::UnsupportedMediaType,
+            "Content-Encoding is gzip, zstd or identity",
+        )
+        .with_header(header::ACCEPT_ENCODING, "gzip, zstd, identity")),
+    }
+}
+
+fn too_large(what: &str, limit: usize) -> Problem {
+    let detail = format!("the body has at most {limit} bytes {what}");
+    Problem::new(ProblemKind::TooLarge, detail)
+}
+
+/// The bytes as sent.
+async fn receive(
+    payload: &mut Payload,
+    options: &ApiOptions,
+    reservation: &mut Reservation,
+) -> Result<Vec<u8>, Problem> {
+    let deadline = Instant::now() + options.body_time_max;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = next_chunk(payload, options, deadline).await? {
+        let size = bytes.len() + chunk.len();
+        if size > options.body_bytes_max {
+            drop(bytes);
+            discard(payload, options, deadline).await?;
+            return Err(too_large("as sent", options.body_bytes_max));
+        }
+        reservation.hold(size)?;
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Reads on without keeping anything, for a while.
+async fn discard(
+    payload: &mut Payload,
+    options: &ApiOptions,
+    deadline: Instant,
+) -> Result<(), Problem> {
+    let mut discarded = 0;
+    while let Some(chunk) = next_chunk(payload, options, deadline).await? {
+        discarded += chunk.len();
+        if discarded > DISCARDED_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn next_chunk(
+    payload: &mut Payload,
+    options: &ApiOptions,
+    deadline: Instant,
+) -> Result<Option<Bytes>, Problem> {
+    let chunk = timeout_at(deadline, timeout(options.body_pause_max, payload.next())).await;
+    match chunk {
+        Ok(Ok(Some(Ok(chunk)))) => Ok(Some(chunk)),
+        Ok(Ok(None)) => Ok(None),
+        Ok(Ok(Some(Err(error)))) => {
+            let detail = format!("the body broke off: {error}");
+            Err(Problem::body_fault("torn", detail))
+        }
+        Ok(Err(_)) | Err(_) => {
+            let detail = "the rest of the body did not arrive in time";
+            Err(Problem::new(ProblemKind::RequestTimeout, detail)
+                .with_header(header::CONNECTION, "close"))
+        }
+    }
+}
+
+/// The size after decompression that the bytes themselves declare: the last four bytes of gzip
+/// (RFC 1952, section 2.3.1), the head of a zstd frame (RFC 8878, section 3.1.1). What deflate cannot
+/// have packed is the end of a body that was cut off, and declares nothing.
+fn declared_size(coding: Coding, sent: &[u8]) -> Option<u64> {
+    match coding {
+        Coding::Identity => None,
+        Coding::Gzip => sent
+            .last_chunk()
+            .map(|size| u32::from_le_bytes(*size).into())
+            .filter(|size| *size <= DEFLATE_RATIO_MAX * sent.len() as u64),
+        Coding::Zstd => zstd::zstd_safe::get_frame_content_size(sent).ok().flatten(),
+    }
+}
+
+fn decode(
+    coding: Coding,
+    sent: &[u8],
+    limit: usize,
+    mut reservation: Reservation,
+) -> Result<Body, Problem> {
+    // An honest bomb declares itself, and is not inflated: its first bytes tell it from what does not
+    // decompress at all. Whoever lies meets the limit below, within the room for all bodies.
+    if declared_size(coding, sent).is_some_and(|size| size > limit as u64) {
+        let mut first = Vec::with_capacity(CHUNK_BYTES);
+        let first_bytes = decoder(coding, sent)?.take(CHUNK_BYTES as u64).read_to_end(&mut first);
+        if first_bytes.map_err(|error| not_decodable(&error))? == CHUNK_BYTES {
+            return Err(too_large("after decompression", limit));
+        }
+    }
+    let mut bytes = Vec::new();
+    each_chunk(coding, sent, limit, |chunk| {
+        reservation.hold(sent.len() + bytes.len() + chunk.len())?;
+        bytes.extend_from_slice(chunk);
+        Ok(())
+    })?;
+    Ok(Body { bytes, _room: reservation })
+}
+
+fn decoder(coding: Coding, sent: &[u8]) -> Result<Box<dyn Read + '_>, Problem> {
+    Ok(match coding {
+        Coding::Identity => Box::new(sent),
+        Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(sent)),
+        Coding::Zstd => Box::new(zstd::Decoder::with_buffer(sent).map_err(|e| not_decodable(&e))?),
+    })
+}
+
+/// Decodes `sent` chunk by chunk, up to `limit` bytes in all.
+fn each_chunk(
+    coding: Coding,
+    sent: &[u8],
+    limit: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut decoder = decoder(coding, sent)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut size = 0;
+    loop {
+        let read = decoder.read(&mut chunk).map_err(|error| not_decodable(&error))?;
+        if read == 0 {
+            return Ok(());
+        }
+        size += read;
+        if size > limit {
+            return Err(too_large("after decompression", limit));
+        }
+        take(&chunk[..read])?;
+    }
+}
+
+fn not_decodable(error: &std::io::Error) -> Problem {
+    Problem::body_fault("not_compressed", format!("the body does not decompress: {error}"))
+}

@@ -1,0 +1,86 @@
+//! Errors of the core and the store, as problems. The one place that knows both.
+
+use actix_web::error::BlockingError;
+use actix_web::http::header;
+use conn_log_core::{FaultKind, Faults};
+use conn_log_store::{AppendError, StatisticsError, StoreError};
+
+use super::problem::{Problem, ProblemKind};
+use super::request_id;
+
+/// What is wrong with one event.
+impl From<&Faults> for Problem {
+    fn from(faults: &Faults) -> Self {
+        let errors: Vec<_> = Problem::errors("", faults).collect();
+        let detail = match errors.len() {
+            1 => "one fault".to_owned(),
+            many if faults.may_be_more() => format!("{many} faults, and perhaps more"),
+            many => format!("{many} faults"),
+        };
+        Problem::new(faults.kind().into(), detail).with_member("errors", &errors)
+    }
+}
+
+impl From<FaultKind> for ProblemKind {
+    fn from(kind: FaultKind) -> Self {
+        match kind {
+            FaultKind::Shape => ProblemKind::InvalidBody,
+            FaultKind::Value => ProblemKind::InvalidEvent,
+        }
+    }
+}
+
+/// A read or a small write that failed.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => unavailable(&cause),
+            StoreError::QueryTimeout => Problem::new(
+                ProblemKind::QueryTimeout,
+                "add a filter on device_id, application_id, session_id or a window of time",
+            )
+            .with_header(header::RETRY_AFTER, "5"),
+            other => Problem::internal(&other),
+        }
+    }
+}
+
+/// Statistics that were not computed.
+impl From<StatisticsError> for Problem {
+    fn from(error: StatisticsError) -> Self {
+        match error {
+            StatisticsError::Store(error) => error.into(),
+            StatisticsError::TooManyRows | StatisticsError::TooManyEvents => {
+                Problem::parameter("interval", "too_many", error.to_string())
+            }
+        }
+    }
+}
+
+/// An append that failed. In each case nothing was stored.
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Overloaded => {
+                Problem::overloaded("the queue of events waiting for the disk is full", 1)
+            }
+            AppendError::Unavailable => unavailable(&"the writer has no database"),
+            AppendError::Closed => unavailable(&"the server is stopping"),
+            AppendError::Internal => Problem::internal("the store could not take the events"),
+        }
+    }
+}
+
+/// Work off the workers that did not come to its end.
+impl From<BlockingError> for Problem {
+    fn from(error: BlockingError) -> Self {
+        Problem::internal(&error)
+    }
+}
+
+fn unavailable(cause: &dyn std::fmt::Display) -> Problem {
+    // The store says once that it is away; each request that meets it is no news.
+    log::debug!("{}: store unavailable: {cause}", request_id::current());
+    Problem::new(ProblemKind::StoreUnavailable, "the store cannot be reached at the moment")
+        .with_header(header::RETRY_AFTER, "5")
+}

@@ -1,0 +1,36 @@
+//! Around every request: its id, its time, its line in the log and its place in the meters.
+
+use std::time::Instant;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::HeaderValue;
+use actix_web::middleware::Next;
+
+use crate::http::app::App;
+use crate::http::request_id::{self, X_REQUEST_ID};
+
+/// Gives the request its id and writes one line when it is answered. The line holds the path
+/// alone: a query may hold what nobody wants in a log, and headers and bodies do.
+pub(crate) async fn observe<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let start = Instant::now();
+    let id = request_id::of(request.headers());
+    let method = request.method().clone();
+    let path = request.path().to_owned();
+    let mut response = request_id::scope(id.clone(), next.call(request)).await?;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    let (status, time) = (response.status().as_u16(), start.elapsed());
+    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
+    let app = App::of(response.request());
+    let route = if route == "/" { "/" } else { route.trim_end_matches('/') };
+    app.metrics.answered(method.as_str(), route, status, time);
+    let ms = time.as_secs_f64() * 1e3;
+    log::info!(target: "conn_log::request", "{method} {path:?} {status} {ms:.1} ms {id}");
+    Ok(response)
+}

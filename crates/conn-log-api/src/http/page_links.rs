@@ -1,0 +1,115 @@
+//! The links between the pages of a list, in the body and in the `Link` header (RFC 8288).
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::{Page, PageStart};
+use serde_json::json;
+
+use super::app::App;
+use super::client_address;
+use super::cursor::{self, CursorKey, ListTag};
+
+/// The addresses of a page's neighbours: the request's own, with another place in it.
+pub(crate) struct PageLinks {
+    base: String,
+    parameters: Vec<(String, String)>,
+    next: Option<String>,
+    previous: Option<String>,
+}
+
+impl PageLinks {
+    /// Those of a page of `list` that was read from `start`; `key` gives an item's place in it.
+    pub(crate) fn of<T, P: CursorKey>(
+        request: &HttpRequest,
+        list: ListTag,
+        start: &PageStart<P>,
+        page: &Page<T>,
+        key: impl Fn(&T) -> P,
+    ) -> Self {
+        let (more_after, more_before) = match start {
+            PageStart::First => (page.has_more, false),
+            PageStart::After(_) => (page.has_more, true),
+            PageStart::Before(_) => (true, page.has_more),
+        };
+        let cursor = |start| cursor::encode(list, &start);
+        let last = page.items.last().filter(|_| more_after);
+        let first = page.items.first().filter(|_| more_before);
+        let mut links = PageLinks::none(request);
+        if let Some(cursor) = last.and_then(|last| cursor(PageStart::After(key(last)))) {
+            links.next("cursor", &cursor);
+        }
+        if let Some(cursor) = first.and_then(|first| cursor(PageStart::Before(key(first)))) {
+            links.previous = Some(links.address("cursor", &cursor));
+        }
+        links
+    }
+
+    fn none(request: &HttpRequest) -> Self {
+        let parameters: Vec<(String, String)> =
+            serde_urlencoded::from_str(request.query_string()).unwrap_or_default();
+        let keep = |(name, _): &(String, String)| name != "cursor" && name != "after";
+        PageLinks {
+            base: base(request),
+            parameters: parameters.into_iter().filter(keep).collect(),
+            next: None,
+            previous: None,
+        }
+    }
+
+    /// Has the next page begin elsewhere.
+    pub(crate) fn next(&mut self, parameter: &str, value: &str) {
+        self.next = Some(self.address(parameter, value));
+    }
+
+    fn address(&self, parameter: &str, value: &str) -> String {
+        let own = [(parameter.to_owned(), value.to_owned())];
+        let all: Vec<_> = self.parameters.iter().chain(&own).collect();
+        // Pairs of texts can always be written.
+        format!("{}?{}", self.base, serde_urlencoded::to_string(all).unwrap_or_default())
+    }
+
+    /// The answer: a page of results, each given as JSON once it is its turn.
+    pub(crate) fn respond(&self, results: impl Iterator<Item = String>) -> HttpResponse {
+        let (next, previous) = (json!(self.next), json!(self.previous));
+        let mut response = HttpResponse::Ok();
+        let links = [(&self.next, "next"), (&self.previous, "prev")];
+        let links: Vec<String> = links
+            .iter()
+            .filter_map(|(link, rel)| Some(format!("<{}>; rel=\"{rel}\"", link.as_ref()?)))
+            .collect();
+        if !links.is_empty() {
+            response.insert_header((header::LINK, links.join(", ")));
+        }
+        // Each is written and dropped in turn: the page is not there twice.
+        let mut body = "{\"results\":[".to_owned();
+        for (index, result) in results.enumerate() {
+            if index > 0 {
+                body.push(',');
+            }
+            body.push_str(&result);
+        }
+        let end = format!("],\"next\":{next},\"previous\":{previous}}}");
+        response.content_type("application/json").body(body + &end)
+    }
+}
+
+/// The request's address without its query: absolute where the client says whom it asked.
+fn base(request: &HttpRequest) -> String {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let plain = |host: &&str| {
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]_".contains(&b))
+    };
+    match host.filter(plain) {
+        Some(host) => format!("{}://{host}{}", scheme(request), request.path()),
+        None => request.path().to_owned(),
+    }
+}
+
+/// The scheme that the client used. Only a proxy of the deployment's can know of another than the
+/// server's own.
+fn scheme(request: &HttpRequest) -> &'static str {
+    let app = App::of(request);
+    let by_proxy = client_address::is_by_proxy(request, &app.options.trusted_proxies);
+    if by_proxy && request.connection_info().scheme() == "https" { "https" } else { "http" }
+}

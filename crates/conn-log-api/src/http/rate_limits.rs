@@ -1,0 +1,189 @@
+//! How much each token may send, and how often an address may fail to authenticate.
+//!
+//! Both are token buckets (governor's GCRA), kept in this process: with several servers each
+//! gives its own share.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderName};
+use conn_log_store::{Rate, Token};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
+use uuid::Uuid;
+
+use crate::http::problem::{Problem, ProblemKind};
+
+/// Buckets kept at most. One that falls out starts full again.
+const BUCKETS_MAX: u64 = 100_000;
+
+/// A bucket that nobody has used for this long is full, whatever its rate.
+const IDLE_MAX: Duration = Duration::from_hours(1);
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+
+/// The buckets of all tokens that have a rate.
+#[derive(Clone)]
+pub(crate) struct EventRates {
+    default: Option<Rate>,
+    buckets: Cache<(Uuid, Rate), Arc<Bucket>>,
+}
+
+/// A token's bucket.
+struct Bucket {
+    limiter: Limiter,
+    /// Until when a batch that was larger than the bucket is being paid for.
+    debt_until: Mutex<Instant>,
+}
+
+/// What is left of a token's rate, for the answer's headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    rate: Rate,
+    remaining: u32,
+}
+
+/// A token's rate is used up, for a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverRate {
+    rate: Rate,
+    wait: Duration,
+}
+
+impl EventRates {
+    pub(crate) fn new(default: Option<Rate>) -> Self {
+        let buckets = Cache::builder().max_capacity(BUCKETS_MAX).time_to_idle(IDLE_MAX).build();
+        EventRates { default, buckets }
+    }
+
+    /// Takes `events` out of the token's bucket. `None` for a token without a rate.
+    ///
+    /// A batch larger than the bucket passes where the bucket is full: it could never pass otherwise.
+    /// The token waits then until the rate has made up for all of it.
+    ///
+    /// # Errors
+    /// How long to wait, where the bucket does not have as many.
+    pub(crate) fn take(&self, token: &Token, events: usize) -> Result<Option<Allowance>, OverRate> {
+        let Some(rate) = token.rate.or(self.default) else { return Ok(None) };
+        let bucket = self.buckets.get_with((token.id, rate), || Arc::new(Bucket::new(rate)));
+        let now = Instant::now();
+        let mut debt_until = bucket.debt_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = debt_until.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
+            return Err(OverRate { rate, wait });
+        }
+        let wanted = u32::try_from(events).unwrap_or(u32::MAX).min(rate.burst_events);
+        let Some(wanted) = NonZeroU32::new(wanted) else { return Ok(None) };
+        match bucket.limiter.check_n(wanted) {
+            Ok(Ok(state)) => {
+                let all = u32::try_from(events).unwrap_or(u32::MAX);
+                if all > wanted.get() {
+                    let seconds = f64::from(all) / f64::from(rate.events_per_second.max(1));
+                    *debt_until = now + Duration::from_secs_f64(seconds);
+                }
+                Ok(Some(Allowance { rate, remaining: state.remaining_burst_capacity() }))
+            }
+            Ok(Err(not_until)) => {
+                let wait = not_until.wait_time_from(DefaultClock::default().now());
+                Err(OverRate { rate, wait })
+            }
+            // The bucket is at least as large as what is taken.
+            Err(_) => Err(OverRate { rate, wait: Duration::from_secs(1) }),
+        }
+    }
+}
+
+fn quota(rate: Rate) -> Quota {
+    let at_least_one = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    Quota::per_second(at_least_one(rate.events_per_second))
+        .allow_burst(at_least_one(rate.burst_events))
+}
+
+impl Bucket {
+    fn new(rate: Rate) -> Self {
+        Bucket {
+            limiter: RateLimiter::direct(quota(rate)).with_middleware(),
+            debt_until: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+impl From<OverRate> for Problem {
+    fn from(OverRate { rate, wait }: OverRate) -> Self {
+        let detail = format!("the token may send {} events per second", rate.events_per_second);
+        let problem = Problem::new(ProblemKind::TooManyRequests, detail)
+            .with_header(header::RETRY_AFTER, whole_seconds(wait).to_string());
+        let headers = headers(Allowance { rate, remaining: 0 }, wait);
+        headers.into_iter().fold(problem, |problem, (name, value)| problem.with_header(name, value))
+    }
+}
+
+/// Rounded up: a client that comes back too early is refused again.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
+/// Of draft-ietf-httpapi-ratelimit-headers, and so the next.
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What the headers say of a token's events.
+fn headers(allowance: Allowance, wait: Duration) -> [(HeaderName, String); 2] {
+    let Allowance { rate, remaining } = allowance;
+    let window = u64::from(rate.burst_events.div_ceil(rate.events_per_second.max(1))).max(1);
+    [
+        (RATELIMIT_POLICY, format!("\"events\";q={};w={window}", rate.burst_events)),
+        (RATELIMIT, format!("\"events\";r={remaining};t={}", whole_seconds(wait))),
+    ]
+}
+
+impl Allowance {
+    /// Tells the client what is left, and when the bucket is full again.
+    pub(crate) fn tell(self, response: &mut HttpResponse) {
+        let missing = self.rate.burst_events.saturating_sub(self.remaining);
+        let full_in = f64::from(missing) / f64::from(self.rate.events_per_second.max(1));
+        for (name, value) in headers(self, Duration::from_secs_f64(full_in)) {
+            if let Ok(value) = header::HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+}
+
+/// How often each address may fail to authenticate.
+pub(crate) struct AuthFailures {
+    per_minute: NonZeroU32,
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+}
+
+impl AuthFailures {
+    pub(crate) fn new(per_minute: NonZeroU32) -> Self {
+        AuthFailures { per_minute, limiter: RateLimiter::keyed(Quota::per_minute(per_minute)) }
+    }
+
+    /// Counts a failure.
+    ///
+    /// # Errors
+    /// 429 once the address has failed too often.
+    pub(crate) fn count(&self, address: IpAddr) -> Result<(), Problem> {
+        self.limiter.check_key(&address).map_err(|not_until| {
+            let wait = not_until.wait_time_from(DefaultClock::default().now());
+            let detail = "this address has failed to authenticate too often";
+            let seconds = whole_seconds(wait);
+            Problem::new(ProblemKind::TooManyRequests, detail)
+                .with_header(header::RETRY_AFTER, seconds.to_string())
+                .with_header(RATELIMIT_POLICY, format!("\"failures\";q={};w=60", self.per_minute))
+                .with_header(RATELIMIT, format!("\"failures\";r=0;t={seconds}"))
+        })
+    }
+
+    /// Forgets the addresses that have not failed for a while, so that memory stays bounded.
+    pub(crate) fn forget_idle(&self) {
+        self.limiter.retain_recent();
+    }
+}

@@ -1,0 +1,118 @@
+//! Every address that the server answers, in one table.
+//!
+//! `configure` builds the server from it, and a test holds it against the OpenAPI document.
+
+use actix_web::guard;
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
+
+use crate::http::problem::{Problem, ProblemKind};
+use crate::ingest::register;
+use crate::log::{export, get, list, stream};
+use crate::presence::{applications, devices};
+use crate::running::{health, metrics};
+use crate::site::{docs, home, problems};
+use crate::{sessions, statistics};
+
+/// One address and method.
+pub(crate) struct Endpoint {
+    /// Without a trailing slash, but for the root; the server takes both.
+    pub(crate) path: &'static str,
+    pub(crate) method: Method,
+    route: Route,
+}
+
+const EVENTS: &str = "/api/v1/device_app_connection_log";
+
+/// All of them; those of one path stand together.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    vec![
+        get(EVENTS, list::list),
+        post(EVENTS, register::register),
+        get("/api/v1/device_app_connection_log/export", export::export),
+        get("/api/v1/device_app_connection_log/stream", stream::stream),
+        // Before the ids: the first path that matches is taken.
+        get("/api/v1/device_app_connection_log/stats", statistics::stats),
+        get("/api/v1/device_app_connection_log/{id}", get::get),
+        get("/api/v1/devices", devices::list),
+        get("/api/v1/devices/{device_id}", devices::get),
+        get("/api/v1/applications", applications::list),
+        get("/api/v1/applications/{application_id}", applications::get),
+        get("/api/v1/sessions", sessions::list),
+        get("/", home::home),
+        get("/healthz", health::healthz),
+        get("/readyz", health::readyz),
+        get("/metrics", metrics::metrics),
+        get("/openapi.json", docs::openapi_json),
+        get("/docs", docs::page),
+        get("/docs/{file}", docs::file),
+        get("/problems", problems::index),
+        get("/problems/{slug}", problems::page),
+    ]
+}
+
+fn get<F, Args>(path: &'static str, handler: F) -> Endpoint
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let route = web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler);
+    Endpoint { path, method: Method::GET, route }
+}
+
+fn post<F, Args>(path: &'static str, handler: F) -> Endpoint
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Endpoint { path, method: Method::POST, route: web::post().to(handler) }
+}
+
+/// Adds every route to a server, each with and without its trailing slash.
+pub(crate) fn register(config: &mut ServiceConfig) {
+    let mut endpoints = endpoints().into_iter().peekable();
+    while let Some(Endpoint { path, method, route }) = endpoints.next() {
+        let mut resource = web::resource(spellings(path)).route(route);
+        let mut methods = vec![method];
+        while let Some(more) = endpoints.next_if(|endpoint| endpoint.path == path) {
+            resource = resource.route(more.route);
+            methods.push(more.method);
+        }
+        let allow = allow(&methods);
+        config.service(
+            resource
+                .default_service(web::to(move || std::future::ready(method_not_allowed(&allow)))),
+        );
+    }
+    config.default_service(web::to(|| async { not_found() }));
+}
+
+/// A path with and without its trailing slash.
+fn spellings(path: &str) -> Vec<String> {
+    let path = path.trim_end_matches('/');
+    if path.is_empty() { vec!["/".to_owned()] } else { vec![path.to_owned(), format!("{path}/")] }
+}
+
+fn allow(methods: &[Method]) -> String {
+    let names = methods.iter().flat_map(|method| match *method {
+        Method::GET => vec!["GET", "HEAD"],
+        Method::POST => vec!["POST"],
+        Method::PATCH => vec!["PATCH"],
+        Method::DELETE => vec!["DELETE"],
+        _ => vec![],
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn method_not_allowed(allow: &str) -> Result<HttpResponse, Problem> {
+    let detail = format!("this address takes {allow}");
+    Err(Problem::new(ProblemKind::MethodNotAllowed, detail)
+        .with_header(actix_web::http::header::ALLOW, allow))
+}
+
+fn not_found() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(ProblemKind::NotFound, "there is nothing at this address"))
+}

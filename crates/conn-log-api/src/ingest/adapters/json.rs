@@ -1,0 +1,36 @@
+//! JSON: an event, an array of events, or an envelope around the JSON text of either.
+
+use conn_log_core::{BodyError, JsonBody};
+
+use super::Checker;
+use crate::ingest::submitted::{BodyFault, Item, Submitted};
+
+pub(super) fn read(body: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+    match told_apart(body, checker)? {
+        JsonBody::Envelope(text) => unwrapped(text.as_bytes(), checker),
+        events => checked(events, checker),
+    }
+}
+
+/// What an envelope or a form holds: an event or an array, and no further envelope.
+pub(super) fn unwrapped(text: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+    checked(told_apart(text, checker)?, checker)
+}
+
+fn told_apart<'b>(body: &'b [u8], checker: &Checker<'_>) -> Result<JsonBody<'b>, BodyFault> {
+    JsonBody::read(body, checker.events_max).map_err(|error| match error {
+        BodyError::Faults(faults) => BodyFault::Json(faults),
+        BodyError::TooManyEvents => checker.too_many(),
+    })
+}
+
+fn checked(body: JsonBody<'_>, checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+    match body {
+        JsonBody::Event(event) => Ok(Submitted::Single(event.check(checker.rules, checker.now))),
+        JsonBody::Events(elements) => {
+            let item = |json: &str| Item { line: None, parsed: checker.event(json) };
+            checker.batch(elements.iter().map(|element| item(element.get())))
+        }
+        JsonBody::Envelope(_) => Err(BodyFault::NestedEnvelope),
+    }
+}

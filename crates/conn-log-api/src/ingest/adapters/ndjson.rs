@@ -1,0 +1,15 @@
+//! NDJSON: an event a line. Empty lines are skipped; a torn last line is an error of that line.
+
+use conn_log_core::utf8;
+
+use super::Checker;
+use crate::ingest::submitted::{BodyFault, Item, Submitted};
+
+pub(super) fn read(body: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+    let lines = body.split(|byte| *byte == b'\n').zip(1..);
+    let lines = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
+    checker.batch(lines.map(|(line, number)| {
+        let parsed = utf8(line).and_then(|json| checker.event(json));
+        Item { line: Some(number), parsed }
+    }))
+}

@@ -1,0 +1,63 @@
+//! The answer to a POST, as something that can be kept: whoever repeats the request with the same
+//! idempotency key gets it again to the byte.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::{Deserialize, Serialize};
+
+use crate::http::problem::PROBLEM_JSON;
+
+/// One answer.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    /// Where the one event that was registered can be read.
+    pub(crate) location: Option<String>,
+    /// Whether `Prefer: return=minimal` was honoured.
+    pub(crate) minimal: bool,
+}
+
+impl Answer {
+    pub(crate) fn new(status: StatusCode, body: String) -> Self {
+        Answer { status: status.as_u16(), body, location: None, minimal: false }
+    }
+
+    /// The form in which the store keeps it.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // It fails only for maps with keys that are not text, and there is none in here.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    pub(crate) fn into_response(self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = HttpResponseBuilder::new(status);
+        let is_problem = status.is_client_error() || status.is_server_error();
+        response.content_type(if is_problem { PROBLEM_JSON } else { "application/json" });
+        if let Some(location) = self.location {
+            response.insert_header((header::LOCATION, location));
+        }
+        if self.minimal {
+            response.insert_header(("preference-applied", "return=minimal"));
+        }
+        response.body(self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An update of the server must not change what a repeat of an earlier request gets.
+    #[test]
+    fn an_answer_that_was_kept_reads_back_to_the_byte() {
+        let kept = br#"{"status":201,"body":"{\"id\":7}","location":"/7/","minimal":false}"#;
+        let answer = Answer::from_bytes(kept).unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (201, r#"{"id":7}"#));
+        assert_eq!(answer.to_bytes(), kept);
+    }
+}

@@ -1,0 +1,128 @@
+//! What is decided about a request's events before the append: which are for the store.
+
+use conn_log_core::{Edition, Event, ParsedEvent};
+use conn_log_store::Appended;
+use serde_json::value::RawValue;
+
+use super::outcome::EventOutcome;
+use super::rejection::{Rejection, Rejections};
+use super::request::Preferences;
+use super::submitted::{Item, Submitted};
+use crate::http::request_id;
+
+/// What is to happen to one event.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is the store's next one.
+    Store,
+    /// It is at fault.
+    Reject(Rejection),
+    /// Another event of its atomic batch is.
+    NotAttempted,
+}
+
+/// One event's place in the request.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) line: Option<usize>,
+    pub(crate) verdict: Verdict,
+}
+
+/// What the answer is about.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// One event. The edition is unknown where it is at fault.
+    Single(Option<Edition>),
+    /// A list of results.
+    Batch(Batch),
+}
+
+/// What a batch's answer says beside the events' own results.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Every fault, where none of the events is for the store.
+    pub(crate) errors: Vec<Box<RawValue>>,
+    pub(crate) minimal: bool,
+    /// The id of the request, for a problem's `instance`.
+    pub(crate) instance: String,
+}
+
+/// The decisions about a request's events, in their order.
+#[derive(Debug)]
+pub(crate) struct Decisions {
+    pub(crate) form: Form,
+    pub(crate) slots: Vec<Slot>,
+}
+
+/// Decides about a request's events; gives those for the store, in order.
+pub(crate) fn decide(submitted: Submitted, preferences: Preferences) -> (Decisions, Vec<Event>) {
+    match submitted {
+        Submitted::Single(Ok(ParsedEvent { edition, event })) => {
+            (Decisions::single(Some(edition), Verdict::Store), vec![event])
+        }
+        Submitted::Single(Err(faults)) => {
+            (Decisions::single(None, Verdict::Reject(Rejection::alone(&faults))), Vec::new())
+        }
+        Submitted::Batch(items) => batch(items, preferences),
+    }
+}
+
+fn batch(items: Vec<Item>, preferences: Preferences) -> (Decisions, Vec<Event>) {
+    let none = preferences.atomic && items.iter().any(|item| item.parsed.is_err());
+    let mut events = Vec::with_capacity(items.len());
+    let mut slots = Vec::with_capacity(items.len());
+    let mut rejections = Rejections::new();
+    for (index, Item { line, parsed }) in items.into_iter().enumerate() {
+        let verdict = match parsed {
+            Err(faults) => Verdict::Reject(rejections.reject(index, &faults)),
+            Ok(_) if none => Verdict::NotAttempted,
+            Ok(parsed) => {
+                rejections.one_is_good();
+                events.push(parsed.event);
+                Verdict::Store
+            }
+        };
+        slots.push(Slot { line, verdict });
+    }
+    let batch = Batch {
+        errors: rejections.into_errors(),
+        minimal: preferences.minimal,
+        instance: request_id::current(),
+    };
+    (Decisions { form: Form::Batch(batch), slots }, events)
+}
+
+impl Decisions {
+    fn single(edition: Option<Edition>, verdict: Verdict) -> Self {
+        Decisions { form: Form::Single(edition), slots: vec![Slot { line: None, verdict }] }
+    }
+
+    /// What became of each event, by its index: of those for the store as far as it has answered.
+    pub(crate) fn outcomes<'a>(
+        &'a self,
+        appended: &'a [Appended],
+    ) -> impl Iterator<Item = (usize, EventOutcome<'a>)> {
+        let mut appended = appended.iter();
+        self.slots.iter().enumerate().filter_map(move |(index, slot)| {
+            let outcome = match &slot.verdict {
+                Verdict::Store => appended.next()?.into(),
+                Verdict::Reject(rejection) => EventOutcome::Rejected(rejection),
+                Verdict::NotAttempted => EventOutcome::NotAttempted,
+            };
+            Some((index, outcome))
+        })
+    }
+
+    /// About the memory that they take.
+    pub(crate) fn bytes(&self) -> usize {
+        let problems = self.slots.iter().map(|slot| match &slot.verdict {
+            Verdict::Reject(rejection) => rejection.problem.get().len(),
+            Verdict::Store | Verdict::NotAttempted => 0,
+        });
+        let errors = match &self.form {
+            Form::Single(_) => 0,
+            Form::Batch(batch) => batch.errors.iter().map(|error| error.get().len()).sum(),
+        };
+        size_of_val(&self.slots[..]) + problems.sum::<usize>() + errors
+    }
+}

@@ -1,0 +1,116 @@
+//! What became of events. Nothing here knows how it is said in HTTP.
+
+use conn_log_core::{FaultKind, Record};
+use conn_log_store::Appended;
+
+use super::rejection::Rejection;
+
+/// What became of one event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum EventOutcome<'a> {
+    /// It is in the log.
+    Stored(&'a Record),
+    /// It was in the log before, and was not stored again.
+    Duplicate(&'a Record),
+    /// It is at fault.
+    Rejected(&'a Rejection),
+    /// Another event of its atomic batch is.
+    NotAttempted,
+}
+
+impl<'a> From<&'a Appended> for EventOutcome<'a> {
+    fn from(appended: &'a Appended) -> Self {
+        match appended {
+            Appended::Stored(record) => EventOutcome::Stored(record),
+            Appended::Duplicate(record) => EventOutcome::Duplicate(record),
+        }
+    }
+}
+
+/// What came of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BatchOutcome {
+    /// Every event is in the log, and new there.
+    Stored,
+    /// Every event was in the log before.
+    Duplicates,
+    /// Any mixture.
+    Mixed,
+    /// No event is in the log: all faults are of shape, or some are of value.
+    Rejected(FaultKind),
+}
+
+/// How many events came to what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) stored: usize,
+    pub(crate) duplicates: usize,
+    pub(crate) faults_of_shape: usize,
+    pub(crate) faults_of_value: usize,
+    pub(crate) not_attempted: usize,
+}
+
+impl Counts {
+    pub(crate) fn of<'a>(outcomes: impl Iterator<Item = (usize, EventOutcome<'a>)>) -> Self {
+        let mut counts = Counts::default();
+        for (_, outcome) in outcomes {
+            *counts.count_of(outcome) += 1;
+        }
+        counts
+    }
+
+    fn count_of(&mut self, outcome: EventOutcome<'_>) -> &mut usize {
+        match outcome {
+            EventOutcome::Stored(_) => &mut self.stored,
+            EventOutcome::Duplicate(_) => &mut self.duplicates,
+            EventOutcome::Rejected(Rejection { kind: FaultKind::Shape, .. }) => {
+                &mut self.faults_of_shape
+            }
+            EventOutcome::Rejected(Rejection { kind: FaultKind::Value, .. }) => {
+                &mut self.faults_of_value
+            }
+            EventOutcome::NotAttempted => &mut self.not_attempted,
+        }
+    }
+
+    /// Events that are not in the log.
+    pub(crate) fn rejected(&self) -> usize {
+        self.faults_of_shape + self.faults_of_value + self.not_attempted
+    }
+
+    /// What came of a batch of these events.
+    pub(crate) fn batch(&self) -> BatchOutcome {
+        match (self.stored, self.duplicates, self.rejected()) {
+            (1.., 0, 0) => BatchOutcome::Stored,
+            (0, _, 0) => BatchOutcome::Duplicates,
+            (0, 0, _) if self.faults_of_value == 0 => BatchOutcome::Rejected(FaultKind::Shape),
+            (0, 0, _) => BatchOutcome::Rejected(FaultKind::Value),
+            _ => BatchOutcome::Mixed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::stored([2, 0, 0, 0, 0], BatchOutcome::Stored)]
+    #[case::repeated([0, 2, 0, 0, 0], BatchOutcome::Duplicates)]
+    #[case::some_repeated([1, 1, 0, 0, 0], BatchOutcome::Mixed)]
+    #[case::some_rejected([1, 0, 1, 0, 0], BatchOutcome::Mixed)]
+    #[case::repeated_or_rejected([0, 1, 0, 1, 0], BatchOutcome::Mixed)]
+    #[case::of_shape([0, 0, 2, 0, 0], BatchOutcome::Rejected(FaultKind::Shape))]
+    #[case::of_both([0, 0, 1, 1, 0], BatchOutcome::Rejected(FaultKind::Value))]
+    #[case::atomic([0, 0, 1, 0, 7], BatchOutcome::Rejected(FaultKind::Shape))]
+    fn what_came_of_a_batch_follows_from_its_counts(
+        #[case] counts: [usize; 5],
+        #[case] expected: BatchOutcome,
+    ) {
+        let [stored, duplicates, faults_of_shape, faults_of_value, not_attempted] = counts;
+        let counts = Counts { stored, duplicates, faults_of_shape, faults_of_value, not_attempted };
+        assert_eq!(counts.batch(), expected);
+    }
+}

@@ -1,0 +1,135 @@
+//! The way of a request's events into the log: read, decide, take from the rate, append.
+//!
+//! It knows no header and no status. What it needs of the client is the token, which is whose log and
+//! whose rate it is.
+
+use std::sync::Arc;
+
+use actix_web::web;
+use conn_log_core::Timestamp;
+use conn_log_store::{AppendError, Appended, Claim, Outcome, Submission, Token};
+use sha2::{Digest as _, Sha256};
+
+use super::adapters::{BodyKind, Checker};
+use super::decision::{Decisions, decide};
+use super::request::Head;
+use super::submitted::{BodyFault, Submitted};
+use super::tally::Tally;
+use crate::http::app::App;
+use crate::http::body::Body;
+use crate::http::rate_limits::{Allowance, OverRate};
+use crate::running::metrics::Rejection;
+
+/// Bodies of more bytes are parsed on the blocking pool: 64 KiB take about a millisecond, which is
+/// as long as one request may hold up the others of its worker.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// What came of a request.
+pub(crate) struct Ingested {
+    pub(crate) came_of_it: CameOfIt,
+    /// What is left of the token's rate, where it has one.
+    pub(crate) allowance: Option<Allowance>,
+}
+
+/// Its events were taken, or had been before.
+pub(crate) enum CameOfIt {
+    /// Each event has an outcome.
+    Outcomes(Arc<Decisions>, Vec<Appended>),
+    /// The idempotency key was used with the same body before: the answer that was kept.
+    Replayed(Vec<u8>),
+}
+
+/// Why a request as a whole came to nothing.
+#[derive(Debug)]
+pub(crate) enum IngestError {
+    /// No events could be found in the body.
+    Body(BodyFault),
+    /// The token's rate is used up.
+    OverRate(OverRate),
+    /// The idempotency key belongs to another body.
+    KeyReused,
+    /// The store did not take the events.
+    Append(AppendError),
+    /// A task of the server ended early.
+    Task(String),
+}
+
+impl From<AppendError> for IngestError {
+    fn from(error: AppendError) -> Self {
+        IngestError::Append(error)
+    }
+}
+
+/// Makes the answer that a repeat with the same idempotency key will get.
+pub(crate) type Keep = fn(&Decisions, &[Appended]) -> Vec<u8>;
+
+/// Takes the events of a body into the log of the token's tenant.
+pub(crate) async fn run(
+    app: web::Data<App>,
+    token: &Token,
+    head: Head,
+    body: Body,
+    keep: Keep,
+) -> Result<Ingested, IngestError> {
+    let key = head.key.map(|key| (key, Sha256::digest(body.bytes()).into()));
+    let submitted = read(app.clone(), head.kind, body).await?;
+    let (decisions, events) = decide(submitted, head.preferences);
+    let tally = Tally::start(app.metrics.clone(), decisions.slots.len());
+    let allowance = app.event_rates.take(token, decisions.slots.len()).map_err(|over_rate| {
+        tally.all_rejected(Rejection::Rate);
+        IngestError::OverRate(over_rate)
+    })?;
+    let decisions = Arc::new(decisions);
+    let claim = key.map(|(key, fingerprint)| claim(key, fingerprint, decisions.clone(), keep));
+    let submission = Submission { tenant: token.tenant, events, claim };
+    let came_of_it = match append(&app, submission, tally, decisions.clone()).await? {
+        Outcome::Appended(appended) => CameOfIt::Outcomes(decisions, appended),
+        Outcome::Replayed(answer) => CameOfIt::Replayed(answer),
+        Outcome::KeyReused => return Err(IngestError::KeyReused),
+    };
+    Ok(Ingested { came_of_it, allowance })
+}
+
+/// Finds the events in a body and holds them against the rules.
+async fn read(app: web::Data<App>, kind: BodyKind, body: Body) -> Result<Submitted, IngestError> {
+    let is_small = body.bytes().len() <= INLINE_BYTES_MAX;
+    let read = move || {
+        let options = &app.options;
+        let now = Timestamp::from(chrono::Utc::now());
+        let checker = Checker { rules: &options.rules, now, events_max: options.events_max };
+        kind.read(body.bytes(), &checker).map_err(IngestError::Body)
+    };
+    if is_small {
+        return read();
+    }
+    web::block(read).await.map_err(|error| IngestError::Task(error.to_string()))?
+}
+
+/// The key, and how the answer is made that a repeat will get.
+fn claim(key: String, fingerprint: [u8; 32], decisions: Arc<Decisions>, keep: Keep) -> Claim {
+    let answer_bytes = decisions.bytes();
+    let answer = Box::new(move |appended: &[Appended]| keep(&decisions, appended));
+    Claim { key, fingerprint, answer, answer_bytes }
+}
+
+/// Appends and counts, to the end even if the client leaves meanwhile.
+async fn append(
+    app: &App,
+    submission: Submission,
+    tally: Tally,
+    decisions: Arc<Decisions>,
+) -> Result<Outcome, IngestError> {
+    if submission.events.is_empty() && submission.claim.is_none() {
+        let nothing = Ok(Outcome::Appended(Vec::new()));
+        tally.end(&decisions, &nothing);
+        return Ok(nothing?);
+    }
+    let appending = app.appender.append(submission);
+    let work = async move {
+        let outcome = appending.await;
+        tally.end(&decisions, &outcome);
+        outcome
+    };
+    let outcome = actix_web::rt::spawn(work).await;
+    Ok(outcome.map_err(|error| IngestError::Task(error.to_string()))??)
+}

@@ -1,0 +1,85 @@
+//! `POST /device_app_connection_log/`: registers events.
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::Appended;
+
+use super::answer::Answer;
+use super::decision::Decisions;
+use super::pipeline::{self, CameOfIt};
+use super::request::Head;
+use super::{render, shapes};
+use crate::http::app::App;
+use crate::http::auth::Writer;
+use crate::http::body;
+use crate::http::problem::Problem;
+
+/// Registers events: a single one, or a batch whose events stand each alone.
+#[utoipa::path(
+    post,
+    path = "/api/v1/device_app_connection_log/",
+    tag = "Events",
+    params(
+        ("atomic" = Option<bool>, Query, description = "Store all events of a batch or none"),
+        ("Idempotency-Key" = Option<String>, Header,
+            description = "1 to 255 visible characters; the same key with the same body gets the first answer again"),
+        ("Prefer" = Option<String>, Header,
+            description = "return=minimal: counts and the rejected events only"),
+    ),
+    request_body(
+        description = "An event of either edition, an array of events, or an envelope",
+        content(
+            (shapes::EventBody = "application/json"),
+            (shapes::Form = "application/x-www-form-urlencoded"),
+            (String = "application/x-ndjson"),
+        )
+    ),
+    responses(
+        (status = 200, description = "A repeat by event_id: the first one's record",
+            body = crate::log::shapes::Record),
+        (status = 201, description = "Stored: the record (the first edition gets its own short answer), or a batch's results",
+            body = shapes::Registered<'_>),
+        (status = 207, description = "Some events of the batch were stored",
+            body = render::BatchResults<'_>),
+        (status = 422, description = "No event was stored", body = crate::http::openapi::Problem,
+            content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn register(
+    request: HttpRequest,
+    mut payload: Payload,
+    caller: Writer,
+) -> Result<HttpResponse, Problem> {
+    let app = App::of(&request);
+    let head = Head::of(&request)?;
+    let body = body::read(&request, &mut payload, &app.options, &app.body_room).await?;
+    let ingested = pipeline::run(app, caller.token(), head, body, kept).await?;
+    let mut response = match ingested.came_of_it {
+        CameOfIt::Outcomes(decisions, appended) => {
+            render::answer(&decisions, &appended).into_response()
+        }
+        CameOfIt::Replayed(bytes) => replayed(&bytes)?,
+    };
+    if let Some(allowance) = ingested.allowance {
+        allowance.tell(&mut response);
+    }
+    Ok(response)
+}
+
+/// The answer, as it is kept for a repeat.
+fn kept(decisions: &Decisions, appended: &[Appended]) -> Vec<u8> {
+    render::answer(decisions, appended).to_bytes()
+}
+
+/// The answer that an earlier request with the same key got.
+fn replayed(bytes: &[u8]) -> Result<HttpResponse, Problem> {
+    let Some(answer) = Answer::from_bytes(bytes) else {
+        return Err(Problem::internal("a stored answer cannot be read"));
+    };
+    let mut response = answer.into_response();
+    let name = HeaderName::from_static("idempotency-replayed");
+    response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    Ok(response)
+}

@@ -1,0 +1,187 @@
+//! What became of events, as an answer: the one place where outcomes become statuses and bodies.
+
+use actix_web::http::StatusCode;
+use conn_log_core::{Edition, Record, Timestamp};
+use conn_log_store::Appended;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::answer::Answer;
+use super::decision::{Batch, Decisions, Form};
+use super::outcome::{BatchOutcome, Counts, EventOutcome};
+use crate::http::problem::{Problem, ProblemKind, json};
+
+/// The answer, once the store has said what became of the events that it was given.
+pub(crate) fn answer(decisions: &Decisions, appended: &[Appended]) -> Answer {
+    match &decisions.form {
+        Form::Single(edition) => match decisions.outcomes(appended).next() {
+            Some((_, outcome)) => single(edition.unwrap_or(Edition::Second), outcome),
+            None => problem(&Problem::internal("the store did not answer for an event")),
+        },
+        Form::Batch(batch) => batch_answer(decisions, batch, appended),
+    }
+}
+
+fn status_of_event(outcome: EventOutcome<'_>) -> StatusCode {
+    match outcome {
+        EventOutcome::Stored(_) => StatusCode::CREATED,
+        EventOutcome::Duplicate(_) => StatusCode::OK,
+        EventOutcome::Rejected(rejection) => ProblemKind::from(rejection.kind).status(),
+        EventOutcome::NotAttempted => ProblemKind::NotAttempted.status(),
+    }
+}
+
+fn status_of_batch(outcome: BatchOutcome) -> StatusCode {
+    match outcome {
+        BatchOutcome::Stored => StatusCode::CREATED,
+        BatchOutcome::Duplicates => StatusCode::OK,
+        BatchOutcome::Mixed => StatusCode::MULTI_STATUS,
+        BatchOutcome::Rejected(kind) => ProblemKind::from(kind).status(),
+    }
+}
+
+fn problem(problem: &Problem) -> Answer {
+    Answer::new(problem.status(), problem.body())
+}
+
+fn not_attempted() -> Problem {
+    Problem::new(ProblemKind::NotAttempted, "another event of this atomic batch was refused")
+}
+
+fn single(edition: Edition, outcome: EventOutcome<'_>) -> Answer {
+    let status = status_of_event(outcome);
+    match outcome {
+        EventOutcome::Stored(record) | EventOutcome::Duplicate(record) => {
+            let body = match edition {
+                Edition::First => json(&FirstEditionAnswer::of(record)),
+                Edition::Second => record.to_json(),
+            };
+            Answer { location: Some(location(record.id)), ..Answer::new(status, body) }
+        }
+        EventOutcome::Rejected(rejection) => {
+            Answer::new(status, rejection.problem.get().to_owned())
+        }
+        EventOutcome::NotAttempted => problem(&not_attempted()),
+    }
+}
+
+/// The address of one record.
+fn location(id: i64) -> String {
+    format!("/api/v1/device_app_connection_log/{id}/")
+}
+
+/// The first edition's answer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FirstEditionAnswer {
+    #[schema(example = "log_1")]
+    id: String,
+    #[schema(example = "created")]
+    status: &'static str,
+    /// When the log took the event in.
+    #[schema(value_type = DateTime<Utc>)]
+    timestamp: Timestamp,
+}
+
+impl FirstEditionAnswer {
+    fn of(record: &Record) -> Self {
+        let id = format!("log_{}", record.id);
+        FirstEditionAnswer { id, status: "created", timestamp: record.created_at }
+    }
+}
+
+/// What became of a batch's events.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct BatchResults<'a> {
+    #[schema(value_type = u64)]
+    accepted: usize,
+    #[schema(value_type = u64)]
+    duplicates: usize,
+    #[schema(value_type = u64)]
+    rejected: usize,
+    /// With return=minimal only.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_id: Option<i64>,
+    /// With return=minimal only.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_id: Option<i64>,
+    results: Vec<EventResult<'a>>,
+}
+
+/// What became of one event.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EventResult<'a> {
+    /// Counts the batch's events from 0.
+    #[schema(value_type = u64)]
+    index: usize,
+    /// Counts an NDJSON body's lines from 1.
+    #[schema(value_type = Option<u64>, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// 201 stored, 200 a repeat, else the problem's.
+    status: u16,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<i64>,
+    #[schema(value_type = Option<crate::http::openapi::Problem>, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a RawValue>,
+}
+
+fn batch_answer(decisions: &Decisions, batch: &Batch, appended: &[Appended]) -> Answer {
+    let counts = Counts::of(decisions.outcomes(appended));
+    let not_attempted = not_attempted().to_json(None);
+    let results = results(decisions, batch, counts, appended, &not_attempted);
+    let outcome = counts.batch();
+    let body = match outcome {
+        BatchOutcome::Rejected(kind) => none_stored(kind.into(), batch, &results),
+        BatchOutcome::Stored | BatchOutcome::Duplicates | BatchOutcome::Mixed => json(&results),
+    };
+    Answer { minimal: batch.minimal, ..Answer::new(status_of_batch(outcome), body) }
+}
+
+fn results<'a>(
+    decisions: &'a Decisions,
+    batch: &Batch,
+    counts: Counts,
+    appended: &'a [Appended],
+    not_attempted: &'a RawValue,
+) -> BatchResults<'a> {
+    let results = decisions.outcomes(appended).map(|(index, outcome)| {
+        let (id, problem) = match outcome {
+            EventOutcome::Stored(record) | EventOutcome::Duplicate(record) => {
+                (Some(record.id), None)
+            }
+            EventOutcome::Rejected(rejection) => (None, Some(&*rejection.problem)),
+            EventOutcome::NotAttempted => (None, Some(not_attempted)),
+        };
+        let status = status_of_event(outcome).as_u16();
+        EventResult { index, line: decisions.slots[index].line, status, id, problem }
+    });
+    let mut stored = appended.iter().filter_map(|appended| match appended {
+        Appended::Stored(record) if batch.minimal => Some(record.id),
+        Appended::Stored(_) | Appended::Duplicate(_) => None,
+    });
+    let first_id = stored.next();
+    BatchResults {
+        accepted: counts.stored,
+        duplicates: counts.duplicates,
+        rejected: counts.rejected(),
+        first_id,
+        last_id: stored.next_back().or(first_id),
+        results: results.filter(|result| result.problem.is_some() || !batch.minimal).collect(),
+    }
+}
+
+/// The problem that stands for a batch of which nothing was stored.
+fn none_stored(kind: ProblemKind, batch: &Batch, results: &BatchResults<'_>) -> String {
+    let problem = Problem::new(kind, "no event of the batch was stored")
+        .with_member("errors", &batch.errors)
+        .with_member("accepted", &results.accepted)
+        .with_member("duplicates", &results.duplicates)
+        .with_member("rejected", &results.rejected)
+        .with_member("results", &results.results);
+    problem.to_json(Some(&batch.instance)).get().to_owned()
+}

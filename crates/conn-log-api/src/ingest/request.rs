@@ -1,0 +1,97 @@
+//! What a registration's head asks for: the kind of its body, its preferences, its idempotency key.
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+
+use super::adapters::BodyKind;
+use crate::http::accept;
+use crate::http::problem::{Problem, ProblemKind};
+use crate::http::query_string::QueryString;
+
+/// How the client wants its events treated, and its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Preferences {
+    /// All events of a batch, or none.
+    pub(crate) atomic: bool,
+    /// A batch's counts and rejected events only.
+    pub(crate) minimal: bool,
+}
+
+/// A registration without its body.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) kind: BodyKind,
+    pub(crate) preferences: Preferences,
+    pub(crate) key: Option<String>,
+}
+
+impl Head {
+    /// The request's own.
+    ///
+    /// # Errors
+    /// 400 for a parameter or a header that is not taken, 406 for a client that takes no JSON,
+    /// 415 for another content type, and for none.
+    pub(crate) fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let preferences = preferences(request)?;
+        let key = idempotency_key(request)?;
+        accept::require(request, "application/json")?;
+        let kind = body_kind(request)?;
+        Ok(Head { kind, preferences, key })
+    }
+}
+
+fn body_kind(request: &HttpRequest) -> Result<BodyKind, Problem> {
+    let value = request.headers().get(header::CONTENT_TYPE);
+    let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
+    let kind = BodyKind::of_media_type(&essence.trim().to_ascii_lowercase())
+        .ok_or_else(|| not_taken("this content type is not taken"))?;
+    let charset = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    match charset {
+        Some(charset) if !charset.eq_ignore_ascii_case("utf-8") => {
+            Err(not_taken("the charset is utf-8"))
+        }
+        _ => Ok(kind),
+    }
+}
+
+fn not_taken(why: &str) -> Problem {
+    let detail = format!(
+        "{why}; send application/json, application/x-www-form-urlencoded or application/x-ndjson"
+    );
+    Problem::new(ProblemKind::UnsupportedMediaType, detail)
+}
+
+fn preferences(request: &HttpRequest) -> Result<Preferences, Problem> {
+    let mut query = QueryString::of(request)?;
+    let atomic = query.parsed("atomic", "true or false")?.unwrap_or(false);
+    query.finish()?;
+    Ok(Preferences { atomic, minimal: prefers_minimal(request) })
+}
+
+/// `Prefer: return=minimal` (RFC 7240, section 4.2); what is unknown is ignored, as it says.
+fn prefers_minimal(request: &HttpRequest) -> bool {
+    let values = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split([',', ';'])).any(|preference| {
+        preference.trim().replace([' ', '"'], "").eq_ignore_ascii_case("return=minimal")
+    })
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut values = request.headers().get_all("idempotency-key");
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let bytes = value.as_bytes();
+    let visible = bytes.iter().all(u8::is_ascii_graphic) && (1..=255).contains(&bytes.len());
+    match (value.to_str(), values.next()) {
+        (Ok(key), None) if visible => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(
+            ProblemKind::InvalidHeader,
+            "Idempotency-Key is given once and has 1 to 255 visible ASCII characters",
+        )),
+    }
+}

@@ -1,0 +1,55 @@
+//! Counts what becomes of a request's events, so that received = stored + duplicates + rejected.
+
+use conn_log_store::{AppendError, Outcome};
+
+use super::decision::Decisions;
+use super::outcome::Counts;
+use crate::running::metrics::{Metrics, Rejection};
+
+/// Counts one request's events in the meters.
+pub(crate) struct Tally {
+    metrics: Metrics,
+    received: usize,
+}
+
+impl Tally {
+    /// Counts them as received.
+    pub(crate) fn start(metrics: Metrics, received: usize) -> Self {
+        metrics.received(received);
+        Tally { metrics, received }
+    }
+
+    /// Counts what the store has said.
+    pub(crate) fn end(&self, decisions: &Decisions, outcome: &Result<Outcome, AppendError>) {
+        match outcome {
+            Ok(Outcome::Appended(appended)) => {
+                self.count(Counts::of(decisions.outcomes(appended)));
+            }
+            // The same body has the same faults; what was stored the first time is a repeat now.
+            Ok(Outcome::Replayed(_)) => {
+                let counts = Counts::of(decisions.outcomes(&[]));
+                let duplicates = self.received - counts.rejected();
+                self.count(Counts { duplicates, ..counts });
+            }
+            Ok(Outcome::KeyReused) => self.all_rejected(Rejection::KeyReused),
+            Err(AppendError::Overloaded) => self.all_rejected(Rejection::Overloaded),
+            Err(AppendError::Unavailable | AppendError::Closed) => {
+                self.all_rejected(Rejection::Unavailable);
+            }
+            Err(AppendError::Internal) => self.all_rejected(Rejection::Internal),
+        }
+    }
+
+    /// Counts all of them as refused for one reason.
+    pub(crate) fn all_rejected(&self, reason: Rejection) {
+        self.metrics.rejected(reason, self.received);
+    }
+
+    fn count(&self, counts: Counts) {
+        self.metrics.stored(counts.stored);
+        self.metrics.duplicates(counts.duplicates);
+        self.metrics.rejected(Rejection::InvalidBody, counts.faults_of_shape);
+        self.metrics.rejected(Rejection::InvalidEvent, counts.faults_of_value);
+        self.metrics.rejected(Rejection::NotAttempted, counts.not_attempted);
+    }
+}

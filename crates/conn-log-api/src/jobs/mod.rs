@@ -1,0 +1,46 @@
+//! What the server does by itself, now and then, beside answering.
+
+use std::time::Duration;
+
+use actix_web::{rt, web};
+use conn_log_store::{Store, StoreError};
+
+use crate::http::app::App;
+
+/// How often it looks whether there is something to do. Each of the tasks is a cheap look when
+/// there is not.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// Keys forgotten by one transaction at most: events wait for it on SQLite.
+const EXPIRED_MAX: u32 = 2_000;
+
+/// Spans of time that have their partitions ahead of need.
+const PARTITIONS_AHEAD: u32 = 2;
+
+/// Starts the tasks. They end with the server's runtime.
+pub(crate) fn start(app: web::Data<App>) {
+    rt::spawn(async move {
+        let mut clock = rt::time::interval(EVERY);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            clock.tick().await;
+            app.auth_failures.forget_idle();
+            run(&app, "make partitions", |store| store.partitions_ensure(PARTITIONS_AHEAD)).await;
+            run(&app, "forget expired keys", forget_expired).await;
+        }
+    });
+}
+
+async fn run(app: &App, what: &str, task: fn(&Store) -> Result<(), StoreError>) {
+    let store = app.store.clone();
+    match web::block(move || task(&store)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log::warn!("could not {what}, and will try again: {error}"),
+        Err(error) => log::error!("could not {what}: {error}"),
+    }
+}
+
+fn forget_expired(store: &Store) -> Result<(), StoreError> {
+    while store.idempotency_expire(EXPIRED_MAX)? >= EXPIRED_MAX as usize {}
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! `GET /device_app_connection_log/export/`: the log as a file of any size.
+//!
+//! One thread of the blocking pool reads pages and writes them in the format asked for; the client
+//! is sent what is written. A bounded channel between the two keeps the reader at the client's
+//! pace, and ends it when the client goes away.
+
+use actix_web::http::{Method, header};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
+use conn_log_core::EventFilter;
+use conn_log_formats::Format;
+use conn_log_store::{Store, TenantId};
+use futures_util::stream;
+
+use crate::http::accept;
+use crate::http::app::App;
+use crate::http::auth::Reader;
+use crate::http::pipe::{Pipe, feed};
+use crate::http::problem::{Problem, ProblemKind};
+use crate::http::query_string::QueryString;
+use crate::log::query;
+use crate::log::stream_hub::{self, SPAN_IDS};
+
+/// Events read at a time: enough that a query's own cost does not count, few enough that memory
+/// does not either (1,000 events of 16 KiB metadata are 16 MiB).
+const PAGE_EVENTS: usize = 1_000;
+
+/// Chunks between the reader and the client: with those at either end, about half a megabyte an export.
+const CHUNKS_MAX: usize = 4;
+
+/// The log as a file, in the order of the log, up to what was committed when the request came.
+#[utoipa::path(
+    get,
+    path = "/api/v1/device_app_connection_log/export/",
+    tag = "Events",
+    params(
+        crate::log::shapes::SelectionParameters,
+        crate::log::shapes::FilterParameters,
+        ("format" = Option<String>, Query, description = "ndjson (default), csv or parquet"),
+    ),
+    responses((status = 200, description = "The file", content(
+        (String = "application/x-ndjson"), (String = "text/csv"),
+        (Vec<u8> = "application/vnd.apache.parquet"),
+    ))),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let app = App::of(&request);
+    let mut parameters = QueryString::of(&request)?;
+    let filter = query::filter(&mut parameters)?;
+    let format: Format = parameters.parsed("format", Format::NAMES)?.unwrap_or_default();
+    parameters.finish()?;
+    accept::require(&request, format.media_type())?;
+    let mut response = HttpResponse::Ok();
+    response.content_type(format.content_type()).insert_header((
+        header::CONTENT_DISPOSITION,
+        format!("attachment; filename=\"connection-log.{}\"", format.extension()),
+    ));
+    if request.method() == Method::HEAD {
+        // Its length is not known before it is made.
+        return Ok(response.streaming(stream::empty::<Result<web::Bytes, Error>>()));
+    }
+    let place = app.exports.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(ProblemKind::Overloaded, "too many exports are running")
+            .with_header(header::RETRY_AFTER, "30")
+    })?;
+
+    let tenant = caller.tenant();
+    let end = app.read(move |store| store.log_size(tenant)).await?;
+    let (feed, body) = feed(CHUNKS_MAX);
+    let store = app.store.clone();
+    let request_id = crate::http::request_id::current();
+    drop(web::block(move || {
+        let _place = place;
+        match run(&store, tenant, &filter, end, format, Pipe::new(feed.clone())) {
+            Ok(()) => feed.end(),
+            Err(error) => log::warn!("{request_id}: an export ended early: {error:#}"),
+        }
+    }));
+    Ok(response.streaming(body))
+}
+
+fn run(
+    store: &Store,
+    tenant: TenantId,
+    filter: &EventFilter,
+    end: i64,
+    format: Format,
+    out: Pipe,
+) -> anyhow::Result<()> {
+    let mut writer = format.writer(out)?;
+    let mut after = 0;
+    while after < end {
+        let query = stream_hub::after(after, filter.clone(), PAGE_EVENTS);
+        let span_end = end.min(after.saturating_add(SPAN_IDS));
+        let page = store.event_list_to(tenant, &query, span_end)?;
+        writer.write(&page.records)?;
+        after = match page.records.last() {
+            Some(last) if page.has_more => last.id,
+            _ => span_end,
+        };
+    }
+    Ok(writer.finish()?)
+}

@@ -1,0 +1,72 @@
+//! What reads of the log take and give, for the OpenAPI document. Nothing is built from these types.
+
+#![allow(dead_code, reason = "fields of these types are only described")]
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::pages::described_page;
+
+/// An event as the log holds it.
+#[derive(ToSchema)]
+pub(crate) struct Record {
+    /// 1, 2, 3 … with no gap, in commit order.
+    #[schema(example = 12847)]
+    id: i64,
+    device_id: String,
+    application_id: String,
+    connection_type: String,
+    timestamp: DateTime<Utc>,
+    #[schema(required)]
+    ip_address: Option<String>,
+    #[schema(required)]
+    user_agent: Option<String>,
+    status: String,
+    /// Seconds.
+    #[schema(required)]
+    duration: Option<f64>,
+    created_at: DateTime<Utc>,
+    metadata: BTreeMap<String, serde_json::Value>,
+    #[schema(nullable = false)]
+    session_id: Option<String>,
+    #[schema(nullable = false)]
+    event_id: Option<String>,
+}
+
+described_page! {
+    /// A page of records.
+    RecordPage, Record
+}
+
+/// Which events: the filters that every read of the log takes, and statistics too.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SelectionParameters {
+    /// Repeatable.
+    device_id: Option<Vec<String>>,
+    /// Repeatable.
+    application_id: Option<Vec<String>>,
+    /// Repeatable.
+    connection_type: Option<Vec<String>>,
+    /// Repeatable.
+    status: Option<Vec<String>>,
+    /// Timestamps from here on.
+    since: Option<DateTime<Utc>>,
+    /// Timestamps before this.
+    until: Option<DateTime<Utc>>,
+}
+
+/// The further filters of lists, streams and exports.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FilterParameters {
+    /// An address or a CIDR block.
+    ip_address: Option<String>,
+    session_id: Option<String>,
+    /// Seconds.
+    min_duration: Option<f64>,
+    /// Seconds.
+    max_duration: Option<f64>,
+}

@@ -1,0 +1,121 @@
+//! `GET /devices/` and `GET /devices/{device_id}/`: presence of devices.
+
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use conn_log_core::Timestamp;
+use conn_log_store::{Page, PageQuery, Store, StoreError, TenantId};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Present;
+use crate::http::auth::Reader;
+use crate::http::cursor::ListTag;
+use crate::http::pages::{PageParameters, described_page};
+use crate::http::problem::Problem;
+
+/// A device, as the log knows it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Device<'a> {
+    device_id: &'a str,
+    /// The earliest timestamp of its events.
+    #[schema(value_type = DateTime<Utc>)]
+    first_seen: Timestamp,
+    /// The latest: a late event does not move it back.
+    #[schema(value_type = DateTime<Utc>)]
+    last_seen: Timestamp,
+    /// Whether the latest success among established, resumed, suspended and terminated is one of
+    /// the first two.
+    connected: bool,
+    last_application_id: &'a str,
+    /// The address of the latest event that has one.
+    #[schema(value_type = Option<String>, required)]
+    last_ip_address: Option<IpAddr>,
+    last_status: &'a str,
+    events: i64,
+    /// Events with another status than success.
+    failures: i64,
+    open_sessions: i64,
+}
+
+described_page! {
+    /// A page of devices.
+    DevicePage, Device<'static>
+}
+
+impl<'a> From<&'a conn_log_store::Device> for Device<'a> {
+    fn from(device: &'a conn_log_store::Device) -> Self {
+        Device {
+            device_id: &device.device_id,
+            first_seen: device.first_seen,
+            last_seen: device.last_seen,
+            connected: device.connected,
+            last_application_id: &device.last_application_id,
+            last_ip_address: device.last_ip_address,
+            last_status: &device.last_status,
+            events: device.events,
+            failures: device.failures,
+            open_sessions: device.open_sessions,
+        }
+    }
+}
+
+impl Present for conn_log_store::Device {
+    type Shown<'a> = Device<'a>;
+
+    const LIST: ListTag = ListTag(b'D');
+
+    const NONE_SUCH: &'static str = "there is no such device in this log";
+
+    fn name(&self) -> &str {
+        &self.device_id
+    }
+
+    fn list(
+        store: &Store,
+        tenant: TenantId,
+        query: &PageQuery<String>,
+    ) -> Result<Page<Self>, StoreError> {
+        store.device_list(tenant, query)
+    }
+
+    fn get(store: &Store, tenant: TenantId, name: &str) -> Result<Option<Self>, StoreError> {
+        store.device_get(tenant, name)
+    }
+}
+
+/// The devices that the log knows, by id.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/",
+    operation_id = "device_list",
+    tag = "Presence",
+    params(PageParameters),
+    responses((status = 200, description = "A page", body = DevicePage)),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    super::list::<conn_log_store::Device>(request, caller).await
+}
+
+/// One device.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{device_id}/",
+    operation_id = "device_get",
+    tag = "Presence",
+    params(("device_id" = String, Path, description = "The device's id")),
+    responses(
+        (status = 200, description = "The device", body = Device<'_>),
+        (status = 404, description = "No event of such a device is in the token's log",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn get(
+    request: HttpRequest,
+    id: web::Path<String>,
+    caller: Reader,
+) -> Result<HttpResponse, Problem> {
+    super::get::<conn_log_store::Device>(request, &id, caller).await
+}

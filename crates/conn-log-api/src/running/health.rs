@@ -1,0 +1,39 @@
+//! `/healthz` and `/readyz`: for whoever starts, stops and routes to servers.
+
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::Store;
+use tokio::time::timeout;
+
+use crate::http::app::App;
+use crate::http::problem::{Problem, ProblemKind};
+
+/// Whoever routes by the answer has given up by then.
+const READY_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Alive: the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "Running",
+    responses((status = 200, description = "The process answers")))]
+pub(crate) async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
+}
+
+/// Ready: the store answers, and its migrations are this program's.
+#[utoipa::path(get, path = "/readyz", tag = "Running",
+    responses(
+        (status = 200, description = "Requests can be served"),
+        (status = 503, description = "The store cannot be reached",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn readyz(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let app = App::of(&request);
+    let Ok(ready) = timeout(READY_TIME_MAX, app.read(Store::ready)).await else {
+        let detail = "the store does not answer in time";
+        return Err(Problem::new(ProblemKind::StoreUnavailable, detail)
+            .with_header(header::RETRY_AFTER, "5"));
+    };
+    ready?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ready"}"#))
+}

@@ -1,0 +1,259 @@
+//! What the server counts and times, and `/metrics`, where Prometheus reads it.
+//!
+//! Labels have few values, all of them this program's own: a client cannot make a new one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::{GroupCommitted, Lag, Observer, Stats};
+use prometheus::{
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Opts, Registry, TextEncoder,
+};
+
+use tokio::time::timeout;
+
+use crate::http::app::App;
+use crate::http::problem::Problem;
+
+/// Seconds, from a fast fsync to a client's patience.
+const SECONDS: [f64; 13] =
+    [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+/// Events of a group commit.
+const EVENTS: [f64; 9] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_000.0, 4_000.0, 10_000.0, 100_000.0];
+
+/// Why events were not stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rejection {
+    /// Their shape is wrong.
+    InvalidBody,
+    /// A value in them is.
+    InvalidEvent,
+    /// Another event of their atomic batch is at fault.
+    NotAttempted,
+    /// The idempotency key belongs to another body.
+    KeyReused,
+    /// The token's rate is used up.
+    Rate,
+    /// The queue is full.
+    Overloaded,
+    /// The store cannot be reached, or the server stops.
+    Unavailable,
+    /// The server failed.
+    Internal,
+}
+
+impl Rejection {
+    const ALL: [Rejection; 8] = [
+        Rejection::InvalidBody,
+        Rejection::InvalidEvent,
+        Rejection::NotAttempted,
+        Rejection::KeyReused,
+        Rejection::Rate,
+        Rejection::Overloaded,
+        Rejection::Unavailable,
+        Rejection::Internal,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Rejection::InvalidBody => "invalid_body",
+            Rejection::InvalidEvent => "invalid_event",
+            Rejection::NotAttempted => "not_attempted",
+            Rejection::KeyReused => "key_reused",
+            Rejection::Rate => "rate",
+            Rejection::Overloaded => "overloaded",
+            Rejection::Unavailable => "unavailable",
+            Rejection::Internal => "internal",
+        }
+    }
+}
+
+/// All meters. Cheap to clone: every clone counts into the same ones.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    received: IntCounter,
+    stored: IntCounter,
+    duplicates: IntCounter,
+    rejected: IntCounterVec,
+    request_seconds: HistogramVec,
+    commit_seconds: Histogram,
+    group_events: Histogram,
+    queue_events: IntGauge,
+    queue_bytes: IntGauge,
+    readers: IntGauge,
+    readers_idle: IntGauge,
+    available: IntGauge,
+    projections_behind: IntGauge,
+    index_behind: IntGauge,
+}
+
+/// A database that does not answer by then keeps no one from the other meters.
+const LAG_TIME_MAX: Duration = Duration::from_secs(1);
+
+impl Metrics {
+    /// Meters at zero.
+    ///
+    /// # Errors
+    /// If two of them had one name, which they have not.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("conn_log".to_owned()), None)?;
+        let metrics = Metrics {
+            received: IntCounter::new(
+                "events_received_total",
+                "Events taken out of request bodies",
+            )?,
+            stored: IntCounter::new("events_stored_total", "Events stored, each after its fsync")?,
+            duplicates: IntCounter::new(
+                "events_duplicate_total",
+                "Events not stored again: repeats by event_id or idempotency key",
+            )?,
+            rejected: IntCounterVec::new(
+                Opts::new("events_rejected_total", "Events refused, by reason"),
+                &["reason"],
+            )?,
+            request_seconds: HistogramVec::new(
+                HistogramOpts::new("http_request_seconds", "Time to answer a request")
+                    .buckets(SECONDS.to_vec()),
+                &["method", "route", "status"],
+            )?,
+            commit_seconds: Histogram::with_opts(
+                HistogramOpts::new("commit_seconds", "Time of a group's COMMIT: the fsync")
+                    .buckets(SECONDS.to_vec()),
+            )?,
+            group_events: Histogram::with_opts(
+                HistogramOpts::new("group_events", "Events stored by one commit")
+                    .buckets(EVENTS.to_vec()),
+            )?,
+            queue_events: IntGauge::new("queue_events", "Events waiting for the writer")?,
+            queue_bytes: IntGauge::new("queue_bytes", "Bytes of the events waiting")?,
+            readers: IntGauge::new("pool_connections", "Open connections that read")?,
+            readers_idle: IntGauge::new("pool_connections_idle", "Those not in use")?,
+            available: IntGauge::new("store_available", "1 while the writer reaches the database")?,
+            projections_behind: IntGauge::new(
+                "projections_behind_events",
+                "Events that devices, sessions or statistics have not taken in; reads count them",
+            )?,
+            index_behind: IntGauge::new(
+                "index_behind_events",
+                "Events that the index does not know yet; reads look through them",
+            )?,
+            registry,
+        };
+        metrics.register()?;
+        // A rate is told from the first refusal on only if there was a zero before.
+        for reason in Rejection::ALL {
+            metrics.rejected.with_label_values(&[reason.label()]);
+        }
+        Ok(metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        let collectors: [Box<dyn prometheus::core::Collector>; 14] = [
+            Box::new(self.received.clone()),
+            Box::new(self.stored.clone()),
+            Box::new(self.duplicates.clone()),
+            Box::new(self.rejected.clone()),
+            Box::new(self.request_seconds.clone()),
+            Box::new(self.commit_seconds.clone()),
+            Box::new(self.group_events.clone()),
+            Box::new(self.queue_events.clone()),
+            Box::new(self.queue_bytes.clone()),
+            Box::new(self.readers.clone()),
+            Box::new(self.readers_idle.clone()),
+            Box::new(self.available.clone()),
+            Box::new(self.projections_behind.clone()),
+            Box::new(self.index_behind.clone()),
+        ];
+        for collector in collectors {
+            self.registry.register(collector)?;
+        }
+        Ok(())
+    }
+
+    /// To be told of the store's commits.
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::new(self.clone())
+    }
+
+    pub(crate) fn received(&self, events: usize) {
+        self.received.inc_by(events as u64);
+    }
+
+    pub(crate) fn stored(&self, events: usize) {
+        self.stored.inc_by(events as u64);
+    }
+
+    pub(crate) fn duplicates(&self, events: usize) {
+        self.duplicates.inc_by(events as u64);
+    }
+
+    pub(crate) fn rejected(&self, reason: Rejection, events: usize) {
+        if events > 0 {
+            self.rejected.with_label_values(&[reason.label()]).inc_by(events as u64);
+        }
+    }
+
+    /// `route` is the pattern that the path matched.
+    pub(crate) fn answered(&self, method: &str, route: &str, status: u16, time: Duration) {
+        // A method is the client's own word, unless it is one of these.
+        let method = match method {
+            "GET" | "HEAD" | "POST" | "PATCH" | "DELETE" | "PUT" | "OPTIONS" => method,
+            _ => "other",
+        };
+        let labels = [method, route, &status.to_string()];
+        self.request_seconds.with_label_values(&labels).observe(time.as_secs_f64());
+    }
+
+    /// Where the lag is not known, it is told as it was.
+    fn text(&self, stats: Stats, lag: Option<Lag>) -> Result<String, prometheus::Error> {
+        let gauge =
+            |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge(&self.queue_events, stats.queue_events);
+        gauge(&self.queue_bytes, stats.queue_bytes);
+        self.readers.set(stats.readers.into());
+        self.readers_idle.set(stats.readers_idle.into());
+        self.available.set(stats.available.into());
+        if let Some(lag) = lag {
+            self.projections_behind.set(lag.projections_events);
+            self.index_behind.set(lag.index_events);
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+}
+
+impl Observer for Metrics {
+    #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^52 events")]
+    fn group_committed(&self, group: GroupCommitted) {
+        self.commit_seconds.observe(group.commit.as_secs_f64());
+        self.group_events.observe(group.events_stored as f64);
+    }
+}
+
+/// How far what is derived is behind, unless somebody else is asking or the database takes long.
+async fn lag(app: &App) -> Option<Lag> {
+    let turn = app.lag_looks.clone().try_acquire_owned().ok()?;
+    let look = app.read(move |store| {
+        // Held to the end of the look, also where nobody waits for it any more.
+        let _turn = turn;
+        store.lag()
+    });
+    timeout(LAG_TIME_MAX, look).await.ok()?.ok()
+}
+
+/// The meters, as Prometheus reads them.
+#[utoipa::path(get, path = "/metrics", tag = "Running",
+    responses((status = 200, description = "The meters in Prometheus's text format",
+        content_type = "text/plain")))]
+pub(crate) async fn metrics(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let app = App::of(&request);
+    let lag = lag(&app).await;
+    let text = app.metrics.text(app.store.stats(), lag);
+    let text = text.map_err(|error| Problem::internal(&error))?;
+    Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))
+}

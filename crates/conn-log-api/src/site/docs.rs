@@ -1,0 +1,61 @@
+//! `/openapi.json` and `/docs`: the contract for programs, and a page to try it.
+
+use std::sync::{Arc, LazyLock};
+
+use actix_web::{HttpResponse, web};
+use utoipa::OpenApi as _;
+use utoipa_swagger_ui::Config;
+
+use crate::http::openapi::ApiDoc;
+use crate::http::problem::{Problem, ProblemKind};
+
+static DOCUMENT: LazyLock<Result<String, serde_json::Error>> =
+    LazyLock::new(|| serde_json::to_string(&ApiDoc::openapi()));
+
+/// The OpenAPI document.
+#[utoipa::path(get, path = "/openapi.json", tag = "Running",
+    responses((status = 200, description = "This document")))]
+pub(crate) async fn openapi_json() -> Result<HttpResponse, Problem> {
+    let document = DOCUMENT.as_deref().map_err(Problem::internal)?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(document))
+}
+
+/// A page to read the contract and to try it.
+#[utoipa::path(get, path = "/docs", tag = "Running",
+    responses((status = 200, description = "A page to try the API", content_type = "text/html")))]
+pub(crate) async fn page() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(PAGE)
+}
+
+/// The page's own files, all of them built in.
+#[utoipa::path(get, path = "/docs/{file}", tag = "Running",
+    params(("file" = String, Path, description = "A file of the page")),
+    responses((status = 200, description = "The file")))]
+pub(crate) async fn file(file: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let served = utoipa_swagger_ui::serve(&file, Arc::new(Config::from("/openapi.json")));
+    match served.map_err(|error| Problem::internal(&*error))? {
+        Some(file) => {
+            Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned()))
+        }
+        None => Err(Problem::new(ProblemKind::NotFound, "the page has no such file")),
+    }
+}
+
+/// Every address in it is absolute, so that the page works with and without its trailing slash.
+const PAGE: &str = r##"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>conn-log API</title>
+<link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script>
+SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
+  validatorUrl: null, persistAuthorization: false});
+</script>
+</body>
+</html>
+"##;

@@ -1,0 +1,75 @@
+//! `/`: what this server is, and where to go on from here.
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::html;
+use crate::http::accept;
+use crate::http::problem::Problem;
+
+const JSON: &str = "application/json";
+const HTML: &str = "text/html";
+
+/// What this server is, and its addresses.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct About {
+    #[schema(example = "conn-log")]
+    name: &'static str,
+    version: &'static str,
+    /// Where events are registered and read.
+    #[schema(example = "/api/v1/device_app_connection_log/")]
+    events: &'static str,
+    /// A page to read the contract and to try it.
+    #[schema(example = "/docs")]
+    docs: &'static str,
+    #[schema(example = "/openapi.json")]
+    openapi: &'static str,
+    /// Every kind of problem, explained.
+    #[schema(example = "/problems/")]
+    problems: &'static str,
+    #[schema(example = "/healthz")]
+    health: &'static str,
+    #[schema(example = "/readyz")]
+    ready: &'static str,
+    #[schema(example = "/metrics")]
+    metrics: &'static str,
+}
+
+const ABOUT: About = About {
+    name: "conn-log",
+    version: env!("CARGO_PKG_VERSION"),
+    events: "/api/v1/device_app_connection_log/",
+    docs: "/docs",
+    openapi: "/openapi.json",
+    problems: "/problems/",
+    health: "/healthz",
+    ready: "/readyz",
+    metrics: "/metrics",
+};
+
+/// What this server is: a page for browsers, JSON for programs.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "home",
+    tag = "Running",
+    responses((status = 200, description = "What this server is, and its addresses",
+        content((About = "application/json"), (String = "text/html")))),
+)]
+pub(crate) async fn home(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let mut response = if accept::prefers(&request, HTML, JSON) {
+        let body = include_str!("home.html");
+        html::page(
+            ABOUT.name,
+            &body.replace("{version}", ABOUT.version).replace("{events}", ABOUT.events),
+        )
+    } else {
+        accept::require(&request, JSON)?;
+        let mut response = HttpResponse::Ok();
+        response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff")).json(ABOUT)
+    };
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}

@@ -1,0 +1,63 @@
+//! `GET /device_app_connection_log/stats/`: counts, failures, distinct devices and percentiles.
+
+mod answer;
+mod query;
+mod sending;
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::StatisticsError;
+use tokio::time::timeout;
+
+use answer::Body;
+
+use crate::http::accept;
+use crate::http::app::App;
+use crate::http::auth::Reader;
+use crate::http::problem::Problem;
+use crate::http::query_string::QueryString;
+use crate::log::shapes::SelectionParameters;
+
+/// How long a request waits for a permit to compute, and a large answer for one to be sent.
+const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Counts, failures, distinct devices and percentiles of events, in steps of time and by groups.
+#[utoipa::path(
+    get,
+    path = "/api/v1/device_app_connection_log/stats/",
+    tag = "Events",
+    params(
+        SelectionParameters,
+        ("interval" = Option<String>, Query,
+            description = "1m, 5m, 1h or 1d; without, all time is one step"),
+        ("group_by" = Option<Vec<String>>, Query, description = "Any of application_id, \
+            device_id, connection_type, status, network_type; repeatable, or with commas"),
+    ),
+    responses(
+        (status = 200, description = "The figures", body = answer::Statistics<'_>),
+        (status = 400, description = "A parameter is unknown, has a value it does not take, or \
+            the answer would be too large",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let asked = query::of(QueryString::of(&request)?)?;
+    accept::require(&request, "application/json")?;
+    let app = App::of(&request);
+    let Ok(Ok(permit)) = timeout(PERMIT_WAIT_MAX, app.statistics.acquire()).await else {
+        return Err(Problem::overloaded("too many statistics are being computed", 5));
+    };
+    let (body, first) = app
+        .read(move |store| {
+            let groups = store.statistics(caller.tenant(), &asked)?;
+            let body = Body { interval: asked.interval, by: asked.group_by, groups };
+            let first = body.part(0);
+            Ok::<_, StatisticsError>((body, first))
+        })
+        .await?;
+    let first = first.map_err(|error| Problem::internal(&error))?;
+    drop(permit);
+    sending::respond(&request, body, first).await
+}
