@@ -14,9 +14,11 @@ TOKEN=none
 DATABASE_URL=
 DATABASE_NUMBER=0
 
-# build_programs PROFILE
+# build_programs PROFILE; `dist` with the allocator that it is shipped with.
 build_programs() {
-    cargo build --profile "$1" --locked --quiet -p conn-log -p conn-log-bench
+    local features=()
+    [[ $1 != dist ]] || features=(--features conn-log/jemalloc,conn-log-bench/jemalloc)
+    cargo build --profile "$1" --locked --quiet -p conn-log -p conn-log-bench "${features[@]}"
     BUILD=${CARGO_TARGET_DIR:-target}/${1/#dev/debug}
     CONN_LOG=$BUILD/conn-log
     BENCH=$BUILD/conn-log-bench

@@ -1,15 +1,13 @@
 # shellcheck shell=bash
 # What the scripts need from Debian and from Rust, installed where it is missing. To be sourced.
 
-# Adds to the array of that name the packages that building from source lacks: SQLite, libpq and
-# OpenSSL are built from source.
+# Adds to the array of that name the packages that building lacks: SQLite and libpq are built from
+# source, OpenSSL is the system's, found through pkg-config.
 list_build_tools() {
     local -n list=$1
     echo '#include <stdio.h>' | cc -fsyntax-only -xc - 2>/dev/null || list+=(gcc libc6-dev)
-    command -v make >/dev/null || list+=(make)
-    # Debian's perl-base, which is always there, lacks what OpenSSL's build asks for.
-    perl -MFindBin -MIPC::Cmd -MFile::Compare -MPod::Usage -MTime::Piece -e 1 2>/dev/null ||
-        list+=(perl)
+    command -v pkg-config >/dev/null || list+=(pkg-config)
+    pkg-config --exists openssl 2>/dev/null || list+=(libssl-dev)
 }
 
 # Installs packages; none is no work.

@@ -22,6 +22,7 @@ use std::io::{self, BufWriter, Write as _};
 use clap::Parser;
 
 /// As in the product itself, so that floors and subject differ in what they do only.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

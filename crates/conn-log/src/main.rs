@@ -16,7 +16,8 @@ use conn_log_store::{Store, StoreOptions};
 
 use arguments::{Arguments, Command, Database};
 
-/// Small allocations of many sizes from several threads are most of what a request costs.
+/// Gives freed memory back within a second, which the C library's allocator does not.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
