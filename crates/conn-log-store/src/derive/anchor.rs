@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Derivation;
+use super::follower::Follower;
 use super::marks::begin_anew_in_txn;
 use crate::engine::{AnyConnection, Home, Position, all_positions};
 use crate::error::StoreError;
@@ -19,7 +20,7 @@ impl Derivation {
     /// Has everything derived anew that is of a lower version, or of another log. Takes no lock where there is
     /// nothing of the kind.
     pub(crate) fn begin_anew_where_due(self: &Arc<Self>) -> Result<(), StoreError> {
-        let homes: BTreeSet<Home> = self.all().map(|follower| follower.home()).collect();
+        let homes: BTreeSet<Home> = self.all().map(Follower::home).collect();
         for home in homes {
             if self.unusable(&mut *self.engine.reader()?, home)?.is_empty() {
                 continue;

@@ -15,6 +15,7 @@ use super::follower::{Pace, Upkeep};
 use super::step::Progress;
 use crate::engine::{AnyConnection, Role};
 use crate::error::StoreError;
+use crate::log::heads;
 use crate::tenant_id::TenantId;
 
 /// Between two full batches of a thread that gives way: another process that waits for the same SQLite file looks
@@ -157,7 +158,7 @@ impl Runner {
         let mut due: BTreeSet<TenantId> =
             derivation.due(self.reader()?, pace)?.into_iter().collect();
         if self.to_maintain.is_none() {
-            self.to_maintain = Some(derivation.tenants(self.reader()?)?);
+            self.to_maintain = Some(heads::all_bounds(self.reader()?)?.into_keys().collect());
         }
         due.extend(self.to_maintain.iter().flatten());
         Ok(due)

@@ -338,14 +338,6 @@ impl Derivation {
         Ok(heads::all_bounds(connection)?.into_iter().map(behind).collect())
     }
 
-    /// All tenants that have a log.
-    pub(super) fn tenants(
-        &self,
-        connection: &mut AnyConnection,
-    ) -> Result<BTreeSet<TenantId>, StoreError> {
-        Ok(heads::all_bounds(connection)?.into_keys().collect())
-    }
-
     /// Tenants of which a follower of that pace has a step to make.
     pub(super) fn due(
         &self,

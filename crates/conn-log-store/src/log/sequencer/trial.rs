@@ -47,7 +47,7 @@ pub(super) fn culprit(connection: &mut AnyConnection) -> Culprit {
 /// Writes as an append does, and removes it again. Fails on a database that only reads or whose disk is full.
 pub(super) fn write(connection: &mut AnyConnection) -> Result<(), StoreError> {
     connection.in_txn(write_in_txn)?;
-    Ok(connection.in_txn(|connection| forget(connection))?)
+    Ok(connection.in_txn(forget)?)
 }
 
 fn write_in_txn(connection: &mut AnyConnection) -> Result<(), StoreError> {

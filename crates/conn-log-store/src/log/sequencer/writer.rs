@@ -187,10 +187,9 @@ impl Writer {
         // Whatever the trial left of the connection, the next attempt has a new one.
         self.connection = None;
         match culprit {
-            Ok(Culprit::Events) => Some(Failure::Lasting),
             Ok(Culprit::Disk) => Some(Failure::Away),
             // No retry mends tables that are not as they should be.
-            Ok(Culprit::Tables) => Some(Failure::Lasting),
+            Ok(Culprit::Events | Culprit::Tables) => Some(Failure::Lasting),
             Ok(Culprit::Unknown) | Err(_) => None,
         }
     }
