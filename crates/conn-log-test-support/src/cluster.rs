@@ -15,9 +15,35 @@ pub struct Cluster {
     folder: TempDir,
     bin: PathBuf,
     port: u16,
+    /// Settings beside its address.
+    options: String,
 }
 
+/// The locale of [`Cluster::start_german`].
+const GERMAN: &str = "de_DE.UTF-8";
+
 impl Cluster {
+    /// One whose messages are German. `None` too where the machine has no German locale or no translations.
+    pub fn start_german() -> Option<Self> {
+        let mut cluster = Self::start_new()?;
+        let locales = cluster.folder.path().join("locales");
+        std::fs::create_dir(&locales).unwrap();
+        let made = Command::new("localedef")
+            .args(["--no-archive", "-i", "de_DE", "-f", "UTF-8"])
+            .arg(locales.join(GERMAN))
+            .stderr(Stdio::null())
+            .status();
+        if !made.is_ok_and(|status| status.success()) {
+            return None;
+        }
+        run(cluster.pg_ctl().args(["-w", "-m", "fast", "stop"]));
+        cluster.options = format!(" -c lc_messages={GERMAN}");
+        cluster.start();
+        let mut postgres = PgConnection::establish(&cluster.url()).unwrap();
+        let error = postgres.batch_execute("SELECT 1 / 0").unwrap_err().to_string();
+        (!error.contains("division by zero")).then_some(cluster)
+    }
+
     /// `None` where PostgreSQL is to be skipped.
     pub fn start_new() -> Option<Self> {
         // Where the tests' own server is skipped no other is wanted.
@@ -25,7 +51,7 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         // A port that is free now; the listener that found it is closed at the end of the line.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Cluster { folder, bin: newest_bin(), port };
+        let cluster = Cluster { folder, bin: newest_bin(), port, options: String::new() };
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(cluster.folder.path()));
         }
@@ -44,10 +70,13 @@ impl Cluster {
 
     /// Starts it, after it has ended.
     pub fn start(&self) {
-        let options =
-            format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''", self.port);
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''{}",
+            self.port, self.options
+        );
         run(self
             .pg_ctl()
+            .env("LOCPATH", self.folder.path().join("locales"))
             .args(["-w", "-o", &options, "-l"])
             .arg(self.folder.path().join("log"))
             .arg("start"));

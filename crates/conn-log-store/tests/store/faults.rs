@@ -6,6 +6,8 @@ use std::time::Duration;
 use conn_log_core::{Event, EventQuery, Order};
 use conn_log_store::{AppendError, Store, StoreOptions};
 use conn_log_test_support::*;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
 use tokio::task::JoinHandle;
 
 use crate::proxy::Proxy;
@@ -111,6 +113,50 @@ async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled() {
         assert!(proxy.has_struck());
     }
     assert_eq!(store.log_size(DEFAULT).unwrap(), 10);
+}
+
+/// With a real server that speaks another language, in place of errors that are made up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_speaks_german_is_understood() {
+    let Some(cluster) = Cluster::start_german() else {
+        eprintln!("there is no PostgreSQL that speaks German here");
+        return;
+    };
+    let store = Store::open(StoreOptions::new(cluster.url().parse().unwrap())).unwrap();
+    let mut admin = PgConnection::establish(&cluster.url()).unwrap();
+    let tasks = load(&store);
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        admin
+            .batch_execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE application_name = 'conn-log' AND pid <> pg_backend_pid()",
+            )
+            .unwrap();
+    }
+    hold_against_log(&store, tasks).await;
+    // A statement of the writer's that an administrator cancels is tried again.
+    let before = store.log_size(DEFAULT).unwrap();
+    admin.batch_execute("BEGIN; LOCK TABLE heads").unwrap();
+    let appending = tokio::spawn({
+        let store = store.clone();
+        async move { append(&store, events("dev_last", 1)).await }
+    });
+    let mut canceller = PgConnection::establish(&cluster.url()).unwrap();
+    let cancel = "SELECT count(pg_cancel_backend(pid)) AS count FROM pg_stat_activity
+         WHERE application_name = 'conn-log' AND wait_event_type = 'Lock'";
+    while diesel::sql_query(cancel).get_result::<Count>(&mut canceller).unwrap().count == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    admin.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(ids(&appending.await.unwrap().unwrap()), [before + 1]);
+    store.close();
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
 }
 
 /// The server crashes under load and comes back: the store does by itself.
