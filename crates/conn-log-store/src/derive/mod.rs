@@ -9,7 +9,7 @@
 //! memory ([`tail`]): its answer is exact, however far the follower is behind.
 //!
 //! A follower whose data is of a lower version, or is of another log ([`anchor`]), clears it and begins anew in the
-//! background. `conn-log rebuild` asks for the same.
+//! background ([`rebuild`]). `conn-log rebuild` asks for the same.
 //!
 //! To add one: a folder here with its fold, its rows and its reads, a line in [`followers`], and its tables in a
 //! migration. docs/ARCHITECTURE.md walks through it.
@@ -23,8 +23,10 @@ mod facts;
 mod follower;
 pub(crate) mod index;
 mod keys;
+mod lag;
 mod marks;
 pub(crate) mod presence;
+mod rebuild;
 mod runner;
 mod schema;
 pub(crate) mod sessions;
@@ -35,8 +37,9 @@ mod varint;
 
 pub(crate) use derivation::Derivation;
 pub(crate) use follower::Pace;
+pub use rebuild::UnknownFollower;
 pub(crate) use runner::spawn_all;
-pub use step::{Progress, UnknownFollower};
+pub use step::Progress;
 
 use crate::options::StoreOptions;
 use follower::Follower;

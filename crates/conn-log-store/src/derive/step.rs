@@ -1,6 +1,6 @@
 //! One step: a batch of events, taken in by the followers that stand before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Derivation;
@@ -8,7 +8,7 @@ use super::dictionary::{self, Names};
 use super::facts::{self, Facts};
 use super::follower::{Follower, Input, InputKind, Lane, Pace};
 use super::keys::{self, KeyRow};
-use super::marks::{CLEARING, all_marks, begin_anew_in_txn, marks, of_new_log, set_mark_in_txn};
+use super::marks::{CLEARING, marks, set_mark_in_txn};
 use crate::engine::{AnyConnection, Wait};
 use crate::error::StoreError;
 use crate::log::heads;
@@ -36,16 +36,6 @@ impl Progress {
             (Progress::UpToDate | Progress::Busy, other) | (other, _) => other,
         }
     }
-}
-
-/// A name that no follower of the log has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} does not follow the log; {known} do")]
-pub struct UnknownFollower {
-    /// The name.
-    pub name: String,
-    /// The names that there are.
-    pub known: String,
 }
 
 /// Events to take in.
@@ -240,134 +230,5 @@ impl Derivation {
             }
         }
         Ok(names)
-    }
-
-    /// Clears some of what followers keep that begin anew. The last of it lets them begin.
-    fn clear_some(self: &Arc<Self>, tenant: TenantId, lane: Lane) -> Result<Progress, StoreError> {
-        let derivation = Arc::clone(self);
-        let done = self.engine.derive(lane.home, move |connection| {
-            derivation.clear_some_in_txn(connection, tenant, lane)
-        })?;
-        Ok(done.unwrap_or(Progress::Busy))
-    }
-
-    fn clear_some_in_txn(
-        &self,
-        connection: &mut AnyConnection,
-        tenant: TenantId,
-        lane: Lane,
-    ) -> Result<Progress, StoreError> {
-        let mut progress = Progress::Busy;
-        for follower in self.of_lane(lane) {
-            let of_follower = || std::iter::once(follower);
-            let before = marks(connection, tenant, of_follower())?;
-            if before.get(follower.name()) != Some(&CLEARING)
-                || !connection.lease_in_txn(follower.lease(tenant), Wait::No)?
-            {
-                continue;
-            }
-            // Another process may have cleared the last of it.
-            let marks = marks(connection, tenant, of_follower())?;
-            if marks.get(follower.name()) == Some(&CLEARING)
-                && !follower.clear_some_in_txn(connection, tenant)?
-            {
-                set_mark_in_txn(connection, tenant, follower, 0, None)?;
-            }
-            progress = Progress::Cleared;
-        }
-        Ok(progress)
-    }
-
-    /// Has a follower forget everything that it keeps of a tenant's log, and begin anew by the steps that come.
-    pub(crate) fn rebuild(
-        self: &Arc<Self>,
-        tenant: TenantId,
-        name: &str,
-    ) -> Result<Result<(), UnknownFollower>, StoreError> {
-        let Some(follower) = self.find(name) else {
-            let known: Vec<&str> = self.all().map(Follower::name).collect();
-            let (name, known) = (name.to_owned(), known.join(", "));
-            return Ok(Err(UnknownFollower { name, known }));
-        };
-        let (derivation, name) = (Arc::clone(self), follower.name());
-        let done = self.engine.derive(follower.home(), move |connection| {
-            if let Some(follower) = derivation.find(name) {
-                let lease = follower.lease(tenant);
-                connection.lease_in_txn(lease, Wait::Yes)?;
-                begin_anew_in_txn(connection, tenant, follower)?;
-            }
-            Ok(())
-        })?;
-        done.ok_or_else(|| StoreError::unavailable("another process is deriving"))?;
-        self.signals.wake();
-        Ok(Ok(()))
-    }
-
-    /// Events of a tenant's log that a follower has not taken in, removed ones excepted.
-    pub(crate) fn behind(&self, tenant: TenantId, name: &str) -> Result<i64, StoreError> {
-        let connection = &mut *self.engine.reader()?;
-        let marks = marks(connection, tenant, self.find(name).into_iter())?;
-        let log = heads::bounds(connection, tenant)?;
-        Ok(marks.values().map(|mark| log.size - (*mark).max(log.first_id - 1)).sum())
-    }
-
-    /// Events of a tenant's log that the slowest follower of a pace has not taken in.
-    pub(crate) fn behind_slowest(&self, tenant: TenantId, pace: Pace) -> Result<i64, StoreError> {
-        let connection = &mut *self.engine.reader()?;
-        let marks = marks(connection, tenant, self.of_pace(pace))?;
-        let log = heads::bounds(connection, tenant)?;
-        let lowest = marks.values().copied().min().unwrap_or(log.size);
-        Ok(log.size - lowest.max(log.first_id - 1).min(log.size))
-    }
-
-    /// Of each tenant, the events that the slowest of some followers has not taken in.
-    pub(super) fn behind_by_tenant(
-        &self,
-        connection: &mut AnyConnection,
-        pace: Pace,
-    ) -> Result<BTreeMap<TenantId, i64>, StoreError> {
-        // Read first: no watermark is beyond a size that is read later.
-        let marks = all_marks(connection, self.of_pace(pace))?;
-        let behind = |(tenant, log): (TenantId, heads::LogBounds)| {
-            let lowest = match marks.get(&tenant) {
-                Some(marks) => marks.values().copied().min().unwrap_or(log.size),
-                None => 0,
-            };
-            (tenant, log.size - lowest.max(log.first_id - 1).min(log.size))
-        };
-        Ok(heads::all_bounds(connection)?.into_iter().map(behind).collect())
-    }
-
-    /// Tenants of which a follower of that pace has a step to make.
-    pub(super) fn due(
-        &self,
-        connection: &mut AnyConnection,
-        pace: Pace,
-    ) -> Result<Vec<TenantId>, StoreError> {
-        let marks = all_marks(connection, self.of_pace(pace))?;
-        let new = of_new_log(self.of_pace(pace));
-        let is_due = |tenant: TenantId, log: heads::LogBounds| {
-            let marks = marks.get(&tenant).unwrap_or(&new);
-            self.of_pace(pace).any(|follower| match marks.get(follower.name()) {
-                None => false,
-                Some(&CLEARING) => true,
-                Some(mark) => {
-                    let behind = log.size - (*mark).max(log.first_id - 1);
-                    let is_beginning_gone = *mark < log.first_id - 1;
-                    is_beginning_gone
-                        || follower.batch_events(behind, pace.batch_events_max()).is_some()
-                }
-            })
-        };
-        let bounds = heads::all_bounds(connection)?;
-        Ok(bounds.into_iter().filter(|(t, log)| is_due(*t, *log)).map(|(t, _)| t).collect())
-    }
-
-    /// Events that followers of each pace have not taken in, of all logs: prompt ones, patient ones.
-    pub(crate) fn lag(&self) -> Result<(i64, i64), StoreError> {
-        let connection = &mut *self.engine.watcher()?;
-        let prompt = self.behind_by_tenant(connection, Pace::Prompt)?;
-        let patient = self.behind_by_tenant(connection, Pace::Patient)?;
-        Ok((prompt.into_values().sum(), patient.into_values().sum()))
     }
 }
