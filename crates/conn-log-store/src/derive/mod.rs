@@ -1,6 +1,6 @@
 //! What follows the log: one mechanism for all data that is derived from it.
 //!
-//! A [`Follower`](follower::Follower) has a name, a version, an input and a home. Its *watermark* is the last id that it has taken
+//! A [`Follower`] has a name, a version, an input and a home. Its *watermark* is the last id that it has taken
 //! in. A step ([`step`]) reads a batch of events past the watermark, and in one transaction changes the follower's
 //! rows and moves the watermark: a crash between any two steps neither repeats nor skips an event. Followers that
 //! stand at the same position share one read. A thread for each pace ([`runner`]) makes the steps, woken by commits.

@@ -3,7 +3,7 @@
 //! An append writes the log and nothing else. Behind it the follower [`Index`] makes a *sorted run* of each
 //! few thousand events: their keys ([`terms`]), sorted, packed into blocks of a page ([`block`]), so
 //! that every write goes to the end. Runs are merged level by level ([`merge`]), so that there are
-//! some dozens of them, however long the log is. A read ([`list()`]) goes through the runs in the order
+//! some dozens of them, however long the log is. A read ([`page`]) goes through the runs in the order
 //! asked for, and through the events that no run knows yet, in one snapshot: it gives what a scan of
 //! the log gives, at every state of the index.
 //!
