@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use crate::app::App;
-use crate::client_address;
+use crate::{client_address, query_string};
 
 /// The addresses of a page's neighbours: the request's own, with another place in it.
 pub(crate) struct PageLinks {
@@ -17,12 +17,13 @@ pub(crate) struct PageLinks {
 
 impl PageLinks {
     pub(crate) fn of(request: &HttpRequest) -> Self {
-        let parameters: Vec<(String, String)> =
-            serde_urlencoded::from_str(request.query_string()).unwrap_or_default();
-        let keep = |(name, _): &(String, String)| name != "cursor" && name != "after";
+        // A query that is no query was refused before there was a page.
+        let parameters = query_string::pairs(request.query_string().as_bytes()).flatten();
+        let keep = |(name, _): &query_string::Pair<'_>| name != "cursor" && name != "after";
+        let owned = |(name, value): query_string::Pair<'_>| (name.into_owned(), value.into_owned());
         PageLinks {
             base: base(request),
-            parameters: parameters.into_iter().filter(keep).collect(),
+            parameters: parameters.filter(keep).map(owned).collect(),
             next: None,
             previous: None,
         }

@@ -1,5 +1,7 @@
 //! From a body's bytes to the events in it, each held against the rules on its own.
 
+use std::borrow::Cow;
+
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use conn_log_core::{BodyError, Faults, JsonBody, ParsedEvent, Rules, Timestamp, utf8};
@@ -150,16 +152,16 @@ impl Parser<'_> {
     }
 }
 
-/// The `data` field of a form.
-fn form_data(body: &[u8]) -> Result<String, Problem> {
-    let fields = query_string::pairs(body)
-        .map_err(|fault| Problem::body_fault("not_a_form", format!("not a form: {fault}")))?;
-    let mut data = fields.into_iter().filter(|(name, _)| name == "data").map(|(_, value)| value);
-    match (data.next(), data.next()) {
-        (Some(data), None) => Ok(data),
-        (None, _) => Err(Problem::body_fault("missing", "the form has no field data")),
-        (Some(_), Some(_)) => {
-            Err(Problem::body_fault("duplicate_key", "the form has the field data twice"))
+/// The `data` field of a form. The other fields are looked at, one by one, and not kept.
+fn form_data(body: &[u8]) -> Result<Cow<'_, str>, Problem> {
+    let mut data = None;
+    for pair in query_string::pairs(body) {
+        let (name, value) = pair
+            .map_err(|fault| Problem::body_fault("not_a_form", format!("not a form: {fault}")))?;
+        if name == "data" && data.replace(value).is_some() {
+            let detail = "the form has the field data twice";
+            return Err(Problem::body_fault("duplicate_key", detail));
         }
     }
+    data.ok_or_else(|| Problem::body_fault("missing", "the form has no field data"))
 }
