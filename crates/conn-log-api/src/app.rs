@@ -10,15 +10,20 @@ use tokio::sync::{Semaphore, watch};
 use crate::appender::Appender;
 use crate::auth::Tokens;
 use crate::body::BodyRoom;
+use crate::connection::Patience;
 use crate::metrics::Metrics;
 use crate::options::ApiOptions;
 use crate::problem::Problem;
 use crate::rate_limits::{AuthFailures, EventRates};
+use crate::room::Room;
 use crate::store_problem;
 use crate::stream_hub::StreamHubs;
 
 /// Exports at one time. More would leave lists and statistics without threads and connections.
 const EXPORTS_MAX: usize = 4;
+
+/// Bytes of all heads, and of what came along with them, beyond 8 KiB of each.
+const HEADS_BYTES_MAX: usize = 24 << 20;
 
 const CATCH_UPS_MAX: usize = 4;
 const STATISTICS_MAX: usize = 4;
@@ -33,6 +38,8 @@ pub struct App {
     pub(crate) appender: Box<dyn Appender>,
     pub(crate) tokens: Tokens,
     pub(crate) options: ApiOptions,
+    /// What connections keep to.
+    pub(crate) patience: Patience,
     pub(crate) body_room: BodyRoom,
     pub(crate) metrics: Metrics,
     pub(crate) event_rates: EventRates,
@@ -70,6 +77,12 @@ impl App {
         web::Data::new(App {
             appender,
             tokens: Tokens::new(store.clone()),
+            patience: Patience {
+                head_time_max: options.head_time_max,
+                idle_time_max: options.keep_alive,
+                answer_pause_max: options.answer_pause_max,
+                heads: Room::new(HEADS_BYTES_MAX),
+            },
             body_room: BodyRoom::new(options.bodies_bytes_max),
             metrics,
             event_rates: EventRates::new(options.default_rate),

@@ -25,6 +25,13 @@ pub struct ApiOptions {
     pub body_time_max: Duration,
     /// How long a body may pause on its way.
     pub body_pause_max: Duration,
+    /// How long a request's head may take, from its first byte.
+    pub head_time_max: Duration,
+    /// How long an answer may wait for a client that takes nothing of it.
+    pub answer_pause_max: Duration,
+    /// How long a connection is kept that waits for its next request: longer than the pools of common
+    /// proxies and clients keep theirs, so that it is they who close it.
+    pub keep_alive: Duration,
     /// The rate of tokens that have none of their own; `None` for no limit.
     pub default_rate: Option<Rate>,
     /// How often an address may fail to authenticate in a minute. No token can be guessed; this
@@ -44,6 +51,9 @@ impl Default for ApiOptions {
             bodies_bytes_max: 256 << 20,
             body_time_max: Duration::from_mins(1),
             body_pause_max: Duration::from_secs(10),
+            head_time_max: Duration::from_secs(10),
+            answer_pause_max: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(75),
             default_rate: None,
             auth_failures_per_minute: NonZeroU32::MIN.saturating_add(599),
             trusted_proxies: Vec::new(),

@@ -62,6 +62,9 @@ fn api_options(arguments: &Serve) -> ApiOptions {
         body_bytes_max: arguments.body_mib_max << 20,
         decoded_bytes_max: arguments.decoded_mib_max << 20,
         body_pause_max: arguments.body_pause_max,
+        head_time_max: arguments.head_time_max,
+        answer_pause_max: arguments.answer_pause_max,
+        keep_alive: arguments.keep_alive,
         default_rate: arguments.rate.map(|events_per_second| Rate {
             events_per_second,
             burst_events: arguments.burst.unwrap_or(events_per_second),
