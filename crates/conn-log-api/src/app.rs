@@ -9,7 +9,6 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::appender::Appender;
 use crate::auth::Tokens;
-use crate::body::BodyRoom;
 use crate::connection::Patience;
 use crate::metrics::Metrics;
 use crate::options::ApiOptions;
@@ -40,7 +39,8 @@ pub struct App {
     pub(crate) options: ApiOptions,
     /// What connections keep to.
     pub(crate) patience: Patience,
-    pub(crate) body_room: BodyRoom,
+    /// Room for the bodies of all requests together.
+    pub(crate) body_room: Room,
     pub(crate) metrics: Metrics,
     pub(crate) event_rates: EventRates,
     pub(crate) auth_failures: AuthFailures,
@@ -83,7 +83,7 @@ impl App {
                 answer_pause_max: options.answer_pause_max,
                 heads: Room::new(HEADS_BYTES_MAX),
             },
-            body_room: BodyRoom::new(options.bodies_bytes_max),
+            body_room: Room::new(options.bodies_bytes_max),
             metrics,
             event_rates: EventRates::new(options.default_rate),
             auth_failures: AuthFailures::new(options.auth_failures_per_minute),

@@ -18,8 +18,8 @@ pub struct ApiOptions {
     pub body_bytes_max: usize,
     /// Bytes of a body after decompression.
     pub decoded_bytes_max: usize,
-    /// Bytes of all the bodies being read at one time, so that a thousand large ones cannot take
-    /// the machine's memory. Bodies of less than 64 KiB do not count.
+    /// Bytes of all the bodies held at one time, and of what is made of them, so that a thousand large ones
+    /// cannot take the machine's memory. Bodies of less than 8 KiB do not count.
     pub bodies_bytes_max: usize,
     /// How long a body may take to arrive.
     pub body_time_max: Duration,
@@ -48,7 +48,7 @@ impl Default for ApiOptions {
             events_max: 10_000,
             body_bytes_max: 16 << 20,
             decoded_bytes_max: 64 << 20,
-            bodies_bytes_max: 256 << 20,
+            bodies_bytes_max: 192 << 20,
             body_time_max: Duration::from_mins(1),
             body_pause_max: Duration::from_secs(10),
             head_time_max: Duration::from_secs(10),

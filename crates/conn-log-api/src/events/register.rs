@@ -71,8 +71,10 @@ pub(crate) async fn register(
     let body = body::read(&request, &mut payload, &app.options, &app.body_room).await?;
 
     let key = key.map(|key| (key, fingerprint(body.bytes())));
-    let submitted = parse(app.clone(), media_type, body).await?;
+    let (submitted, body) = parse(app.clone(), media_type, body).await?;
     let Plan { events, render, received } = Plan::of(submitted, wishes);
+    // What is left of it has bounds of its own: the queue's, and those of problems and answers.
+    drop(body);
     let tally = Tally { metrics: app.metrics.clone(), received };
     tally.metrics.received(received);
     let allowance = app.event_rates.take(caller.token(), received);
@@ -192,14 +194,17 @@ fn replay(bytes: &[u8]) -> Result<HttpResponse, Problem> {
 async fn parse(
     app: web::Data<App>,
     media_type: MediaType,
-    body: Body,
-) -> Result<Submitted, Problem> {
+    mut body: Body,
+) -> Result<(Submitted, Body), Problem> {
     let is_small = body.bytes().len() <= INLINE_BYTES_MAX;
     let parse = move || {
         let options = &app.options;
         let now = Timestamp::from(chrono::Utc::now());
-        Parser { rules: &options.rules, now, events_max: options.events_max }
-            .parse(media_type, body.bytes())
+        let parser = Parser { rules: &options.rules, now, events_max: options.events_max };
+        let (bytes, mut hold) = body.parts();
+        let submitted = parser.parse(media_type, bytes, &mut hold)?;
+        drop(hold);
+        Ok((submitted, body))
     };
     if is_small {
         return parse();

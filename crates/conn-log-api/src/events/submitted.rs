@@ -70,6 +70,25 @@ pub(crate) enum Submitted {
     Batch(Vec<Item>),
 }
 
+/// Bytes of an event in memory, beside its texts.
+const EVENT_BYTES: usize = 512;
+
+/// Bytes of a fault, with its pointer and its detail. 10,000 events with 32 each have room beside 64 MiB of body.
+const FAULT_BYTES: usize = 160;
+
+impl Item {
+    /// The memory it takes, beside the texts of its body.
+    fn bytes(&self) -> usize {
+        match &self.parsed {
+            Ok(_) => EVENT_BYTES,
+            Err(faults) => EVENT_BYTES + faults.as_slice().len() * FAULT_BYTES,
+        }
+    }
+}
+
+/// Makes sure of room for so many bytes of items in all.
+type Hold<'a> = &'a mut dyn FnMut(usize) -> Result<(), Problem>;
+
 /// Reads bodies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parser<'a> {
@@ -82,41 +101,47 @@ impl Parser<'_> {
     /// Takes a body apart.
     ///
     /// # Errors
-    /// 400 for a body whose own shape is wrong, 413 for too many events.
-    pub(crate) fn parse(&self, media_type: MediaType, body: &[u8]) -> Result<Submitted, Problem> {
+    /// 400 for a body whose own shape is wrong, 413 for too many events, and what `hold` gives without room.
+    pub(crate) fn parse(
+        &self,
+        media_type: MediaType,
+        body: &[u8],
+        hold: Hold<'_>,
+    ) -> Result<Submitted, Problem> {
         match media_type {
-            MediaType::Json => self.json(body),
-            MediaType::Form => self.inner(form_data(body)?.as_bytes()),
-            MediaType::Ndjson => self.lines(body),
+            MediaType::Json => self.json(body, hold),
+            MediaType::Form => self.inner(form_data(body)?.as_bytes(), hold),
+            MediaType::Ndjson => self.lines(body, hold),
         }
     }
 
-    fn json(&self, body: &[u8]) -> Result<Submitted, Problem> {
+    fn json(&self, body: &[u8], hold: Hold<'_>) -> Result<Submitted, Problem> {
         match self.read(body)? {
-            JsonBody::Envelope(text) => self.inner(text.as_bytes()),
-            other => self.events(other),
+            JsonBody::Envelope(text) => self.inner(text.as_bytes(), hold),
+            other => self.events(other, hold),
         }
     }
 
     /// What an envelope or a form holds: an event or an array, and no further envelope.
-    fn inner(&self, text: &[u8]) -> Result<Submitted, Problem> {
+    fn inner(&self, text: &[u8], hold: Hold<'_>) -> Result<Submitted, Problem> {
         match self.read(text)? {
             JsonBody::Envelope(_) => Err(Problem::body_fault(
                 "envelope_in_envelope",
                 "an envelope holds an event or an array, not another envelope",
             )),
-            other => self.events(other),
+            other => self.events(other, hold),
         }
     }
 
     fn read<'b>(&self, body: &'b [u8]) -> Result<JsonBody<'b>, Problem> {
+        nests_little(body)?;
         JsonBody::read(body, self.events_max).map_err(|error| match error {
             BodyError::Faults(faults) => Problem::faults(&faults),
             BodyError::TooManyEvents => self.too_many(),
         })
     }
 
-    fn events(&self, body: JsonBody<'_>) -> Result<Submitted, Problem> {
+    fn events(&self, body: JsonBody<'_>, hold: Hold<'_>) -> Result<Submitted, Problem> {
         let elements = match body {
             JsonBody::Event(event) => {
                 return Ok(Submitted::Single(event.check(self.rules, self.now)));
@@ -125,31 +150,73 @@ impl Parser<'_> {
             JsonBody::Envelope(_) => Vec::new(),
         };
         let parse = |json: &str| self.rules.parse_event(json, self.now);
-        self.batch(elements.iter().map(|json| Item { line: None, parsed: parse(json.get()) }))
+        let items = elements.iter().map(|json| Item { line: None, parsed: parse(json.get()) });
+        self.batch(items, hold)
     }
 
-    fn lines(&self, body: &[u8]) -> Result<Submitted, Problem> {
+    fn lines(&self, body: &[u8], hold: Hold<'_>) -> Result<Submitted, Problem> {
+        body.split(|byte| *byte == b'\n').try_for_each(nests_little)?;
         let lines = body.split(|byte| *byte == b'\n').zip(1..);
-        self.batch(lines.filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| {
+        let lines = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
+        let items = lines.map(|(line, number)| {
             let parsed = utf8(line).and_then(|json| self.rules.parse_event(json, self.now));
             Item { line: Some(number), parsed }
-        }))
+        });
+        self.batch(items, hold)
     }
 
-    fn batch(&self, items: impl Iterator<Item = Item>) -> Result<Submitted, Problem> {
-        // One beyond the limit is enough to know.
-        let items: Vec<Item> = items.take(self.events_max + 1).collect();
-        match items.len() {
-            0 => Err(Problem::body_fault("empty", "there is no event in the body")),
-            n if n > self.events_max => Err(self.too_many()),
-            _ => Ok(Submitted::Batch(items)),
+    fn batch(
+        &self,
+        items: impl Iterator<Item = Item>,
+        hold: Hold<'_>,
+    ) -> Result<Submitted, Problem> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for item in items {
+            if batch.len() == self.events_max {
+                return Err(self.too_many());
+            }
+            bytes += item.bytes();
+            hold(bytes)?;
+            batch.push(item);
         }
+        if batch.is_empty() {
+            return Err(Problem::body_fault("empty", "there is no event in the body"));
+        }
+        Ok(Submitted::Batch(batch))
     }
 
     fn too_many(&self) -> Problem {
         let detail = format!("a request has at most {} events", self.events_max);
         Problem::new(ProblemKind::TooLarge, detail)
     }
+}
+
+/// Brackets that may be open at once in a body. What is deeper than metadata's eight levels is told as a fault
+/// of its event, up to here.
+const OPEN_BRACKETS_MAX: usize = 64 << 10;
+
+/// Refuses JSON of brackets within brackets: the parser keeps a byte for each that is open, and more while
+/// it grows, so that such a text would take its size two or three times again.
+fn nests_little(json: &[u8]) -> Result<(), Problem> {
+    if json.len() <= OPEN_BRACKETS_MAX {
+        return Ok(());
+    }
+    let (mut open, mut in_text, mut is_escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => open += 1,
+            b']' | b'}' if !in_text => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > OPEN_BRACKETS_MAX {
+            let detail = format!("more than {OPEN_BRACKETS_MAX} brackets are open at once");
+            return Err(Problem::body_fault("invalid_json", detail));
+        }
+    }
+    Ok(())
 }
 
 /// The `data` field of a form. The other fields are looked at, one by one, and not kept.
