@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, web};
 use conn_log_store::Store;
 use tokio::sync::{Semaphore, watch};
 
+use crate::answers::AnswerRoom;
 use crate::appender::Appender;
 use crate::auth::Tokens;
 use crate::connection::Patience;
@@ -41,6 +42,7 @@ pub struct App {
     pub(crate) patience: Patience,
     /// Room for the bodies of all requests together.
     pub(crate) body_room: Room,
+    pub(crate) answer_room: AnswerRoom,
     pub(crate) metrics: Metrics,
     pub(crate) event_rates: EventRates,
     pub(crate) auth_failures: AuthFailures,
@@ -84,6 +86,7 @@ impl App {
                 heads: Room::new(HEADS_BYTES_MAX),
             },
             body_room: Room::new(options.bodies_bytes_max),
+            answer_room: AnswerRoom::new(),
             metrics,
             event_rates: EventRates::new(options.default_rate),
             auth_failures: AuthFailures::new(options.auth_failures_per_minute),

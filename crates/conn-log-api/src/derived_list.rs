@@ -51,9 +51,7 @@ pub(crate) fn respond<'a, P, T, J: Serialize + From<&'a T>>(
     if let Some(first) = page.items.first().filter(|_| more_before) {
         links.previous("cursor", &cursor(b'b', place(first)));
     }
-    let results: Vec<String> =
-        page.items.iter().map(|item| raw(&json(item)).get().to_owned()).collect();
-    links.respond(&results)
+    links.respond(page.items.iter().map(|item| raw(&json(item)).get().to_owned()))
 }
 
 fn cursor(direction: u8, place: Vec<u8>) -> String {

@@ -4,6 +4,7 @@
 //! the core and the store become problems here, once, at the edge.
 
 mod accept;
+mod answers;
 mod app;
 mod appender;
 mod applications;

@@ -44,8 +44,8 @@ impl PageLinks {
         format!("{}?{}", self.base, serde_urlencoded::to_string(all).unwrap_or_default())
     }
 
-    /// A page of results, each given as JSON.
-    pub(crate) fn respond(&self, results: &[String]) -> HttpResponse {
+    /// A page of results, each given as JSON, once it is its turn.
+    pub(crate) fn respond(&self, results: impl Iterator<Item = String>) -> HttpResponse {
         let (next, previous) = (json!(self.next), json!(self.previous));
         let mut response = HttpResponse::Ok();
         let links = [(&self.next, "next"), (&self.previous, "prev")];
@@ -56,12 +56,26 @@ impl PageLinks {
         if !links.is_empty() {
             response.insert_header((header::LINK, links.join(", ")));
         }
-        response.content_type("application/json").body(format!(
-            "{{\"results\":[{}],\"next\":{next},\"previous\":{previous}}}",
-            results.join(",")
-        ))
+        // What a result was made of is gone once it is made, and a result once it is written, into a body that
+        // never grows: a page is there twice at most (`answers::AnswerRoom::turn`).
+        let results: Vec<String> = results.collect();
+        let end = format!("],\"next\":{next},\"previous\":{previous}}}");
+        let bytes: usize = results.iter().map(|result| result.len() + 1).sum();
+        let mut body = String::with_capacity(BEGIN.len() + bytes + end.len());
+        body.push_str(BEGIN);
+        for (place, result) in results.into_iter().enumerate() {
+            if place > 0 {
+                body.push(',');
+            }
+            body.push_str(&result);
+        }
+        body.push_str(&end);
+        response.content_type("application/json").body(body)
     }
 }
+
+/// How the body of a page begins.
+const BEGIN: &str = "{\"results\":[";
 
 /// The request's address without its query: absolute where the client says whom it asked.
 fn base(request: &HttpRequest) -> String {

@@ -18,7 +18,7 @@ use actix_web::{Error, rt, web};
 use crate::app::App;
 use crate::connection::{Connection, attend};
 use crate::observe::observe;
-use crate::{accept, background, routes};
+use crate::{accept, answers, background, routes};
 
 /// How long requests under way may take once the server is to stop. A commit takes milliseconds;
 /// a body may take a minute, and its sender will try again elsewhere.
@@ -56,6 +56,7 @@ pub fn create_app(
     actix_web::App::new()
         .app_data(app)
         .configure(routes::register)
+        .wrap(from_fn(answers::hold))
         .wrap(Compress::default())
         .wrap(from_fn(accept::explain_codings))
         .wrap(from_fn(observe))

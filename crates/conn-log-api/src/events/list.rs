@@ -38,7 +38,9 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     let asked = Asked::of(&request)?;
     accept::require(&request, "application/json")?;
     let (tenant, query) = (caller.tenant(), asked.query.clone());
-    let (size, page) = App::of(&request)
+    let app = App::of(&request);
+    let _turn = app.answer_room.turn(query.limit).await?;
+    let (size, page) = app
         .read(move |store| {
             // Read first: every event up to here is committed before the page is read.
             let size = store.log_size(tenant)?;
@@ -46,8 +48,8 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
         })
         .await?;
     let links = asked.links(&request, size, &page);
-    let records: Vec<String> = page.records.iter().map(Record::to_json).collect();
-    Ok(links.respond(&records))
+    // Each record goes as its JSON comes.
+    Ok(links.respond(page.records.into_iter().map(|record| record.to_json())))
 }
 
 /// What a list request asks for.

@@ -158,6 +158,16 @@ impl Render {
         }
     }
 
+    /// The size of the answer at most, but for a single record, which is counted with its connection.
+    pub(crate) fn answer_bytes_max(&self, received: usize) -> usize {
+        match self {
+            Render::Single(_) => 0,
+            Render::Rejected { body, .. } => body.len(),
+            // The problems stand in it twice where nothing is stored.
+            Render::Batch(_) => received * RESULT_BYTES_MAX + 2 * self.bytes(),
+        }
+    }
+
     /// The answer, once the store has taken the plan's events.
     pub(crate) fn answer(&self, appended: &[Appended]) -> Answer {
         match (self, appended) {
@@ -190,6 +200,9 @@ fn single(edition: Edition, record: &Record, status: u16) -> Answer {
     };
     Answer { location: Some(location(record.id)), ..Answer::new(status, body) }
 }
+
+/// Bytes of one event's result without its problem: `{"index":99999,"line":999999,"status":201,"id":…},`.
+const RESULT_BYTES_MAX: usize = 80;
 
 /// One event's result.
 #[derive(Serialize)]

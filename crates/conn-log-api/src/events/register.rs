@@ -83,6 +83,8 @@ pub(crate) async fn register(
         tally.appended(&render, &[]);
         return Ok(told(render.answer(&[]).into_response(), allowance));
     }
+    // Once the events are stored, the answer cannot be refused any more.
+    let promised = app.answer_room.promise(render.answer_bytes_max(received))?;
     let render = Arc::new(render);
     let claim = key.map(|(key, fingerprint)| {
         let render = render.clone();
@@ -91,7 +93,7 @@ pub(crate) async fn register(
         Claim { key, fingerprint, answer, answer_bytes }
     });
     let submission = Submission { tenant: caller.tenant(), events, claim };
-    let response = match append(&app, submission, tally, render.clone()).await? {
+    let mut response = match append(&app, submission, tally, render.clone()).await? {
         Outcome::Appended(appended) => render.answer(&appended).into_response(),
         Outcome::Replayed(bytes) => replay(&bytes)?,
         Outcome::KeyReused => {
@@ -99,6 +101,9 @@ pub(crate) async fn register(
             return Err(Problem::new(ProblemKind::KeyReused, detail));
         }
     };
+    if promised.bytes() > 0 {
+        response.extensions_mut().insert(promised);
+    }
     Ok(told(response, allowance))
 }
 
