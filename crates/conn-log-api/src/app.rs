@@ -25,6 +25,10 @@ const EXPORTS_MAX: usize = 4;
 /// Bytes of all heads, and of what came along with them, beyond 8 KiB of each.
 const HEADS_BYTES_MAX: usize = 24 << 20;
 
+/// Bytes that wait for the clients of all streams: for 270 of them as much as one may have waiting. The others
+/// wait, and hold nothing.
+const STREAMS_BYTES_MAX: usize = 24 << 20;
+
 const CATCH_UPS_MAX: usize = 4;
 const STATISTICS_MAX: usize = 4;
 
@@ -57,6 +61,8 @@ pub struct App {
     pub(crate) statistics_sent: Arc<Semaphore>,
     /// Looks at how far what is derived is behind: one at a time, however many ask for the meters.
     pub(crate) lag_looks: Arc<Semaphore>,
+    /// What streams have handed on and nobody has taken yet, in KiB.
+    pub(crate) stream_room: Arc<Semaphore>,
     /// Streams open at this moment.
     pub(crate) streams: Arc<AtomicUsize>,
     /// Turns true once the server is to stop: what would go on for ever ends then.
@@ -96,6 +102,7 @@ impl App {
             statistics: Arc::new(Semaphore::new(STATISTICS_MAX)),
             statistics_sent: Arc::new(Semaphore::new(STATISTICS_SENT_MAX)),
             lag_looks: Arc::new(Semaphore::new(1)),
+            stream_room: Arc::new(Semaphore::new(STREAMS_BYTES_MAX >> 10)),
             streams: Arc::default(),
             stopping: watch::Sender::new(false),
             options,
