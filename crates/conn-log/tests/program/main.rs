@@ -15,6 +15,7 @@ mod command_line;
 mod crashes;
 mod derived;
 mod hostile_clients;
+mod memory;
 mod postgres;
 mod running;
 mod smoke;
