@@ -16,11 +16,11 @@ use parquet::schema::parser::parse_message_type;
 
 use crate::{RecordWriter, WriteError};
 
-/// Rows of a group. Readers skip and split by groups; a writer holds one, some ten MiB.
+/// Rows of a group. Readers skip and split by groups; a writer holds one.
 const GROUP_ROWS: usize = 20_000;
 
-/// Bytes of a group's metadata, where there is much of it.
-const GROUP_BYTES: usize = 16 << 20;
+/// Bytes of a group's texts, where there is much of them: once as rows, and once as columns.
+const GROUP_BYTES: usize = 8 << 20;
 
 /// The columns, in the order of the record. Instants are microseconds in UTC.
 const SCHEMA: &str = "message connection_log {

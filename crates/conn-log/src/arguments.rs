@@ -138,6 +138,21 @@ pub(crate) struct Serve {
         value_parser = humantime::parse_duration)]
     pub(crate) body_pause_max: Duration,
 
+    /// How long a request's head may take to arrive, such as 10s
+    #[arg(long, env = "CONN_LOG_HEAD_TIME_MAX", default_value = "10s", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    pub(crate) head_time_max: Duration,
+
+    /// How long a client may take nothing of its answer, such as 30s
+    #[arg(long, env = "CONN_LOG_ANSWER_PAUSE_MAX", default_value = "30s", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    pub(crate) answer_pause_max: Duration,
+
+    /// How long a connection is kept that waits for its next request, such as 75s
+    #[arg(long, env = "CONN_LOG_KEEP_ALIVE", default_value = "75s", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    pub(crate) keep_alive: Duration,
+
     /// Events per second that a token without a rate of its own may send; without, any number
     #[arg(long, env = "CONN_LOG_RATE", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..))]

@@ -35,9 +35,14 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Bytes of the events that wait for the writer, of what the server may take in all (docs/operations.md,
+/// "Memory").
+const QUEUE_BYTES_MAX: usize = 128 << 20;
+
 fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> StoreOptions {
     let mut options = StoreOptions::new(url);
     options.queue_events_max = arguments.queue_events_max;
+    options.queue_bytes_max = QUEUE_BYTES_MAX;
     options.idempotency_window = arguments.idempotency_window;
     options.event_id_window = arguments.event_id_window;
     options.partition = arguments.partition.into();
@@ -56,19 +61,26 @@ fn api_options(arguments: &Serve) -> ApiOptions {
     for name in &arguments.sensitive_key {
         rules = rules.with_sensitive_key(name);
     }
+    let defaults = ApiOptions::default();
+    let (sent, decoded) = (arguments.body_mib_max << 20, arguments.decoded_mib_max << 20);
     ApiOptions {
         rules,
+        // The largest body has room while it is copied and events are made of it.
+        bodies_bytes_max: defaults.bodies_bytes_max.max(2 * (sent + decoded)),
         events_max: arguments.events_max,
-        body_bytes_max: arguments.body_mib_max << 20,
-        decoded_bytes_max: arguments.decoded_mib_max << 20,
+        body_bytes_max: sent,
+        decoded_bytes_max: decoded,
         body_pause_max: arguments.body_pause_max,
+        head_time_max: arguments.head_time_max,
+        answer_pause_max: arguments.answer_pause_max,
+        keep_alive: arguments.keep_alive,
         default_rate: arguments.rate.map(|events_per_second| Rate {
             events_per_second,
             burst_events: arguments.burst.unwrap_or(events_per_second),
         }),
         auth_failures_per_minute: arguments.auth_failures_per_minute,
         trusted_proxies: arguments.trusted_proxy.clone(),
-        ..ApiOptions::default()
+        ..defaults
     }
 }
 

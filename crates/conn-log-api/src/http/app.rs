@@ -7,17 +7,26 @@ use actix_web::{HttpRequest, web};
 use conn_log_store::Store;
 use tokio::sync::{Semaphore, watch};
 
+use crate::http::answers::AnswerRoom;
 use crate::http::auth::Tokens;
-use crate::http::body::BodyRoom;
+use crate::http::connection::Patience;
 use crate::http::options::ApiOptions;
 use crate::http::problem::Problem;
 use crate::http::rate_limits::{AuthFailures, EventRates};
+use crate::http::room::Room;
 use crate::ingest::appender::Appender;
 use crate::log::stream_hub::StreamHubs;
 use crate::running::metrics::Metrics;
 
 /// Exports at one time. More would leave lists and statistics without threads and connections.
 const EXPORTS_MAX: usize = 4;
+
+/// Bytes of all heads, and of what came along with them, beyond 8 KiB of each.
+const HEADS_BYTES_MAX: usize = 24 << 20;
+
+/// Bytes that wait for the clients of all streams: for 270 of them as much as one may have waiting. The others
+/// wait, and hold nothing.
+const STREAMS_BYTES_MAX: usize = 24 << 20;
 
 const CATCH_UPS_MAX: usize = 4;
 const STATISTICS_MAX: usize = 4;
@@ -32,7 +41,11 @@ pub struct App {
     pub(crate) appender: Box<dyn Appender>,
     pub(crate) tokens: Tokens,
     pub(crate) options: ApiOptions,
-    pub(crate) body_room: BodyRoom,
+    /// What connections keep to.
+    pub(crate) patience: Patience,
+    /// Room for the bodies of all requests together.
+    pub(crate) body_room: Room,
+    pub(crate) answer_room: AnswerRoom,
     pub(crate) metrics: Metrics,
     pub(crate) event_rates: EventRates,
     pub(crate) auth_failures: AuthFailures,
@@ -47,6 +60,8 @@ pub struct App {
     pub(crate) statistics_sent: Arc<Semaphore>,
     /// Looks at how far what is derived is behind: one at a time, however many ask for the meters.
     pub(crate) lag_looks: Arc<Semaphore>,
+    /// What streams have handed on and nobody has taken yet, in KiB.
+    pub(crate) stream_room: Arc<Semaphore>,
     /// Streams open at this moment.
     pub(crate) streams: Arc<AtomicUsize>,
     /// Turns true once the server is to stop: what would go on for ever ends then.
@@ -69,7 +84,14 @@ impl App {
         web::Data::new(App {
             appender,
             tokens: Tokens::new(store.clone()),
-            body_room: BodyRoom::new(options.bodies_bytes_max),
+            patience: Patience {
+                head_time_max: options.head_time_max,
+                idle_time_max: options.keep_alive,
+                answer_pause_max: options.answer_pause_max,
+                heads: Room::new(HEADS_BYTES_MAX),
+            },
+            body_room: Room::new(options.bodies_bytes_max),
+            answer_room: AnswerRoom::new(),
             metrics,
             event_rates: EventRates::new(options.default_rate),
             auth_failures: AuthFailures::new(options.auth_failures_per_minute),
@@ -79,6 +101,7 @@ impl App {
             statistics: Arc::new(Semaphore::new(STATISTICS_MAX)),
             statistics_sent: Arc::new(Semaphore::new(STATISTICS_SENT_MAX)),
             lag_looks: Arc::new(Semaphore::new(1)),
+            stream_room: Arc::new(Semaphore::new(STREAMS_BYTES_MAX >> 10)),
             streams: Arc::default(),
             stopping: watch::Sender::new(false),
             options,

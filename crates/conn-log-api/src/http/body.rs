@@ -3,24 +3,23 @@
 //! What a client declares about a body is used to refuse it early; what it sends is what counts.
 
 use std::io::Read;
-use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::{Bytes, Payload};
 use futures_util::StreamExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::http::options::ApiOptions;
 use crate::http::problem::{Problem, ProblemKind};
+use crate::http::room::{Room, Share};
 
 /// What is read and thrown away of a body that is too large, before its sender is told: most
 /// clients read the answer only after they have sent everything.
 const DISCARDED_BYTES_MAX: usize = 128 << 20;
 
-/// Bodies up to this size do not count against the room for all: a thousand of them are 64 MiB.
-const SMALL_BODY_BYTES: usize = 64 << 10;
+/// Bodies up to this size are counted with their connection.
+const FREE_BYTES: usize = 8 << 10;
 
 /// Deflate gives no more than 1,032 bytes for one (zlib's technical notes).
 const DEFLATE_RATIO_MAX: u64 = 1_032;
@@ -28,48 +27,46 @@ const DEFLATE_RATIO_MAX: u64 = 1_032;
 /// What is decoded at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Room for the bodies of all requests together, counted in KiB.
-#[derive(Clone, Debug)]
-pub(crate) struct BodyRoom(Arc<Semaphore>);
-
-impl BodyRoom {
-    pub(crate) fn new(bytes: usize) -> Self {
-        BodyRoom(Arc::new(Semaphore::new(bytes >> 10)))
-    }
-
-    fn reserve(&self) -> Reservation {
-        Reservation { room: self.0.clone(), held: None, bytes: SMALL_BODY_BYTES }
-    }
-}
-
-/// The room that one body takes; given back when it is dropped.
+/// Other bodies take all the room.
 #[derive(Debug)]
-struct Reservation {
-    room: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
-    bytes: usize,
+pub(crate) struct NoRoom;
+
+impl From<NoRoom> for Problem {
+    fn from(_: NoRoom) -> Self {
+        Problem::overloaded("too many large bodies are being read at the moment", 1)
+    }
 }
+
+/// The share of the room for all bodies that one of them takes.
+#[derive(Debug)]
+struct Reservation(Share);
 
 impl Reservation {
-    /// Makes sure of room for `bytes` in all.
-    fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
-        if bytes <= self.bytes {
+    /// Makes sure of room for `bytes` in all, before they are there.
+    fn hold(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let counted = bytes.saturating_sub(FREE_BYTES);
+        if counted <= self.0.bytes() {
             return Ok(());
         }
         // Doubling keeps the number of steps small for a body that grows chunk by chunk.
-        let target = bytes.max(self.bytes.saturating_mul(2));
-        let kib = u32::try_from((target - self.bytes) >> 10).unwrap_or(u32::MAX).max(1);
-        let Ok(permit) = self.room.clone().try_acquire_many_owned(kib) else {
-            let detail = "too many large bodies are being read at the moment";
-            return Err(
-                Problem::new(ProblemKind::Overloaded, detail).with_header(header::RETRY_AFTER, "1")
-            );
-        };
-        match &mut self.held {
-            Some(held) => held.merge(permit),
-            None => self.held = Some(permit),
+        let doubled = counted.max(self.0.bytes().saturating_mul(2));
+        if self.0.grow_to(doubled) || self.0.grow_to(counted) {
+            return Ok(());
         }
-        self.bytes = target;
+        Err(NoRoom)
+    }
+
+    /// Adds to a body. Twice its bytes are held, beside `others`: while it grows it is copied, and then
+    /// events are made of it, from a text of their own where it was an envelope or a form. Once they are in the
+    /// queue that counts them.
+    fn append(&mut self, body: &mut Vec<u8>, chunk: &[u8], others: usize) -> Result<(), NoRoom> {
+        let size = body.len() + chunk.len();
+        self.hold(others + 2 * size)?;
+        if size > body.capacity() {
+            let held = (self.0.bytes() + FREE_BYTES).saturating_sub(others);
+            body.reserve_exact((held / 2).max(size) - body.len());
+        }
+        body.extend_from_slice(chunk);
         Ok(())
     }
 }
@@ -78,12 +75,19 @@ impl Reservation {
 #[derive(Debug)]
 pub(crate) struct Body {
     bytes: Vec<u8>,
-    _room: Reservation,
+    reservation: Reservation,
 }
 
 impl Body {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Its bytes, and what makes sure of room for so many bytes that are made of them.
+    pub(crate) fn parts(&mut self) -> (&[u8], impl FnMut(usize) -> Result<(), NoRoom>) {
+        let texts = 2 * self.bytes.len();
+        let reservation = &mut self.reservation;
+        (&self.bytes, move |made| reservation.hold(texts + made))
     }
 }
 
@@ -104,13 +108,13 @@ pub(crate) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
     options: &ApiOptions,
-    room: &BodyRoom,
+    room: &Room,
 ) -> Result<Body, Problem> {
     let coding = coding(request)?;
-    let mut reservation = room.reserve();
+    let mut reservation = Reservation(room.share());
     let sent = receive(payload, options, &mut reservation).await?;
     if coding == Coding::Identity {
-        return Ok(Body { bytes: sent, _room: reservation });
+        return Ok(Body { bytes: sent, reservation });
     }
     let limit = options.decoded_bytes_max;
     let decoded = actix_web::web::block(move || decode(coding, &sent, limit, reservation)).await;
@@ -152,8 +156,7 @@ async fn receive(
             discard(payload, options, deadline).await?;
             return Err(too_large("as sent", options.body_bytes_max));
         }
-        reservation.hold(size)?;
-        bytes.extend_from_slice(&chunk);
+        reservation.append(&mut bytes, &chunk, 0)?;
     }
     Ok(bytes)
 }
@@ -226,11 +229,9 @@ fn decode(
     }
     let mut bytes = Vec::new();
     each_chunk(coding, sent, limit, |chunk| {
-        reservation.hold(sent.len() + bytes.len() + chunk.len())?;
-        bytes.extend_from_slice(chunk);
-        Ok(())
+        Ok(reservation.append(&mut bytes, chunk, sent.len())?)
     })?;
-    Ok(Body { bytes, _room: reservation })
+    Ok(Body { bytes, reservation })
 }
 
 fn decoder(coding: Coding, sent: &[u8]) -> Result<Box<dyn Read + '_>, Problem> {

@@ -4,10 +4,12 @@
 //! [`openapi`], which list their handlers, and [`server`], nothing here knows a resource.
 
 pub(crate) mod accept;
+pub(crate) mod answers;
 pub(crate) mod app;
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod client_address;
+pub(crate) mod connection;
 pub(crate) mod cursor;
 pub(crate) mod errors;
 pub(crate) mod observe;
@@ -20,5 +22,6 @@ pub(crate) mod problem;
 pub(crate) mod query_string;
 pub(crate) mod rate_limits;
 pub(crate) mod request_id;
+pub(crate) mod room;
 pub(crate) mod routes;
 pub(crate) mod server;

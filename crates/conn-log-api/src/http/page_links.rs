@@ -6,8 +6,8 @@ use conn_log_store::{Page, PageStart};
 use serde_json::json;
 
 use super::app::App;
-use super::client_address;
 use super::cursor::{self, CursorKey, ListTag};
+use super::{client_address, query_string};
 
 /// The addresses of a page's neighbours: the request's own, with another place in it.
 pub(crate) struct PageLinks {
@@ -45,12 +45,13 @@ impl PageLinks {
     }
 
     fn none(request: &HttpRequest) -> Self {
-        let parameters: Vec<(String, String)> =
-            serde_urlencoded::from_str(request.query_string()).unwrap_or_default();
-        let keep = |(name, _): &(String, String)| name != "cursor" && name != "after";
+        // A query that is no query was refused before there was a page.
+        let parameters = query_string::pairs(request.query_string().as_bytes()).flatten();
+        let keep = |(name, _): &query_string::Pair<'_>| name != "cursor" && name != "after";
+        let owned = |(name, value): query_string::Pair<'_>| (name.into_owned(), value.into_owned());
         PageLinks {
             base: base(request),
-            parameters: parameters.into_iter().filter(keep).collect(),
+            parameters: parameters.filter(keep).map(owned).collect(),
             next: None,
             previous: None,
         }
@@ -80,18 +81,26 @@ impl PageLinks {
         if !links.is_empty() {
             response.insert_header((header::LINK, links.join(", ")));
         }
-        // Each is written and dropped in turn: the page is not there twice.
-        let mut body = "{\"results\":[".to_owned();
-        for (index, result) in results.enumerate() {
-            if index > 0 {
+        // What a result was made of is gone once it is made, and a result once it is written, into a body that
+        // never grows: a page is there twice at most (`answers::AnswerRoom::turn`).
+        let results: Vec<String> = results.collect();
+        let end = format!("],\"next\":{next},\"previous\":{previous}}}");
+        let bytes: usize = results.iter().map(|result| result.len() + 1).sum();
+        let mut body = String::with_capacity(BEGIN.len() + bytes + end.len());
+        body.push_str(BEGIN);
+        for (place, result) in results.into_iter().enumerate() {
+            if place > 0 {
                 body.push(',');
             }
             body.push_str(&result);
         }
-        let end = format!("],\"next\":{next},\"previous\":{previous}}}");
-        response.content_type("application/json").body(body + &end)
+        body.push_str(&end);
+        response.content_type("application/json").body(body)
     }
 }
+
+/// How the body of a page begins.
+const BEGIN: &str = "{\"results\":[";
 
 /// The request's address without its query: absolute where the client says whom it asked.
 fn base(request: &HttpRequest) -> String {

@@ -1,5 +1,6 @@
 //! Query parameters: every one is known, or the request is refused.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use actix_web::HttpRequest;
@@ -14,8 +15,9 @@ pub(crate) struct QueryString(Vec<(String, String)>);
 impl QueryString {
     pub(crate) fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let pairs = pairs(request.query_string().as_bytes())
-            .map_err(|fault| Problem::new(ProblemKind::InvalidQuery, fault))?;
-        Ok(QueryString(pairs))
+            .map(|pair| pair.map(|(name, value)| (name.into_owned(), value.into_owned())));
+        let pairs = pairs.collect::<Result<_, _>>();
+        pairs.map(QueryString).map_err(|fault| Problem::new(ProblemKind::InvalidQuery, fault))
     }
 
     /// Every value of a repeatable parameter.
@@ -86,19 +88,84 @@ impl QueryString {
     }
 }
 
-/// The pairs of a text in the form of `application/x-www-form-urlencoded`. What that form's own rules
-/// would mend, a stray percent sign or bytes that are not UTF-8, is a fault: mended, two different
-/// names could come out the same.
-pub(crate) fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, String> {
+/// The pairs of a text in the form of `application/x-www-form-urlencoded`, one by one: a search for one of
+/// them holds no others. What that form's own rules would mend, a stray percent sign or bytes that are not
+/// UTF-8, is a fault: mended, two different names could come out the same. More pairs than [`PAIRS_MAX`]
+/// are a fault too.
+pub(crate) fn pairs(text: &[u8]) -> impl Iterator<Item = Result<Pair<'_>, &'static str>> {
+    let parts = text.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
+    parts.take(PAIRS_MAX + 1).zip(1..).map(|(part, count)| {
+        if count > PAIRS_MAX {
+            return Err("more than 1,000 fields");
+        }
+        let equals = part.iter().position(|byte| *byte == b'=');
+        let (name, value) = match equals {
+            Some(place) => (&part[..place], &part[place + 1..]),
+            None => (part, &[][..]),
+        };
+        Ok((decoded(name)?, decoded(value)?))
+    })
+}
+
+/// A name and its value.
+pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// Fields of a form or a query at most: a filter takes 100 values, and no request needs ten such filters.
+const PAIRS_MAX: usize = 1_000;
+
+/// A name or a value as it was before it was written into a form.
+fn decoded(text: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     let is_escape = |rest: &[u8]| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit);
     if !text.split(|byte| *byte == b'%').skip(1).all(is_escape) {
-        return Err("a % is not followed by two hexadecimal digits".to_owned());
+        return Err("a % is not followed by two hexadecimal digits");
     }
-    if percent_decode(text).decode_utf8().is_err() {
-        return Err("not UTF-8".to_owned());
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| NOT_UTF_8);
     }
-    serde_urlencoded::from_bytes(text).map_err(|error| error.to_string())
+    // The pluses are spaces; an escaped plus is none.
+    let mut bytes = Vec::with_capacity(text.len());
+    for (place, part) in text.split(|byte| *byte == b'+').enumerate() {
+        if place > 0 {
+            bytes.push(b' ');
+        }
+        bytes.extend(percent_decode(part));
+    }
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| NOT_UTF_8)
 }
+
+const NOT_UTF_8: &str = "not UTF-8";
 
 /// Unknown parameters named in one problem at most.
 const UNKNOWN_TOLD_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> Result<Vec<(String, String)>, &'static str> {
+        pairs(text.as_bytes()).map(|pair| pair.map(|(n, v)| (n.into(), v.into()))).collect()
+    }
+
+    #[test]
+    fn pairs_are_those_of_the_form() {
+        for text in ["", "&&", "a", "a=", "=b", "a=b=c", "a+b=%2B+%20&c", "%c3%a9=\u{e9}&a=1&a=2"] {
+            let expected: Vec<(String, String)> = serde_urlencoded::from_str(text).unwrap();
+            assert_eq!(all(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_mended_is_a_fault() {
+        for text in ["a=%", "%4=b", "a=%zz", "%ff=b", "a=1&b=%c3"] {
+            assert!(all(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_millions_of_pairs_no_more_are_looked_at_than_are_taken() {
+        assert_eq!(all(&"a&".repeat(PAIRS_MAX)).unwrap().len(), PAIRS_MAX);
+        let text = "a&".repeat(1_000_000);
+        assert_eq!(pairs(text.as_bytes()).count(), PAIRS_MAX + 1);
+        assert!(all(&text).is_err());
+    }
+}

@@ -4,26 +4,36 @@ use std::net::TcpListener;
 use std::num::NonZero;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_server::{GracefulShutdownSignal, Server};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{AppConfig, Extensions, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Compress, from_fn};
+use actix_web::rt::net::TcpStream;
 use actix_web::rt::signal::unix::{SignalKind, signal};
-use actix_web::{Error, HttpServer, rt, web};
+use actix_web::{Error, rt, web};
 
 use crate::http::app::App;
+use crate::http::connection::{Connection, attend};
 use crate::http::observe::observe;
-use crate::http::{accept, routes};
+use crate::http::{accept, answers, routes};
 use crate::jobs;
-
-/// A request's head may take this long to arrive.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long requests under way may take once the server is to stop. A commit takes milliseconds;
 /// a body may take a minute, and its sender will try again elsewhere.
 const STOP_TIME_SECONDS_MAX: u64 = 30;
 
-/// Connections open at one time, per worker. Each costs some 10 KiB while it is idle.
-const CONNECTIONS_MAX: usize = 25_000;
+/// Connections open at one time. Each takes 24 KiB at most that are counted nowhere else: 8 KiB read, 8 KiB to
+/// be written, and its tasks and timers. Together that is 192 MiB.
+const CONNECTIONS_MAX: usize = 8_192;
+
+/// Bytes of an answer that are gathered before they are written.
+const WRITE_BYTES: usize = 8 << 10;
+
+/// How long a client may take to close a connection that the server has ended.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Threads that serve requests: one more than there are processors. While all requests of one wait for the
 /// same commit the others go on (docs/performance.md has the figures).
@@ -47,9 +57,11 @@ pub fn create_app(
     actix_web::App::new()
         .app_data(app)
         .configure(routes::register)
+        .wrap(from_fn(answers::hold))
         .wrap(Compress::default())
         .wrap(from_fn(accept::explain_codings))
         .wrap(from_fn(observe))
+        .wrap(from_fn(attend))
 }
 
 /// Serves the app on `listener` until the process is told to stop (SIGTERM or SIGINT): then it
@@ -59,17 +71,16 @@ pub fn create_app(
 /// If the socket cannot be used or signals cannot be caught.
 pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<()> {
     jobs::start(app.clone());
+    let workers = workers();
+    let server = Server::build();
+    let stopping = server.graceful_shutdown_signal();
     let shared = app.clone();
-    let server = HttpServer::new(move || create_app(shared.clone()))
-        .client_request_timeout(HEAD_TIME_MAX)
+    let server = server
+        .workers(workers)
+        .max_concurrent_connections(CONNECTIONS_MAX.div_ceil(workers))
         .shutdown_timeout(STOP_TIME_SECONDS_MAX)
-        .workers(workers())
-        .max_connections(CONNECTIONS_MAX)
-        // What a streamed answer ends with waits for no acknowledgement of what came before (RFC 9293,
-        // section 3.7.4).
-        .tcp_nodelay(true)
         .disable_signals()
-        .listen(listener)?
+        .listen("conn-log", listener, move || http(&shared, &stopping))?
         .run();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -84,4 +95,39 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
         handle.stop(true).await;
     });
     server.await
+}
+
+/// HTTP on each connection, with the bounds that actix-http does not keep put beneath it.
+fn http(
+    app: &web::Data<App>,
+    stopping: &GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
++ use<> {
+    let (stopping, patience) = (stopping.clone(), app.patience.clone());
+    let factory = create_app(app.clone()).into_factory().map_err(|error| error.error_response());
+    let service = HttpService::build()
+        // The connection has a time for each head, the first as well.
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(CLOSE_TIME_MAX)
+        .keep_alive(app.options.keep_alive)
+        .h1_write_buffer_size(WRITE_BYTES)
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .on_connect_ext(|connection: &Connection<TcpStream>, data: &mut Extensions| {
+            data.insert(connection.exchange().clone());
+        })
+        .finish(map_config(factory, |()| AppConfig::default()));
+    fn_service(move |socket: TcpStream| {
+        let patience = patience.clone();
+        async move {
+            // What a streamed answer ends with waits for no acknowledgement of what came before (RFC 9293,
+            // section 3.7.4). A socket that takes no such wish is closed already.
+            socket.set_nodelay(true).ok();
+            let address = socket.peer_addr().ok();
+            Ok((Connection::new(socket, patience), Protocol::Http1, address))
+        }
+    })
+    .and_then(service)
 }

@@ -10,6 +10,12 @@ use super::request::Preferences;
 use super::submitted::{Item, Submitted};
 use crate::http::request_id;
 
+/// Bytes of one event's result without its problem: `{"index":99999,"line":999999,"status":201,"id":…},`.
+const RESULT_BYTES_MAX: usize = 80;
+
+/// Bytes of the problem of an event that was not attempted: one text, which stands in each such result.
+const NOT_ATTEMPTED_BYTES_MAX: usize = 200;
+
 /// What is to happen to one event.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -111,6 +117,19 @@ impl Decisions {
             };
             Some((index, outcome))
         })
+    }
+
+    /// The size of the answer at most. That to a single event is counted with its connection.
+    pub(crate) fn answer_bytes_max(&self) -> usize {
+        if matches!(self.form, Form::Single(_)) {
+            return 0;
+        }
+        let not_attempted =
+            self.slots.iter().filter(|slot| matches!(slot.verdict, Verdict::NotAttempted));
+        // The problems stand in it twice where nothing is stored.
+        self.slots.len() * RESULT_BYTES_MAX
+            + not_attempted.count() * NOT_ATTEMPTED_BYTES_MAX
+            + 2 * self.bytes()
     }
 
     /// About the memory that they take.

@@ -15,9 +15,11 @@ use super::decision::{Decisions, decide};
 use super::request::Head;
 use super::submitted::{BodyFault, Submitted};
 use super::tally::Tally;
+use crate::http::answers::NoRoom;
 use crate::http::app::App;
 use crate::http::body::Body;
 use crate::http::rate_limits::{Allowance, OverRate};
+use crate::http::room::Share;
 use crate::running::metrics::Rejection;
 
 /// Bodies of more bytes are parsed on the blocking pool: 64 KiB take about a millisecond, which is
@@ -29,6 +31,8 @@ pub(crate) struct Ingested {
     pub(crate) came_of_it: CameOfIt,
     /// What is left of the token's rate, where it has one.
     pub(crate) allowance: Option<Allowance>,
+    /// The answer's share of the room for answers.
+    pub(crate) answer_share: Share,
 }
 
 /// Its events were taken, or had been before.
@@ -46,6 +50,8 @@ pub(crate) enum IngestError {
     Body(BodyFault),
     /// The token's rate is used up.
     OverRate(OverRate),
+    /// There is no room for the answer.
+    NoRoomForAnswer(NoRoom),
     /// The idempotency key belongs to another body.
     KeyReused,
     /// The store did not take the events.
@@ -72,13 +78,21 @@ pub(crate) async fn run(
     keep: Keep,
 ) -> Result<Ingested, IngestError> {
     let key = head.key.map(|key| (key, Sha256::digest(body.bytes()).into()));
-    let submitted = read(app.clone(), head.kind, body).await?;
+    let (submitted, body) = read(app.clone(), head.kind, body).await?;
     let (decisions, events) = decide(submitted, head.preferences);
+    // What is left of it has bounds of its own: the queue's, and those of problems and answers.
+    drop(body);
     let tally = Tally::start(app.metrics.clone(), decisions.slots.len());
     let allowance = app.event_rates.take(token, decisions.slots.len()).map_err(|over_rate| {
         tally.all_rejected(Rejection::Rate);
         IngestError::OverRate(over_rate)
     })?;
+    // Once the events are stored, the answer cannot be refused any more.
+    let answer_share =
+        app.answer_room.promise(decisions.answer_bytes_max()).map_err(|no_room| {
+            tally.all_rejected(Rejection::Overloaded);
+            IngestError::NoRoomForAnswer(no_room)
+        })?;
     let decisions = Arc::new(decisions);
     let claim = key.map(|(key, fingerprint)| claim(key, fingerprint, decisions.clone(), keep));
     let submission = Submission { tenant: token.tenant, events, claim };
@@ -87,17 +101,24 @@ pub(crate) async fn run(
         Outcome::Replayed(answer) => CameOfIt::Replayed(answer),
         Outcome::KeyReused => return Err(IngestError::KeyReused),
     };
-    Ok(Ingested { came_of_it, allowance })
+    Ok(Ingested { came_of_it, allowance, answer_share })
 }
 
-/// Finds the events in a body and holds them against the rules.
-async fn read(app: web::Data<App>, kind: BodyKind, body: Body) -> Result<Submitted, IngestError> {
+/// Finds the events in a body and holds them against the rules. The body comes back: they take of its room.
+async fn read(
+    app: web::Data<App>,
+    kind: BodyKind,
+    mut body: Body,
+) -> Result<(Submitted, Body), IngestError> {
     let is_small = body.bytes().len() <= INLINE_BYTES_MAX;
     let read = move || {
         let options = &app.options;
         let now = Timestamp::from(chrono::Utc::now());
         let checker = Checker { rules: &options.rules, now, events_max: options.events_max };
-        kind.read(body.bytes(), &checker).map_err(IngestError::Body)
+        let (bytes, mut hold) = body.parts();
+        let submitted = kind.read(bytes, &checker, &mut hold).map_err(IngestError::Body)?;
+        drop(hold);
+        Ok((submitted, body))
     };
     if is_small {
         return read();

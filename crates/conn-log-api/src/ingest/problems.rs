@@ -13,6 +13,7 @@ impl From<IngestError> for Problem {
                 ProblemKind::KeyReused,
                 "this Idempotency-Key was used with another body",
             ),
+            IngestError::NoRoomForAnswer(no_room) => no_room.into(),
             IngestError::Append(error) => error.into(),
             IngestError::Task(cause) => Problem::internal(&cause),
         }
@@ -39,6 +40,11 @@ impl From<BodyFault> for Problem {
                 ProblemKind::TooLarge,
                 format!("a request has at most {events_max} events"),
             ),
+            BodyFault::NestsDeep { brackets_max } => Problem::body_fault(
+                "invalid_json",
+                format!("more than {brackets_max} brackets are open at once"),
+            ),
+            BodyFault::NoRoom(no_room) => no_room.into(),
         }
     }
 }

@@ -62,6 +62,9 @@ pub(crate) async fn register(
         }
         CameOfIt::Replayed(bytes) => replayed(&bytes)?,
     };
+    if ingested.answer_share.bytes() > 0 {
+        response.extensions_mut().insert(ingested.answer_share);
+    }
     if let Some(allowance) = ingested.allowance {
         allowance.tell(&mut response);
     }

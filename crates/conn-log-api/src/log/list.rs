@@ -37,7 +37,9 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     let asked = Asked::of(&request)?;
     accept::require(&request, "application/json")?;
     let (tenant, query) = (caller.tenant(), asked.query());
-    let (size, page) = App::of(&request)
+    let app = App::of(&request);
+    let _turn = app.answer_room.turn(asked.limit).await?;
+    let (size, page) = app
         .read(move |store| {
             // Read first: every event up to here is committed before the page is read.
             let size = store.log_size(tenant)?;

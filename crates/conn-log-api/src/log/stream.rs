@@ -7,12 +7,12 @@ use std::time::Duration;
 use actix_web::http::{Method, header};
 use actix_web::web::{self, Bytes};
 use actix_web::{Error, HttpRequest, HttpResponse};
-use conn_log_core::EventFilter;
+use conn_log_core::{EventFilter, Record};
 use conn_log_store::StoreError;
 use futures_util::stream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::get::parse_id;
@@ -22,19 +22,21 @@ use crate::http::app::App;
 use crate::http::auth::Reader;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::query_string::QueryString;
-use crate::log::stream_hub::{self, Round, SPAN_IDS};
+use crate::log::stream_hub::{self, ROUND_BYTES_MAX, Round, SPAN_IDS};
 
 /// Between two comments: proxies close connections that seem idle, most after 30 seconds and more.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Streams open at one time. Each holds a connection and some kilobytes.
-const STREAMS_MAX: usize = 10_000;
+/// Streams open at one time. Each holds a connection, and there are to be some left for requests.
+const STREAMS_MAX: usize = 6_000;
 
-/// Events that a stream reads from the table at a time.
-const PAGE_EVENTS: usize = 250;
+/// Events that a stream reads from the table at a time: at first, and at most. In between it is as many as
+/// are handed on at a time, so that large ones are not read again and again.
+const PAGE_EVENTS_FIRST: usize = 8;
+const PAGE_EVENTS_MAX: usize = 250;
 
-/// Bytes handed on at a time: what a client that does not read leaves waiting in the server.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes that one stream hands on at a time at most: a round, or as much of a page, and one event more.
+const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
 
 /// The log as it grows: each event once it is committed, none left out. A connection that breaks
 /// goes on where it was: browsers send `Last-Event-ID` by themselves.
@@ -77,7 +79,8 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
     let follower = Follower {
         stopping: app.stopping.subscribe(),
         behind: resumed.is_some(),
-        untold: Bytes::new(),
+        page_events: PAGE_EVENTS_FIRST,
+        waiting: None,
         app,
         caller,
         filter,
@@ -146,8 +149,10 @@ struct Follower {
     rounds: Receiver<Arc<Round>>,
     /// Whether there may be events in the table that no round will bring.
     behind: bool,
-    /// What is ready for the client and not handed on yet.
-    untold: Bytes,
+    /// Events to read from the table next.
+    page_events: usize,
+    /// The room of what was handed on and waits to be taken.
+    waiting: Option<OwnedSemaphorePermit>,
     /// When the last comment was made.
     commented: Option<Instant>,
     /// When its token was last known to be good.
@@ -164,9 +169,8 @@ impl Follower {
             self.commented = Some(Instant::now());
             return Some(Bytes::from_static(b": conn-log\n\n"));
         };
-        if !self.untold.is_empty() {
-            return Some(self.hand_on());
-        }
+        // It is asked for more once there is room for more: what was handed on is as good as sent.
+        self.waiting = None;
         loop {
             if *self.stopping.borrow() || !self.is_welcome().await {
                 return None;
@@ -181,14 +185,9 @@ impl Follower {
                 self.wait(commented + KEEP_ALIVE).await?
             };
             if !bytes.is_empty() {
-                self.untold = bytes;
-                return Some(self.hand_on());
+                return Some(bytes);
             }
         }
-    }
-
-    fn hand_on(&mut self) -> Bytes {
-        self.untold.split_to(self.untold.len().min(CHUNK_BYTES))
     }
 
     /// Whether the client's token is still good, looked up now and then.
@@ -200,11 +199,17 @@ impl Follower {
         self.caller.is_still_valid(&self.app).await
     }
 
-    /// Reads a page from the table; it is told everything once it has come to the log's end.
+    /// Reads a page from the table, once there is room for it; it is told everything once it has come to the
+    /// log's end.
     async fn catch_up(&mut self) -> Option<Bytes> {
         let tenant = self.caller.tenant();
         let position = self.position;
-        let query = stream_hub::after(position, self.filter.clone(), PAGE_EVENTS);
+        let query = stream_hub::after(position, self.filter.clone(), self.page_events);
+        let room = self.app.stream_room.clone();
+        let mut room = tokio::select! {
+            room = room.acquire_many_owned(kib(CHUNK_BYTES_MAX)) => room.ok()?,
+            _ = self.stopping.changed() => return None,
+        };
         // A thousand clients that come back at once take turns.
         let turn = self.app.catch_ups.clone().acquire_owned().await.ok()?;
         let page = self.app.read(move |store| {
@@ -216,10 +221,18 @@ impl Follower {
         // The client comes back with its Last-Event-ID, and finds the store well or hears of it.
         let (size, end, page) = page.await.ok()?;
         drop(turn);
-        let last = page.records.last().map_or(position, |record| record.id);
-        self.position = if page.has_more { last } else { end.max(position) };
+        let (bytes, told) = frames(&page.records);
+        let is_all = told == page.records.len();
+        self.position = match page.records[..told].last() {
+            Some(last) if page.has_more || !is_all => last.id,
+            _ => end.max(position),
+        };
         self.behind = self.position < size;
-        Some(Bytes::from(page.records.iter().map(stream_hub::frame).collect::<String>()))
+        self.page_events =
+            if is_all { (2 * self.page_events).min(PAGE_EVENTS_MAX) } else { told.max(1) };
+        drop(room.split(room.num_permits().saturating_sub(kib(bytes.len()) as usize)));
+        self.waiting = Some(room);
+        Some(bytes)
     }
 
     /// Waits for a round, for the next comment's moment, or for the server's end.
@@ -235,11 +248,7 @@ impl Follower {
                 self.behind = true;
                 Some(Bytes::new())
             }
-            Ok(Ok(round)) => {
-                let bytes = round.frames(&self.filter, self.position);
-                self.position = round.last_id;
-                Some(bytes)
-            }
+            Ok(Ok(round)) => Some(self.take(&round)),
             Ok(Err(RecvError::Lagged(_))) => {
                 self.behind = true;
                 Some(Bytes::new())
@@ -247,4 +256,36 @@ impl Follower {
             Ok(Err(RecvError::Closed)) => None,
         }
     }
+
+    /// What there is for the client in a round. Where it is not there, or there is no room for it to wait in,
+    /// the table is read once there is.
+    fn take(&mut self, round: &Round) -> Bytes {
+        if let Some(bytes) = round.frames(&self.filter, self.position)
+            && let Ok(room) = self.app.stream_room.clone().try_acquire_many_owned(kib(bytes.len()))
+        {
+            self.waiting = Some(room);
+            self.position = round.last_id;
+            return bytes;
+        }
+        self.behind = true;
+        Bytes::new()
+    }
+}
+
+/// Records as they are sent, as many as are handed on at a time; and how many those are.
+fn frames(records: &[Record]) -> (Bytes, usize) {
+    let (mut text, mut told) = (String::new(), 0);
+    for record in records {
+        if text.len() >= ROUND_BYTES_MAX {
+            break;
+        }
+        text.push_str(&stream_hub::frame(record));
+        told += 1;
+    }
+    (Bytes::from(text), told)
+}
+
+/// Bytes as the room for streams counts them.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX)
 }

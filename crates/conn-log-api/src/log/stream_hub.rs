@@ -15,16 +15,21 @@ use conn_log_core::{EventFilter, EventQuery, Order, Position, Record, Start, Tim
 use conn_log_store::{Store, StoreError, TenantId};
 use tokio::sync::broadcast;
 
-/// Rounds kept for followers that are slow for a moment: some seconds' worth. Who falls further
+use crate::http::room::{Room, Share};
+
+/// Rounds kept for followers that are slow for a moment: some seconds' worth. A follower that falls further
 /// behind reads the table.
 const ROUNDS_MAX: usize = 128;
 
-/// Events read at a time.
-const READ_EVENTS_MAX: usize = 1_000;
+/// Bytes of the rounds of all logs. A round without room is told by its ids alone: its followers read the
+/// table.
+const ROUNDS_BYTES_MAX: usize = 24 << 20;
 
-/// Bytes of one round, but for a single event that is larger: a round is one buffer in memory, shared
-/// by all followers. With [`ROUNDS_MAX`] of them a log's rounds take 32 MiB.
-const ROUND_BYTES_MAX: usize = 256 << 10;
+/// Events read at a time: of the largest, 6 MiB.
+const READ_EVENTS_MAX: usize = 250;
+
+/// Bytes of one round, but for its last event: what is handed to a connection at a time.
+pub(crate) const ROUND_BYTES_MAX: usize = 64 << 10;
 
 /// After a round, before the next: with a thousand followers every round is a thousand writes to
 /// sockets. The first event after a quiet moment does not wait.
@@ -41,30 +46,43 @@ const IDLE_MAX: Duration = Duration::from_secs(15);
 pub(crate) struct Round {
     pub(crate) first_id: i64,
     pub(crate) last_id: i64,
+    /// Absent where there was no room for them.
+    events: Option<Events>,
+}
+
+/// A round's events, and their share of the room.
+#[derive(Debug)]
+struct Events {
     records: Vec<Record>,
     /// All of them, ready to send.
     whole: Bytes,
+    _share: Share,
 }
 
 impl Round {
     /// Takes the next round off the records.
-    fn next(records: &mut Peekable<impl Iterator<Item = Record>>) -> Option<Self> {
+    fn next(records: &mut Peekable<impl Iterator<Item = Record>>, room: &Room) -> Option<Self> {
         let (mut some, mut whole) = (Vec::new(), String::new());
         while let Some(record) = records.next_if(|_| whole.len() < ROUND_BYTES_MAX) {
             whole.push_str(&frame(&record));
             some.push(record);
         }
         let (first_id, last_id) = (some.first()?.id, some.last()?.id);
-        Some(Round { first_id, last_id, records: some, whole: Bytes::from(whole) })
+        // The records take about what their JSON does.
+        let share = room.take(2 * whole.len());
+        let events =
+            share.map(|share| Events { records: some, whole: Bytes::from(whole), _share: share });
+        Some(Round { first_id, last_id, events })
     }
 
-    /// What a follower with that filter gets of it, from after an id on.
-    pub(crate) fn frames(&self, filter: &EventFilter, after: i64) -> Bytes {
+    /// What a follower with that filter gets of it, from after an id on; `None` if it has to look for itself.
+    pub(crate) fn frames(&self, filter: &EventFilter, after: i64) -> Option<Bytes> {
+        let Events { records, whole, .. } = self.events.as_ref()?;
         if after < self.first_id && *filter == EventFilter::default() {
-            return self.whole.clone();
+            return Some(whole.clone());
         }
         let wanted = |record: &&Record| record.id > after && filter.matches(&record.event);
-        Bytes::from(self.records.iter().filter(wanted).map(frame).collect::<String>())
+        Some(Bytes::from(records.iter().filter(wanted).map(frame).collect::<String>()))
     }
 }
 
@@ -79,11 +97,12 @@ pub(crate) fn frame(record: &Record) -> String {
 pub(crate) struct StreamHubs {
     store: Store,
     hubs: Arc<Mutex<HashMap<TenantId, broadcast::Sender<Arc<Round>>>>>,
+    room: Room,
 }
 
 impl StreamHubs {
     pub(crate) fn new(store: Store) -> Self {
-        StreamHubs { store, hubs: Arc::default() }
+        StreamHubs { store, hubs: Arc::default(), room: Room::new(ROUNDS_BYTES_MAX) }
     }
 
     /// The rounds from now on. What is committed before this returns is in the table, or comes.
@@ -142,7 +161,7 @@ async fn run(
             }
             Ok(page) => {
                 let mut records = page.records.into_iter().peekable();
-                while let Some(round) = Round::next(&mut records) {
+                while let Some(round) = Round::next(&mut records, &hubs.room) {
                     last = round.last_id;
                     // It fails only without followers, and then nobody misses it.
                     hub.send(Arc::new(round)).ok();

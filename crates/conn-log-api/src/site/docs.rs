@@ -1,11 +1,14 @@
 //! `/openapi.json` and `/docs`: the contract for programs, and a page to try it.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use actix_web::{HttpResponse, web};
+use actix_web::HttpResponse;
+use actix_web::web::{self, Bytes};
 use utoipa::OpenApi as _;
 use utoipa_swagger_ui::Config;
 
+use crate::http::answers::HeldAnyway;
 use crate::http::openapi::ApiDoc;
 use crate::http::problem::{Problem, ProblemKind};
 
@@ -17,7 +20,7 @@ static DOCUMENT: LazyLock<Result<String, serde_json::Error>> =
     responses((status = 200, description = "This document")))]
 pub(crate) async fn openapi_json() -> Result<HttpResponse, Problem> {
     let document = DOCUMENT.as_deref().map_err(Problem::internal)?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(document))
+    Ok(held_anyway(HttpResponse::Ok().content_type("application/json").body(document)))
 }
 
 /// A page to read the contract and to try it.
@@ -35,10 +38,21 @@ pub(crate) async fn file(file: web::Path<String>) -> Result<HttpResponse, Proble
     let served = utoipa_swagger_ui::serve(&file, Arc::new(Config::from("/openapi.json")));
     match served.map_err(|error| Problem::internal(&*error))? {
         Some(file) => {
-            Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned()))
+            let mut response = HttpResponse::Ok();
+            response.content_type(file.content_type);
+            Ok(match file.bytes {
+                Cow::Borrowed(bytes) => held_anyway(response.body(Bytes::from_static(bytes))),
+                Cow::Owned(bytes) => response.body(bytes),
+            })
         }
         None => Err(Problem::new(ProblemKind::NotFound, "the page has no such file")),
     }
+}
+
+/// An answer whose bytes are the program's own, however many ask for them.
+fn held_anyway(mut response: HttpResponse) -> HttpResponse {
+    response.extensions_mut().insert(HeldAnyway);
+    response
 }
 
 /// Every address in it is absolute, so that the page works with and without its trailing slash.

@@ -117,6 +117,26 @@ async fn a_stream_goes_on_after_the_last_event_id_and_crosses_into_what_is_new(
 
 #[rstest]
 #[actix_web::test]
+async fn a_stream_tells_large_events_in_parts_and_leaves_none_out(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut large = event_of("large");
+    large["metadata"] = json!({"text": "x".repeat(16_000)});
+    let few = |count| json!(vec![large.clone(); count]);
+    assert_eq!(app.post(&few(40)).await.status, 201);
+    post(&app, &vec!["small"; 300]).await;
+    let mut stream = Stream::open(&app, "?after=0", None).await;
+    assert_eq!(stream.ids(10).await, (1..=10).collect::<Vec<i64>>());
+    // It has not come to the end yet, and what is new is told after what is old.
+    assert_eq!(app.post(&few(20)).await.status, 201);
+    assert_eq!(stream.ids(350).await, (11..=360).collect::<Vec<i64>>());
+    assert_eq!(app.post(&few(20)).await.status, 201);
+    assert_eq!(stream.ids(20).await, (361..=380).collect::<Vec<i64>>());
+}
+
+#[rstest]
+#[actix_web::test]
 async fn a_filtered_stream_tells_the_matching_events_only(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

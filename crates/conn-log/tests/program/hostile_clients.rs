@@ -8,10 +8,10 @@ use conn_log_test_support::{Backend, TestDatabase};
 
 use crate::running::Running;
 
-struct Client(TcpStream);
+pub(crate) struct Client(pub(crate) TcpStream);
 
 impl Client {
-    fn of(server: &Running) -> Self {
+    pub(crate) fn of(server: &Running) -> Self {
         let stream = TcpStream::connect(server.address()).unwrap();
         stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         Client(stream)
@@ -26,12 +26,12 @@ impl Client {
     }
 
     /// Sends what it can: the server may hang up meanwhile.
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).ok();
     }
 
     /// The first line of the answer; empty if the server hung up without one.
-    fn status(&mut self) -> String {
+    pub(crate) fn status(&mut self) -> String {
         let mut answer = [0; 64];
         match self.0.read(&mut answer) {
             Ok(read) => {
@@ -41,6 +41,22 @@ impl Client {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => String::new(),
             Err(error) => panic!("no answer: {error}"),
         }
+    }
+
+    /// The head of an answer, with whatever came along with it.
+    pub(crate) fn answer(&mut self) -> String {
+        self.reads_until("\r\n\r\n")
+    }
+
+    /// Reads until it has read some text.
+    pub(crate) fn reads_until(&mut self, text: &str) -> String {
+        let (mut all, mut bytes) = (String::new(), vec![0; 64 << 10]);
+        while !all.contains(text) {
+            let read = self.0.read(&mut bytes).unwrap();
+            assert!(read > 0, "it ended before {text:?}: {all}");
+            all.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+        all
     }
 }
 

@@ -54,6 +54,8 @@ impl Running {
     fn start_at(url: &str, arguments: &[&str]) -> Self {
         let mut child = program()
             .env("CONN_LOG_LOG", "warn")
+            // As docs/operations.md advises for the C library's allocator.
+            .env("MALLOC_ARENA_MAX", "2")
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(["--database-url", url])
             .args(arguments)

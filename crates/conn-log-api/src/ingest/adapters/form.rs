@@ -1,20 +1,27 @@
 //! A form: its field `data` is the JSON text of an event or an array of events.
 
-use super::{Checker, json};
+use std::borrow::Cow;
+
+use super::{Checker, Hold, json};
 use crate::http::query_string;
 use crate::ingest::submitted::{BodyFault, Submitted};
 
-pub(super) fn read(body: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
-    json::unwrapped(data(body)?.as_bytes(), checker)
+pub(super) fn read(
+    body: &[u8],
+    checker: &Checker<'_>,
+    hold: Hold<'_>,
+) -> Result<Submitted, BodyFault> {
+    json::unwrapped(data(body)?.as_bytes(), checker, hold)
 }
 
-/// The field `data`.
-fn data(body: &[u8]) -> Result<String, BodyFault> {
-    let fields = query_string::pairs(body).map_err(BodyFault::NotAForm)?;
-    let mut data = fields.into_iter().filter(|(name, _)| name == "data").map(|(_, value)| value);
-    match (data.next(), data.next()) {
-        (Some(data), None) => Ok(data),
-        (None, _) => Err(BodyFault::NoData),
-        (Some(_), Some(_)) => Err(BodyFault::DataTwice),
+/// The field `data`. The other fields are looked at, one by one, and not kept.
+fn data(body: &[u8]) -> Result<Cow<'_, str>, BodyFault> {
+    let mut data = None;
+    for pair in query_string::pairs(body) {
+        let (name, value) = pair.map_err(BodyFault::NotAForm)?;
+        if name == "data" && data.replace(value).is_some() {
+            return Err(BodyFault::DataTwice);
+        }
     }
+    data.ok_or(BodyFault::NoData)
 }

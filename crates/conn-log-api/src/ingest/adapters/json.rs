@@ -2,34 +2,48 @@
 
 use conn_log_core::{BodyError, JsonBody};
 
-use super::Checker;
+use super::nesting::nests_little;
+use super::{Checker, Hold};
 use crate::ingest::submitted::{BodyFault, Item, Submitted};
 
-pub(super) fn read(body: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+pub(super) fn read(
+    body: &[u8],
+    checker: &Checker<'_>,
+    hold: Hold<'_>,
+) -> Result<Submitted, BodyFault> {
     match told_apart(body, checker)? {
-        JsonBody::Envelope(text) => unwrapped(text.as_bytes(), checker),
-        events => checked(events, checker),
+        JsonBody::Envelope(text) => unwrapped(text.as_bytes(), checker, hold),
+        events => checked(events, checker, hold),
     }
 }
 
 /// What an envelope or a form holds: an event or an array, and no further envelope.
-pub(super) fn unwrapped(text: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
-    checked(told_apart(text, checker)?, checker)
+pub(super) fn unwrapped(
+    text: &[u8],
+    checker: &Checker<'_>,
+    hold: Hold<'_>,
+) -> Result<Submitted, BodyFault> {
+    checked(told_apart(text, checker)?, checker, hold)
 }
 
 fn told_apart<'b>(body: &'b [u8], checker: &Checker<'_>) -> Result<JsonBody<'b>, BodyFault> {
+    nests_little(body)?;
     JsonBody::read(body, checker.events_max).map_err(|error| match error {
         BodyError::Faults(faults) => BodyFault::Json(faults),
         BodyError::TooManyEvents => checker.too_many(),
     })
 }
 
-fn checked(body: JsonBody<'_>, checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+fn checked(
+    body: JsonBody<'_>,
+    checker: &Checker<'_>,
+    hold: Hold<'_>,
+) -> Result<Submitted, BodyFault> {
     match body {
         JsonBody::Event(event) => Ok(Submitted::Single(event.check(checker.rules, checker.now))),
         JsonBody::Events(elements) => {
             let item = |json: &str| Item { line: None, parsed: checker.event(json) };
-            checker.batch(elements.iter().map(|element| item(element.get())))
+            checker.batch(elements.iter().map(|element| item(element.get())), hold)
         }
         JsonBody::Envelope(_) => Err(BodyFault::NestedEnvelope),
     }

@@ -6,10 +6,12 @@
 mod form;
 mod json;
 mod ndjson;
+mod nesting;
 
 use conn_log_core::{Faults, ParsedEvent, Rules, Timestamp};
 
 use super::submitted::{BodyFault, Item, Submitted};
+use crate::http::body::NoRoom;
 
 /// The kinds of bodies that events are taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +36,22 @@ impl BodyKind {
     }
 
     /// The events of a body.
-    pub(crate) fn read(self, body: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+    pub(crate) fn read(
+        self,
+        body: &[u8],
+        checker: &Checker<'_>,
+        hold: Hold<'_>,
+    ) -> Result<Submitted, BodyFault> {
         match self {
-            BodyKind::Json => json::read(body, checker),
-            BodyKind::Form => form::read(body, checker),
-            BodyKind::Ndjson => ndjson::read(body, checker),
+            BodyKind::Json => json::read(body, checker, hold),
+            BodyKind::Form => form::read(body, checker, hold),
+            BodyKind::Ndjson => ndjson::read(body, checker, hold),
         }
     }
 }
+
+/// Makes sure of room for so many bytes of events in all, before they are there.
+pub(crate) type Hold<'a> = &'a mut dyn FnMut(usize) -> Result<(), NoRoom>;
 
 /// What each event of a body is held against.
 #[derive(Clone, Copy, Debug)]
@@ -58,13 +68,24 @@ impl Checker<'_> {
     }
 
     /// A batch of events, read no further than one beyond the limit.
-    fn batch(&self, items: impl Iterator<Item = Item>) -> Result<Submitted, BodyFault> {
-        let items: Vec<Item> = items.take(self.events_max.saturating_add(1)).collect();
-        match items.len() {
-            0 => Err(BodyFault::NoEvent),
-            n if n > self.events_max => Err(self.too_many()),
-            _ => Ok(Submitted::Batch(items)),
+    fn batch(
+        &self,
+        items: impl Iterator<Item = Item>,
+        hold: Hold<'_>,
+    ) -> Result<Submitted, BodyFault> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for item in items {
+            if batch.len() == self.events_max {
+                return Err(self.too_many());
+            }
+            bytes += item.bytes();
+            hold(bytes)?;
+            batch.push(item);
         }
+        if batch.is_empty() {
+            return Err(BodyFault::NoEvent);
+        }
+        Ok(Submitted::Batch(batch))
     }
 
     fn too_many(&self) -> BodyFault {

@@ -2,14 +2,21 @@
 
 use conn_log_core::utf8;
 
-use super::Checker;
+use super::nesting::nests_little;
+use super::{Checker, Hold};
 use crate::ingest::submitted::{BodyFault, Item, Submitted};
 
-pub(super) fn read(body: &[u8], checker: &Checker<'_>) -> Result<Submitted, BodyFault> {
+pub(super) fn read(
+    body: &[u8],
+    checker: &Checker<'_>,
+    hold: Hold<'_>,
+) -> Result<Submitted, BodyFault> {
+    body.split(|byte| *byte == b'\n').try_for_each(nests_little)?;
     let lines = body.split(|byte| *byte == b'\n').zip(1..);
     let lines = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
-    checker.batch(lines.map(|(line, number)| {
+    let items = lines.map(|(line, number)| {
         let parsed = utf8(line).and_then(|json| checker.event(json));
         Item { line: Some(number), parsed }
-    }))
+    });
+    checker.batch(items, hold)
 }

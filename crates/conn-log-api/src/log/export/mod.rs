@@ -21,8 +21,8 @@ use crate::log::query;
 use crate::log::stream_hub::{self, SPAN_IDS};
 
 /// Events read at a time: enough that a query's own cost does not count, few enough that memory
-/// does not either (1,000 events of 16 KiB metadata are 16 MiB).
-const PAGE_EVENTS: usize = 1_000;
+/// does not either (250 events of 16 KiB metadata are 4 MiB).
+const PAGE_EVENTS: usize = 250;
 
 /// Chunks between the reader and the client: with those at either end, about half a megabyte an export.
 const CHUNKS_MAX: usize = 4;

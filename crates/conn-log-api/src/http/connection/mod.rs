@@ -1,0 +1,290 @@
+//! A client's connection, beneath HTTP: how long it may keep the server waiting, and how many of its bytes
+//! the server holds before they are asked for.
+//!
+//! actix-http bounds the time of a connection's first head alone, reads up to 128 KiB ahead of what it
+//! can use, and waits without end for a client that takes nothing. So the socket it reads is a
+//! [`Connection`], which tells it less: no more than there is room for, and an error once a time is over.
+//! What a request is, the connection learns from [`attend`], the middleware around all others.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use crate::http::room::{Room, Share};
+
+mod attend;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use attend::attend;
+
+/// Bytes that any connection may have read and not used: the buffer that actix-http has for each.
+const FREE_BYTES: usize = 8 << 10;
+
+/// Where actix-http reads no further, until it has used some.
+const READ_BYTES_MAX: usize = 128 << 10;
+
+/// Bytes of a body that are read before they are asked for.
+const BODY_AHEAD_BYTES: usize = 16 << 10;
+
+/// What all connections keep to.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    /// How long a request's head may take, from its first byte.
+    pub(crate) head_time_max: Duration,
+    /// How long a connection may be without a request.
+    pub(crate) idle_time_max: Duration,
+    /// How long an answer may wait for a client that takes nothing of it.
+    pub(crate) answer_pause_max: Duration,
+    /// Room for heads longer than [`FREE_BYTES`], with what came along with them.
+    pub(crate) heads: Room,
+}
+
+/// A socket, read and written within bounds.
+pub(crate) struct Connection<T> {
+    socket: T,
+    exchange: Exchange,
+    /// Rings when a head has taken too long.
+    alarm: Pin<Box<Sleep>>,
+    /// Rings when a client has taken nothing for too long; there is none while it does.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a connection is at: shared by its socket and by the requests that come through it.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange(Rc<RefCell<State>>);
+
+#[derive(Debug)]
+struct State {
+    patience: Patience,
+    phase: Phase,
+    /// Bytes that may still be read.
+    credit: usize,
+    /// Bytes read since the last request ended.
+    read: usize,
+    /// Those of them that are not free.
+    share: Share,
+    /// Wakes the socket's reader, which waits for credit.
+    reader: Option<Waker>,
+    /// Whether the alarm will have the socket looked at again.
+    is_alarm_set: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No request is under way. Its head is to be here by then.
+    Waiting(Instant),
+    /// The same, without room for more of a head: actix-http looks once more at what it has.
+    Short(Instant),
+    /// A request is under way.
+    Answering,
+}
+
+impl Exchange {
+    fn new(patience: Patience) -> Self {
+        let until = Instant::now() + patience.head_time_max;
+        let share = patience.heads.share();
+        Exchange(Rc::new(RefCell::new(State {
+            patience,
+            phase: Phase::Waiting(until),
+            credit: FREE_BYTES,
+            read: 0,
+            share,
+            reader: None,
+            is_alarm_set: false,
+        })))
+    }
+
+    /// A request's head is here.
+    fn begin(&self) {
+        let mut state = self.0.borrow_mut();
+        state.phase = Phase::Answering;
+        // Enough to hear of a client that leaves.
+        state.credit = FREE_BYTES;
+    }
+
+    /// The request is answered, or given up. What it was read into is free again.
+    fn end(&self) {
+        let mut state = self.0.borrow_mut();
+        let Patience { head_time_max, idle_time_max, .. } = state.patience;
+        let was_out = state.credit == 0;
+        state.phase = Phase::Waiting(Instant::now() + idle_time_max + head_time_max);
+        (state.credit, state.read) = (FREE_BYTES, 0);
+        state.share.shrink_to(0);
+        if was_out || !state.is_alarm_set {
+            state.wake();
+        }
+    }
+
+    /// The request's handler asks for more of its body.
+    fn ask(&self) {
+        let mut state = self.0.borrow_mut();
+        let was_out = state.credit == 0;
+        state.credit = state.credit.max(BODY_AHEAD_BYTES);
+        if was_out {
+            state.wake();
+        }
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Bytes that may be read now. Fails where a head is too long for the room there is.
+    fn credit(&mut self, context: &Context<'_>) -> Result<usize, Refusal> {
+        if self.credit > 0 || self.phase == Phase::Answering {
+            return Ok(self.credit);
+        }
+        // What actix-http reads beyond its own bound is thrown away: the rest of a body that nobody took.
+        if self.share.grow_to(self.read.min(READ_BYTES_MAX)) {
+            self.credit = FREE_BYTES;
+            return Ok(FREE_BYTES);
+        }
+        let Phase::Waiting(until) = self.phase else { return Err(Refusal::NoRoom) };
+        // The head may be whole, and what follows it a body that is read when it is asked for.
+        self.phase = Phase::Short(until);
+        context.waker().wake_by_ref();
+        Ok(0)
+    }
+
+    fn has_read(&mut self, bytes: usize) {
+        self.credit -= bytes.min(self.credit);
+        self.read += bytes;
+        if let Phase::Waiting(until) | Phase::Short(until) = self.phase {
+            let is_first = self.read == bytes;
+            let soon = Instant::now() + self.patience.head_time_max;
+            self.phase = Phase::Waiting(if is_first { until.min(soon) } else { until });
+        }
+    }
+}
+
+/// Why a connection is ended, and what its client is told.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    TooSlow,
+    NoRoom,
+}
+
+impl Refusal {
+    /// A whole answer: no request is under way, so nothing else is being written.
+    fn answer(self) -> &'static [u8] {
+        match self {
+            Refusal::TooSlow => {
+                b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            }
+            Refusal::NoRoom => {
+                b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
+                  connection: close\r\n\r\n"
+            }
+        }
+    }
+}
+
+impl<T> Connection<T> {
+    pub(crate) fn new(socket: T, patience: Patience) -> Self {
+        let alarm = Box::pin(sleep(patience.head_time_max));
+        Connection { socket, exchange: Exchange::new(patience), alarm, stalled: None }
+    }
+
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    /// Sets the alarm to the time by which a head is to be here; says whether that is over.
+    fn is_too_late(&mut self, context: &mut Context<'_>) -> bool {
+        let mut state = self.exchange.0.borrow_mut();
+        let (Phase::Waiting(until) | Phase::Short(until)) = state.phase else {
+            // It rings once more at most; the end of the request sets it again.
+            state.is_alarm_set &= self.alarm.as_mut().poll(context).is_pending();
+            return false;
+        };
+        if self.alarm.deadline() != until {
+            self.alarm.as_mut().reset(until);
+        }
+        state.is_alarm_set = self.alarm.as_mut().poll(context).is_pending();
+        !state.is_alarm_set
+    }
+}
+
+impl<T: AsyncWrite + Unpin> Connection<T> {
+    /// Ends the connection. The client is told, if it has room for a line.
+    fn refuse<R>(&mut self, context: &mut Context<'_>, refusal: Refusal) -> Poll<io::Result<R>> {
+        let told = Pin::new(&mut self.socket).poll_write(context, refusal.answer());
+        log::debug!("a connection is ended: {refusal:?}, told: {}", told.is_ready());
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_too_late(context) {
+            return self.refuse(context, Refusal::TooSlow);
+        }
+        let credit = self.exchange.0.borrow_mut().credit(context);
+        let credit = match credit {
+            Ok(credit) => credit,
+            Err(refusal) => return self.refuse(context, refusal),
+        };
+        if credit == 0 {
+            self.exchange.0.borrow_mut().reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if buffer.remaining() <= credit {
+            ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
+        } else {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(credit));
+            ready!(Pin::new(&mut self.socket).poll_read(context, &mut part))?;
+            let read = part.filled().len();
+            buffer.advance(read);
+        }
+        self.exchange.0.borrow_mut().has_read(buffer.filled().len() - before);
+        // A head that begins has an earlier time to be here by.
+        if self.is_too_late(context) {
+            return self.refuse(context, Refusal::TooSlow);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let pause_max = self.exchange.0.borrow().patience.answer_pause_max;
+        let stalled =
+            self.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + pause_max)));
+        ready!(stalled.as_mut().poll(context));
+        log::debug!("a client has taken nothing of its answer for {pause_max:?}");
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,244 @@
+//! Memory belongs to the server: however many clients want it to hold something, it holds as much as its
+//! bounds say, and serves the others. The bounds stand in docs/operations.md, "Memory".
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use conn_log_test_support::{Backend, TestDatabase};
+use serde_json::json;
+
+use crate::hostile_clients::Client;
+use crate::running::{Running, wait_until};
+
+/// What a server takes that is asked for little: the program, its threads, single events.
+const QUIET_MIB: usize = 64;
+
+/// What the C library's allocator keeps of freed memory, more than jemalloc (docs/operations.md, "Memory").
+const KEPT_MIB: usize = if cfg!(feature = "jemalloc") { 0 } else { 64 };
+
+/// Bodies and what is made of them, `ApiOptions::bodies_bytes_max`.
+const BODIES_MIB: usize = 192;
+
+/// Heads beyond 8 KiB of each connection.
+const HEADS_MIB: usize = 24;
+
+/// Pages that are made, and answers that wait to be taken.
+const ANSWERS_MIB: usize = 96 + 48;
+
+/// Rounds of streams, what their clients have waiting, and four pages being read.
+const STREAMS_MIB: usize = 24 + 24 + 24;
+
+/// SQLite's caches of two writers and of all readers, once they are warm.
+const CACHES_MIB: usize = 120;
+
+/// A connection's own 24 KiB, with its task and its timers.
+const CONNECTION_KIB: usize = 32;
+
+/// The most memory that the server ever had.
+fn peak_mib(server: &Running) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+}
+
+fn stays_within(server: &Running, mib: usize) {
+    let peak = peak_mib(server);
+    assert!(peak <= QUIET_MIB + KEPT_MIB + mib, "{peak} MiB, of {QUIET_MIB} + {KEPT_MIB} + {mib}");
+}
+
+/// Another client, which wants little and is to get it.
+fn serves_others(server: &Running) {
+    let authorization = format!("Bearer {}", server.token);
+    let event = json!({"device_id": "d", "application_id": "a", "connection_type": "established",
+        "timestamp": "2024-01-15T10:30:00Z", "status": "success"});
+    let stored = ureq::post(server.events()).header("authorization", &authorization);
+    let id = stored.send_json(&event).unwrap().body_mut().read_json::<serde_json::Value>();
+    let id = id.unwrap()["id"].as_i64().unwrap();
+    let read = ureq::get(format!("{}?order=id&after={}", server.events(), id - 1));
+    let mut page = read.header("authorization", &authorization).call().unwrap();
+    let page = page.body_mut().read_json::<serde_json::Value>().unwrap();
+    assert_eq!(page["results"][0]["device_id"], "d");
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// Stores a thousand events of 16 KiB.
+fn store_large_events(server: &Running) {
+    for _ in 0..5 {
+        let event = |_| {
+            json!({"device_id": "large", "application_id": "a", "connection_type": "established",
+                "timestamp": "2024-01-15T10:30:00Z", "status": "success",
+                "metadata": {"text": "x".repeat(16_000)}})
+        };
+        let events: Vec<_> = (0..200).map(event).collect();
+        let request = ureq::post(server.events());
+        let request = request.header("authorization", format!("Bearer {}", server.token));
+        assert_eq!(request.send_json(&events).unwrap().status(), 201);
+    }
+}
+
+fn get(server: &Running, path: &str) -> Client {
+    let mut client = Client::of(server);
+    let mut head = format!("GET {path} HTTP/1.1\r\nhost: log.test\r\n");
+    write!(head, "authorization: Bearer {}\r\n\r\n", server.token).unwrap();
+    client.send(head.as_bytes());
+    client
+}
+
+#[test]
+fn a_small_body_that_is_large_within_takes_no_more_than_the_room_for_bodies() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start(&database);
+    let (json, form, lines) =
+        ("application/json", "application/x-www-form-urlencoded", "application/x-ndjson");
+    // As many faults as are told, in as few bytes as they take.
+    let faulty = format!("{{{}\"a\":0}},", "\"a\":0,".repeat(40));
+    let bodies = [
+        (json, "[", faulty.as_str(), "0]", 400),
+        (form, "", "a&", "", 400),
+        (form, "data=", "%5B", "", 400),
+        (form, "", "data=&", "", 400),
+        (json, "", "[", "", 400),
+        (json, "", "{\"a\":", "", 400),
+        (json, "[", "0,", "0]", 413),
+        (json, "{", "\"a\":0,", "\"a\":0}", 400),
+        (json, "{\"data\":\"", "[", "\"}", 400),
+        (json, "{\"data\":\"", "\\n", "\"}", 400),
+        (lines, "", "0\n", "", 413),
+        (lines, "", "\n", "", 400),
+        (lines, "\"\n", "[", "", 400),
+    ];
+    for (place, (media_type, begin, unit, end, status)) in bodies.into_iter().enumerate() {
+        // Parts that are packed each on its own: 60 MiB are packed in no time.
+        let part = gzip(unit.repeat((1 << 20) / unit.len()).as_bytes());
+        let parts = part.repeat(if unit == faulty { 2 } else { 60 });
+        let body = [gzip(begin.as_bytes()), parts, gzip(end.as_bytes())].concat();
+        let head = format!(
+            "POST /api/v1/device_app_connection_log/ HTTP/1.1\r\nhost: log.test\r\n\
+             authorization: Bearer {}\r\ncontent-type: {media_type}\r\ncontent-encoding: gzip\r\n\
+             content-length: {}\r\n\r\n",
+            server.token,
+            body.len()
+        );
+        let post = || {
+            let mut client = Client::of(&server);
+            client.send(head.as_bytes());
+            client.send(&body);
+            client
+        };
+        let start = &unit[..unit.len().min(20)];
+        let answer = post().status();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer} to {begin}{start}");
+        stays_within(&server, BODIES_MIB);
+        if place >= 3 {
+            continue;
+        }
+        // Of several at once there may be room for none to its end.
+        let mut clients: Vec<Client> =
+            (0..if unit == faulty { 20 } else { 3 }).map(|_| post()).collect();
+        let answers: Vec<String> = clients.iter_mut().map(Client::status).collect();
+        let is_told =
+            |answer: &String| answer.contains(" 503 ") || answer.contains(&status.to_string());
+        assert!(answers.iter().all(is_told), "{answers:?} to {begin}{start}");
+        stays_within(&server, BODIES_MIB);
+    }
+    serves_others(&server);
+}
+
+#[test]
+fn heads_that_never_end_take_no_more_than_their_room() {
+    const CLIENTS: usize = 800;
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start(&database);
+    let long = format!("GET / HTTP/1.1\r\nx-long: {}", "a".repeat(120 << 10));
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        // After a request that was answered: the head of the first one is not the only one.
+        let mut client = Client::of(&server);
+        client.send(b"GET /healthz HTTP/1.1\r\nhost: log.test\r\n\r\n");
+        assert_eq!(client.status(), "HTTP/1.1 200 OK");
+        client.send(long.as_bytes());
+        clients.push(client);
+    }
+    serves_others(&server);
+    stays_within(&server, HEADS_MIB + (CLIENTS * CONNECTION_KIB) / 1024);
+    drop(clients);
+}
+
+#[test]
+fn a_head_that_drips_is_let_go_of_though_it_is_not_the_first() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start_with(&database, &["--head-time-max", "300ms"]);
+    let mut client = Client::of(&server);
+    for _ in 0..3 {
+        client.send(b"GET /healthz HTTP/1.1\r\nhost: log.test\r\n\r\n");
+        let answer = client.answer();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("keep-alive: timeout=75\r\n"), "{answer}");
+    }
+    client.send(b"GET /healthz HTTP/1.1\r\nhost: ");
+    assert!(client.answer().starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    assert_eq!(client.status(), "", "it is closed");
+}
+
+#[test]
+fn a_connection_without_a_request_is_kept_as_long_as_was_said() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start_with(&database, &["--keep-alive", "1s"]);
+    let mut client = Client::of(&server);
+    client.send(b"GET /healthz HTTP/1.1\r\nhost: log.test\r\n\r\n");
+    assert!(client.answer().contains("keep-alive: timeout=1\r\n"));
+    assert_eq!(client.status(), "", "it is closed");
+}
+
+#[test]
+fn answers_that_nobody_takes_are_held_within_their_room_and_for_a_while() {
+    const CLIENTS: usize = 60;
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start_with(&database, &["--answer-pause-max", "20s"]);
+    store_large_events(&server);
+    let page = "/api/v1/device_app_connection_log/?limit=1000";
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| get(&server, page)).collect();
+    let answers: Vec<String> = clients.iter_mut().map(Client::status).collect();
+    let (held, refused): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.as_str() == "HTTP/1.1 200 OK");
+    assert!(!held.is_empty());
+    assert!(refused.iter().all(|answer| answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
+    serves_others(&server);
+    stays_within(&server, ANSWERS_MIB + CACHES_MIB);
+    // What nobody takes is dropped, also without anyone's doing.
+    wait_until("there is room again", || {
+        let answer = get(&server, page).status();
+        assert!(answer == "HTTP/1.1 200 OK" || answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        answer == "HTTP/1.1 200 OK"
+    });
+    drop(clients);
+}
+
+#[test]
+fn streams_that_nobody_reads_take_no_more_than_their_room() {
+    const CLIENTS: usize = 200;
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start(&database);
+    store_large_events(&server);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = get(&server, "/api/v1/device_app_connection_log/stream/?after=0");
+        assert_eq!(client.status(), "HTTP/1.1 200 OK");
+        clients.push(client);
+    }
+    // They are at the table, and what is new comes on top.
+    store_large_events(&server);
+    let mut reader = get(&server, "/api/v1/device_app_connection_log/stream/?after=1999");
+    reader.0.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    reader.reads_until("id: 2000\n");
+    serves_others(&server);
+    reader.reads_until("id: 2001\n");
+    stays_within(&server, STREAMS_MIB + CACHES_MIB + (CLIENTS * CONNECTION_KIB) / 1024);
+    drop(clients);
+}
