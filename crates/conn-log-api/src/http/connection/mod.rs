@@ -70,7 +70,7 @@ struct State {
     read: usize,
     /// Those of them that are not free.
     share: Share,
-    /// Wakes the socket's reader, which waits for credit.
+    /// Wakes the socket's reader, which waits for credit or for bytes.
     reader: Option<Waker>,
     /// Whether the alarm will have the socket looked at again.
     is_alarm_set: bool,
@@ -234,13 +234,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<T> {
         if self.is_too_late(context) {
             return self.refuse(context, Refusal::TooSlow);
         }
-        let credit = self.exchange.0.borrow_mut().credit(context);
+        let credit = {
+            let mut state = self.exchange.0.borrow_mut();
+            state.reader = Some(context.waker().clone());
+            state.credit(context)
+        };
         let credit = match credit {
             Ok(credit) => credit,
             Err(refusal) => return self.refuse(context, refusal),
         };
         if credit == 0 {
-            self.exchange.0.borrow_mut().reader = Some(context.waker().clone());
             return Poll::Pending;
         }
         let before = buffer.filled().len();
