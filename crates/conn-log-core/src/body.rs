@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::event::json_object::{JSON_SPACE, JsonObject, invalid_json};
+use crate::event::member_name::string;
 use crate::fault::{Fault, FaultCode, Faults};
-use crate::members::{JSON_SPACE, Members, invalid_json, string};
 use crate::{ParsedEvent, Rules, Timestamp};
 
 /// A JSON body, told apart but not yet held against the rules.
@@ -22,7 +23,7 @@ pub enum JsonBody<'a> {
 
 /// One event's JSON, split into its members.
 #[derive(Debug)]
-pub struct EventJson<'a>(Members<'a>);
+pub struct EventJson<'a>(JsonObject<'a>);
 
 impl EventJson<'_> {
     /// Holds the event against every rule; `now` is the server's time.
@@ -30,7 +31,7 @@ impl EventJson<'_> {
     /// # Errors
     /// All faults at once.
     pub fn check(self, rules: &Rules, now: Timestamp) -> Result<ParsedEvent, Faults> {
-        rules.parse_members(self.0, now)
+        rules.parse_object(self.0, now)
     }
 }
 
@@ -50,10 +51,10 @@ impl<'a> JsonBody<'a> {
         if start.starts_with('[') {
             return Ok(JsonBody::Events(elements::read(text, events_max)?));
         }
-        let members = Members::parse(text)?;
-        match members.envelope() {
+        let object = JsonObject::parse(text)?;
+        match object.envelope() {
             Some(data) => Ok(JsonBody::Envelope(envelope_text(data)?)),
-            None => Ok(JsonBody::Event(EventJson(members))),
+            None => Ok(JsonBody::Event(EventJson(object))),
         }
     }
 }

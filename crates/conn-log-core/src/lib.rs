@@ -51,28 +51,20 @@
 //! ```
 
 mod body;
-mod draft;
 mod event;
 mod fault;
 mod filter;
-mod leaf;
-mod matching;
-mod members;
-mod metadata;
-mod parse;
-mod parts;
+mod query;
 mod record;
-mod redaction;
-mod rules;
 mod timestamp;
 
 pub use body::{BodyError, EventJson, JsonBody, utf8};
-pub use event::{Event, EventParts};
+pub use event::{
+    CONNECTION_TYPES, Edition, Event, EventParts, ParsedEvent, REDACTED, Rules, STATUSES,
+    SensitiveKeys,
+};
 pub use fault::{Fault, FaultCode, FaultKind, Faults};
-pub use filter::{EventFilter, EventQuery, MetadataFilter, Order, Position, Start};
-pub use leaf::LeafInput;
-pub use parse::{Edition, ParsedEvent};
-pub use record::Record;
-pub use redaction::{REDACTED, SensitiveKeys};
-pub use rules::{CONNECTION_TYPES, Rules, STATUSES};
+pub use filter::{EventFilter, MetadataFilter};
+pub use query::{EventQuery, Order, Position, Start};
+pub use record::{LeafInput, Record};
 pub use timestamp::Timestamp;

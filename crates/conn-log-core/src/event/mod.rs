@@ -4,8 +4,20 @@
 //! rule, or from [`Event::restore`], for a store that gives back what it took. Code that holds one never
 //! checks again.
 
+mod editions;
+mod field_reader;
+mod field_rules;
+pub(crate) mod json_object;
+pub(crate) mod member_name;
+pub(crate) mod metadata;
+mod policy;
+mod redaction;
+
 use std::net::IpAddr;
 
+pub use self::editions::{Edition, ParsedEvent};
+pub use self::policy::{CONNECTION_TYPES, Rules, STATUSES};
+pub use self::redaction::{REDACTED, SensitiveKeys};
 use crate::Timestamp;
 
 /// The plain members of an event, for a store to write and to give back.

@@ -1,17 +1,16 @@
 //! An event's fields, read as their own types, and the rules that their values keep.
 //!
-//! [`Reader`] settles shape and type; the attributes of [`Draft`] are the contract's table of
+//! [`FieldReader`](super::field_reader::FieldReader) settles shape and type; the attributes of [`Draft`] are the contract's table of
 //! rules. Both add to one list of faults, so that a client sees them all at once.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
-use serde_json::value::RawValue;
 use validator::{ValidateArgs, ValidationError};
 
+use super::json_object::FieldName;
 use crate::fault::{Fault, FaultCode, FaultList};
-use crate::members::{Field, string};
 use crate::{Rules, Timestamp};
 
 /// How far a client's clock may run ahead of the server's.
@@ -66,8 +65,8 @@ impl Draft<'_> {
 
 /// The names that a client's edition has for an event's fields.
 pub(crate) struct Names {
-    pub(crate) application_id: Field,
-    pub(crate) status: Field,
+    pub(crate) application_id: FieldName,
+    pub(crate) status: FieldName,
 }
 
 impl Names {
@@ -139,87 +138,4 @@ fn within_time(time: &Timestamp, context: &Context<'_>) -> Result<(), Validation
     } else {
         Ok(())
     }
-}
-
-/// Reads raw members as their own types, and notes those that are not.
-pub(crate) struct Reader<'f> {
-    pub(crate) faults: &'f mut FaultList,
-}
-
-impl Reader<'_> {
-    /// The member, unless it is missing or null, which is noted.
-    pub(crate) fn required<'a>(
-        &mut self,
-        field: Field,
-        raw: Option<&'a RawValue>,
-    ) -> Option<&'a RawValue> {
-        let (code, detail) = match raw {
-            None => (FaultCode::Missing, "this field is required"),
-            Some(raw) if is_null(raw) => (FaultCode::Null, "this field is required and not null"),
-            Some(raw) => return Some(raw),
-        };
-        self.fault(field, code, detail);
-        None
-    }
-
-    /// The member, unless it is missing or null, which both mean that it is not given.
-    pub(crate) fn optional(raw: Option<&RawValue>) -> Option<&RawValue> {
-        raw.filter(|raw| !is_null(raw))
-    }
-
-    pub(crate) fn text<'a>(
-        &mut self,
-        field: Field,
-        raw: Option<&'a RawValue>,
-    ) -> Option<Cow<'a, str>> {
-        let raw = raw?;
-        if !raw.get().starts_with('"') {
-            self.fault(field, FaultCode::WrongType, "this field is a JSON string");
-            return None;
-        }
-        let text = string(raw);
-        if text.is_none() {
-            self.fault(field, FaultCode::NotIJson, "a lone surrogate (RFC 7493)");
-        }
-        text
-    }
-
-    pub(crate) fn time(&mut self, field: Field, raw: Option<&RawValue>) -> Option<Timestamp> {
-        let time = Timestamp::parse(&self.text(field, raw)?);
-        if time.is_none() {
-            let detail = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
-            self.fault(field, FaultCode::InvalidTimestamp, detail);
-        }
-        time
-    }
-
-    pub(crate) fn address(&mut self, field: Field, raw: Option<&RawValue>) -> Option<IpAddr> {
-        let address = self.text(field, raw)?.parse().ok();
-        if address.is_none() {
-            self.fault(field, FaultCode::InvalidAddress, "an IPv4 or IPv6 address");
-        }
-        address
-    }
-
-    pub(crate) fn number(&mut self, field: Field, raw: Option<&RawValue>) -> Option<f64> {
-        let raw = raw?.get();
-        if !raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-            self.fault(field, FaultCode::WrongType, "this field is a JSON number");
-            return None;
-        }
-        let number = raw.parse::<f64>().ok().filter(|number| number.is_finite());
-        if number.is_none() {
-            self.fault(field, FaultCode::OutOfRange, "the number is finite");
-        }
-        // Minus zero is zero, in JSON's canonical form too.
-        number.map(|number| number + 0.0)
-    }
-
-    pub(crate) fn fault(&mut self, field: Field, code: FaultCode, detail: &str) {
-        self.faults.push(Fault::new(field.pointer(), code, detail));
-    }
-}
-
-fn is_null(raw: &RawValue) -> bool {
-    raw.get() == "null"
 }

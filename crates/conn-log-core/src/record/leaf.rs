@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::record::{Members, own_session_id};
+use super::json::{ObjectWriter, own_session_id};
 use crate::{Event, Timestamp};
 
 /// A record's RFC 8785 canonical JSON, but for the two members that the log gives: `id` and
@@ -20,7 +20,7 @@ impl LeafInput {
     /// The input of that event's leaf, whatever place the log gives it.
     pub fn of(event: &Event) -> Self {
         let parts = event.parts();
-        let mut json = Members::with_capacity(parts);
+        let mut json = ObjectWriter::with_capacity(parts);
         json.text("application_id", &parts.application_id);
         json.text("connection_type", &parts.connection_type);
         json.text("created_at", "");
@@ -58,7 +58,7 @@ impl LeafInput {
         hash.finalize().into()
     }
 
-    pub(crate) fn to_json(&self, id: i64, created_at: Timestamp) -> String {
+    pub(super) fn to_json(&self, id: i64, created_at: Timestamp) -> String {
         let mut json = String::with_capacity(self.json.len() + 64);
         self.each_part(id, created_at, |part| json.push_str(part));
         json

@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
-use crate::draft::{Context, Draft, Names, Reader};
+use super::field_reader::FieldReader;
+use super::field_rules::{Context, Draft, Names};
+use super::json_object::{FieldName, JsonObject};
+use super::metadata::MetadataBuilder;
 use crate::fault::{Fault, FaultCode, FaultList, Faults};
-use crate::members::{Field, Members};
-use crate::metadata::MetadataBuilder;
 use crate::{Event, EventParts, Rules, Timestamp};
 
 /// A published shape of the request.
@@ -37,32 +38,32 @@ impl Rules {
     /// # Errors
     /// All faults at once.
     pub fn parse_event(&self, json: &str, now: Timestamp) -> Result<ParsedEvent, Faults> {
-        self.parse_members(Members::parse(json)?, now)
+        self.parse_object(JsonObject::parse(json)?, now)
     }
 
-    pub(crate) fn parse_members(
+    pub(crate) fn parse_object(
         &self,
-        mut members: Members<'_>,
+        mut object: JsonObject<'_>,
         now: Timestamp,
     ) -> Result<ParsedEvent, Faults> {
-        let mut faults = std::mem::take(&mut members.faults);
-        refuse_mixed_names(&members, &mut faults);
-        let spelling = Spelling::of(&members);
+        let mut faults = std::mem::take(&mut object.faults);
+        refuse_mixed_names(&object, &mut faults);
+        let spelling = Spelling::of(&object);
         let mut metadata = MetadataBuilder::new(&self.sensitive);
-        let mut draft = read_fields(&members, &spelling, &mut faults);
-        if let Some(raw) = Reader::optional(members.get(Field::Metadata)) {
+        let mut draft = read_fields(&object, &spelling, &mut faults);
+        if let Some(raw) = FieldReader::optional(object.get(FieldName::Metadata)) {
             metadata.object(raw);
         }
-        if spelling.names.status == Field::ConnectionStatus {
-            first_edition(&members, &mut draft, &mut metadata, &mut faults);
+        if spelling.names.status == FieldName::ConnectionStatus {
+            first_edition(&object, &mut draft, &mut metadata, &mut faults);
         }
         if draft.status.as_deref() == Some("failed") {
             draft.status = Some(Cow::Borrowed("failure"));
         }
-        for (name, raw) in &members.extra {
+        for (name, raw) in &object.extra {
             metadata.member(name, raw);
         }
-        if members.too_many {
+        if object.too_many {
             metadata.overflow();
         }
         draft.check(&Context { rules: self, now }, &spelling.names, &mut faults);
@@ -78,19 +79,19 @@ struct Spelling {
 }
 
 impl Spelling {
-    fn of(members: &Members<'_>) -> Self {
-        let app_id = members.has(Field::AppId);
-        let connection_status = members.has(Field::ConnectionStatus);
+    fn of(object: &JsonObject<'_>) -> Self {
+        let app_id = object.has(FieldName::AppId);
+        let connection_status = object.has(FieldName::ConnectionStatus);
         let first = app_id || connection_status;
-        let application_id = if app_id || (first && !members.has(Field::ApplicationId)) {
-            Field::AppId
+        let application_id = if app_id || (first && !object.has(FieldName::ApplicationId)) {
+            FieldName::AppId
         } else {
-            Field::ApplicationId
+            FieldName::ApplicationId
         };
-        let status = if connection_status || (first && !members.has(Field::Status)) {
-            Field::ConnectionStatus
+        let status = if connection_status || (first && !object.has(FieldName::Status)) {
+            FieldName::ConnectionStatus
         } else {
-            Field::Status
+            FieldName::Status
         };
         Spelling {
             edition: if first { Edition::First } else { Edition::Second },
@@ -99,11 +100,12 @@ impl Spelling {
     }
 }
 
-fn refuse_mixed_names(members: &Members<'_>, faults: &mut FaultList) {
-    for (first, second) in
-        [(Field::AppId, Field::ApplicationId), (Field::ConnectionStatus, Field::Status)]
-    {
-        if members.has(first) && members.has(second) {
+fn refuse_mixed_names(object: &JsonObject<'_>, faults: &mut FaultList) {
+    for (first, second) in [
+        (FieldName::AppId, FieldName::ApplicationId),
+        (FieldName::ConnectionStatus, FieldName::Status),
+    ] {
+        if object.has(first) && object.has(second) {
             let detail =
                 format!("{} and {} are two names for one thing", first.name(), second.name());
             faults.push(Fault::new(first.pointer(), FaultCode::MixedEditions, detail));
@@ -112,39 +114,39 @@ fn refuse_mixed_names(members: &Members<'_>, faults: &mut FaultList) {
 }
 
 fn read_fields<'a>(
-    members: &Members<'a>,
+    object: &JsonObject<'a>,
     spelling: &Spelling,
     faults: &mut FaultList,
 ) -> Draft<'a> {
-    let mut reader = Reader { faults };
-    let mut required_text = |field: Field| {
-        let raw = reader.required(field, members.get(field));
+    let mut reader = FieldReader { faults };
+    let mut required_text = |field: FieldName| {
+        let raw = reader.required(field, object.get(field));
         reader.text(field, raw)
     };
-    let device_id = required_text(Field::DeviceId);
+    let device_id = required_text(FieldName::DeviceId);
     let application_id = required_text(spelling.names.application_id);
-    let connection_type = required_text(Field::ConnectionType);
+    let connection_type = required_text(FieldName::ConnectionType);
     let status = required_text(spelling.names.status);
-    let timestamp = reader.required(Field::Timestamp, members.get(Field::Timestamp));
-    let optional = |field: Field| Reader::optional(members.get(field));
+    let timestamp = reader.required(FieldName::Timestamp, object.get(FieldName::Timestamp));
+    let optional = |field: FieldName| FieldReader::optional(object.get(field));
     Draft {
         device_id,
         application_id,
         connection_type,
         status,
-        timestamp: reader.time(Field::Timestamp, timestamp),
-        ip_address: reader.address(Field::IpAddress, optional(Field::IpAddress)),
-        user_agent: reader.text(Field::UserAgent, optional(Field::UserAgent)),
-        duration: reader.number(Field::Duration, optional(Field::Duration)),
-        session_id: reader.text(Field::SessionId, optional(Field::SessionId)),
-        event_id: reader.text(Field::EventId, optional(Field::EventId)),
+        timestamp: reader.time(FieldName::Timestamp, timestamp),
+        ip_address: reader.address(FieldName::IpAddress, optional(FieldName::IpAddress)),
+        user_agent: reader.text(FieldName::UserAgent, optional(FieldName::UserAgent)),
+        duration: reader.number(FieldName::Duration, optional(FieldName::Duration)),
+        session_id: reader.text(FieldName::SessionId, optional(FieldName::SessionId)),
+        event_id: reader.text(FieldName::EventId, optional(FieldName::EventId)),
     }
 }
 
 /// Turns the first edition's kind of network and connection status into metadata, and into what
 /// the second edition says of them.
 fn first_edition(
-    members: &Members<'_>,
+    object: &JsonObject<'_>,
     draft: &mut Draft<'_>,
     metadata: &mut MetadataBuilder<'_>,
     faults: &mut FaultList,
@@ -179,7 +181,7 @@ fn first_edition(
         }
         metadata.insert("connection_status", connection_status.into());
     }
-    for (name, raw) in &members.extra {
+    for (name, raw) in &object.extra {
         let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
         if matches!(name.as_ref(), "signal_strength" | "data_transferred")
             && !is_number

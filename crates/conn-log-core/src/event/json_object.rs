@@ -9,12 +9,13 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::fault::{FAULTS_MAX, Fault, FaultCode, FaultList, Faults, pointer_step};
-use crate::metadata::METADATA_BYTES_MAX;
+use super::member_name::{MemberName, broken_name, duplicate_key};
+use super::metadata::METADATA_BYTES_MAX;
+use crate::fault::{FAULTS_MAX, Fault, FaultCode, FaultList, Faults};
 
 /// The fields that either edition names. All other members are extra.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
+pub(crate) enum FieldName {
     DeviceId,
     ApplicationId,
     AppId,
@@ -30,38 +31,38 @@ pub(crate) enum Field {
     EventId,
 }
 
-impl Field {
-    const ALL: [Field; 13] = [
-        Field::DeviceId,
-        Field::ApplicationId,
-        Field::AppId,
-        Field::ConnectionType,
-        Field::ConnectionStatus,
-        Field::Timestamp,
-        Field::Status,
-        Field::IpAddress,
-        Field::UserAgent,
-        Field::Duration,
-        Field::Metadata,
-        Field::SessionId,
-        Field::EventId,
+impl FieldName {
+    const ALL: [FieldName; 13] = [
+        FieldName::DeviceId,
+        FieldName::ApplicationId,
+        FieldName::AppId,
+        FieldName::ConnectionType,
+        FieldName::ConnectionStatus,
+        FieldName::Timestamp,
+        FieldName::Status,
+        FieldName::IpAddress,
+        FieldName::UserAgent,
+        FieldName::Duration,
+        FieldName::Metadata,
+        FieldName::SessionId,
+        FieldName::EventId,
     ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Field::DeviceId => "device_id",
-            Field::ApplicationId => "application_id",
-            Field::AppId => "app_id",
-            Field::ConnectionType => "connection_type",
-            Field::ConnectionStatus => "connection_status",
-            Field::Timestamp => "timestamp",
-            Field::Status => "status",
-            Field::IpAddress => "ip_address",
-            Field::UserAgent => "user_agent",
-            Field::Duration => "duration",
-            Field::Metadata => "metadata",
-            Field::SessionId => "session_id",
-            Field::EventId => "event_id",
+            FieldName::DeviceId => "device_id",
+            FieldName::ApplicationId => "application_id",
+            FieldName::AppId => "app_id",
+            FieldName::ConnectionType => "connection_type",
+            FieldName::ConnectionStatus => "connection_status",
+            FieldName::Timestamp => "timestamp",
+            FieldName::Status => "status",
+            FieldName::IpAddress => "ip_address",
+            FieldName::UserAgent => "user_agent",
+            FieldName::Duration => "duration",
+            FieldName::Metadata => "metadata",
+            FieldName::SessionId => "session_id",
+            FieldName::EventId => "event_id",
         }
     }
 
@@ -69,8 +70,8 @@ impl Field {
         format!("/{}", self.name())
     }
 
-    fn of(name: &str) -> Option<Field> {
-        Field::ALL.into_iter().find(|field| field.name() == name)
+    fn of(name: &str) -> Option<FieldName> {
+        FieldName::ALL.into_iter().find(|field| field.name() == name)
     }
 }
 
@@ -80,8 +81,8 @@ const EXTRA_MAX: usize = METADATA_BYTES_MAX / 5;
 
 /// One JSON object's members: the known fields, and the rest in the order given.
 #[derive(Debug, Default)]
-pub(crate) struct Members<'a> {
-    known: [Option<&'a RawValue>; Field::ALL.len()],
+pub(crate) struct JsonObject<'a> {
+    known: [Option<&'a RawValue>; FieldName::ALL.len()],
     pub(crate) extra: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// Whether there were more extra members than are kept.
     pub(crate) too_many: bool,
@@ -89,7 +90,7 @@ pub(crate) struct Members<'a> {
     pub(crate) faults: FaultList,
 }
 
-impl<'a> Members<'a> {
+impl<'a> JsonObject<'a> {
     /// Splits the object that `json` is.
     pub(crate) fn parse(json: &'a str) -> Result<Self, Faults> {
         if !json.trim_start_matches(JSON_SPACE).starts_with('{') {
@@ -100,11 +101,11 @@ impl<'a> Members<'a> {
         serde_json::from_str(json).map_err(|e| invalid_json(&e).into())
     }
 
-    pub(crate) fn get(&self, field: Field) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, field: FieldName) -> Option<&'a RawValue> {
         self.known[field as usize]
     }
 
-    pub(crate) fn has(&self, field: Field) -> bool {
+    pub(crate) fn has(&self, field: FieldName) -> bool {
         self.get(field).is_some()
     }
 
@@ -118,12 +119,12 @@ impl<'a> Members<'a> {
         }
     }
 
-    fn insert(&mut self, name: Name<'a>, value: &'a RawValue) {
+    fn insert(&mut self, name: MemberName<'a>, value: &'a RawValue) {
         let name = match name {
-            Name::Text(name) => name,
-            Name::Broken(raw) => return self.faults.push(broken_name("", raw)),
+            MemberName::Text(name) => name,
+            MemberName::Broken(raw) => return self.faults.push(broken_name("", raw)),
         };
-        let Some(field) = Field::of(&name) else {
+        let Some(field) = FieldName::of(&name) else {
             self.too_many |= self.extra.len() == EXTRA_MAX;
             if !self.too_many {
                 self.extra.push((name, value));
@@ -155,70 +156,27 @@ pub(crate) fn invalid_json(error: &serde_json::Error) -> Fault {
     Fault::new("", FaultCode::InvalidJson, format!("not valid JSON: {error}"))
 }
 
-pub(crate) fn duplicate_key(parent: &str, name: &str) -> Fault {
-    Fault::new(
-        format!("{parent}{}", pointer_step(name)),
-        FaultCode::DuplicateKey,
-        "this name stands twice in its object",
-    )
-}
-
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for JsonObject<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(JsonObjectVisitor)
     }
 }
 
-struct MembersVisitor;
+struct JsonObjectVisitor;
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+impl<'de> Visitor<'de> for JsonObjectVisitor {
+    type Value = JsonObject<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members::default();
+        let mut object = JsonObject::default();
         while let Some(name) = map.next_key()? {
-            members.insert(name, map.next_value()?);
+            object.insert(name, map.next_value()?);
         }
-        members.find_repeated_extra();
-        Ok(members)
+        object.find_repeated_extra();
+        Ok(object)
     }
-}
-
-/// A member's name.
-pub(crate) enum Name<'a> {
-    /// The name, borrowed from the JSON text wherever no escape stands in it.
-    Text(Cow<'a, str>),
-    /// A lone surrogate is in it; the name as it stands in the JSON text.
-    Broken(&'a str),
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        Ok(string(raw).map_or_else(|| Name::Broken(raw.get().trim_matches('"')), Name::Text))
-    }
-}
-
-/// The text that a JSON string stands for; `None` if a lone surrogate is in it.
-pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let raw = raw.get();
-    let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') {
-        serde_json::from_str(raw).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inside))
-    }
-}
-
-/// The fault of a name that is no text; `raw` is the name as the client wrote it.
-pub(crate) fn broken_name(parent: &str, raw: &str) -> Fault {
-    Fault::new(
-        format!("{parent}{}", pointer_step(raw)),
-        FaultCode::NotIJson,
-        "a lone surrogate in a name (RFC 7493)",
-    )
 }
