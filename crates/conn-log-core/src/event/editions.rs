@@ -1,101 +1,101 @@
-//! From an event's JSON, in either edition, to an [`Event`].
+//! From an event's JSON, in either edition, to a draft.
 //!
-//! The edition is told by the field names. The first edition's fields become the second's here,
-//! and nowhere else.
+//! The field names tell the edition. The first edition's fields become the second's here, and
+//! nowhere else.
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
+use super::draft::{DraftSource, EventDraft, MetadataJson};
 use super::field_reader::FieldReader;
-use super::field_rules::{Context, Draft, Names};
 use super::json_object::{FieldName, JsonObject};
-use super::metadata::MetadataBuilder;
 use crate::fault::{Fault, FaultCode, FaultList, Faults};
-use crate::{Event, EventParts, Rules, Timestamp};
 
 /// A published shape of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Edition {
     /// `app_id` and `connection_status`, with `connection_type` the kind of network.
     First,
     /// `application_id` and `status`, with `connection_type` what happened.
+    #[default]
     Second,
 }
 
-/// An event, and the edition that its client speaks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParsedEvent {
-    /// Which answer the client expects.
-    pub edition: Edition,
-    /// What it registers.
-    pub event: Event,
-}
-
-impl Rules {
-    /// Reads one event of either edition and holds it against every rule.
-    ///
-    /// `now` is the server's time, which the timestamp is compared with.
+impl<'a> EventDraft<'a> {
+    /// Reads one event's JSON, in either edition.
     ///
     /// # Errors
-    /// All faults at once.
-    pub fn parse_event(&self, json: &str, now: Timestamp) -> Result<ParsedEvent, Faults> {
-        self.parse_object(JsonObject::parse(json)?, now)
+    /// Only for what is no JSON object. The draft keeps all other faults, and
+    /// [`EventPolicy::check`](crate::EventPolicy::check) returns them with its own.
+    pub fn from_json(json: &'a str) -> Result<Self, Faults> {
+        JsonObject::parse(json).map(Self::from_object)
     }
 
-    pub(crate) fn parse_object(
-        &self,
-        mut object: JsonObject<'_>,
-        now: Timestamp,
-    ) -> Result<ParsedEvent, Faults> {
+    pub(crate) fn from_object(mut object: JsonObject<'a>) -> Self {
         let mut faults = std::mem::take(&mut object.faults);
         refuse_mixed_names(&object, &mut faults);
-        let spelling = Spelling::of(&object);
-        let mut metadata = MetadataBuilder::new(&self.sensitive);
-        let mut draft = read_fields(&object, &spelling, &mut faults);
-        if let Some(raw) = FieldReader::optional(object.get(FieldName::Metadata)) {
-            metadata.object(raw);
+        let names = FieldNames::of(&object);
+        let mut draft = read_fields(&object, names, &mut faults);
+        if names.status == FieldName::ConnectionStatus {
+            first_edition(&object, &mut draft, &mut faults);
         }
-        if spelling.names.status == FieldName::ConnectionStatus {
-            first_edition(&object, &mut draft, &mut metadata, &mut faults);
-        }
-        if draft.status.as_deref() == Some("failed") {
-            draft.status = Some(Cow::Borrowed("failure"));
-        }
-        for (name, raw) in &object.extra {
-            metadata.member(name, raw);
-        }
-        if object.too_many {
-            metadata.overflow();
-        }
-        draft.check(&Context { rules: self, now }, &spelling.names, &mut faults);
-        let event = finish(draft, metadata, faults)?;
-        Ok(ParsedEvent { edition: spelling.edition, event })
+        let extra = object.extra.into_iter().map(|(name, raw)| (name, raw.into()));
+        draft.extra_metadata.extend(extra);
+        draft.source = DraftSource { edition: names.edition(), names, faults };
+        draft
     }
 }
 
-/// Which names a client uses.
-struct Spelling {
-    edition: Edition,
-    names: Names,
+/// The names that a client uses for the fields whose names differ between the editions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FieldNames {
+    application_id: FieldName,
+    /// In the first edition the connection status tells the connection type too.
+    connection_type: FieldName,
+    status: FieldName,
 }
 
-impl Spelling {
+impl Default for FieldNames {
+    fn default() -> Self {
+        FieldNames {
+            application_id: FieldName::ApplicationId,
+            connection_type: FieldName::ConnectionType,
+            status: FieldName::Status,
+        }
+    }
+}
+
+impl FieldNames {
     fn of(object: &JsonObject<'_>) -> Self {
         let app_id = object.has(FieldName::AppId);
         let connection_status = object.has(FieldName::ConnectionStatus);
         let first = app_id || connection_status;
-        let application_id = if app_id || (first && !object.has(FieldName::ApplicationId)) {
-            FieldName::AppId
-        } else {
-            FieldName::ApplicationId
-        };
-        let status = if connection_status || (first && !object.has(FieldName::Status)) {
-            FieldName::ConnectionStatus
-        } else {
-            FieldName::Status
-        };
-        Spelling {
-            edition: if first { Edition::First } else { Edition::Second },
-            names: Names { application_id, status },
+        let mut names = FieldNames::default();
+        if app_id || (first && !object.has(FieldName::ApplicationId)) {
+            names.application_id = FieldName::AppId;
+        }
+        if connection_status || (first && !object.has(FieldName::Status)) {
+            names.connection_type = FieldName::ConnectionStatus;
+            names.status = FieldName::ConnectionStatus;
+        }
+        names
+    }
+
+    /// One name of the first edition makes an event one of the first edition.
+    fn edition(self) -> Edition {
+        let first =
+            self.application_id == FieldName::AppId || self.status == FieldName::ConnectionStatus;
+        if first { Edition::First } else { Edition::Second }
+    }
+
+    /// Where the client finds a draft's field in its event: a JSON Pointer.
+    pub(super) fn pointer(self, field: &str) -> String {
+        match field {
+            "application_id" => self.application_id.pointer(),
+            "connection_type" => self.connection_type.pointer(),
+            "status" => self.status.pointer(),
+            other => format!("/{other}"),
         }
     }
 }
@@ -115,21 +115,21 @@ fn refuse_mixed_names(object: &JsonObject<'_>, faults: &mut FaultList) {
 
 fn read_fields<'a>(
     object: &JsonObject<'a>,
-    spelling: &Spelling,
+    names: FieldNames,
     faults: &mut FaultList,
-) -> Draft<'a> {
+) -> EventDraft<'a> {
     let mut reader = FieldReader { faults };
     let mut required_text = |field: FieldName| {
         let raw = reader.required(field, object.get(field));
         reader.text(field, raw)
     };
     let device_id = required_text(FieldName::DeviceId);
-    let application_id = required_text(spelling.names.application_id);
+    let application_id = required_text(names.application_id);
     let connection_type = required_text(FieldName::ConnectionType);
-    let status = required_text(spelling.names.status);
+    let status = required_text(names.status);
     let timestamp = reader.required(FieldName::Timestamp, object.get(FieldName::Timestamp));
     let optional = |field: FieldName| FieldReader::optional(object.get(field));
-    Draft {
+    EventDraft {
         device_id,
         application_id,
         connection_type,
@@ -140,47 +140,69 @@ fn read_fields<'a>(
         duration: reader.number(FieldName::Duration, optional(FieldName::Duration)),
         session_id: reader.text(FieldName::SessionId, optional(FieldName::SessionId)),
         event_id: reader.text(FieldName::EventId, optional(FieldName::EventId)),
+        metadata: optional(FieldName::Metadata).map(MetadataJson::from),
+        ..EventDraft::default()
     }
 }
 
-/// Turns the first edition's kind of network and connection status into metadata, and into what
-/// the second edition says of them.
-fn first_edition(
-    object: &JsonObject<'_>,
-    draft: &mut Draft<'_>,
-    metadata: &mut MetadataBuilder<'_>,
-    faults: &mut FaultList,
-) {
+/// What the first edition calls a connection type is a kind of network, and its connection status
+/// is a connection type and a status.
+fn first_edition<'a>(object: &JsonObject<'a>, draft: &mut EventDraft<'a>, faults: &mut FaultList) {
     if let Some(network) = draft.connection_type.take() {
-        if network.contains('\0') {
-            let detail = "U+0000 is not taken in any text";
-            faults.push(Fault::new("/connection_type", FaultCode::NulCharacter, detail));
-        }
-        if !(1..=255).contains(&network.chars().count()) {
-            let detail = "the text has 1 to 255 characters";
-            faults.push(Fault::new("/connection_type", FaultCode::Length, detail));
-        }
-        metadata.insert("network_type", network.into());
+        network_type(network, draft, faults);
     }
     if let Some(connection_status) = draft.status.take() {
-        let meaning = match connection_status.as_ref() {
-            "connected" => Some(("established", "success")),
-            "disconnected" => Some(("terminated", "success")),
-            "failed" => Some(("attempted", "failure")),
-            "error" => Some(("attempted", "error")),
-            "denied" => Some(("attempted", "denied")),
-            "timeout" => Some(("attempted", "timeout")),
-            _ => None,
-        };
-        if let Some((connection_type, status)) = meaning {
-            draft.connection_type = Some(Cow::Borrowed(connection_type));
-            draft.status = Some(Cow::Borrowed(status));
-        } else {
-            let detail = "one of connected, disconnected, failed, error, denied, timeout";
-            faults.push(Fault::new("/connection_status", FaultCode::UnknownValue, detail));
+        match meaning(&connection_status) {
+            Some((connection_type, status)) => {
+                draft.connection_type = Some(Cow::Borrowed(connection_type));
+                draft.status = Some(Cow::Borrowed(status));
+                add_text(draft, "connection_status", connection_status);
+            }
+            None => faults.push(Fault::new(
+                FieldName::ConnectionStatus.pointer(),
+                FaultCode::UnknownValue,
+                "one of connected, disconnected, failed, error, denied, timeout",
+            )),
         }
-        metadata.insert("connection_status", connection_status.into());
     }
+    check_measurements(object, faults);
+}
+
+fn network_type<'a>(network: Cow<'a, str>, draft: &mut EventDraft<'a>, faults: &mut FaultList) {
+    let mut fault =
+        |code, detail| faults.push(Fault::new(FieldName::ConnectionType.pointer(), code, detail));
+    let has_nul = network.contains('\0');
+    if has_nul {
+        fault(FaultCode::NulCharacter, "U+0000 is not taken in any text");
+    }
+    let fits = (1..=255).contains(&network.chars().count());
+    if !fits {
+        fault(FaultCode::Length, "the text has 1 to 255 characters");
+    }
+    if fits && !has_nul {
+        add_text(draft, "network_type", network);
+    }
+}
+
+fn add_text<'a>(draft: &mut EventDraft<'a>, name: &'static str, text: Cow<'a, str>) {
+    draft.extra_metadata.push((Cow::Borrowed(name), Value::from(text).into()));
+}
+
+/// The connection type and the status that a connection status stands for.
+fn meaning(connection_status: &str) -> Option<(&'static str, &'static str)> {
+    match connection_status {
+        "connected" => Some(("established", "success")),
+        "disconnected" => Some(("terminated", "success")),
+        "failed" => Some(("attempted", "failure")),
+        "error" => Some(("attempted", "error")),
+        "denied" => Some(("attempted", "denied")),
+        "timeout" => Some(("attempted", "timeout")),
+        _ => None,
+    }
+}
+
+/// The first edition's measurements are numbers. They move into the metadata as they are.
+fn check_measurements(object: &JsonObject<'_>, faults: &mut FaultList) {
     for (name, raw) in &object.extra {
         let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
         if matches!(name.as_ref(), "signal_strength" | "data_transferred")
@@ -191,47 +213,4 @@ fn first_edition(
             faults.push(Fault::new(format!("/{name}"), FaultCode::WrongType, detail));
         }
     }
-}
-
-/// An event, if nothing is wrong.
-fn finish(
-    draft: Draft<'_>,
-    metadata: MetadataBuilder<'_>,
-    mut faults: FaultList,
-) -> Result<Event, Faults> {
-    let session_id = draft.session_id.as_deref().or(metadata.session_id()).map(str::to_owned);
-    let metadata = metadata.finish(&mut faults);
-    let required = (
-        draft.device_id,
-        draft.application_id,
-        draft.connection_type,
-        draft.status,
-        draft.timestamp,
-    );
-    let (
-        Some(device_id),
-        Some(application_id),
-        Some(connection_type),
-        Some(status),
-        Some(timestamp),
-    ) = required
-    else {
-        // A required field that could not be read has left a fault.
-        faults.check()?;
-        return Err(Fault::new("", FaultCode::Missing, "a required field is missing").into());
-    };
-    faults.check()?;
-    Ok(Event::restore(EventParts {
-        device_id: device_id.into_owned(),
-        application_id: application_id.into_owned(),
-        connection_type: connection_type.into_owned(),
-        status: status.into_owned(),
-        timestamp,
-        ip_address: draft.ip_address,
-        user_agent: draft.user_agent.map(Cow::into_owned),
-        duration: draft.duration,
-        session_id,
-        event_id: draft.event_id.map(Cow::into_owned),
-        metadata,
-    }))
 }

@@ -80,8 +80,7 @@ impl FieldReader<'_> {
         if number.is_none() {
             self.fault(field, FaultCode::OutOfRange, "the number is finite");
         }
-        // Minus zero is zero, in JSON's canonical form too.
-        number.map(|number| number + 0.0)
+        number
     }
 
     pub(super) fn fault(&mut self, field: FieldName, code: FaultCode, detail: &str) {

@@ -1,85 +1,102 @@
-//! An event's fields, read as their own types, and the rules that their values keep.
-//!
-//! [`FieldReader`](super::field_reader::FieldReader) settles shape and type; the attributes of [`Draft`] are the contract's table of
-//! rules. Both add to one list of faults, so that a client sees them all at once.
-
-use std::borrow::Cow;
-use std::net::IpAddr;
+//! The contract's table of rules: the attributes of [`FieldRules`], one line or two for a field.
 
 use chrono::TimeDelta;
 use validator::{ValidateArgs, ValidationError};
 
-use super::json_object::FieldName;
+use super::draft::EventDraft;
+use super::editions::FieldNames;
 use crate::fault::{Fault, FaultCode, FaultList};
-use crate::{Rules, Timestamp};
+use crate::{EventPolicy, Timestamp};
 
 /// How far a client's clock may run ahead of the server's.
 const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
 
 /// What the rules are held against.
-pub(crate) struct Context<'a> {
-    pub(crate) rules: &'a Rules,
-    pub(crate) now: Timestamp,
+struct Context<'a> {
+    policy: &'a EventPolicy,
+    now: Timestamp,
 }
 
-/// The fields of an event of either edition under the second edition's names, where they could be
-/// read at all.
-#[derive(Debug, Default, validator::Validate)]
+/// Adds every field of `draft` that is missing or breaks its rule to `faults`, under the name that
+/// the client uses for it.
+pub(super) fn check(
+    draft: &EventDraft<'_>,
+    policy: &EventPolicy,
+    now: Timestamp,
+    names: FieldNames,
+    faults: &mut FaultList,
+) {
+    require(draft, names, faults);
+    let Err(errors) = FieldRules::of(draft).validate_with_args(&Context { policy, now }) else {
+        return;
+    };
+    for (field, errors) in errors.field_errors() {
+        let pointer = names.pointer(&field);
+        faults.extend(errors.iter().map(|error| fault(&pointer, error, policy)));
+    }
+    // The validator keeps its findings in a hash map; clients get them in one order.
+    faults.sort_by_pointer();
+}
+
+/// A required field without a value is missing, unless a fault says already why it has none.
+fn require(draft: &EventDraft<'_>, names: FieldNames, faults: &mut FaultList) {
+    for (field, is_given) in [
+        ("device_id", draft.device_id.is_some()),
+        ("application_id", draft.application_id.is_some()),
+        ("connection_type", draft.connection_type.is_some()),
+        ("status", draft.status.is_some()),
+        ("timestamp", draft.timestamp.is_some()),
+    ] {
+        if !is_given {
+            let pointer = names.pointer(field);
+            if !faults.has(&pointer) {
+                faults.push(Fault::new(pointer, FaultCode::Missing, "this field is required"));
+            }
+        }
+    }
+}
+
+/// The fields of a draft that have rules.
+#[derive(Debug, validator::Validate)]
 #[validate(context = "Context<'v_a>")]
-pub(crate) struct Draft<'a> {
+struct FieldRules<'d> {
     #[validate(length(min = 1, max = 255), non_control_character, custom(function = "trimmed"))]
-    pub(crate) device_id: Option<Cow<'a, str>>,
+    device_id: Option<&'d str>,
     #[validate(length(min = 1, max = 255), non_control_character, custom(function = "trimmed"))]
-    pub(crate) application_id: Option<Cow<'a, str>>,
+    application_id: Option<&'d str>,
     #[validate(custom(function = "known_connection_type", use_context))]
-    pub(crate) connection_type: Option<Cow<'a, str>>,
+    connection_type: Option<&'d str>,
     #[validate(custom(function = "within_time", use_context))]
-    pub(crate) timestamp: Option<Timestamp>,
+    timestamp: Option<Timestamp>,
     #[validate(custom(function = "known_status", use_context))]
-    pub(crate) status: Option<Cow<'a, str>>,
-    pub(crate) ip_address: Option<IpAddr>,
+    status: Option<&'d str>,
     #[validate(length(max = 1024), custom(function = "no_nul"))]
-    pub(crate) user_agent: Option<Cow<'a, str>>,
-    #[validate(range(min = 0.0))]
-    pub(crate) duration: Option<f64>,
+    user_agent: Option<&'d str>,
+    #[validate(range(min = 0.0), custom(function = "finite"))]
+    duration: Option<f64>,
     #[validate(length(min = 1, max = 255), custom(function = "no_nul"))]
-    pub(crate) session_id: Option<Cow<'a, str>>,
+    session_id: Option<&'d str>,
     #[validate(length(min = 1, max = 64), custom(function = "no_nul"))]
-    pub(crate) event_id: Option<Cow<'a, str>>,
+    event_id: Option<&'d str>,
 }
 
-impl Draft<'_> {
-    /// Adds every value that breaks its rule to `faults`, under the name that the client used.
-    pub(crate) fn check(&self, context: &Context<'_>, names: &Names, faults: &mut FaultList) {
-        let Err(errors) = self.validate_with_args(context) else {
-            return;
-        };
-        for (field, errors) in errors.field_errors() {
-            let pointer = format!("/{}", names.of(&field));
-            faults.extend(errors.iter().map(|error| fault(&pointer, error, context.rules)));
-        }
-        // The validator keeps its findings in a hash map; clients get them in one order.
-        faults.sort_by_pointer();
-    }
-}
-
-/// The names that a client's edition has for an event's fields.
-pub(crate) struct Names {
-    pub(crate) application_id: FieldName,
-    pub(crate) status: FieldName,
-}
-
-impl Names {
-    fn of<'f>(&self, field: &'f str) -> &'f str {
-        match field {
-            "application_id" => self.application_id.name(),
-            "status" => self.status.name(),
-            other => other,
+impl<'d> FieldRules<'d> {
+    fn of(draft: &'d EventDraft<'_>) -> Self {
+        FieldRules {
+            device_id: draft.device_id.as_deref(),
+            application_id: draft.application_id.as_deref(),
+            connection_type: draft.connection_type.as_deref(),
+            timestamp: draft.timestamp,
+            status: draft.status.as_deref(),
+            user_agent: draft.user_agent.as_deref(),
+            duration: draft.duration,
+            session_id: draft.session_id.as_deref(),
+            event_id: draft.event_id.as_deref(),
         }
     }
 }
 
-fn fault(pointer: &str, error: &ValidationError, rules: &Rules) -> Fault {
+fn fault(pointer: &str, error: &ValidationError, policy: &EventPolicy) -> Fault {
     let limit =
         |name: &str| error.params.get(name).map_or_else(|| "0".to_owned(), ToString::to_string);
     let (code, detail) = match error.code.as_ref() {
@@ -88,6 +105,7 @@ fn fault(pointer: &str, error: &ValidationError, rules: &Rules) -> Fault {
             format!("the text has {} to {} characters", limit("min"), limit("max")),
         ),
         "range" => (FaultCode::OutOfRange, "the number is 0 or more".to_owned()),
+        "finite" => (FaultCode::OutOfRange, "the number is finite".to_owned()),
         "non_control_character" => {
             (FaultCode::ControlCharacter, "control characters are not taken here".to_owned())
         }
@@ -95,8 +113,8 @@ fn fault(pointer: &str, error: &ValidationError, rules: &Rules) -> Fault {
             (FaultCode::SurroundingSpace, "no white space at the start or the end".to_owned())
         }
         "nul_character" => (FaultCode::NulCharacter, "U+0000 is not taken in any text".to_owned()),
-        "connection_type" => (FaultCode::UnknownValue, format!("one of {}", rules.names().0)),
-        "status" => (FaultCode::UnknownValue, format!("one of {}", rules.names().1)),
+        "connection_type" => (FaultCode::UnknownValue, format!("one of {}", policy.names().0)),
+        "status" => (FaultCode::UnknownValue, format!("one of {}", policy.names().1)),
         "in_the_future" => (
             FaultCode::InTheFuture,
             format!(
@@ -121,12 +139,16 @@ fn no_nul(text: &str) -> Result<(), ValidationError> {
     if text.contains('\0') { broken("nul_character") } else { Ok(()) }
 }
 
+fn finite(number: f64) -> Result<(), ValidationError> {
+    if number.is_finite() { Ok(()) } else { broken("finite") }
+}
+
 fn known_connection_type(name: &str, context: &Context<'_>) -> Result<(), ValidationError> {
-    if context.rules.has_connection_type(name) { Ok(()) } else { broken("connection_type") }
+    if context.policy.has_connection_type(name) { Ok(()) } else { broken("connection_type") }
 }
 
 fn known_status(name: &str, context: &Context<'_>) -> Result<(), ValidationError> {
-    if context.rules.has_status(name) { Ok(()) } else { broken("status") }
+    if context.policy.has_status(name) { Ok(()) } else { broken("status") }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the validator calls it with a reference")]

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::member_name::{MemberName, broken_name, duplicate_key};
-use super::metadata::METADATA_BYTES_MAX;
+use super::metadata::EXTRA_MEMBERS_MAX;
 use crate::fault::{FAULTS_MAX, Fault, FaultCode, FaultList, Faults};
 
 /// The fields that either edition names. All other members are extra.
@@ -75,17 +75,12 @@ impl FieldName {
     }
 }
 
-/// More members with names of their own than the metadata they move into can hold: each takes at
-/// least five bytes there. Further ones are counted as too many and not kept.
-const EXTRA_MAX: usize = METADATA_BYTES_MAX / 5;
-
 /// One JSON object's members: the known fields, and the rest in the order given.
 #[derive(Debug, Default)]
 pub(crate) struct JsonObject<'a> {
     known: [Option<&'a RawValue>; FieldName::ALL.len()],
+    /// One more than the metadata holds is kept, so that the check sees that there are too many.
     pub(crate) extra: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// Whether there were more extra members than are kept.
-    pub(crate) too_many: bool,
     /// Fields given twice, and names that are no text.
     pub(crate) faults: FaultList,
 }
@@ -125,8 +120,7 @@ impl<'a> JsonObject<'a> {
             MemberName::Broken(raw) => return self.faults.push(broken_name("", raw)),
         };
         let Some(field) = FieldName::of(&name) else {
-            self.too_many |= self.extra.len() == EXTRA_MAX;
-            if !self.too_many {
+            if self.extra.len() <= EXTRA_MEMBERS_MAX {
                 self.extra.push((name, value));
             }
             return;

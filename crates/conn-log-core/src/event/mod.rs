@@ -1,9 +1,10 @@
 //! A connection event: what a client registered, checked and redacted.
 //!
-//! An [`Event`] comes only from [`Rules::parse_event`](crate::Rules::parse_event), which applies every
-//! rule, or from [`Event::restore`], for a store that gives back what it took. Code that holds one never
-//! checks again.
+//! Architecture invariant: an [`Event`] keeps every rule. It comes from
+//! [`EventPolicy::check`](crate::EventPolicy::check), which makes it of an [`EventDraft`], or back from the
+//! store that was given it, through [`Event::from_store`]. Code that holds one never checks again.
 
+mod draft;
 mod editions;
 mod field_reader;
 mod field_rules;
@@ -15,14 +16,15 @@ mod redaction;
 
 use std::net::IpAddr;
 
-pub use self::editions::{Edition, ParsedEvent};
-pub use self::policy::{CONNECTION_TYPES, Rules, STATUSES};
+pub use self::draft::{DraftSource, EventDraft, MetadataJson};
+pub use self::editions::Edition;
+pub use self::policy::{CONNECTION_TYPES, EventPolicy, STATUSES};
 pub use self::redaction::{REDACTED, SensitiveKeys};
 use crate::Timestamp;
 
-/// The plain members of an event, for a store to write and to give back.
+/// The fields of an event, for a store to write and to give back.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EventParts {
+pub struct EventFields {
     /// 1 to 255 characters.
     pub device_id: String,
     /// 1 to 255 characters.
@@ -48,23 +50,73 @@ pub struct EventParts {
 }
 
 /// A connection event that keeps every rule of the contract.
+///
+/// Code reads its fields and takes them out:
+///
+/// ```
+/// use conn_log_core::{Event, EventFields};
+///
+/// fn device(event: &Event) -> &str { &event.fields().device_id }
+/// fn fields(event: Event) -> EventFields { event.into_fields() }
+/// ```
+///
+/// It cannot put fields in,
+///
+/// ```compile_fail
+/// use conn_log_core::{Event, EventFields};
+///
+/// fn forge(fields: EventFields) -> Event { Event(fields) }
+/// ```
+///
+/// nor convert them,
+///
+/// ```compile_fail
+/// use conn_log_core::{Event, EventFields};
+///
+/// fn forge(fields: EventFields) -> Event { Event::from(fields) }
+/// ```
+///
+/// nor change one that is there,
+///
+/// ```compile_fail
+/// use conn_log_core::Event;
+///
+/// fn forge(mut event: Event) -> Event { event.fields().device_id.clear(); event }
+/// ```
+///
+/// nor begin with an empty one,
+///
+/// ```compile_fail
+/// use conn_log_core::Event;
+///
+/// fn forge() -> Event { Event::default() }
+/// ```
+///
+/// nor read one past the rules:
+///
+/// ```compile_fail
+/// use conn_log_core::Event;
+///
+/// fn forge(json: &str) -> Event { serde_json::from_str(json).unwrap() }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event(EventParts);
+pub struct Event(EventFields);
 
 impl Event {
-    /// Takes back what a store was given. Nothing is checked: the parts must come from
-    /// [`Event::parts`] or [`Event::into_parts`].
-    pub fn restore(parts: EventParts) -> Self {
-        Event(parts)
+    /// Takes back the event that a store was given. **Only for a store**, and only with fields that
+    /// it read from where it wrote them: nothing is checked here. All other code makes an
+    /// [`EventDraft`] and asks [`EventPolicy::check`] for the event.
+    pub fn from_store(fields: EventFields) -> Self {
+        Event(fields)
     }
 
-    /// The members, to store them.
-    pub fn parts(&self) -> &EventParts {
+    /// Its fields.
+    pub fn fields(&self) -> &EventFields {
         &self.0
     }
 
-    /// The members, to store them.
-    pub fn into_parts(self) -> EventParts {
+    /// Its fields, for code that needs them and not the event.
+    pub fn into_fields(self) -> EventFields {
         self.0
     }
 }

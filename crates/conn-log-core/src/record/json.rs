@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::EventParts;
+use crate::EventFields;
 
 /// The session id that stands beside the metadata: none where the metadata already shows it.
-pub(super) fn own_session_id(parts: &EventParts) -> Option<&str> {
-    let session_id = parts.session_id.as_deref()?;
-    (crate::event::metadata::session_id(&parts.metadata).as_deref() != Some(session_id))
+pub(super) fn own_session_id(fields: &EventFields) -> Option<&str> {
+    let session_id = fields.session_id.as_deref()?;
+    (crate::event::metadata::session_id(&fields.metadata).as_deref() != Some(session_id))
         .then_some(session_id)
 }
 
@@ -15,14 +15,14 @@ pub(super) fn own_session_id(parts: &EventParts) -> Option<&str> {
 pub(super) struct ObjectWriter(String);
 
 impl ObjectWriter {
-    pub(super) fn with_capacity(parts: &EventParts) -> Self {
+    pub(super) fn with_capacity(fields: &EventFields) -> Self {
         let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let texts = parts.device_id.len()
-            + parts.application_id.len()
-            + parts.metadata.len()
-            + optional(&parts.user_agent)
-            + optional(&parts.session_id)
-            + optional(&parts.event_id);
+        let texts = fields.device_id.len()
+            + fields.application_id.len()
+            + fields.metadata.len()
+            + optional(&fields.user_agent)
+            + optional(&fields.session_id)
+            + optional(&fields.event_id);
         ObjectWriter(String::with_capacity(320 + texts))
     }
 
@@ -58,9 +58,9 @@ impl ObjectWriter {
         }
     }
 
-    pub(super) fn address(&mut self, parts: &EventParts) {
+    pub(super) fn address(&mut self, fields: &EventFields) {
         // An address has no character that JSON escapes.
-        match parts.ip_address {
+        match fields.ip_address {
             // Four numbers: through a formatter they take as long as the rest of the record.
             Some(IpAddr::V4(address)) => {
                 let mut before = '"';
@@ -77,8 +77,8 @@ impl ObjectWriter {
         }
     }
 
-    pub(super) fn duration(&mut self, parts: &EventParts) {
-        match parts.duration {
+    pub(super) fn duration(&mut self, fields: &EventFields) {
+        match fields.duration {
             Some(seconds) => self.raw("duration", ryu_js::Buffer::new().format(seconds)),
             None => self.raw("duration", "null"),
         }

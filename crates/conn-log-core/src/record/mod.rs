@@ -21,23 +21,23 @@ pub struct Record {
 impl Record {
     /// The record as the API answers it: members in the contract's order.
     pub fn to_json(&self) -> String {
-        let parts = self.event.parts();
-        let mut json = ObjectWriter::with_capacity(parts);
+        let fields = self.event.fields();
+        let mut json = ObjectWriter::with_capacity(fields);
         json.raw("id", itoa::Buffer::new().format(self.id));
-        json.text("device_id", &parts.device_id);
-        json.text("application_id", &parts.application_id);
-        json.text("connection_type", &parts.connection_type);
-        json.text("timestamp", &parts.timestamp.to_string());
-        json.address(parts);
-        json.optional_text("user_agent", parts.user_agent.as_deref());
-        json.text("status", &parts.status);
-        json.duration(parts);
+        json.text("device_id", &fields.device_id);
+        json.text("application_id", &fields.application_id);
+        json.text("connection_type", &fields.connection_type);
+        json.text("timestamp", &fields.timestamp.to_string());
+        json.address(fields);
+        json.optional_text("user_agent", fields.user_agent.as_deref());
+        json.text("status", &fields.status);
+        json.duration(fields);
         json.text("created_at", &self.created_at.to_string());
-        json.raw("metadata", &parts.metadata);
-        if let Some(session_id) = own_session_id(parts) {
+        json.raw("metadata", &fields.metadata);
+        if let Some(session_id) = own_session_id(fields) {
             json.text("session_id", session_id);
         }
-        if let Some(event_id) = &parts.event_id {
+        if let Some(event_id) = &fields.event_id {
             json.text("event_id", event_id);
         }
         json.end()

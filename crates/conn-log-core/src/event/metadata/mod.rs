@@ -1,11 +1,12 @@
 //! An event's metadata: any JSON object within I-JSON, bounded, redacted, in canonical form.
 //!
-//! One pass over the text builds the value, redacts it and finds every fault.
+//! One pass over the JSON builds the value, redacts it and finds every fault.
 
 mod canonical;
 mod shallow_json;
 mod value_reader;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -17,6 +18,7 @@ use self::canonical::canonical;
 pub(crate) use self::canonical::session_id;
 use self::shallow_json::ShallowJson;
 use self::value_reader::ValueReader;
+use super::draft::MetadataJson;
 use super::member_name::{MemberName, broken_name, duplicate_key};
 use super::redaction::{REDACTED, SensitiveKeys};
 use crate::fault::{Fault, FaultCode, FaultList, pointer_step, push_pointer_step};
@@ -26,7 +28,10 @@ use crate::fault::{Fault, FaultCode, FaultList, pointer_step, push_pointer_step}
 const METADATA_LEVELS_MAX: usize = 8;
 
 /// Of the canonical text. With 10,000 events a batch this bounds a request's metadata as well.
-pub(crate) const METADATA_BYTES_MAX: usize = 16 * 1024;
+const METADATA_BYTES_MAX: usize = 16 * 1024;
+
+/// More members than metadata can hold: each takes at least five bytes there.
+pub(super) const EXTRA_MEMBERS_MAX: usize = METADATA_BYTES_MAX / 5;
 
 /// Of all its text as sent, before it is looked into: eight times as much, since escapes and
 /// white space may swell what is small. It bounds what a hostile text can make the reader build.
@@ -36,29 +41,32 @@ const METADATA_TEXT_BYTES_MAX: usize = 8 * METADATA_BYTES_MAX;
 const INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
 
 /// Collects metadata from the members that make it up.
-pub(crate) struct MetadataBuilder<'r> {
-    sensitive: &'r SensitiveKeys,
+pub(super) struct MetadataBuilder<'p> {
+    sensitive: &'p SensitiveKeys,
     object: Map<String, Value>,
     /// Of the members taken so far, as sent.
     text_bytes: usize,
     too_large: bool,
     faults: FaultList,
+    /// Where the member at hand stands. One text for all members.
+    pointer: String,
 }
 
-impl<'r> MetadataBuilder<'r> {
-    pub(crate) fn new(sensitive: &'r SensitiveKeys) -> Self {
+impl<'p> MetadataBuilder<'p> {
+    pub(super) fn new(sensitive: &'p SensitiveKeys) -> Self {
         MetadataBuilder {
             sensitive,
             object: Map::new(),
             text_bytes: 0,
             too_large: false,
             faults: FaultList::default(),
+            pointer: String::new(),
         }
     }
 
-    /// Takes the `metadata` member itself.
-    pub(crate) fn object(&mut self, raw: &RawValue) {
-        match self.take("metadata", raw, 1) {
+    /// Takes the metadata itself.
+    pub(super) fn object(&mut self, json: MetadataJson<'_>) {
+        match self.take("metadata", json, 1) {
             Some(Value::Object(object)) => self.object = object,
             Some(Value::Null) | None => {}
             Some(_) => self.faults.push(Fault::new(
@@ -69,35 +77,28 @@ impl<'r> MetadataBuilder<'r> {
         }
     }
 
-    /// Takes a member of the event that belongs into the metadata. A name already there wins.
-    pub(crate) fn member(&mut self, name: &str, raw: &RawValue) {
-        let Some(value) = self.take(name, raw, 2) else {
+    /// Takes the members that move into the metadata.
+    pub(super) fn extra(&mut self, members: Vec<(Cow<'_, str>, MetadataJson<'_>)>) {
+        self.too_large |= members.len() > EXTRA_MEMBERS_MAX;
+        for (name, json) in members.into_iter().take(EXTRA_MEMBERS_MAX) {
+            self.member(name, json);
+        }
+    }
+
+    /// Takes one of them. A name already there wins.
+    fn member(&mut self, name: Cow<'_, str>, json: MetadataJson<'_>) {
+        let Some(value) = self.take(&name, json, 2) else {
             return;
         };
-        if self.sensitive.matches(name) {
-            self.insert(name, REDACTED.into());
-        } else {
-            self.insert(name, value);
-        }
         if name.contains('\0') {
-            self.faults.push(nul_character(&pointer_step(name)));
+            self.faults.push(nul_character(&pointer_step(&name)));
         }
-    }
-
-    /// Notes that there were more members than metadata can hold.
-    pub(crate) fn overflow(&mut self) {
-        self.too_large = true;
-    }
-
-    /// Puts a value under a name, unless the name is there.
-    pub(crate) fn insert(&mut self, name: &str, value: Value) {
-        if !self.object.contains_key(name) {
-            self.object.insert(name.to_owned(), value);
-        }
+        let value = if self.sensitive.matches(&name) { REDACTED.into() } else { value };
+        self.object.entry(name).or_insert(value);
     }
 
     /// The text under `session_id`, where it can be a session's id.
-    pub(crate) fn session_id(&self) -> Option<&str> {
+    pub(super) fn session_id(&self) -> Option<&str> {
         let text = self.object.get("session_id")?.as_str()?;
         let fits = (1..=255).contains(&text.chars().count());
         // A deployment may take session ids for secrets: then this tells of no session.
@@ -105,7 +106,7 @@ impl<'r> MetadataBuilder<'r> {
     }
 
     /// RFC 8785 canonical text, or what is wrong.
-    pub(crate) fn finish(self, faults: &mut FaultList) -> String {
+    pub(super) fn finish(self, faults: &mut FaultList) -> String {
         faults.extend(self.faults);
         if self.too_large {
             faults.push(too_large("/metadata"));
@@ -121,17 +122,36 @@ impl<'r> MetadataBuilder<'r> {
     }
 
     /// Reads a member of the event, unless that would be too much text.
-    fn take(&mut self, name: &str, raw: &RawValue, level: usize) -> Option<Value> {
-        if raw.get().len() > METADATA_TEXT_BYTES_MAX {
-            self.faults.push(too_large(&pointer_step(name)));
-            return None;
+    fn take(&mut self, name: &str, json: MetadataJson<'_>, level: usize) -> Option<Value> {
+        if let MetadataJson::Text(raw) = &json {
+            if raw.get().len() > METADATA_TEXT_BYTES_MAX {
+                self.faults.push(too_large(&pointer_step(name)));
+                return None;
+            }
+            self.text_bytes += name.len() + raw.get().len();
+            if self.text_bytes > METADATA_TEXT_BYTES_MAX {
+                self.too_large = true;
+                return None;
+            }
         }
-        self.text_bytes += name.len() + raw.get().len();
-        if self.text_bytes > METADATA_TEXT_BYTES_MAX {
-            self.too_large = true;
-            return None;
+        let mut pointer = std::mem::take(&mut self.pointer);
+        pointer.clear();
+        push_pointer_step(&mut pointer, name);
+        let value = match json {
+            MetadataJson::Text(raw) => self.read(&raw, &mut pointer, level),
+            MetadataJson::Value(value) => self.read_value(value, &mut pointer, level),
+        };
+        self.pointer = pointer;
+        value
+    }
+
+    fn read_value(&mut self, value: Value, pointer: &mut String, level: usize) -> Option<Value> {
+        let value = ValueReader { builder: self, pointer, level }.deserialize(value).ok();
+        if value.is_none() {
+            // A value holds texts and finite numbers only, so this is not to be expected.
+            self.faults.push(not_i_json(pointer));
         }
-        self.read(raw, &mut pointer_step(name), level)
+        value
     }
 
     fn read(&mut self, raw: &RawValue, pointer: &mut String, level: usize) -> Option<Value> {
@@ -156,11 +176,7 @@ impl<'r> MetadataBuilder<'r> {
         }
         let parent = pointer.len();
         match json {
-            ShallowJson::Scalar => self.faults.push(Fault::new(
-                pointer.as_str(),
-                FaultCode::NotIJson,
-                "a lone surrogate or a number too large (RFC 7493)",
-            )),
+            ShallowJson::Scalar => self.faults.push(not_i_json(pointer)),
             ShallowJson::Array(elements) => {
                 for (i, element) in elements.into_iter().enumerate() {
                     // Writing to a String cannot fail.
@@ -201,6 +217,11 @@ fn too_large(pointer: &str) -> Fault {
         FaultCode::TooLarge,
         "metadata, with the unknown fields that move into it, is at most 16 KiB",
     )
+}
+
+fn not_i_json(pointer: &str) -> Fault {
+    let detail = "a lone surrogate or a number too large (RFC 7493)";
+    Fault::new(pointer, FaultCode::NotIJson, detail)
 }
 
 fn too_deep(pointer: &str) -> Fault {

@@ -83,6 +83,14 @@ impl<'de> Visitor<'de> for ValueReader<'_, '_> {
         Ok(text.into())
     }
 
+    /// From a value, not from a text: the text is moved.
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        if text.contains('\0') {
+            self.builder.faults.push(nul_character(self.pointer));
+        }
+        Ok(text.into())
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Value, A::Error> {
         if self.is_too_deep() {
             while seq.next_element::<IgnoredAny>()?.is_some() {}
