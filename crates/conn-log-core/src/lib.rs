@@ -69,7 +69,7 @@ pub use event::{
     MetadataJson, REDACTED, STATUSES, SensitiveKeys,
 };
 pub use fault::{Fault, FaultCode, FaultKind, Faults};
-pub use filter::{EventFilter, MetadataFilter};
+pub use filter::{EventFilter, FilterError, FilterErrorCode, MetadataFilter, MetadataPath};
 pub use query::{EventQuery, Order, Position, Start};
 pub use record::{LeafInput, Record};
 pub use timestamp::Timestamp;

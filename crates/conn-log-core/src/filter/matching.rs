@@ -58,7 +58,8 @@ impl EventFilter {
 
 impl MetadataFilter {
     fn matches(&self, metadata: &Value) -> bool {
-        let found = self.path.iter().try_fold(metadata, |value, name| value.as_object()?.get(name));
+        let found =
+            self.path.names().iter().try_fold(metadata, |value, name| value.as_object()?.get(name));
         match found {
             None | Some(Value::Array(_) | Value::Object(_)) => false,
             Some(Value::String(text)) => *text == self.value,
@@ -78,7 +79,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{EventDraft, EventPolicy, Timestamp};
+    use crate::{EventDraft, EventPolicy, MetadataPath, Timestamp};
 
     fn event() -> Event {
         let json = r#"{"device_id": "d", "application_id": "a", "connection_type": "established",
@@ -94,7 +95,7 @@ mod tests {
     }
 
     fn metadata(path: &str, value: &str) -> EventFilter {
-        let path = path.split('.').map(str::to_owned).collect();
+        let path = MetadataPath::parse(path).unwrap();
         let filter = MetadataFilter { path, value: value.to_owned() };
         EventFilter { metadata: vec![filter], ..EventFilter::default() }
     }

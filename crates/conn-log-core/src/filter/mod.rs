@@ -1,9 +1,18 @@
-//! Which events a reader asks for.
+//! Which events a reader asks for: one definition for lists, streams, exports, rules and policies.
+//!
+//! A filter is read from a query string or from JSON, under the same names and by the same rules. It
+//! is written back as JSON. It knows neither HTTP nor SQL.
 
+mod error;
+mod json;
 mod matching;
+mod metadata_path;
+mod query_string;
 
 use ipnet::IpNet;
 
+pub use self::error::{FilterError, FilterErrorCode};
+pub use self::metadata_path::MetadataPath;
 use crate::Timestamp;
 
 /// The events that a list, a stream or an export is about. Every given filter must hold; within a
@@ -38,10 +47,10 @@ pub struct EventFilter {
 ///
 /// It holds where the path leads to the text `value`, or to a number, `true`, `false` or `null`
 /// whose JSON text is `value`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MetadataFilter {
-    /// Member names from the outside in: `a.b` is `["a", "b"]`. Never empty.
-    pub path: Vec<String>,
+    /// Where to look.
+    pub path: MetadataPath,
     /// What is to be there.
     pub value: String,
 }

@@ -7,6 +7,7 @@ mod bodies;
 mod dependencies;
 mod drafts;
 mod editions;
+mod filters;
 mod hostile;
 mod metadata;
 mod properties;

@@ -1,8 +1,8 @@
 //! Every list, at every state of the index, against filtering and sorting in memory.
 
 use conn_log_core::{
-    Event, EventFilter, EventParts, EventQuery, MetadataFilter, Order, Position, Record, Start,
-    Timestamp,
+    Event, EventFilter, EventParts, EventQuery, MetadataFilter, MetadataPath, Order, Position,
+    Record, Start, Timestamp,
 };
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -98,7 +98,7 @@ fn filter() -> impl Strategy<Value = EventFilter> {
     let session = prop_oneof![4 => Just(None), 1 => (0..9).prop_map(|n| Some(format!("s{n}")))];
     let metadata = prop_oneof![
         4 => Just(Vec::new()),
-        1 => (0..3).prop_map(|n: i32| vec![MetadataFilter { path: vec!["n".into()], value: n.to_string() }]),
+        1 => (0..3).prop_map(|n: i32| vec![MetadataFilter { path: MetadataPath::parse("n").unwrap(), value: n.to_string() }]),
     ];
     (
         (texts(&["d", "d1", "d2", "d\u{fc}", "nul\0", "x"]), texts(&["a", "a1", "x"])),

@@ -1,7 +1,8 @@
 //! Lists: every filter, every order, pages both ways.
 
 use conn_log_core::{
-    Event, EventFilter, EventQuery, MetadataFilter, Order, Position, Record, Start, Timestamp,
+    Event, EventFilter, EventQuery, MetadataFilter, MetadataPath, Order, Position, Record, Start,
+    Timestamp,
 };
 use conn_log_store::Store;
 
@@ -199,7 +200,8 @@ on_both_databases! {
             .collect();
         append(&store, events).await.unwrap();
         let find = |path: &[&str], value: &str| {
-            let path = path.iter().map(|name| (*name).to_owned()).collect();
+            let names = path.iter().map(|name| (*name).to_owned()).collect();
+            let path = MetadataPath::new(names).unwrap();
             let metadata = vec![MetadataFilter { path, value: value.to_owned() }];
             list(&store, EventFilter { metadata, ..EventFilter::default() })
         };
