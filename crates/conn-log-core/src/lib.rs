@@ -54,7 +54,6 @@
 //! ```
 
 mod body;
-mod compat;
 mod event;
 mod fault;
 mod filter;
@@ -63,7 +62,6 @@ mod record;
 mod timestamp;
 
 pub use body::{BodyError, JsonBody, utf8};
-pub use compat::{EventParts, ParsedEvent, Rules};
 pub use event::{
     CONNECTION_TYPES, DraftSource, Edition, Event, EventDraft, EventFields, EventPolicy,
     MetadataJson, REDACTED, STATUSES, SensitiveKeys,

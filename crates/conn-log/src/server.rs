@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
 use conn_log_api::{ApiOptions, App, Metrics};
-use conn_log_core::Rules;
+use conn_log_core::EventPolicy;
 use conn_log_store::{DatabaseUrl, Rate, Store, StoreOptions};
 
 use crate::arguments::Serve;
@@ -46,18 +46,18 @@ fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> Stor
 }
 
 fn api_options(arguments: &Serve) -> ApiOptions {
-    let mut rules = Rules::default();
+    let mut policy = EventPolicy::default();
     for name in &arguments.connection_type {
-        rules = rules.with_connection_type(name);
+        policy = policy.with_connection_type(name);
     }
     for name in &arguments.status {
-        rules = rules.with_status(name);
+        policy = policy.with_status(name);
     }
     for name in &arguments.sensitive_key {
-        rules = rules.with_sensitive_key(name);
+        policy = policy.with_sensitive_key(name);
     }
     ApiOptions {
-        rules,
+        policy,
         events_max: arguments.events_max,
         body_bytes_max: arguments.body_mib_max << 20,
         decoded_bytes_max: arguments.decoded_mib_max << 20,

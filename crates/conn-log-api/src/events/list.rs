@@ -94,8 +94,10 @@ impl Asked {
 
     fn links(&self, request: &HttpRequest, size: i64, page: &EventPage) -> PageLinks {
         let order = self.query.order;
-        let place =
-            |record: &Record| Position { id: record.id, timestamp: record.event.parts().timestamp };
+        let place = |record: &Record| Position {
+            id: record.id,
+            timestamp: record.event.fields().timestamp,
+        };
         let backwards = matches!(self.query.start, Start::Before(_));
         let more_after = if backwards { true } else { page.has_more };
         let more_before = match self.query.start {

@@ -1,13 +1,13 @@
 //! What a POST comes to: which of its events are to be stored, and how its answer is made once
 //! the store has said what became of them.
 
-use conn_log_core::{Edition, Event, ParsedEvent, Record};
+use conn_log_core::{Edition, Event, Record};
 use conn_log_store::Appended;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::answer::Answer;
-use super::submitted::{Item, Submitted};
+use super::submitted::{Item, ParsedEvent, Submitted};
 use crate::problem::{Problem, ProblemKind, raw};
 use crate::request_id;
 

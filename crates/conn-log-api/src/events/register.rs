@@ -198,7 +198,7 @@ async fn parse(
     let parse = move || {
         let options = &app.options;
         let now = Timestamp::from(chrono::Utc::now());
-        Parser { rules: &options.rules, now, events_max: options.events_max }
+        Parser { policy: &options.policy, now, events_max: options.events_max }
             .parse(media_type, body.bytes())
     };
     if is_small {

@@ -2,7 +2,9 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
-use conn_log_core::{BodyError, Faults, JsonBody, ParsedEvent, Rules, Timestamp, utf8};
+use conn_log_core::{
+    BodyError, Edition, Event, EventDraft, EventPolicy, Faults, JsonBody, Timestamp, utf8,
+};
 
 use crate::problem::{Problem, ProblemKind};
 use crate::query_string;
@@ -50,6 +52,14 @@ fn not_taken(why: &str) -> Problem {
     Problem::new(ProblemKind::UnsupportedMediaType, detail)
 }
 
+/// An event, and the edition that its client speaks.
+#[derive(Debug)]
+pub(crate) struct ParsedEvent {
+    /// Which answer the client expects.
+    pub(crate) edition: Edition,
+    pub(crate) event: Event,
+}
+
 /// One event of a body, or what is wrong with it.
 #[derive(Debug)]
 pub(crate) struct Item {
@@ -71,7 +81,7 @@ pub(crate) enum Submitted {
 /// Reads bodies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parser<'a> {
-    pub(crate) rules: &'a Rules,
+    pub(crate) policy: &'a EventPolicy,
     pub(crate) now: Timestamp,
     pub(crate) events_max: usize,
 }
@@ -116,20 +126,26 @@ impl Parser<'_> {
 
     fn events(&self, body: JsonBody<'_>) -> Result<Submitted, Problem> {
         let elements = match body {
-            JsonBody::Event(event) => {
-                return Ok(Submitted::Single(event.check(self.rules, self.now)));
-            }
+            JsonBody::Event(draft) => return Ok(Submitted::Single(self.check(draft))),
             JsonBody::Events(elements) => elements,
             JsonBody::Envelope(_) => Vec::new(),
         };
-        let parse = |json: &str| self.rules.parse_event(json, self.now);
-        self.batch(elements.iter().map(|json| Item { line: None, parsed: parse(json.get()) }))
+        self.batch(elements.iter().map(|json| Item { line: None, parsed: self.event(json.get()) }))
+    }
+
+    fn event(&self, json: &str) -> Result<ParsedEvent, Faults> {
+        self.check(EventDraft::from_json(json)?)
+    }
+
+    fn check(&self, draft: EventDraft<'_>) -> Result<ParsedEvent, Faults> {
+        let edition = draft.edition();
+        Ok(ParsedEvent { edition, event: self.policy.check(draft, self.now)? })
     }
 
     fn lines(&self, body: &[u8]) -> Result<Submitted, Problem> {
         let lines = body.split(|byte| *byte == b'\n').zip(1..);
         self.batch(lines.filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| {
-            let parsed = utf8(line).and_then(|json| self.rules.parse_event(json, self.now));
+            let parsed = utf8(line).and_then(|json| self.event(json));
             Item { line: Some(number), parsed }
         }))
     }

@@ -41,7 +41,7 @@ impl CsvWriter {
 impl RecordWriter for CsvWriter {
     fn write(&mut self, records: &[Record]) -> Result<(), ExportError> {
         for record in records {
-            let parts = record.event.parts();
+            let parts = record.event.fields();
             let optional = |text: &Option<String>| text.clone().unwrap_or_default();
             let cells: [Cow<'_, str>; 13] = [
                 record.id.to_string().into(),

@@ -50,7 +50,7 @@ enum Next {
 }
 
 fn place(record: &Record) -> Place {
-    (record.event.parts().timestamp, record.id)
+    (record.event.fields().timestamp, record.id)
 }
 
 pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Every list, at every state of the index, against filtering and sorting in memory.
 
 use conn_log_core::{
-    Event, EventFilter, EventParts, EventQuery, MetadataFilter, MetadataPath, Order, Position,
+    Event, EventFields, EventFilter, EventQuery, MetadataFilter, MetadataPath, Order, Position,
     Record, Start, Timestamp,
 };
 use diesel::connection::SimpleConnection;
@@ -45,7 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
     )
         .prop_map(
             |((device, application), status, time, (ip_address, session_id, duration, n))| {
-                Event::restore(EventParts {
+                Event::from_store(EventFields {
                     device_id: device.to_owned(),
                     application_id: application.to_owned(),
                     connection_type: "established".to_owned(),
@@ -68,13 +68,13 @@ fn log() -> impl Strategy<Value = Vec<Record>> {
         |(events, spread)| {
             let record = |(index, event): (usize, Event)| {
                 let id = i64::try_from(index).unwrap() + 1;
-                let mut parts = event.into_parts();
+                let mut parts = event.into_fields();
                 let seconds = id + parts.timestamp.micros() * spread;
                 parts.timestamp = Timestamp::from_micros(START + seconds * 1_000_000);
                 Record {
                     id,
                     created_at: Timestamp::from_micros(START),
-                    event: Event::restore(parts),
+                    event: Event::from_store(parts),
                 }
             };
             events.into_iter().enumerate().map(record).collect()
@@ -151,7 +151,7 @@ fn query() -> impl Strategy<Value = EventQuery> {
 fn expected(log: &[Record], query: &EventQuery) -> EventPage {
     let place = |record: &Record| match query.order {
         Order::IdAscending | Order::IdDescending => (Timestamp::EPOCH, record.id),
-        _ => (record.event.parts().timestamp, record.id),
+        _ => (record.event.fields().timestamp, record.id),
     };
     let is_descending = matches!(query.order, Order::IdDescending | Order::TimestampDescending);
     let mut all: Vec<Record> =

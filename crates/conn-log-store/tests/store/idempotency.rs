@@ -11,7 +11,7 @@ use crate::support::*;
 fn named(event_id: &str) -> Event {
     let mut parts = parts("dev");
     parts.event_id = Some(event_id.to_owned());
-    Event::restore(parts)
+    Event::from_store(parts)
 }
 
 fn submission(events: Vec<Event>, claim: Claim) -> Submission {

@@ -22,14 +22,14 @@ async fn varied(store: &Store) -> Vec<Record> {
             let mut parts = parts(&format!("dev_{}", n % 4));
             parts.timestamp =
                 Timestamp::from_micros(1_700_000_000_000_000 + (n * 7 % 5) * 1_000_000);
-            Event::restore(parts)
+            Event::from_store(parts)
         })
         .collect();
     append(store, events).await.unwrap().iter().map(|a| a.record().clone()).collect()
 }
 
 fn sorted(mut records: Vec<Record>, order: Order) -> Vec<Record> {
-    let time = |record: &Record| (record.event.parts().timestamp, record.id);
+    let time = |record: &Record| (record.event.fields().timestamp, record.id);
     match order {
         Order::IdAscending => records.sort_by_key(|record| record.id),
         Order::IdDescending => records.sort_by_key(|record| -record.id),
@@ -40,7 +40,7 @@ fn sorted(mut records: Vec<Record>, order: Order) -> Vec<Record> {
 }
 
 fn position(record: &Record) -> Position {
-    Position { timestamp: record.event.parts().timestamp, id: record.id }
+    Position { timestamp: record.event.fields().timestamp, id: record.id }
 }
 
 fn list(store: &Store, filter: EventFilter) -> Vec<i64> {
@@ -120,10 +120,10 @@ on_both_databases! {
     async fn each_filter_keeps_what_it_names(db) {
         let store = db.open();
         let mut all = Vec::new();
-        let mut add = |change: fn(&mut conn_log_core::EventParts)| {
+        let mut add = |change: fn(&mut conn_log_core::EventFields)| {
             let mut parts = parts("dev_1");
             change(&mut parts);
-            all.push(Event::restore(parts));
+            all.push(Event::from_store(parts));
         };
         add(|p| p.device_id = "dev_2".into());
         add(|p| p.application_id = "app_2".into());
@@ -195,7 +195,7 @@ on_both_databases! {
             .map(|text| {
                 let mut parts = parts("dev");
                 parts.metadata = String::from(*text);
-                Event::restore(parts)
+                Event::from_store(parts)
             })
             .collect();
         append(&store, events).await.unwrap();

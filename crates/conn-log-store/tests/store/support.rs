@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use conn_log_core::{Event, EventParts, EventQuery, Order, Record, Timestamp};
+use conn_log_core::{Event, EventFields, EventQuery, Order, Record, Timestamp};
 use conn_log_store::{
     AppendError, Appended, Claim, DatabaseUrl, Outcome, Store, StoreOptions, Submission, TenantId,
 };
@@ -162,8 +162,8 @@ fn admin(server: &str) -> PgConnection {
 pub(crate) const DEFAULT: TenantId = TenantId::DEFAULT;
 
 /// An event of that device.
-pub(crate) fn parts(device: &str) -> EventParts {
-    EventParts {
+pub(crate) fn parts(device: &str) -> EventFields {
+    EventFields {
         device_id: device.to_owned(),
         application_id: "app_1".to_owned(),
         connection_type: "established".to_owned(),
@@ -179,7 +179,7 @@ pub(crate) fn parts(device: &str) -> EventParts {
 }
 
 pub(crate) fn event(device: &str) -> Event {
-    Event::restore(parts(device))
+    Event::from_store(parts(device))
 }
 
 pub(crate) fn events(device: &str, count: usize) -> Vec<Event> {
