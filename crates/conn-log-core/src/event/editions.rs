@@ -148,6 +148,7 @@ fn read_fields<'a>(
 /// What the first edition calls a connection type is a kind of network, and its connection status
 /// is a connection type and a status.
 fn first_edition<'a>(object: &JsonObject<'a>, draft: &mut EventDraft<'a>, faults: &mut FaultList) {
+    draft.extra_metadata.reserve(2 + object.extra.len());
     if let Some(network) = draft.connection_type.take() {
         network_type(network, draft, faults);
     }
