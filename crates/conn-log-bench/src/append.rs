@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use conn_log_core::{Event, Rules, Timestamp};
+use conn_log_core::{Event, EventDraft, EventPolicy, Timestamp};
 use conn_log_store::{
     DatabaseUrl, GroupCommitted, Observer, Store, StoreOptions, Submission, TenantId,
 };
@@ -98,12 +98,13 @@ impl Append {
             (Sender::Unbounded(sender), receiver)
         };
         let maker = thread::spawn(move || {
-            let rules = Rules::default();
+            let policy = EventPolicy::default();
             let now = Timestamp::from(chrono::Utc::now());
             let mut events = self.shape.events().map(|json| {
                 #[expect(clippy::expect_used, reason = "the generator keeps the rules")]
-                let parsed = rules.parse_event(&json, now).expect("a good event");
-                parsed.event
+                EventDraft::from_json(&json)
+                    .and_then(|draft| policy.check(draft, now))
+                    .expect("a good event")
             });
             loop {
                 let batch: Vec<Event> = events.by_ref().take(self.batch).collect();

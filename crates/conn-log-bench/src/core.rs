@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use conn_log_core::{Event, Record, Rules, Timestamp};
+use conn_log_core::{Event, EventDraft, EventPolicy, Record, Timestamp};
 
 use crate::events::Shape;
 
@@ -15,10 +15,10 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let (rules, now) = (Rules::default(), Timestamp::from(chrono::Utc::now()));
+        let (policy, now) = (EventPolicy::default(), Timestamp::from(chrono::Utc::now()));
         let lines: Vec<String> = self.shape.events().collect();
         let begun = Instant::now();
-        let events = lines.iter().map(|line| Ok(rules.parse_event(line, now)?.event));
+        let events = lines.iter().map(|line| Ok(policy.check(EventDraft::from_json(line)?, now)?));
         let events = events.collect::<anyhow::Result<Vec<Event>>>()?;
         let parse = begun.elapsed();
         let records: Vec<Record> =

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use actix_web::http::header;
 use actix_web::{App, HttpResponse, HttpServer, web};
-use conn_log_core::{Event, JsonBody, Record, Rules, Timestamp};
+use conn_log_core::{Event, EventPolicy, JsonBody, Record, Timestamp};
 use conn_log_store::{DatabaseUrl, Outcome, Store, StoreOptions, Submission, TenantId};
 
 use crate::plain_table::PlainTable;
@@ -29,7 +29,7 @@ pub(crate) struct Floor {
 }
 
 struct State {
-    rules: Rules,
+    policy: EventPolicy,
     next: AtomicI64,
     keep: Keep,
 }
@@ -52,7 +52,7 @@ impl Floor {
             (None, None) => Keep::Nowhere,
         };
         let state =
-            web::Data::new(State { rules: Rules::default(), next: AtomicI64::new(1), keep });
+            web::Data::new(State { policy: EventPolicy::default(), next: AtomicI64::new(1), keep });
         actix_web::rt::System::new().block_on(async move {
             HttpServer::new(move || {
                 App::new()
@@ -70,14 +70,14 @@ impl Floor {
 
 async fn register(state: web::Data<State>, body: web::Bytes) -> HttpResponse {
     let now = Timestamp::from(chrono::Utc::now());
-    let parsed = match JsonBody::read(&body, 1) {
-        Ok(JsonBody::Event(event)) => event.check(&state.rules, now),
+    let event = match JsonBody::read(&body, 1) {
+        Ok(JsonBody::Event(draft)) => state.policy.check(draft, now),
         _ => return HttpResponse::BadRequest().finish(),
     };
-    let Ok(parsed) = parsed else {
+    let Ok(event) = event else {
         return HttpResponse::UnprocessableEntity().finish();
     };
-    let Some(record) = record(&state, parsed.event, now).await else {
+    let Some(record) = record(&state, event, now).await else {
         return HttpResponse::ServiceUnavailable().finish();
     };
     HttpResponse::Created()

@@ -79,7 +79,7 @@ impl PlainTable {
 
     /// One transaction. Blocks the thread.
     pub(crate) fn insert(&self, event: Event, created_at: Timestamp) -> anyhow::Result<Record> {
-        let parts = event.parts();
+        let parts = event.fields();
         let row = (
             plain::created_at.eq(created_at.micros()),
             plain::device_id.eq(&parts.device_id),

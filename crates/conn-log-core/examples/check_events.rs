@@ -15,11 +15,11 @@ use std::io::{self, BufRead};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use conn_log_core::{FaultKind, Record, Rules, Timestamp};
+use conn_log_core::{EventDraft, EventPolicy, FaultKind, Record, Timestamp};
 
 fn main() -> io::Result<ExitCode> {
     // A deployment's own names belong here, as on its server: `.with_connection_type("roamed")`.
-    let rules = Rules::default();
+    let policy = EventPolicy::default();
     let mut id = 0;
     let mut refused = 0;
     for line in io::stdin().lock().lines() {
@@ -28,10 +28,10 @@ fn main() -> io::Result<ExitCode> {
             continue;
         }
         let now = now();
-        match rules.parse_event(&line, now) {
-            Ok(parsed) => {
+        match EventDraft::from_json(&line).and_then(|draft| policy.check(draft, now)) {
+            Ok(event) => {
                 id += 1;
-                let record = Record { id, created_at: now, event: parsed.event };
+                let record = Record { id, created_at: now, event };
                 println!("{}", record.to_json());
             }
             Err(faults) => {
@@ -51,7 +51,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(refused > 0)))
 }
 
-/// The rules read no clock: whoever holds an event against them says what time it is.
+/// A policy reads no clock: the program tells it the time.
 fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = since_1970.map_or(0, |time| time.as_micros());

@@ -4,34 +4,21 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::EventDraft;
+use crate::event::json_object::{JSON_SPACE, JsonObject, invalid_json};
+use crate::event::member_name::string;
 use crate::fault::{Fault, FaultCode, Faults};
-use crate::members::{JSON_SPACE, Members, invalid_json, string};
-use crate::{ParsedEvent, Rules, Timestamp};
 
 /// A JSON body, told apart but not yet held against the rules.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one a request, taken apart where it is made")]
 pub enum JsonBody<'a> {
     /// One event.
-    Event(EventJson<'a>),
+    Event(EventDraft<'a>),
     /// An array; each element is the JSON text of what should be an event.
     Events(Vec<&'a RawValue>),
     /// `{"data": "<JSON text>"}`, unwrapped: the text inside is the body.
     Envelope(String),
-}
-
-/// One event's JSON, split into its members.
-#[derive(Debug)]
-pub struct EventJson<'a>(Members<'a>);
-
-impl EventJson<'_> {
-    /// Holds the event against every rule; `now` is the server's time.
-    ///
-    /// # Errors
-    /// All faults at once.
-    pub fn check(self, rules: &Rules, now: Timestamp) -> Result<ParsedEvent, Faults> {
-        rules.parse_members(self.0, now)
-    }
 }
 
 impl<'a> JsonBody<'a> {
@@ -50,10 +37,10 @@ impl<'a> JsonBody<'a> {
         if start.starts_with('[') {
             return Ok(JsonBody::Events(elements::read(text, events_max)?));
         }
-        let members = Members::parse(text)?;
-        match members.envelope() {
+        let object = JsonObject::parse(text)?;
+        match object.envelope() {
             Some(data) => Ok(JsonBody::Envelope(envelope_text(data)?)),
-            None => Ok(JsonBody::Event(EventJson(members))),
+            None => Ok(JsonBody::Event(EventDraft::from_object(object))),
         }
     }
 }

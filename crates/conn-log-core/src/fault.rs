@@ -105,11 +105,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(
-        pointer: impl Into<String>,
-        code: FaultCode,
-        detail: impl Into<String>,
-    ) -> Self {
+    /// A fault there. A pointer that is too long for an answer is cut.
+    pub fn new(pointer: impl Into<String>, code: FaultCode, detail: impl Into<String>) -> Self {
         let mut pointer = pointer.into();
         if pointer.len() > POINTER_BYTES_MAX {
             // A copy: cutting the text in place would keep all of its memory.
@@ -146,7 +143,7 @@ impl Faults {
 }
 
 /// The faults found so far. It holds no more than it may tell, however many are put in.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FaultList(Vec<Fault>);
 
 impl FaultList {
@@ -168,6 +165,11 @@ impl FaultList {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether there is a fault at exactly this pointer.
+    pub(crate) fn has(&self, pointer: &str) -> bool {
+        self.0.iter().any(|fault| fault.pointer == pointer)
     }
 
     /// Forgets all but the first `len`.

@@ -4,11 +4,11 @@
 //! does. Nothing here does I/O, reads a clock or knows a database or HTTP.
 //!
 //! ```
-//! use conn_log_core::{Edition, Record, Rules, Timestamp};
+//! use conn_log_core::{Edition, EventDraft, EventPolicy, Record, Timestamp};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let now = Timestamp::parse("2024-01-15T10:30:05Z").ok_or("not a time")?;
-//! let parsed = Rules::default().parse_event(
+//! let draft = EventDraft::from_json(
 //!     r#"{
 //!         "device_id": "dev_12345",
 //!         "application_id": "app_67890",
@@ -18,28 +18,31 @@
 //!         "status": "success",
 //!         "metadata": {"protocol": "TLS 1.3", "access_token": "hunter2"}
 //!     }"#,
-//!     now,
 //! )?;
-//! assert_eq!(parsed.edition, Edition::Second);
+//! assert_eq!(draft.edition(), Edition::Second);
+//!
+//! let event = EventPolicy::default().check(draft, now)?;
 //! assert_eq!(
-//!     parsed.event.parts().metadata,
+//!     event.fields().metadata,
 //!     r#"{"access_token":"[REDACTED]","protocol":"TLS 1.3"}"#,
 //! );
 //!
-//! let record = Record { id: 1, created_at: now, event: parsed.event };
+//! let record = Record { id: 1, created_at: now, event };
 //! assert!(record.to_json().starts_with(r#"{"id":1,"device_id":"dev_12345","#));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What is wrong with an event is told all at once:
+//! JSON is one source of an [`EventDraft`]; code builds one field by field as well. An [`EventPolicy`]
+//! makes an [`Event`] of a draft, or returns everything that is wrong with it:
 //!
 //! ```
-//! use conn_log_core::{FaultCode, Rules, Timestamp};
+//! use conn_log_core::{EventDraft, EventPolicy, FaultCode, Timestamp};
 //!
 //! let json = r#"{"device_id": " dev", "application_id": "app", "timestamp": "yesterday",
 //!     "connection_type": "established", "status": "success"}"#;
-//! let faults = Rules::default().parse_event(json, Timestamp::EPOCH).unwrap_err();
+//! let draft = EventDraft::from_json(json).unwrap();
+//! let faults = EventPolicy::default().check(draft, Timestamp::EPOCH).unwrap_err();
 //! let found: Vec<_> = faults.as_slice().iter().map(|f| (f.pointer.as_str(), f.code)).collect();
 //! assert_eq!(
 //!     found,
@@ -51,28 +54,20 @@
 //! ```
 
 mod body;
-mod draft;
 mod event;
 mod fault;
 mod filter;
-mod leaf;
-mod matching;
-mod members;
-mod metadata;
-mod parse;
-mod parts;
+mod query;
 mod record;
-mod redaction;
-mod rules;
 mod timestamp;
 
-pub use body::{BodyError, EventJson, JsonBody, utf8};
-pub use event::{Event, EventParts};
+pub use body::{BodyError, JsonBody, utf8};
+pub use event::{
+    CONNECTION_TYPES, DraftSource, Edition, Event, EventDraft, EventFields, EventPolicy,
+    MetadataJson, REDACTED, STATUSES, SensitiveKeys,
+};
 pub use fault::{Fault, FaultCode, FaultKind, Faults};
-pub use filter::{EventFilter, EventQuery, MetadataFilter, Order, Position, Start};
-pub use leaf::LeafInput;
-pub use parse::{Edition, ParsedEvent};
-pub use record::Record;
-pub use redaction::{REDACTED, SensitiveKeys};
-pub use rules::{CONNECTION_TYPES, Rules, STATUSES};
+pub use filter::{EventFilter, FilterError, FilterErrorCode, MetadataFilter, MetadataPath};
+pub use query::{EventQuery, Order, Position, Start};
+pub use record::{LeafInput, Record};
 pub use timestamp::Timestamp;

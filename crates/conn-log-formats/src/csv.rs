@@ -55,7 +55,7 @@ impl<W: Write> RecordWriter for CsvWriter<W> {
 
 /// In the header's order. A field without a value is an empty cell.
 fn cells(record: &Record) -> [Cow<'_, str>; COLUMNS] {
-    let parts = record.event.parts();
+    let parts = record.event.fields();
     [
         record.id.to_string().into(),
         safe(&parts.device_id),

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use conn_log_core::{EventParts, Record};
+use conn_log_core::{EventFields, Record};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -66,7 +66,7 @@ impl<W: Write + Send> ParquetWriter<W> {
         group.texts(|parts| &parts.device_id)?;
         group.texts(|parts| &parts.application_id)?;
         group.texts(|parts| &parts.connection_type)?;
-        group.numbers(|record| record.event.parts().timestamp.micros())?;
+        group.numbers(|record| record.event.fields().timestamp.micros())?;
         group.addresses()?;
         group.optional_texts(|parts| parts.user_agent.as_deref())?;
         group.texts(|parts| &parts.status)?;
@@ -83,7 +83,7 @@ impl<W: Write + Send> ParquetWriter<W> {
 impl<W: Write + Send> RecordWriter for ParquetWriter<W> {
     fn write(&mut self, records: &[Record]) -> Result<(), WriteError> {
         for record in records {
-            self.bytes += record.event.parts().metadata.len();
+            self.bytes += record.event.fields().metadata.len();
             self.rows.push(record.clone());
             if self.rows.len() >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
                 self.write_group()?;
@@ -111,24 +111,24 @@ impl<W: Write + Send> Group<'_, W> {
         self.column::<Int64Type>(&values, None)
     }
 
-    fn texts(&mut self, text: impl Fn(&EventParts) -> &String) -> Result<(), ParquetError> {
-        let texts = self.rows.iter().map(|record| text(record.event.parts()).as_str());
+    fn texts(&mut self, text: impl Fn(&EventFields) -> &String) -> Result<(), ParquetError> {
+        let texts = self.rows.iter().map(|record| text(record.event.fields()).as_str());
         let values: Vec<ByteArray> = texts.map(ByteArray::from).collect();
         self.column::<ByteArrayType>(&values, None)
     }
 
     fn optional_texts(
         &mut self,
-        text: impl Fn(&EventParts) -> Option<&str>,
+        text: impl Fn(&EventFields) -> Option<&str>,
     ) -> Result<(), ParquetError> {
-        let texts: Vec<_> = self.rows.iter().map(|record| text(record.event.parts())).collect();
+        let texts: Vec<_> = self.rows.iter().map(|record| text(record.event.fields())).collect();
         let values: Vec<ByteArray> = texts.iter().copied().flatten().map(ByteArray::from).collect();
         let levels = levels(texts.iter().map(Option::is_some));
         self.column::<ByteArrayType>(&values, Some(&levels))
     }
 
     fn addresses(&mut self) -> Result<(), ParquetError> {
-        let addresses = || self.rows.iter().map(|record| record.event.parts().ip_address);
+        let addresses = || self.rows.iter().map(|record| record.event.fields().ip_address);
         let text = |address: IpAddr| ByteArray::from(address.to_string().as_str());
         let values: Vec<ByteArray> = addresses().flatten().map(text).collect();
         let levels = levels(addresses().map(|address| address.is_some()));
@@ -136,7 +136,7 @@ impl<W: Write + Send> Group<'_, W> {
     }
 
     fn durations(&mut self) -> Result<(), ParquetError> {
-        let durations = || self.rows.iter().map(|record| record.event.parts().duration);
+        let durations = || self.rows.iter().map(|record| record.event.fields().duration);
         let values: Vec<f64> = durations().flatten().collect();
         let levels = levels(durations().map(|duration| duration.is_some()));
         self.column::<DoubleType>(&values, Some(&levels))

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use conn_log_core::{Event, EventParts, Timestamp};
+use conn_log_core::{Event, EventFields, Timestamp};
 
 /// The values of an event of that device.
-pub fn parts(device: &str) -> EventParts {
-    EventParts {
+pub fn parts(device: &str) -> EventFields {
+    EventFields {
         device_id: device.to_owned(),
         application_id: "app_1".to_owned(),
         connection_type: "established".to_owned(),
@@ -23,7 +23,7 @@ pub fn parts(device: &str) -> EventParts {
 
 /// An event of that device.
 pub fn event(device: &str) -> Event {
-    Event::restore(parts(device))
+    Event::from_store(parts(device))
 }
 
 /// So many of them, all the same.

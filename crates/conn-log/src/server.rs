@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
 use conn_log_api::{ApiOptions, App, Metrics};
-use conn_log_core::Rules;
+use conn_log_core::EventPolicy;
 use conn_log_store::{DatabaseUrl, Rate, Store, StoreOptions};
 
 use crate::arguments::Serve;
@@ -51,20 +51,20 @@ fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> Stor
 }
 
 fn api_options(arguments: &Serve) -> ApiOptions {
-    let mut rules = Rules::default();
+    let mut policy = EventPolicy::default();
     for name in &arguments.connection_type {
-        rules = rules.with_connection_type(name);
+        policy = policy.with_connection_type(name);
     }
     for name in &arguments.status {
-        rules = rules.with_status(name);
+        policy = policy.with_status(name);
     }
     for name in &arguments.sensitive_key {
-        rules = rules.with_sensitive_key(name);
+        policy = policy.with_sensitive_key(name);
     }
     let defaults = ApiOptions::default();
     let (sent, decoded) = (arguments.body_mib_max << 20, arguments.decoded_mib_max << 20);
     ApiOptions {
-        rules,
+        policy,
         // The largest body has room while it is copied and events are made of it.
         bodies_bytes_max: defaults.bodies_bytes_max.max(2 * (sent + decoded)),
         events_max: arguments.events_max,

@@ -2,7 +2,7 @@
 
 use actix_web::error::BlockingError;
 use actix_web::http::header;
-use conn_log_core::{FaultKind, Faults};
+use conn_log_core::{FaultKind, Faults, FilterError};
 use conn_log_store::{AppendError, StatisticsError, StoreError};
 
 use super::problem::{Problem, ProblemKind};
@@ -27,6 +27,13 @@ impl From<FaultKind> for ProblemKind {
             FaultKind::Shape => ProblemKind::InvalidBody,
             FaultKind::Value => ProblemKind::InvalidEvent,
         }
+    }
+}
+
+/// A filter that is none.
+impl From<FilterError> for Problem {
+    fn from(error: FilterError) -> Self {
+        Problem::parameter(&error.parameter, error.code.as_str(), error.detail)
     }
 }
 

@@ -3,15 +3,15 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use conn_log_core::Rules;
+use conn_log_core::EventPolicy;
 use conn_log_store::Rate;
 use ipnet::IpNet;
 
 /// What a deployment may set about the HTTP server. [`Default`] is the contract's own limits.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// The rules that events are held against.
-    pub rules: Rules,
+    /// Which events are taken.
+    pub policy: EventPolicy,
     /// Events a request at most. A batch is committed whole, and everybody waits for it.
     pub events_max: usize,
     /// Bytes of a body as sent.
@@ -44,7 +44,7 @@ pub struct ApiOptions {
 impl Default for ApiOptions {
     fn default() -> Self {
         ApiOptions {
-            rules: Rules::default(),
+            policy: EventPolicy::default(),
             events_max: 10_000,
             body_bytes_max: 16 << 20,
             decoded_bytes_max: 64 << 20,

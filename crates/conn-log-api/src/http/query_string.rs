@@ -25,10 +25,9 @@ impl QueryString {
         self.0.extract_if(.., |(n, _)| n == name).map(|(_, value)| value).collect()
     }
 
-    /// Every parameter whose name starts with `prefix`, without the prefix.
-    pub(crate) fn prefixed(&mut self, prefix: &str) -> Vec<(String, String)> {
-        let taken = self.0.extract_if(.., |(name, _)| name.starts_with(prefix));
-        taken.map(|(name, value)| (name[prefix.len()..].to_owned(), value)).collect()
+    /// The parameters that are left, for other code to take out what it knows.
+    pub(crate) fn pairs(&mut self) -> &mut Vec<(String, String)> {
+        &mut self.0
     }
 
     /// The value of a parameter that may stand once.

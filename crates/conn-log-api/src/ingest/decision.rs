@@ -1,13 +1,13 @@
 //! What is decided about a request's events before the append: which are for the store.
 
-use conn_log_core::{Edition, Event, ParsedEvent};
+use conn_log_core::{Edition, Event};
 use conn_log_store::Appended;
 use serde_json::value::RawValue;
 
 use super::outcome::EventOutcome;
 use super::rejection::{Rejection, Rejections};
 use super::request::Preferences;
-use super::submitted::{Item, Submitted};
+use super::submitted::{Item, ParsedEvent, Submitted};
 use crate::http::request_id;
 
 /// Bytes of one event's result without its problem: `{"index":99999,"line":999999,"status":201,"id":…},`.

@@ -114,7 +114,7 @@ async fn read(
     let read = move || {
         let options = &app.options;
         let now = Timestamp::from(chrono::Utc::now());
-        let checker = Checker { rules: &options.rules, now, events_max: options.events_max };
+        let checker = Checker { policy: &options.policy, now, events_max: options.events_max };
         let (bytes, mut hold) = body.parts();
         let submitted = kind.read(bytes, &checker, &mut hold).map_err(IngestError::Body)?;
         drop(hold);

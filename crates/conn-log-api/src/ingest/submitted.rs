@@ -1,6 +1,6 @@
 //! What a body holds: events, each held against the rules on its own.
 
-use conn_log_core::{Faults, ParsedEvent};
+use conn_log_core::{Edition, Event, Faults};
 
 use crate::http::body::NoRoom;
 
@@ -9,6 +9,14 @@ const EVENT_BYTES: usize = 512;
 
 /// Bytes of a fault, with its pointer and its detail. 10,000 events with 32 each have room beside 64 MiB of body.
 const FAULT_BYTES: usize = 160;
+
+/// An event, and the edition that its client speaks.
+#[derive(Debug)]
+pub(crate) struct ParsedEvent {
+    /// Which answer the client expects.
+    pub(crate) edition: Edition,
+    pub(crate) event: Event,
+}
 
 /// One event of a body, or what is wrong with it.
 #[derive(Debug)]

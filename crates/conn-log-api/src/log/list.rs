@@ -107,8 +107,10 @@ impl Asked {
 
     fn links(&self, request: &HttpRequest, size: i64, page: &Page<Record>) -> PageLinks {
         let list = if self.of_feed { FEED } else { tag(self.order) };
-        let key =
-            |record: &Record| Position { id: record.id, timestamp: record.event.parts().timestamp };
+        let key = |record: &Record| Position {
+            id: record.id,
+            timestamp: record.event.fields().timestamp,
+        };
         let mut links = PageLinks::of(request, list, &self.start, page, key);
         if self.of_feed {
             links.next("after", &self.feed_goes_on(size, page).to_string());

@@ -15,7 +15,7 @@ pub(super) fn of(mut parameters: QueryString) -> Result<StatisticsQuery, Problem
         device_ids: query::repeatable(&mut parameters, "device_id")?,
         application_ids: query::repeatable(&mut parameters, "application_id")?,
         connection_types: query::repeatable(&mut parameters, "connection_type")?,
-        statuses: query::statuses(&mut parameters)?,
+        statuses: query::repeatable(&mut parameters, "status")?,
         interval: parameters.read("interval", "1m, 5m, 1h or 1d", interval_of)?,
         group_by: group_by(&mut parameters)?,
     };

@@ -29,7 +29,7 @@ async fn twelve_events(database: Database) -> TestApp {
             event["status"] = if i % 4 == 0 { "failure" } else { "success" }.into();
             event["ip_address"] = format!("10.0.{}.{i}", i % 2).into();
             event["metadata"] =
-                json!({"n": i, "tag": {"parity": if i % 2 == 0 { "even" } else { "odd" }}});
+                json!({"n": i, "id.n": i, "tag": {"parity": if i % 2 == 0 { "even" } else { "odd" }}});
             event["duration"] = json!(i);
             if i > 10 {
                 event["session_id"] = "s-1".into();
@@ -66,6 +66,8 @@ async fn every_filter_narrows_the_list_and_they_combine(
         ("metadata.n=7", &[7]),
         ("metadata.tag.parity=even&min_duration=9", &[12, 10]),
         ("metadata.tag=even", &[]),
+        (r"metadata.id%5C.n=7", &[7]),
+        ("metadata.id.n=7", &[]),
     ] {
         assert_eq!(ids(&app.get(&format!("{EVENTS}?{query}")).await), expected, "{query}");
     }

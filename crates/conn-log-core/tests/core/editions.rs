@@ -1,9 +1,11 @@
 //! Both published editions, told apart by their field names.
 
-use conn_log_core::{Edition, EventParts, JsonBody, Rules};
+use conn_log_core::{Edition, EventFields, EventPolicy, JsonBody};
 use rstest::rstest;
 
-use crate::{FIRST, SECOND, assert_faults, event, first, now, parse, parts, second, time, without};
+use crate::{
+    FIRST, SECOND, assert_faults, edition, event, fields, first, now, second, time, without,
+};
 
 /// The vendor's page, first edition, to the letter.
 const FIRST_EXAMPLE: &str = r#"{"data": "{\"device_id\": \"dev_12345\", \"app_id\": \"app_67890\", \"connection_type\": \"wifi\", \"connection_status\": \"connected\", \"timestamp\": \"2024-01-15T10:30:00Z\", \"ip_address\": \"192.168.1.100\", \"signal_strength\": -45, \"data_transferred\": 1024}"}"#;
@@ -18,14 +20,13 @@ fn envelope_text(body: &str) -> String {
 #[test]
 fn the_first_edition_s_example_is_read_as_the_contract_says() {
     let text = envelope_text(FIRST_EXAMPLE);
-    let JsonBody::Event(json) = JsonBody::read(text.as_bytes(), 10).unwrap() else {
+    let JsonBody::Event(draft) = JsonBody::read(text.as_bytes(), 10).unwrap() else {
         panic!("the envelope holds one event");
     };
-    let parsed = json.check(&Rules::default(), now()).unwrap();
-    assert_eq!(parsed.edition, Edition::First);
+    assert_eq!(draft.edition(), Edition::First);
     assert_eq!(
-        parsed.event.into_parts(),
-        EventParts {
+        EventPolicy::default().check(draft, now()).unwrap().into_fields(),
+        EventFields {
             device_id: "dev_12345".into(),
             application_id: "app_67890".into(),
             connection_type: "established".into(),
@@ -60,11 +61,10 @@ fn the_second_edition_keeps_every_field_as_given() {
         "event_id": "e-1",
         "metadata": {"protocol": "TLS 1.3", "port": 443}
     }"#;
-    let parsed = parse(json).unwrap();
-    assert_eq!(parsed.edition, Edition::Second);
+    assert_eq!(edition(json), Edition::Second);
     assert_eq!(
-        parsed.event.into_parts(),
-        EventParts {
+        fields(json),
+        EventFields {
             device_id: "dev_12345".into(),
             application_id: "app_67890".into(),
             connection_type: "terminated".into(),
@@ -93,25 +93,25 @@ fn a_connection_status_means_a_connection_type_and_a_status(
     #[case] status: &str,
 ) {
     let value = format!("\"{connection_status}\"");
-    let parts = parts(&first(&[("connection_status", &value)]));
-    assert_eq!(parts.connection_type, connection_type);
-    assert_eq!(parts.status, status);
+    let fields = fields(&first(&[("connection_status", &value)]));
+    assert_eq!(fields.connection_type, connection_type);
+    assert_eq!(fields.status, status);
     assert_eq!(
-        parts.metadata,
+        fields.metadata,
         format!(r#"{{"connection_status":"{connection_status}","network_type":"wifi"}}"#),
     );
 }
 
 #[test]
 fn a_first_edition_event_may_stand_flat() {
-    assert_eq!(parse(&first(&[])).unwrap().edition, Edition::First);
+    assert_eq!(edition(&first(&[])), Edition::First);
 }
 
 #[test]
 fn an_envelope_may_hold_a_second_edition_event() {
     let body = serde_json::json!({ "data": second(&[]) }).to_string();
     let text = envelope_text(&body);
-    assert_eq!(parse(&text).unwrap().edition, Edition::Second);
+    assert_eq!(edition(&text), Edition::Second);
 }
 
 #[test]
@@ -122,24 +122,22 @@ fn an_envelope_may_hold_an_array_of_both_editions() {
     let JsonBody::Events(events) = JsonBody::read(text.as_bytes(), 10).unwrap() else {
         panic!("the envelope holds an array");
     };
-    let editions: Vec<_> = events.iter().map(|raw| parse(raw.get()).unwrap().edition).collect();
+    let editions: Vec<_> = events.iter().map(|raw| edition(raw.get())).collect();
     assert_eq!(editions, [Edition::First, Edition::Second]);
 }
 
 #[test]
 fn app_id_beside_status_keeps_the_second_edition_s_connection_types() {
     let json = second(&[]).replace("application_id", "app_id");
-    let parsed = parse(&json).unwrap();
-    assert_eq!(parsed.edition, Edition::First);
-    assert_eq!(parsed.event, event(&second(&[])));
+    assert_eq!(edition(&json), Edition::First);
+    assert_eq!(event(&json), event(&second(&[])));
 }
 
 #[test]
 fn application_id_beside_connection_status_is_a_first_edition_event() {
     let json = first(&[]).replace("app_id", "application_id");
-    let parsed = parse(&json).unwrap();
-    assert_eq!(parsed.edition, Edition::First);
-    assert_eq!(parsed.event, event(&first(&[])));
+    assert_eq!(edition(&json), Edition::First);
+    assert_eq!(event(&json), event(&first(&[])));
 }
 
 #[rstest]
@@ -165,8 +163,8 @@ fn both_pairs_of_two_names_are_told_at_once() {
 
 #[test]
 fn failed_is_taken_as_failure() {
-    let parts = parts(&second(&[("status", r#""failed""#)]));
-    assert_eq!((parts.status.as_str(), parts.metadata.as_str()), ("failure", "{}"));
+    let fields = fields(&second(&[("status", r#""failed""#)]));
+    assert_eq!((fields.status.as_str(), fields.metadata.as_str()), ("failure", "{}"));
 }
 
 #[rstest]
@@ -212,8 +210,8 @@ fn a_bad_value_in_a_first_edition_event_is_told_under_its_name(
 #[test]
 fn a_kind_of_network_has_at_most_255_characters() {
     let longest = crate::text_of('ü', 255);
-    let parts = parts(&first(&[("connection_type", &longest)]));
-    assert!(parts.metadata.contains(&longest));
+    let fields = fields(&first(&[("connection_type", &longest)]));
+    assert!(fields.metadata.contains(&longest));
     let longer = crate::text_of('ü', 256);
     let json = first(&[("connection_type", &longer)]);
     assert_faults(&json, &[("/connection_type", "length")]);
@@ -221,16 +219,16 @@ fn a_kind_of_network_has_at_most_255_characters() {
 
 #[test]
 fn a_first_edition_measurement_may_be_null() {
-    let parts = parts(&first(&[("signal_strength", "null")]));
-    assert!(parts.metadata.contains(r#""signal_strength":null"#));
+    let fields = fields(&first(&[("signal_strength", "null")]));
+    assert!(fields.metadata.contains(r#""signal_strength":null"#));
 }
 
 #[test]
 fn names_that_the_client_s_metadata_has_win_over_the_first_edition_s_additions() {
     let metadata = r#"{"network_type": "5g", "connection_status": 1, "signal_strength": 2}"#;
-    let parts = parts(&first(&[("metadata", metadata), ("signal_strength", "-45")]));
+    let fields = fields(&first(&[("metadata", metadata), ("signal_strength", "-45")]));
     assert_eq!(
-        parts.metadata,
+        fields.metadata,
         r#"{"connection_status":1,"network_type":"5g","signal_strength":2}"#,
     );
 }

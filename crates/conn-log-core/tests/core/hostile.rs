@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use conn_log_core::{BodyError, FaultKind, JsonBody};
 use rstest::rstest;
 
-use crate::{assert_faults, faults, list, parse, second};
+use crate::{assert_faults, check, faults, list, second};
 
 /// Far more than any of these takes, and far less than work that grows with a square would.
 const LONG: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ fn a_million_nested_arrays_and_objects_are_refused_without_a_deep_stack() {
     let JsonBody::Event(event) = JsonBody::read(objects.as_bytes(), 10).unwrap() else {
         panic!("not an event");
     };
-    let faults = event.check(&conn_log_core::Rules::default(), crate::now());
+    let faults = conn_log_core::EventPolicy::default().check(event, crate::now());
     assert!(list(&faults.unwrap_err()).contains(&("/a".to_owned(), "too_large")));
 }
 
@@ -122,7 +122,7 @@ fn many_faults_under_one_long_name_are_few_and_short() {
 fn many_faults_of_value_do_not_hide_that_the_shape_is_wrong() {
     let texts = vec![r#""\u0000""#; 100].join(",");
     let json = format!(r#"{{"a": [{texts}], "b": 1, "b": 2}}"#);
-    let faults = parse(&second(&[("metadata", &json)])).unwrap_err();
+    let faults = check(&second(&[("metadata", &json)])).unwrap_err();
     assert_eq!(faults.as_slice().len(), 32);
     assert_eq!(faults.kind(), FaultKind::Shape);
 }

@@ -7,7 +7,9 @@
 
 mod bodies;
 mod dependencies;
+mod drafts;
 mod editions;
+mod filters;
 mod hostile;
 mod metadata;
 mod properties;
@@ -16,7 +18,7 @@ mod redaction;
 mod shapes;
 mod values;
 
-use conn_log_core::{Event, EventParts, Faults, ParsedEvent, Rules, Timestamp};
+use conn_log_core::{Edition, Event, EventDraft, EventFields, EventPolicy, Faults, Timestamp};
 
 /// The server's time in these tests.
 const NOW: &str = "2024-01-15T10:31:00Z";
@@ -71,25 +73,34 @@ fn without(base: &[(&str, &str)], name: &str) -> String {
     object(&kept, &[])
 }
 
-fn parse(json: &str) -> Result<ParsedEvent, Faults> {
-    Rules::default().parse_event(json, now())
+fn draft(json: &str) -> EventDraft<'_> {
+    EventDraft::from_json(json).unwrap()
+}
+
+fn edition(json: &str) -> Edition {
+    draft(json).edition()
+}
+
+/// What the default policy says of the event that `json` should be.
+fn check(json: &str) -> Result<Event, Faults> {
+    EventPolicy::default().check(EventDraft::from_json(json)?, now())
 }
 
 /// The event that `json` is; fails the test if it is none.
 fn event(json: &str) -> Event {
-    match parse(json) {
-        Ok(parsed) => parsed.event,
+    match check(json) {
+        Ok(event) => event,
         Err(faults) => panic!("refused, {faults}: {json}"),
     }
 }
 
-fn parts(json: &str) -> EventParts {
-    event(json).into_parts()
+fn fields(json: &str) -> EventFields {
+    event(json).into_fields()
 }
 
 /// The pointer and the code of each fault in `json`; none if it is an event.
 fn faults(json: &str) -> Vec<(String, &'static str)> {
-    parse(json).map_or_else(|faults| list(&faults), |_| Vec::new())
+    check(json).map_or_else(|faults| list(&faults), |_| Vec::new())
 }
 
 fn list(faults: &Faults) -> Vec<(String, &'static str)> {

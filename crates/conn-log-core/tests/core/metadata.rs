@@ -1,12 +1,12 @@
 //! Metadata: its bounds, I-JSON, what moves into it, and the session id that is read from it.
 
-use conn_log_core::Rules;
+use conn_log_core::EventPolicy;
 use rstest::rstest;
 
-use crate::{assert_faults, now, parts, second, text_of};
+use crate::{assert_faults, draft, fields, now, second, text_of};
 
 fn metadata(json: &str) -> String {
-    parts(&second(&[("metadata", json)])).metadata
+    fields(&second(&[("metadata", json)])).metadata
 }
 
 /// `levels` arrays within each other.
@@ -174,20 +174,20 @@ fn an_unknown_field_moves_into_the_metadata() {
         ("id", "7"),
         (r"z\u00e9", "true"),
     ]);
-    assert_eq!(parts(&json).metadata, r#"{"a":{"deep":[1]},"b":2,"c":null,"id":7,"zé":true}"#);
+    assert_eq!(fields(&json).metadata, r#"{"a":{"deep":[1]},"b":2,"c":null,"id":7,"zé":true}"#);
 }
 
 #[rstest]
 #[case::metadata_first(&[("metadata", r#"{"a": 1}"#), ("a", "2")])]
 #[case::metadata_last(&[("a", "2"), ("metadata", r#"{"a": 1}"#)])]
 fn a_name_that_the_metadata_has_wins_over_an_unknown_field(#[case] members: &[(&str, &str)]) {
-    assert_eq!(parts(&second(members)).metadata, r#"{"a":1}"#);
+    assert_eq!(fields(&second(members)).metadata, r#"{"a":1}"#);
 }
 
 #[test]
 fn unknown_fields_move_into_metadata_that_is_not_given() {
-    assert_eq!(parts(&second(&[("a", "1")])).metadata, r#"{"a":1}"#);
-    assert_eq!(parts(&second(&[("metadata", "null"), ("a", "1")])).metadata, r#"{"a":1}"#);
+    assert_eq!(fields(&second(&[("a", "1")])).metadata, r#"{"a":1}"#);
+    assert_eq!(fields(&second(&[("metadata", "null"), ("a", "1")])).metadata, r#"{"a":1}"#);
 }
 
 #[rstest]
@@ -209,23 +209,23 @@ fn a_session_s_id_is_read_from_the_field_or_the_metadata(
     #[case] members: &[(&str, &str)],
     #[case] session_id: Option<&str>,
 ) {
-    assert_eq!(parts(&second(members)).session_id.as_deref(), session_id);
+    assert_eq!(fields(&second(members)).session_id.as_deref(), session_id);
 }
 
 #[test]
 fn a_session_s_id_in_metadata_has_at_most_255_characters() {
     for (count, taken) in [(255, true), (256, false)] {
         let json = format!("{{\"session_id\": {}}}", text_of('é', count));
-        let parts = parts(&second(&[("metadata", &json)]));
-        assert_eq!(parts.session_id.is_some(), taken);
+        let fields = fields(&second(&[("metadata", &json)]));
+        assert_eq!(fields.session_id.is_some(), taken);
     }
 }
 
 #[test]
 fn a_redacted_session_s_id_is_none() {
-    let rules = Rules::default().with_sensitive_key("session_id");
+    let policy = EventPolicy::default().with_sensitive_key("session_id");
     let json = second(&[("metadata", r#"{"session_id": "m"}"#)]);
-    let parts = rules.parse_event(&json, now()).unwrap().event.into_parts();
-    assert_eq!(parts.session_id, None);
-    assert_eq!(parts.metadata, r#"{"session_id":"[REDACTED]"}"#);
+    let fields = policy.check(draft(&json), now()).unwrap().into_fields();
+    assert_eq!(fields.session_id, None);
+    assert_eq!(fields.metadata, r#"{"session_id":"[REDACTED]"}"#);
 }

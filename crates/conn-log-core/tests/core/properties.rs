@@ -1,12 +1,12 @@
 //! What holds for any event, and for any text.
 
-use conn_log_core::{BodyError, Event, JsonBody, ParsedEvent, Record, Rules, Timestamp};
+use conn_log_core::{BodyError, Event, EventDraft, EventPolicy, JsonBody, Record, Timestamp};
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::{event, now, parse};
+use crate::{check, event, now};
 
 /// What happened, whichever edition tells it.
 #[derive(Clone, Debug)]
@@ -37,6 +37,24 @@ impl Facts {
             "connection_type": self.meaning.1,
             "status": self.meaning.2,
         }))
+    }
+
+    fn draft(&self) -> EventDraft<'_> {
+        let text = |name: &str| Some(self.optional.get(name)?.as_str()?.into());
+        EventDraft {
+            device_id: Some((&self.device).into()),
+            application_id: Some((&self.application).into()),
+            connection_type: Some(self.meaning.1.into()),
+            status: Some(self.meaning.2.into()),
+            timestamp: Some(self.timestamp),
+            ip_address: self.optional.get("ip_address").and_then(|v| v.as_str()?.parse().ok()),
+            user_agent: text("user_agent"),
+            duration: self.optional.get("duration").and_then(Value::as_f64),
+            session_id: text("session_id"),
+            event_id: text("event_id"),
+            metadata: Some(Value::from(self.metadata.clone()).into()),
+            ..EventDraft::default()
+        }
     }
 
     fn with(&self, mut event: Value) -> Value {
@@ -158,14 +176,15 @@ fn record(event: Event) -> Record {
 }
 
 /// Reads a body to the end, as a server does; nothing may panic.
-fn read_all(body: &[u8]) -> Vec<ParsedEvent> {
-    let rules = Rules::default();
+fn read_all(body: &[u8]) -> Vec<Event> {
     match JsonBody::read(body, 100) {
-        Ok(JsonBody::Event(event)) => event.check(&rules, now()).into_iter().collect(),
-        Ok(JsonBody::Events(events)) => {
-            events.iter().filter_map(|raw| parse(raw.get()).ok()).collect()
+        Ok(JsonBody::Event(draft)) => {
+            EventPolicy::default().check(draft, now()).into_iter().collect()
         }
-        Ok(JsonBody::Envelope(text)) => parse(&text).into_iter().collect(),
+        Ok(JsonBody::Events(events)) => {
+            events.iter().filter_map(|raw| check(raw.get()).ok()).collect()
+        }
+        Ok(JsonBody::Envelope(text)) => check(&text).into_iter().collect(),
         Err(BodyError::Faults(faults)) => {
             assert!(!faults.as_slice().is_empty());
             Vec::new()
@@ -177,8 +196,8 @@ fn read_all(body: &[u8]) -> Vec<ParsedEvent> {
 proptest! {
     #[test]
     fn both_editions_tell_the_same_event(facts in facts()) {
-        let first = event(&facts.first_edition().to_string()).into_parts();
-        let mut second = event(&facts.second_edition().to_string()).into_parts();
+        let first = event(&facts.first_edition().to_string()).into_fields();
+        let mut second = event(&facts.second_edition().to_string()).into_fields();
         let mut metadata = object(&second.metadata);
         for (name, value) in [
             ("network_type", &facts.network),
@@ -192,10 +211,17 @@ proptest! {
     }
 
     #[test]
+    fn a_draft_built_by_hand_makes_the_event_that_its_json_makes(facts in facts()) {
+        let json = event(&facts.second_edition().to_string());
+        let by_hand = EventPolicy::default().check(facts.draft(), now());
+        prop_assert_eq!(by_hand, Ok(json));
+    }
+
+    #[test]
     fn a_record_s_json_has_every_member_in_order(facts in facts()) {
         let record = record(event(&facts.second_edition().to_string()));
         let json = object(&record.to_json());
-        let parts = record.event.parts();
+        let fields = record.event.fields();
         prop_assert_eq!(&json["id"], 7);
         prop_assert_eq!(&json["device_id"], &facts.device);
         prop_assert_eq!(&json["application_id"], &facts.application);
@@ -203,7 +229,7 @@ proptest! {
         prop_assert_eq!(&json["status"], facts.meaning.2);
         prop_assert_eq!(&json["timestamp"], &facts.timestamp.to_string());
         prop_assert_eq!(&json["created_at"], crate::NOW);
-        prop_assert_eq!(&json["metadata"], &Value::from(object(&parts.metadata)));
+        prop_assert_eq!(&json["metadata"], &Value::from(object(&fields.metadata)));
         let optional = |name: &str| facts.optional.get(name).cloned().unwrap_or_default();
         prop_assert_eq!(&json["ip_address"], &optional("ip_address"));
         prop_assert_eq!(&json["user_agent"], &optional("user_agent"));
@@ -244,7 +270,7 @@ proptest! {
     #[test]
     fn no_text_panics(text in any::<String>()) {
         read_all(text.as_bytes());
-        let _ = parse(&text);
+        let _ = check(&text);
     }
 
     #[test]
@@ -271,11 +297,11 @@ proptest! {
                 _ => body.truncate(at.max(1)),
             }
         }
-        for parsed in read_all(&body) {
-            let mut json = object(&record(parsed.event.clone()).to_json());
+        for found in read_all(&body) {
+            let mut json = object(&record(found.clone()).to_json());
             json.remove("id");
             json.remove("created_at");
-            prop_assert_eq!(event(&Value::from(json).to_string()), parsed.event);
+            prop_assert_eq!(event(&Value::from(json).to_string()), found);
         }
     }
 

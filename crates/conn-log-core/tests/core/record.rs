@@ -1,11 +1,11 @@
 //! A record's exact JSON, its canonical form, and its leaf hash.
 
-use conn_log_core::{Event, EventParts, Record};
+use conn_log_core::{Event, EventFields, Record};
 use rstest::rstest;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{event, first, parts, second, time};
+use crate::{event, fields, first, second, time};
 
 fn record(event: Event) -> Record {
     Record { id: 12847, created_at: time("2024-01-15T10:30:05.123456Z"), event }
@@ -135,8 +135,8 @@ fn another_id_or_time_is_another_leaf() {
 
 #[test]
 fn a_store_gives_back_what_it_took() {
-    let parts: EventParts = parts(&first(&[("duration", "1.5")]));
-    let event = Event::restore(parts.clone());
-    assert_eq!(event.parts(), &parts);
-    assert_eq!(event.into_parts(), parts);
+    let fields: EventFields = fields(&first(&[("duration", "1.5")]));
+    let event = Event::from_store(fields.clone());
+    assert_eq!(event.fields(), &fields);
+    assert_eq!(event.into_fields(), fields);
 }

@@ -1,9 +1,9 @@
 //! Secrets never reach an event.
 
-use conn_log_core::{Record, Rules};
+use conn_log_core::{EventPolicy, Record};
 use rstest::rstest;
 
-use crate::{event, first, now, parts, second};
+use crate::{draft, event, fields, first, now, second};
 
 #[rstest]
 #[case::at_the_top(r#"{"password": "hunter2"}"#, r#"{"password":"[REDACTED]"}"#)]
@@ -25,7 +25,7 @@ use crate::{event, first, now, parts, second};
     r#"{"author":"me","token_count":7}"#
 )]
 fn what_stands_under_a_sensitive_name_is_replaced(#[case] given: &str, #[case] kept: &str) {
-    assert_eq!(parts(&second(&[("metadata", given)])).metadata, kept);
+    assert_eq!(fields(&second(&[("metadata", given)])).metadata, kept);
 }
 
 #[test]
@@ -35,17 +35,17 @@ fn an_unknown_field_that_moves_is_redacted() {
         ("context", r#"{"headers": [{"Authorization": "hunter2"}]}"#),
     ]);
     assert_eq!(
-        parts(&json).metadata,
+        fields(&json).metadata,
         r#"{"access_token":"[REDACTED]","context":{"headers":[{"Authorization":"[REDACTED]"}]}}"#,
     );
 }
 
 #[test]
 fn a_deployment_names_secrets_of_its_own() {
-    let rules = Rules::default().with_sensitive_key("badge_number");
+    let policy = EventPolicy::default().with_sensitive_key("badge_number");
     let json = first(&[("metadata", r#"{"badgeNumber": "hunter2"}"#)]);
-    let event = rules.parse_event(&json, now()).unwrap().event;
-    assert!(event.parts().metadata.contains(r#""badgeNumber":"[REDACTED]""#));
+    let event = policy.check(draft(&json), now()).unwrap();
+    assert!(event.fields().metadata.contains(r#""badgeNumber":"[REDACTED]""#));
 }
 
 #[test]
@@ -55,4 +55,18 @@ fn a_secret_stands_in_no_form_of_the_record() {
     assert!(!record.to_json().contains("hunter2"));
     assert!(!record.to_canonical_json().contains("hunter2"));
     assert!(!format!("{record:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_draft_shows_no_metadata_since_nothing_is_redacted_yet() {
+    let json = second(&[("metadata", r#"{"pin": "hunter2"}"#), ("token", r#""hunter2""#)]);
+    assert!(!format!("{:?}", draft(&json)).contains("hunter2"));
+}
+
+#[test]
+fn what_the_first_edition_moves_is_redacted_as_well() {
+    let policy = EventPolicy::default().with_sensitive_key("network_type");
+    let event = policy.check(draft(&first(&[])), now()).unwrap();
+    let expected = r#"{"connection_status":"connected","network_type":"[REDACTED]"}"#;
+    assert_eq!(event.fields().metadata, expected);
 }

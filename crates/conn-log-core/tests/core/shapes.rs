@@ -3,7 +3,7 @@
 use conn_log_core::FaultKind;
 use rstest::rstest;
 
-use crate::{SECOND, assert_faults, parse, second};
+use crate::{SECOND, assert_faults, check, second};
 
 #[rstest]
 #[case::nothing("", "invalid_json")]
@@ -50,7 +50,7 @@ fn an_optional_field_may_be_null(
     #[values("ip_address", "user_agent", "duration", "metadata", "session_id", "event_id")]
     name: &str,
 ) {
-    assert_eq!(parse(&second(&[(name, "null")])), parse(&second(&[])));
+    assert_eq!(check(&second(&[(name, "null")])), check(&second(&[])));
 }
 
 #[rstest]
@@ -184,9 +184,9 @@ fn every_fault_is_told_at_once() {
 
 #[test]
 fn one_fault_of_shape_makes_all_of_it_a_fault_of_shape() {
-    let value = parse(&second(&[("duration", "-1")])).unwrap_err();
+    let value = check(&second(&[("duration", "-1")])).unwrap_err();
     assert_eq!(value.kind(), FaultKind::Value);
-    let both = parse(&second(&[("duration", "-1"), ("status", "null")])).unwrap_err();
+    let both = check(&second(&[("duration", "-1"), ("status", "null")])).unwrap_err();
     assert_eq!(both.kind(), FaultKind::Shape);
 }
 
@@ -198,7 +198,7 @@ fn a_fault_does_not_repeat_the_client_s_value() {
         ("timestamp", r#""hunter2""#),
         ("metadata", r#"{"a": "hunter2\u0000"}"#),
     ]);
-    let faults = parse(&json).unwrap_err();
+    let faults = check(&json).unwrap_err();
     assert_eq!(faults.as_slice().len(), 4);
     assert!(!faults.to_string().contains("hunter2"));
 }

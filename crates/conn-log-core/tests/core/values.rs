@@ -1,9 +1,9 @@
 //! The contract's table of rules: the shape is right, and the value is, or is not.
 
-use conn_log_core::{CONNECTION_TYPES, Rules, STATUSES};
+use conn_log_core::{CONNECTION_TYPES, EventPolicy, STATUSES};
 use rstest::rstest;
 
-use crate::{assert_faults, now, parts, second, text_of};
+use crate::{assert_faults, draft, fields, now, second, text_of};
 
 #[rstest]
 #[case("device_id", 255)]
@@ -35,8 +35,8 @@ fn an_empty_text_is_refused(#[case] name: &str, #[case] code: &str) {
 
 #[test]
 fn a_user_agent_may_be_empty() {
-    let parts = parts(&second(&[("user_agent", r#""""#)]));
-    assert_eq!(parts.user_agent.as_deref(), Some(""));
+    let fields = fields(&second(&[("user_agent", r#""""#)]));
+    assert_eq!(fields.user_agent.as_deref(), Some(""));
 }
 
 #[rstest]
@@ -64,7 +64,7 @@ fn a_name_has_no_white_space_around_it(
 
 #[test]
 fn a_name_may_have_white_space_within() {
-    assert_eq!(parts(&second(&[("device_id", r#""a b""#)])).device_id, "a b");
+    assert_eq!(fields(&second(&[("device_id", r#""a b""#)])).device_id, "a b");
 }
 
 #[test]
@@ -117,20 +117,20 @@ fn a_lone_surrogate_in_a_field_is_a_fault_of_value(
 
 #[test]
 fn a_pair_of_surrogates_is_one_character() {
-    let parts = parts(&second(&[("device_id", r#""\ud83e\udd80""#)]));
-    assert_eq!(parts.device_id, "🦀");
+    let fields = fields(&second(&[("device_id", r#""\ud83e\udd80""#)]));
+    assert_eq!(fields.device_id, "🦀");
 }
 
 #[test]
 fn every_connection_type_and_status_of_the_contract_is_taken() {
     for connection_type in CONNECTION_TYPES {
         for status in STATUSES {
-            let parts = parts(&second(&[
+            let fields = fields(&second(&[
                 ("connection_type", &format!("\"{connection_type}\"")),
                 ("status", &format!("\"{status}\"")),
             ]));
-            assert_eq!(parts.connection_type, connection_type);
-            assert_eq!(parts.status, status);
+            assert_eq!(fields.connection_type, connection_type);
+            assert_eq!(fields.status, status);
         }
     }
 }
@@ -152,12 +152,12 @@ fn another_name_is_refused(#[case] name: &str, #[case] value: &str) {
 
 #[test]
 fn a_deployment_adds_names_of_its_own() {
-    let rules = Rules::default().with_connection_type("roamed").with_status("throttled");
+    let policy = EventPolicy::default().with_connection_type("roamed").with_status("throttled");
     let json = second(&[("connection_type", r#""roamed""#), ("status", r#""throttled""#)]);
-    let parts = rules.parse_event(&json, now()).unwrap().event.into_parts();
-    assert_eq!(parts.connection_type, "roamed");
-    assert_eq!(parts.status, "throttled");
-    assert!(rules.parse_event(&second(&[]), now()).is_ok());
+    let fields = policy.check(draft(&json), now()).unwrap().into_fields();
+    assert_eq!(fields.connection_type, "roamed");
+    assert_eq!(fields.status, "throttled");
+    assert!(policy.check(draft(&second(&[])), now()).is_ok());
 }
 
 #[rstest]
@@ -175,8 +175,8 @@ fn a_deployment_adds_names_of_its_own() {
 #[case::the_first_instant_elsewhere("1969-12-31T23:00:00-01:00", "1970-01-01T00:00:00Z")]
 #[case::five_minutes_ahead("2024-01-15T10:36:00Z", "2024-01-15T10:36:00Z")]
 fn a_timestamp_is_kept_as_utc(#[case] given: &str, #[case] kept: &str) {
-    let parts = parts(&second(&[("timestamp", &format!("\"{given}\""))]));
-    assert_eq!(parts.timestamp.to_string(), kept);
+    let fields = fields(&second(&[("timestamp", &format!("\"{given}\""))]));
+    assert_eq!(fields.timestamp.to_string(), kept);
 }
 
 #[rstest]
@@ -214,8 +214,8 @@ fn a_timestamp_outside_the_rule_is_refused(#[case] given: &str, #[case] code: &s
 #[case("::ffff:192.0.2.1", "::ffff:192.0.2.1")]
 #[case("2001:db8::0:1:0:0:1", "2001:db8::1:0:0:1")]
 fn an_address_is_kept_in_its_canonical_form(#[case] given: &str, #[case] kept: &str) {
-    let parts = parts(&second(&[("ip_address", &format!("\"{given}\""))]));
-    assert_eq!(parts.ip_address.map(|a| a.to_string()).as_deref(), Some(kept));
+    let fields = fields(&second(&[("ip_address", &format!("\"{given}\""))]));
+    assert_eq!(fields.ip_address.map(|a| a.to_string()).as_deref(), Some(kept));
 }
 
 #[rstest]
@@ -254,7 +254,7 @@ fn what_is_no_address_is_refused(
 #[case("1e-400", 0.0)]
 #[case("1.7976931348623157e308", f64::MAX)]
 fn a_duration_is_a_finite_number_from_0_on(#[case] given: &str, #[case] kept: f64) {
-    let duration = parts(&second(&[("duration", given)])).duration.unwrap();
+    let duration = fields(&second(&[("duration", given)])).duration.unwrap();
     assert_eq!(duration.to_bits(), kept.to_bits());
 }
 

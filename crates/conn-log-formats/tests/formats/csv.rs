@@ -1,6 +1,6 @@
 //! CSV, read back by the crate `csv`.
 
-use conn_log_core::{EventParts, Record};
+use conn_log_core::{EventFields, Record};
 use conn_log_formats::Format;
 use csv::{Reader, StringRecord};
 use proptest::prelude::*;
@@ -57,7 +57,7 @@ fn a_text_that_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(
     #[values("=1+2", "+1", "-1+2", "@SUM(A1)", "\tx", "\rx", "\nx")] text: &str,
 ) {
     let (own, some) = (text.to_owned(), Some(text.to_owned()));
-    let parts = EventParts {
+    let parts = EventFields {
         device_id: own.clone(),
         application_id: own.clone(),
         connection_type: own.clone(),
@@ -76,14 +76,14 @@ fn a_text_that_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(
 
 #[test]
 fn a_text_with_such_a_character_further_on_stays_as_it_is() {
-    let parts = EventParts { device_id: "a=b".to_owned(), ..sparse() };
+    let parts = EventFields { device_id: "a=b".to_owned(), ..sparse() };
     assert_eq!(rows(&[record(1, parts)])[0][1], *"a=b");
 }
 
 proptest! {
     #[test]
     fn any_text_comes_back(device_id in any::<String>(), agent in any::<String>()) {
-        let parts = EventParts {
+        let parts = EventFields {
             device_id: device_id.clone(),
             user_agent: Some(agent.clone()),
             ..full()

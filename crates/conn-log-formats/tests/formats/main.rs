@@ -11,7 +11,7 @@ mod outputs;
 #[cfg(feature = "parquet")]
 mod parquet;
 
-use conn_log_core::{Event, EventParts, Record, Timestamp};
+use conn_log_core::{Event, EventFields, Record, Timestamp};
 use conn_log_formats::Format;
 
 /// The records as a file of that format.
@@ -26,14 +26,14 @@ fn file(format: Format, records: &[Record]) -> Vec<u8> {
     file
 }
 
-fn record(id: i64, parts: EventParts) -> Record {
+fn record(id: i64, parts: EventFields) -> Record {
     let created_at = Timestamp::parse("2024-01-15T10:30:01.5Z").unwrap();
-    Record { id, created_at, event: Event::restore(parts) }
+    Record { id, created_at, event: Event::from_store(parts) }
 }
 
 /// An event with no value that it may leave out.
-fn sparse() -> EventParts {
-    EventParts {
+fn sparse() -> EventFields {
+    EventFields {
         device_id: "dev_1".to_owned(),
         application_id: "app_1".to_owned(),
         connection_type: "established".to_owned(),
@@ -49,8 +49,8 @@ fn sparse() -> EventParts {
 }
 
 /// An event with every value.
-fn full() -> EventParts {
-    EventParts {
+fn full() -> EventFields {
+    EventFields {
         ip_address: Some("2001:db8::1".parse().unwrap()),
         user_agent: Some("a \"quoted\", agent\r\nwith lines".to_owned()),
         duration: Some(1.5),

@@ -1,7 +1,7 @@
 //! Parquet, read back by the reader of the crate `parquet`.
 
 use bytes::Bytes;
-use conn_log_core::{EventParts, Record};
+use conn_log_core::{EventFields, Record};
 use conn_log_formats::Format;
 use parquet::basic::{Compression, ConvertedType, Type};
 use parquet::file::metadata::RowGroupMetaData;
@@ -33,7 +33,7 @@ fn every_value_comes_back_and_a_missing_one_is_null() {
         text("dev_1"),
         text("app_1"),
         text("established"),
-        Field::TimestampMicros(one.event.parts().timestamp.micros()),
+        Field::TimestampMicros(one.event.fields().timestamp.micros()),
         text("2001:db8::1"),
         text("a \"quoted\", agent\r\nwith lines"),
         text("success"),
@@ -107,7 +107,7 @@ fn row_groups_have_twenty_thousand_rows_and_keep_the_order() {
 fn a_row_group_ends_early_where_its_metadata_is_large() {
     let mebibyte = format!(r#"{{"text":"{}"}}"#, "x".repeat((1 << 20) - 11));
     assert_eq!(mebibyte.len(), 1 << 20);
-    let large = EventParts { metadata: mebibyte, ..sparse() };
+    let large = EventFields { metadata: mebibyte, ..sparse() };
     let records: Vec<Record> = (1..=20).map(|id| record(id, large.clone())).collect();
     let sizes = group_sizes(&read(&records));
     assert_eq!(sizes.iter().sum::<i64>(), 20);

@@ -252,7 +252,7 @@ struct FactMetadata<'a> {
 
 impl<'a> From<&'a Record> for Seen<'a> {
     fn from(record: &'a Record) -> Self {
-        let parts = record.event.parts();
+        let parts = record.event.fields();
         let members: Option<FactMetadata<'_>> = serde_json::from_str(&parts.metadata).ok();
         let (network_type, signal_strength) =
             members.map_or((None, None), |members| (members.network_type, members.signal_strength));

@@ -78,10 +78,10 @@ impl MetadataIs {
     fn new(filter: &MetadataFilter, dialect: Dialect) -> Self {
         let path = match dialect {
             Dialect::Sqlite => {
-                let steps = filter.path.iter().map(|name| format!(".{}", json_text(name)));
+                let steps = filter.path.names().iter().map(|name| format!(".{}", json_text(name)));
                 vec![format!("${}", steps.collect::<String>())]
             }
-            Dialect::Postgres => filter.path.clone(),
+            Dialect::Postgres => filter.path.names().to_vec(),
         };
         let mut candidates = vec![json_text(&filter.value)];
         let is_scalar = matches!(filter.value.as_str(), "true" | "false" | "null")
@@ -92,7 +92,7 @@ impl MetadataIs {
             candidates.push(filter.value.clone());
         }
         let has_nul = |text: &String| text.contains('\0');
-        if filter.path.iter().any(has_nul) || has_nul(&filter.value) {
+        if filter.path.names().iter().any(has_nul) || has_nul(&filter.value) {
             candidates.clear();
         }
         MetadataIs { dialect, path, candidates }

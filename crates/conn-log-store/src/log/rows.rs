@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use conn_log_core::{Event, EventParts, Record};
+use conn_log_core::{Event, EventFields, Record};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text};
@@ -37,7 +37,7 @@ pub(crate) struct NewEventRow<'a> {
 
 impl<'a> NewEventRow<'a> {
     pub(crate) fn new(tenant: TenantId, record: &'a Record, leaf_hash: &'a [u8; 32]) -> Self {
-        let parts = record.event.parts();
+        let parts = record.event.fields();
         NewEventRow {
             tenant_id: tenant.0,
             id: record.id,
@@ -82,7 +82,7 @@ impl From<EventRow> for Record {
         Record {
             id: row.id,
             created_at: row.created_at.0,
-            event: Event::restore(EventParts {
+            event: Event::from_store(EventFields {
                 device_id: row.device_id,
                 application_id: row.application_id,
                 connection_type: row.connection_type,

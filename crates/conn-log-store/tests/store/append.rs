@@ -174,7 +174,7 @@ on_both_databases! {
         let store = Store::open(options).unwrap();
         let mut big = parts("dev");
         big.metadata = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
-        let big = vec![Event::restore(big)];
+        let big = vec![Event::from_store(big)];
         // Where nothing waits it is taken in: it would never find room.
         assert_eq!(ids(&append(&store, big.clone()).await.unwrap()), [1]);
         let mut tasks = tokio::task::JoinSet::new();
@@ -310,7 +310,7 @@ fn any_event() -> impl Strategy<Value = Event> {
                 parts.session_id = session;
                 parts.duration = duration;
                 parts.metadata = metadata;
-                Event::restore(parts)
+                Event::from_store(parts)
             },
         )
 }

@@ -29,7 +29,7 @@ on_both_databases! {
         poison.user_agent = Some("nul \0 here".to_owned());
         let (good, bad, fine) = tokio::join!(
             append(&store, events("dev", 1)),
-            append(&store, vec![Event::restore(poison)]),
+            append(&store, vec![Event::from_store(poison)]),
             append(&store, events("dev", 30)),
         );
         assert!(good.is_ok() && fine.is_ok());
@@ -219,7 +219,7 @@ async fn hold_against_log(store: &Store, tasks: Vec<JoinHandle<Acknowledged>>) {
     assert_eq!(log.iter().map(|record| record.id).collect::<Vec<_>>(), gap_free);
     let mut by_device: HashMap<&str, i64> = HashMap::new();
     for record in &log {
-        let device = record.event.parts().device_id.as_str();
+        let device = record.event.fields().device_id.as_str();
         let before = by_device.insert(device, record.id);
         assert!(before.is_none() || device == "back", "{device} is stored twice");
     }

@@ -10,7 +10,7 @@ use diesel::prelude::*;
 fn named(event_id: &str) -> Event {
     let mut parts = parts("dev");
     parts.event_id = Some(event_id.to_owned());
-    Event::restore(parts)
+    Event::from_store(parts)
 }
 
 fn submission(events: Vec<Event>, claim: Claim) -> Submission {

@@ -28,7 +28,7 @@ fn varied() -> Vec<Event> {
             parts.status = ["success", "success", "failure"][n % 11 % 3].to_owned();
             parts.session_id = (n % 3 > 0).then(|| format!("sess_{}", n / 9));
             parts.ip_address = Some([10, 0, u8::try_from(n % 7).unwrap(), 1].into());
-            Event::restore(parts)
+            Event::from_store(parts)
         })
         .collect()
 }
@@ -72,7 +72,7 @@ fn check(store: &Store, all: &[Record]) {
             let mut expected: Vec<&Record> =
                 all.iter().filter(|record| filter.matches(&record.event)).collect();
             if matches!(order, Order::TimestampAscending | Order::TimestampDescending) {
-                expected.sort_by_key(|record| (record.event.parts().timestamp, record.id));
+                expected.sort_by_key(|record| (record.event.fields().timestamp, record.id));
             }
             if matches!(order, Order::IdDescending | Order::TimestampDescending) {
                 expected.reverse();
@@ -88,7 +88,7 @@ fn check(store: &Store, all: &[Record]) {
                     break;
                 }
                 let last = found.last().unwrap();
-                let timestamp = last.event.parts().timestamp;
+                let timestamp = last.event.fields().timestamp;
                 start = Start::After(Position { timestamp, id: last.id });
             }
             assert!(found.iter().eq(expected), "{filter:?} {order:?}");

@@ -1,7 +1,8 @@
 //! Lists: every filter, every order, pages both ways.
 
 use conn_log_core::{
-    Event, EventFilter, EventQuery, MetadataFilter, Order, Position, Record, Start, Timestamp,
+    Event, EventFilter, EventQuery, MetadataFilter, MetadataPath, Order, Position, Record, Start,
+    Timestamp,
 };
 use conn_log_store::Store;
 use conn_log_test_support::*;
@@ -20,14 +21,14 @@ async fn varied(store: &Store) -> Vec<Record> {
             let mut parts = parts(&format!("dev_{}", n % 4));
             parts.timestamp =
                 Timestamp::from_micros(1_700_000_000_000_000 + (n * 7 % 5) * 1_000_000);
-            Event::restore(parts)
+            Event::from_store(parts)
         })
         .collect();
     append(store, events).await.unwrap().iter().map(|a| a.record().clone()).collect()
 }
 
 fn sorted(mut records: Vec<Record>, order: Order) -> Vec<Record> {
-    let time = |record: &Record| (record.event.parts().timestamp, record.id);
+    let time = |record: &Record| (record.event.fields().timestamp, record.id);
     match order {
         Order::IdAscending => records.sort_by_key(|record| record.id),
         Order::IdDescending => records.sort_by_key(|record| -record.id),
@@ -38,7 +39,7 @@ fn sorted(mut records: Vec<Record>, order: Order) -> Vec<Record> {
 }
 
 fn position(record: &Record) -> Position {
-    Position { timestamp: record.event.parts().timestamp, id: record.id }
+    Position { timestamp: record.event.fields().timestamp, id: record.id }
 }
 
 fn list(store: &Store, filter: EventFilter) -> Vec<i64> {
@@ -118,10 +119,10 @@ on_both_databases! {
     async fn each_filter_keeps_what_it_names(db) {
         let store = db.open();
         let mut all = Vec::new();
-        let mut add = |change: fn(&mut conn_log_core::EventParts)| {
+        let mut add = |change: fn(&mut conn_log_core::EventFields)| {
             let mut parts = parts("dev_1");
             change(&mut parts);
-            all.push(Event::restore(parts));
+            all.push(Event::from_store(parts));
         };
         add(|p| p.device_id = "dev_2".into());
         add(|p| p.application_id = "app_2".into());
@@ -193,12 +194,13 @@ on_both_databases! {
             .map(|text| {
                 let mut parts = parts("dev");
                 parts.metadata = String::from(*text);
-                Event::restore(parts)
+                Event::from_store(parts)
             })
             .collect();
         append(&store, events).await.unwrap();
         let find = |path: &[&str], value: &str| {
-            let path = path.iter().map(|name| (*name).to_owned()).collect();
+            let names = path.iter().map(|name| (*name).to_owned()).collect();
+            let path = MetadataPath::new(names).unwrap();
             let metadata = vec![MetadataFilter { path, value: value.to_owned() }];
             list(&store, EventFilter { metadata, ..EventFilter::default() })
         };

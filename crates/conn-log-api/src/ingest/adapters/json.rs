@@ -40,7 +40,7 @@ fn checked(
     hold: Hold<'_>,
 ) -> Result<Submitted, BodyFault> {
     match body {
-        JsonBody::Event(event) => Ok(Submitted::Single(event.check(checker.rules, checker.now))),
+        JsonBody::Event(draft) => Ok(Submitted::Single(checker.check(draft))),
         JsonBody::Events(elements) => {
             let item = |json: &str| Item { line: None, parsed: checker.event(json) };
             checker.batch(elements.iter().map(|element| item(element.get())), hold)

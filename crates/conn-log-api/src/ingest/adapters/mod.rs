@@ -8,9 +8,9 @@ mod json;
 mod ndjson;
 mod nesting;
 
-use conn_log_core::{Faults, ParsedEvent, Rules, Timestamp};
+use conn_log_core::{EventDraft, EventPolicy, Faults, Timestamp};
 
-use super::submitted::{BodyFault, Item, Submitted};
+use super::submitted::{BodyFault, Item, ParsedEvent, Submitted};
 use crate::http::body::NoRoom;
 
 /// The kinds of bodies that events are taken in.
@@ -56,15 +56,21 @@ pub(crate) type Hold<'a> = &'a mut dyn FnMut(usize) -> Result<(), NoRoom>;
 /// What each event of a body is held against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checker<'a> {
-    pub(crate) rules: &'a Rules,
+    pub(crate) policy: &'a EventPolicy,
     pub(crate) now: Timestamp,
     pub(crate) events_max: usize,
 }
 
 impl Checker<'_> {
-    /// One event's JSON, held against the rules.
+    /// One event's JSON, held against the policy.
     fn event(&self, json: &str) -> Result<ParsedEvent, Faults> {
-        self.rules.parse_event(json, self.now)
+        self.check(EventDraft::from_json(json)?)
+    }
+
+    /// One event's draft, held against the policy.
+    fn check(&self, draft: EventDraft<'_>) -> Result<ParsedEvent, Faults> {
+        let edition = draft.edition();
+        Ok(ParsedEvent { edition, event: self.policy.check(draft, self.now)? })
     }
 
     /// A batch of events, read no further than one beyond the limit.

@@ -50,7 +50,7 @@ enum Next {
 }
 
 fn position_of(record: &Record) -> TimePosition {
-    (record.event.parts().timestamp, record.id)
+    (record.event.fields().timestamp, record.id)
 }
 
 pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Result<(), StoreError> {

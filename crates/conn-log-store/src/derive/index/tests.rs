@@ -1,8 +1,8 @@
 //! Every list, at every state of the index, against filtering and sorting in memory.
 
 use conn_log_core::{
-    Event, EventFilter, EventParts, EventQuery, MetadataFilter, Order, Position, Record, Start,
-    Timestamp,
+    Event, EventFields, EventFilter, EventQuery, MetadataFilter, MetadataPath, Order, Position,
+    Record, Start, Timestamp,
 };
 use conn_log_test_support::{Backend, TestDatabase};
 use diesel::connection::SimpleConnection;
@@ -47,7 +47,7 @@ fn event() -> impl Strategy<Value = Event> {
     )
         .prop_map(
             |((device, application), status, time, (ip_address, session_id, duration, n))| {
-                Event::restore(EventParts {
+                Event::from_store(EventFields {
                     device_id: device.to_owned(),
                     application_id: application.to_owned(),
                     connection_type: "established".to_owned(),
@@ -75,13 +75,13 @@ fn log() -> impl Strategy<Value = Vec<Record>> {
             let record = |id: i64| {
                 let random = (id.cast_unsigned() ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
                 let event = &events[usize::try_from(random).unwrap() % events.len()];
-                let mut parts = event.clone().into_parts();
+                let mut parts = event.clone().into_fields();
                 let seconds = id + parts.timestamp.micros() * spread;
                 parts.timestamp = Timestamp::from_micros(START + seconds * 1_000_000);
                 Record {
                     id,
                     created_at: Timestamp::from_micros(START),
-                    event: Event::restore(parts),
+                    event: Event::from_store(parts),
                 }
             };
             (1..=count).map(record).collect()
@@ -105,7 +105,7 @@ fn filter() -> impl Strategy<Value = EventFilter> {
     let session = prop_oneof![4 => Just(None), 1 => (0..9).prop_map(|n| Some(format!("s{n}")))];
     let metadata = prop_oneof![
         4 => Just(Vec::new()),
-        1 => (0..3).prop_map(|n: i32| vec![MetadataFilter { path: vec!["n".into()], value: n.to_string() }]),
+        1 => (0..3).prop_map(|n: i32| vec![MetadataFilter { path: MetadataPath::parse("n").unwrap(), value: n.to_string() }]),
     ];
     (
         (texts(&["d", "d1", "d2", "d\u{fc}", "nul\0", "x"]), texts(&["a", "a1", "x"])),
@@ -159,7 +159,7 @@ fn query() -> impl Strategy<Value = EventQuery> {
 fn expected(log: &[Record], query: &EventQuery) -> EventPage {
     let place = |record: &Record| match query.order {
         Order::IdAscending | Order::IdDescending => (Timestamp::EPOCH, record.id),
-        _ => (record.event.parts().timestamp, record.id),
+        _ => (record.event.fields().timestamp, record.id),
     };
     let is_descending = matches!(query.order, Order::IdDescending | Order::TimestampDescending);
     let mut all: Vec<Record> =

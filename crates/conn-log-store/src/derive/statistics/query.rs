@@ -421,7 +421,7 @@ impl<'a> Answer<'a> {
                 return Err(StatisticsError::TooManyEvents);
             }
             if let Some(last) = page.records.last() {
-                let timestamp = last.event.parts().timestamp;
+                let timestamp = last.event.fields().timestamp;
                 query.start = Start::After(Position { timestamp, id: last.id });
             }
             // What is past the watermark is added from the tail.

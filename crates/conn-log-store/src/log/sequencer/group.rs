@@ -175,7 +175,7 @@ impl Log<'_> {
                 let Appended::Stored(record) = slot else {
                     continue;
                 };
-                let event_id = record.event.parts().event_id.as_deref();
+                let event_id = record.event.fields().event_id.as_deref();
                 if let Some(first) = event_id.and_then(|id| known.get(id)) {
                     let repeat = std::mem::replace(slot, Appended::Duplicate(first.clone()));
                     if let Appended::Stored(repeat) = repeat {
@@ -186,7 +186,7 @@ impl Log<'_> {
                 self.head.size += 1;
                 record.id = self.head.size;
                 record.created_at = created_at;
-                if let Some(event_id) = &record.event.parts().event_id {
+                if let Some(event_id) = &record.event.fields().event_id {
                     known.insert(event_id.clone(), record.clone());
                 }
             }
@@ -203,7 +203,7 @@ impl Log<'_> {
         let wanted: Vec<&str> = submissions
             .iter()
             .flat_map(|pending| &pending.events)
-            .filter_map(|event| event.record().event.parts().event_id.as_deref())
+            .filter_map(|event| event.record().event.fields().event_id.as_deref())
             .collect();
         if wanted.is_empty() {
             return Ok(HashMap::new());
@@ -217,7 +217,7 @@ impl Log<'_> {
         let mut known = HashMap::with_capacity(ids.len());
         for some in ids.chunks(RECORDS_AT_ONCE) {
             for record in find_in(self.connection, self.head.tenant, some, created_at)? {
-                if let Some(event_id) = &record.event.parts().event_id {
+                if let Some(event_id) = &record.event.fields().event_id {
                     known.insert(event_id.clone(), record);
                 }
             }
@@ -263,7 +263,7 @@ impl Log<'_> {
                 });
             }
             for (record, _) in stored(pending) {
-                if let Some(event_id) = &record.event.parts().event_id {
+                if let Some(event_id) = &record.event.fields().event_id {
                     keys.push(NewKey {
                         tenant_id,
                         kind: Kind::Event as i16,

@@ -202,7 +202,7 @@ impl Pending {
 fn bytes_of(event: &Event) -> usize {
     /// The event itself and its allocations' overhead.
     const EVENT_BYTES: usize = 512;
-    let parts = event.parts();
+    let parts = event.fields();
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     EVENT_BYTES
         + parts.device_id.len()

@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn batch_of(count: usize) -> (Pending, Answer) {
-        let parts = conn_log_core::EventParts {
+        let parts = conn_log_core::EventFields {
             device_id: "d".to_owned(),
             application_id: "a".to_owned(),
             connection_type: "established".to_owned(),
@@ -298,7 +298,7 @@ mod tests {
         };
         Pending::new(Submission {
             tenant: TenantId::DEFAULT,
-            events: vec![conn_log_core::Event::restore(parts); count],
+            events: vec![conn_log_core::Event::from_store(parts); count],
             claim: None,
         })
     }

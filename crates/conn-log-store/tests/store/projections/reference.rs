@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conn_log_core::{EventParts, Record, Timestamp};
+use conn_log_core::{EventFields, Record, Timestamp};
 use conn_log_store::{Application, Device, Session};
 
 /// Of each device, by id.
@@ -10,7 +10,7 @@ pub(crate) fn devices(records: &[Record]) -> Vec<Device> {
     let sessions = sessions(records);
     let ids: BTreeSet<&str> = all(records).map(|(_, parts)| parts.device_id.as_str()).collect();
     let device = |id: &str| {
-        let mut own: Vec<(i64, &EventParts)> =
+        let mut own: Vec<(i64, &EventFields)> =
             all(records).filter(|(_, parts)| parts.device_id == id).collect();
         own.sort_by_key(|(id, parts)| (parts.timestamp, *id));
         let (_, last) = own[own.len() - 1];
@@ -44,7 +44,7 @@ pub(crate) fn applications(records: &[Record]) -> Vec<Application> {
     let ids: BTreeSet<&str> =
         all(records).map(|(_, parts)| parts.application_id.as_str()).collect();
     let application = |id: &str| {
-        let own: Vec<&EventParts> = all(records)
+        let own: Vec<&EventFields> = all(records)
             .map(|(_, parts)| parts)
             .filter(|parts| parts.application_id == id)
             .collect();
@@ -65,8 +65,8 @@ pub(crate) fn applications(records: &[Record]) -> Vec<Application> {
 
 /// All sessions, newest first.
 pub(crate) fn sessions(records: &[Record]) -> Vec<Session> {
-    let mut by_id: BTreeMap<&str, Vec<(i64, &EventParts)>> = BTreeMap::new();
-    let mut by_pair: BTreeMap<(&str, &str), Vec<(i64, &EventParts)>> = BTreeMap::new();
+    let mut by_id: BTreeMap<&str, Vec<(i64, &EventFields)>> = BTreeMap::new();
+    let mut by_pair: BTreeMap<(&str, &str), Vec<(i64, &EventFields)>> = BTreeMap::new();
     for (id, parts) in all(records).filter(|(_, parts)| is_start(parts) || is_end(parts)) {
         match &parts.session_id {
             Some(session) => by_id.entry(session).or_default().push((id, parts)),
@@ -83,7 +83,7 @@ pub(crate) fn sessions(records: &[Record]) -> Vec<Session> {
     sessions
 }
 
-fn by_session_id(marks: &[(i64, &EventParts)]) -> Session {
+fn by_session_id(marks: &[(i64, &EventFields)]) -> Session {
     let start = marks
         .iter()
         .filter(|(_, parts)| is_start(parts))
@@ -96,12 +96,12 @@ fn by_session_id(marks: &[(i64, &EventParts)]) -> Session {
 }
 
 /// Walks through time, instant by instant.
-fn by_device_and_application(marks: &[(i64, &EventParts)]) -> Vec<Session> {
+fn by_device_and_application(marks: &[(i64, &EventFields)]) -> Vec<Session> {
     let instants: BTreeSet<Timestamp> = marks.iter().map(|(_, parts)| parts.timestamp).collect();
     let mut sessions = Vec::new();
-    let mut open: Option<(i64, &EventParts)> = None;
+    let mut open: Option<(i64, &EventFields)> = None;
     for instant in instants {
-        let first = |is: fn(&EventParts) -> bool| {
+        let first = |is: fn(&EventFields) -> bool| {
             let here = marks.iter().filter(|(_, p)| p.timestamp == instant && is(p));
             here.min_by_key(|(id, _)| *id).copied()
         };
@@ -131,7 +131,7 @@ fn by_device_and_application(marks: &[(i64, &EventParts)]) -> Vec<Session> {
     sessions
 }
 
-fn session(start: Option<(i64, &EventParts)>, end: Option<(i64, &EventParts)>) -> Session {
+fn session(start: Option<(i64, &EventFields)>, end: Option<(i64, &EventFields)>) -> Session {
     let of = start.or(end).unwrap().1;
     let times = start.zip(end);
     let between = times
@@ -150,16 +150,16 @@ fn session(start: Option<(i64, &EventParts)>, end: Option<(i64, &EventParts)>) -
     }
 }
 
-fn is_start(parts: &EventParts) -> bool {
+fn is_start(parts: &EventFields) -> bool {
     parts.connection_type == "established" && parts.status == "success"
 }
 
-fn is_end(parts: &EventParts) -> bool {
+fn is_end(parts: &EventFields) -> bool {
     parts.connection_type == "terminated"
 }
 
-pub(crate) fn all(records: &[Record]) -> impl Iterator<Item = (i64, &EventParts)> {
-    records.iter().map(|record| (record.id, record.event.parts()))
+pub(crate) fn all(records: &[Record]) -> impl Iterator<Item = (i64, &EventFields)> {
+    records.iter().map(|record| (record.id, record.event.fields()))
 }
 
 fn count(count: usize) -> i64 {

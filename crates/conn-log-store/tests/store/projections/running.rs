@@ -126,7 +126,7 @@ on_both_databases! {
         let many = (0..7_000).map(|n| {
             let mut parts = parts(&format!("dev_{n}"));
             parts.timestamp = Timestamp::from_micros(1_700_000_000_000_000 + n);
-            Event::restore(parts)
+            Event::from_store(parts)
         });
         let many = many.collect();
         append(&store, many).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use conn_log_core::{Event, EventParts, Record, Start, Timestamp};
+use conn_log_core::{Event, EventFields, Record, Start, Timestamp};
 use conn_log_core::{EventQuery, Order};
 use conn_log_store::{Store, TenantId};
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 /// What is done to a log, one after the other.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    Append(Vec<EventParts>),
+    Append(Vec<EventFields>),
     /// Lets the projections take in that many events.
     Step(usize),
     /// Compares every answer.
@@ -36,7 +36,7 @@ pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
     prop::collection::vec(action, 4..20)
 }
 
-pub(crate) fn event() -> impl Strategy<Value = EventParts> {
+pub(crate) fn event() -> impl Strategy<Value = EventFields> {
     let kind = prop_oneof![
         4 => Just("established"),
         4 => Just("terminated"),
@@ -60,7 +60,7 @@ pub(crate) fn event() -> impl Strategy<Value = EventParts> {
         let mut metadata = Vec::new();
         metadata.extend(network.map(|network| format!(r#""network_type":"{network}""#)));
         metadata.extend(signal.map(|signal| format!(r#""signal_strength":{signal}"#)));
-        EventParts {
+        EventFields {
             device_id: format!("dev_{device}"),
             application_id: format!("app_{application}"),
             connection_type: kind.to_owned(),
@@ -82,8 +82,8 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
     start.plus(chrono::TimeDelta::seconds(seconds))
 }
 
-pub(crate) fn restore(parts: Vec<EventParts>) -> Vec<Event> {
-    parts.into_iter().map(Event::restore).collect()
+pub(crate) fn restore(parts: Vec<EventFields>) -> Vec<Event> {
+    parts.into_iter().map(Event::from_store).collect()
 }
 
 /// Every record of the log.

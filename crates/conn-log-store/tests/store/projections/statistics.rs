@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use conn_log_core::{EventParts, Record, Timestamp};
+use conn_log_core::{EventFields, Record, Timestamp};
 use conn_log_store::{GroupBy, Interval, StatisticsQuery, StatisticsRow, Store};
 use conn_log_test_support::DEFAULT;
 use proptest::prelude::*;
@@ -65,12 +65,12 @@ fn millis(interval: Interval) -> i64 {
     }
 }
 
-fn network_type(parts: &EventParts) -> Option<String> {
+fn network_type(parts: &EventFields) -> Option<String> {
     let metadata: serde_json::Value = serde_json::from_str(&parts.metadata).unwrap();
     metadata.get("network_type")?.as_str().map(str::to_owned)
 }
 
-fn signal(parts: &EventParts) -> Option<f64> {
+fn signal(parts: &EventFields) -> Option<f64> {
     let metadata: serde_json::Value = serde_json::from_str(&parts.metadata).unwrap();
     metadata.get("signal_strength")?.as_f64()
 }
@@ -80,9 +80,9 @@ type Key = (Option<Timestamp>, [Option<String>; 5]);
 fn groups<'a>(
     records: &'a [Record],
     query: &StatisticsQuery,
-) -> BTreeMap<Key, Vec<&'a EventParts>> {
+) -> BTreeMap<Key, Vec<&'a EventFields>> {
     let any = |list: &[String], value: &String| list.is_empty() || list.contains(value);
-    let mut groups: BTreeMap<Key, Vec<&EventParts>> = BTreeMap::new();
+    let mut groups: BTreeMap<Key, Vec<&EventFields>> = BTreeMap::new();
     for (_, parts) in reference::all(records) {
         if query.since.is_some_and(|since| parts.timestamp < since)
             || query.until.is_some_and(|until| parts.timestamp >= until)

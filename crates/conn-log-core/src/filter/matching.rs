@@ -3,61 +3,63 @@
 
 use serde_json::Value;
 
-use crate::{Event, EventFilter, EventParts, MetadataFilter};
+use crate::{Event, EventFields, EventFilter, MetadataFilter};
 
 impl EventFilter {
     /// Whether every filter holds for `event`.
     ///
     /// ```
-    /// use conn_log_core::{EventFilter, Rules, Timestamp};
+    /// use conn_log_core::{EventDraft, EventFilter, EventPolicy, Timestamp};
     ///
     /// let json = r#"{"device_id": "d", "application_id": "a", "connection_type": "attempted",
     ///     "timestamp": "2024-01-15T10:30:00Z", "status": "denied"}"#;
-    /// let event = Rules::default().parse_event(json, Timestamp::MAX).unwrap().event;
+    /// let draft = EventDraft::from_json(json).unwrap();
+    /// let event = EventPolicy::default().check(draft, Timestamp::MAX).unwrap();
     /// let denied = EventFilter { statuses: vec!["denied".into()], ..EventFilter::default() };
     /// assert!(denied.matches(&event));
     /// ```
     pub fn matches(&self, event: &Event) -> bool {
-        let parts = event.parts();
-        is_any(&self.device_ids, &parts.device_id)
-            && is_any(&self.application_ids, &parts.application_id)
-            && is_any(&self.connection_types, &parts.connection_type)
-            && is_any(&self.statuses, &parts.status)
-            && self.session_id.as_ref().is_none_or(|id| parts.session_id.as_ref() == Some(id))
-            && self.since.is_none_or(|since| since <= parts.timestamp)
-            && self.until.is_none_or(|until| parts.timestamp < until)
-            && self.matches_address(parts)
-            && self.matches_duration(parts)
-            && self.matches_metadata(parts)
+        let fields = event.fields();
+        is_any(&self.device_ids, &fields.device_id)
+            && is_any(&self.application_ids, &fields.application_id)
+            && is_any(&self.connection_types, &fields.connection_type)
+            && is_any(&self.statuses, &fields.status)
+            && self.session_id.as_ref().is_none_or(|id| fields.session_id.as_ref() == Some(id))
+            && self.since.is_none_or(|since| since <= fields.timestamp)
+            && self.until.is_none_or(|until| fields.timestamp < until)
+            && self.matches_address(fields)
+            && self.matches_duration(fields)
+            && self.matches_metadata(fields)
     }
 
-    fn matches_address(&self, parts: &EventParts) -> bool {
+    fn matches_address(&self, fields: &EventFields) -> bool {
         let Some(network) = self.ip_network else { return true };
-        parts.ip_address.is_some_and(|address| network.contains(&address))
+        fields.ip_address.is_some_and(|address| network.contains(&address))
     }
 
-    fn matches_duration(&self, parts: &EventParts) -> bool {
+    fn matches_duration(&self, fields: &EventFields) -> bool {
         let within = |seconds: f64| {
             self.min_duration.is_none_or(|min| min <= seconds)
                 && self.max_duration.is_none_or(|max| seconds <= max)
         };
         let any = self.min_duration.is_none() && self.max_duration.is_none();
-        any || parts.duration.is_some_and(within)
+        any || fields.duration.is_some_and(within)
     }
 
-    fn matches_metadata(&self, parts: &EventParts) -> bool {
+    fn matches_metadata(&self, fields: &EventFields) -> bool {
         if self.metadata.is_empty() {
             return true;
         }
         // Canonical metadata is JSON always.
-        let metadata: Value = serde_json::from_str(&parts.metadata).unwrap_or_default();
+        let metadata: Value = serde_json::from_str(&fields.metadata).unwrap_or_default();
         self.metadata.iter().all(|filter| filter.matches(&metadata))
     }
 }
 
 impl MetadataFilter {
     fn matches(&self, metadata: &Value) -> bool {
-        let found = self.path.iter().try_fold(metadata, |value, name| value.as_object()?.get(name));
+        let found =
+            self.path.names().iter().try_fold(metadata, |value, name| value.as_object()?.get(name));
         match found {
             None | Some(Value::Array(_) | Value::Object(_)) => false,
             Some(Value::String(text)) => *text == self.value,
@@ -77,14 +79,15 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::{Rules, Timestamp};
+    use crate::{EventDraft, EventPolicy, MetadataPath, Timestamp};
 
     fn event() -> Event {
         let json = r#"{"device_id": "d", "application_id": "a", "connection_type": "established",
             "timestamp": "2024-01-15T10:30:00Z", "status": "success", "ip_address": "10.1.2.3",
             "duration": 5, "session_id": "s",
             "metadata": {"n": 1.0, "t": {"x": "1", "b": true, "z": null}}}"#;
-        Rules::default().parse_event(json, Timestamp::MAX).unwrap().event
+        let draft = EventDraft::from_json(json).unwrap();
+        EventPolicy::default().check(draft, Timestamp::MAX).unwrap()
     }
 
     fn at(text: &str) -> Option<Timestamp> {
@@ -92,7 +95,7 @@ mod tests {
     }
 
     fn metadata(path: &str, value: &str) -> EventFilter {
-        let path = path.split('.').map(str::to_owned).collect();
+        let path = MetadataPath::parse(path).unwrap();
         let filter = MetadataFilter { path, value: value.to_owned() };
         EventFilter { metadata: vec![filter], ..EventFilter::default() }
     }

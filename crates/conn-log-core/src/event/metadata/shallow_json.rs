@@ -1,36 +1,37 @@
-//! A JSON value taken apart one level deep, its parts unread.
+//! A JSON value read one level deep. What is in it stays the text it is.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::members::Name;
+use crate::event::member_name::MemberName;
 
-/// What a JSON value is made of.
-pub(crate) enum Parts<'a> {
+/// A JSON value, read one level deep.
+pub(super) enum ShallowJson<'a> {
     /// Neither an array nor an object.
-    None,
-    Elements(Vec<&'a RawValue>),
+    Scalar,
+    Array(Vec<&'a RawValue>),
     /// In the order given, names that stand twice included.
-    Members(Vec<(Name<'a>, &'a RawValue)>),
+    Object(Vec<(MemberName<'a>, &'a RawValue)>),
 }
 
-/// Takes `raw` apart.
-pub(crate) fn of(raw: &RawValue) -> Parts<'_> {
-    if raw.get().starts_with(['[', '{']) {
-        // The text is JSON already, so this cannot fail.
-        serde_json::from_str(raw.get()).unwrap_or(Parts::None)
-    } else {
-        Parts::None
+impl<'a> ShallowJson<'a> {
+    pub(super) fn of(raw: &'a RawValue) -> Self {
+        if raw.get().starts_with(['[', '{']) {
+            // The text is JSON already, so this cannot fail.
+            serde_json::from_str(raw.get()).unwrap_or(ShallowJson::Scalar)
+        } else {
+            ShallowJson::Scalar
+        }
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Parts<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for ShallowJson<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PartsVisitor;
-        impl<'de> Visitor<'de> for PartsVisitor {
-            type Value = Parts<'de>;
+        struct ShallowVisitor;
+        impl<'de> Visitor<'de> for ShallowVisitor {
+            type Value = ShallowJson<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an array or an object")
@@ -41,7 +42,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Parts<'a> {
                 while let Some(element) = seq.next_element()? {
                     elements.push(element);
                 }
-                Ok(Parts::Elements(elements))
+                Ok(ShallowJson::Array(elements))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -49,9 +50,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Parts<'a> {
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Parts::Members(members))
+                Ok(ShallowJson::Object(members))
             }
         }
-        deserializer.deserialize_any(PartsVisitor)
+        deserializer.deserialize_any(ShallowVisitor)
     }
 }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::record::{Members, own_session_id};
+use super::json::{ObjectWriter, own_session_id};
 use crate::{Event, Timestamp};
 
 /// A record's RFC 8785 canonical JSON, but for the two members that the log gives: `id` and
@@ -19,28 +19,28 @@ pub struct LeafInput {
 impl LeafInput {
     /// The input of that event's leaf, whatever place the log gives it.
     pub fn of(event: &Event) -> Self {
-        let parts = event.parts();
-        let mut json = Members::with_capacity(parts);
-        json.text("application_id", &parts.application_id);
-        json.text("connection_type", &parts.connection_type);
+        let fields = event.fields();
+        let mut json = ObjectWriter::with_capacity(fields);
+        json.text("application_id", &fields.application_id);
+        json.text("connection_type", &fields.connection_type);
         json.text("created_at", "");
         // Before the closing quote.
         let created_at = json.len() - 1;
-        json.text("device_id", &parts.device_id);
-        json.duration(parts);
-        if let Some(event_id) = &parts.event_id {
+        json.text("device_id", &fields.device_id);
+        json.duration(fields);
+        if let Some(event_id) = &fields.event_id {
             json.text("event_id", event_id);
         }
         json.raw("id", "");
         let id = json.len();
-        json.address(parts);
-        json.raw("metadata", &parts.metadata);
-        if let Some(session_id) = own_session_id(parts) {
+        json.address(fields);
+        json.raw("metadata", &fields.metadata);
+        if let Some(session_id) = own_session_id(fields) {
             json.text("session_id", session_id);
         }
-        json.text("status", &parts.status);
-        json.text("timestamp", &parts.timestamp.to_string());
-        json.optional_text("user_agent", parts.user_agent.as_deref());
+        json.text("status", &fields.status);
+        json.text("timestamp", &fields.timestamp.to_string());
+        json.optional_text("user_agent", fields.user_agent.as_deref());
         LeafInput { json: json.end(), created_at, id }
     }
 
@@ -58,7 +58,7 @@ impl LeafInput {
         hash.finalize().into()
     }
 
-    pub(crate) fn to_json(&self, id: i64, created_at: Timestamp) -> String {
+    pub(super) fn to_json(&self, id: i64, created_at: Timestamp) -> String {
         let mut json = String::with_capacity(self.json.len() + 64);
         self.each_part(id, created_at, |part| json.push_str(part));
         json

@@ -4,6 +4,7 @@
 //! before the event is hashed, stored or shown; the name stays, so that readers see that
 //! something was there.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// What stands in a sensitive value's place.
@@ -33,6 +34,11 @@ const SENSITIVE_ENDINGS: &[&str] = &["token", "tokens", "jwt", "bearer"];
 /// Only these names as a whole: they are parts of harmless words too.
 const SENSITIVE_NAMES: &[&str] = &["auth", "pwd", "pin", "cvv", "cvc", "ssn", "otp", "iban"];
 
+/// The contract's own names in metadata. Most events have some of them, and none is sensitive unless
+/// a deployment says so: the lists above are not asked for them.
+const CONTRACT_NAMES: &[&str] =
+    &["connection_status", "data_transferred", "network_type", "session_id", "signal_strength"];
+
 /// Tells sensitive names from others. Case, `_`, `-`, `.` and spaces make no difference.
 ///
 /// ```
@@ -51,17 +57,20 @@ impl SensitiveKeys {
     /// Also takes `name` as sensitive.
     #[must_use]
     pub fn with(mut self, name: &str) -> Self {
-        self.own.insert(squash(name));
+        self.own.insert(squash(name).into_owned());
         self
     }
 
     /// Whether what stands under `name` is to be redacted.
     pub fn matches(&self, name: &str) -> bool {
+        if CONTRACT_NAMES.contains(&name) {
+            return !self.own.is_empty() && self.own.contains(&*squash(name));
+        }
         let name = squash(name);
         has_sensitive_part(&name)
             || SENSITIVE_ENDINGS.iter().any(|ending| name.ends_with(ending))
-            || SENSITIVE_NAMES.contains(&name.as_str())
-            || self.own.contains(&name)
+            || SENSITIVE_NAMES.contains(&&*name)
+            || self.own.contains(&*name)
     }
 }
 
@@ -85,14 +94,18 @@ fn has_sensitive_part(name: &str) -> bool {
 }
 
 /// `name` in lower case, without what separates its words.
-fn squash(name: &str) -> String {
+fn squash(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return Cow::Borrowed(name);
+    }
     if name.is_ascii() {
         let mut squashed = String::with_capacity(name.len());
         squashed
             .extend(name.chars().filter(|&c| is_no_separator(c)).map(|c| c.to_ascii_lowercase()));
-        return squashed;
+        return Cow::Owned(squashed);
     }
-    name.chars().filter(|&c| is_no_separator(c)).flat_map(char::to_lowercase).collect()
+    let letters = name.chars().filter(|&c| is_no_separator(c)).flat_map(char::to_lowercase);
+    Cow::Owned(letters.collect())
 }
 
 fn is_no_separator(c: char) -> bool {
@@ -143,5 +156,15 @@ mod tests {
         name: &str,
     ) {
         assert!(!SensitiveKeys::default().matches(name));
+    }
+
+    #[rstest]
+    fn a_name_of_the_contract_is_sensitive_only_where_a_deployment_says_so(
+        #[values(0, 1, 2, 3, 4)] index: usize,
+    ) {
+        let name = CONTRACT_NAMES[index];
+        assert!(!SensitiveKeys::default().matches(name));
+        assert!(!SensitiveKeys::default().with("another").matches(name));
+        assert!(SensitiveKeys::default().with(name).matches(name));
     }
 }

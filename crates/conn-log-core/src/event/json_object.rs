@@ -1,0 +1,176 @@
+//! The shape of an event's JSON: an object's members by name, not yet looked into.
+//!
+//! Values stay the text they are, so that a member no rule asks about costs no parsing, and a
+//! fault in one member does not hide the faults of the others.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::member_name::{MemberName, broken_name, duplicate_key};
+use super::metadata::EXTRA_MEMBERS_MAX;
+use crate::fault::{FAULTS_MAX, Fault, FaultCode, FaultList, Faults};
+
+/// The fields that either edition names. All other members are extra.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldName {
+    DeviceId,
+    ApplicationId,
+    AppId,
+    ConnectionType,
+    ConnectionStatus,
+    Timestamp,
+    Status,
+    IpAddress,
+    UserAgent,
+    Duration,
+    Metadata,
+    SessionId,
+    EventId,
+}
+
+impl FieldName {
+    const ALL: [FieldName; 13] = [
+        FieldName::DeviceId,
+        FieldName::ApplicationId,
+        FieldName::AppId,
+        FieldName::ConnectionType,
+        FieldName::ConnectionStatus,
+        FieldName::Timestamp,
+        FieldName::Status,
+        FieldName::IpAddress,
+        FieldName::UserAgent,
+        FieldName::Duration,
+        FieldName::Metadata,
+        FieldName::SessionId,
+        FieldName::EventId,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            FieldName::DeviceId => "device_id",
+            FieldName::ApplicationId => "application_id",
+            FieldName::AppId => "app_id",
+            FieldName::ConnectionType => "connection_type",
+            FieldName::ConnectionStatus => "connection_status",
+            FieldName::Timestamp => "timestamp",
+            FieldName::Status => "status",
+            FieldName::IpAddress => "ip_address",
+            FieldName::UserAgent => "user_agent",
+            FieldName::Duration => "duration",
+            FieldName::Metadata => "metadata",
+            FieldName::SessionId => "session_id",
+            FieldName::EventId => "event_id",
+        }
+    }
+
+    pub(crate) fn pointer(self) -> String {
+        format!("/{}", self.name())
+    }
+
+    fn of(name: &str) -> Option<FieldName> {
+        FieldName::ALL.into_iter().find(|field| field.name() == name)
+    }
+}
+
+/// One JSON object's members: the known fields, and the rest in the order given.
+#[derive(Debug, Default)]
+pub(crate) struct JsonObject<'a> {
+    known: [Option<&'a RawValue>; FieldName::ALL.len()],
+    /// One more than the metadata holds is kept, so that the check sees that there are too many.
+    pub(crate) extra: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// Fields given twice, and names that are no text.
+    pub(crate) faults: FaultList,
+}
+
+impl<'a> JsonObject<'a> {
+    /// Splits the object that `json` is.
+    pub(crate) fn parse(json: &'a str) -> Result<Self, Faults> {
+        if !json.trim_start_matches(JSON_SPACE).starts_with('{') {
+            // What is not JSON at all is told from what is JSON of another type.
+            serde_json::from_str::<&RawValue>(json).map_err(|e| invalid_json(&e))?;
+            return Err(Fault::new("", FaultCode::NotAnObject, "an event is a JSON object").into());
+        }
+        serde_json::from_str(json).map_err(|e| invalid_json(&e).into())
+    }
+
+    pub(crate) fn get(&self, field: FieldName) -> Option<&'a RawValue> {
+        self.known[field as usize]
+    }
+
+    pub(crate) fn has(&self, field: FieldName) -> bool {
+        self.get(field).is_some()
+    }
+
+    /// The value of the object's only member, if that is `data`.
+    pub(crate) fn envelope(&self) -> Option<&'a RawValue> {
+        match self.extra.as_slice() {
+            [(name, data)] if name == "data" && self.known.iter().all(Option::is_none) => {
+                Some(data)
+            }
+            _ => None,
+        }
+    }
+
+    fn insert(&mut self, name: MemberName<'a>, value: &'a RawValue) {
+        let name = match name {
+            MemberName::Text(name) => name,
+            MemberName::Broken(raw) => return self.faults.push(broken_name("", raw)),
+        };
+        let Some(field) = FieldName::of(&name) else {
+            if self.extra.len() <= EXTRA_MEMBERS_MAX {
+                self.extra.push((name, value));
+            }
+            return;
+        };
+        let slot = &mut self.known[field as usize];
+        if slot.is_some() {
+            self.faults.push(duplicate_key("", &name));
+        } else {
+            *slot = Some(value);
+        }
+    }
+
+    /// Sorted, not compared each with each: a hostile body has thousands of names.
+    fn find_repeated_extra(&mut self) {
+        let mut names: Vec<&str> = self.extra.iter().map(|(name, _)| name.as_ref()).collect();
+        names.sort_unstable();
+        let repeated = names.windows(2).filter(|pair| pair[0] == pair[1]);
+        let faults = repeated.take(FAULTS_MAX).map(|pair| duplicate_key("", pair[0]));
+        self.faults.extend(faults);
+    }
+}
+
+/// The four characters that JSON takes as white space (RFC 8259, section 2).
+pub(crate) const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+pub(crate) fn invalid_json(error: &serde_json::Error) -> Fault {
+    Fault::new("", FaultCode::InvalidJson, format!("not valid JSON: {error}"))
+}
+
+impl<'de> Deserialize<'de> for JsonObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(JsonObjectVisitor)
+    }
+}
+
+struct JsonObjectVisitor;
+
+impl<'de> Visitor<'de> for JsonObjectVisitor {
+    type Value = JsonObject<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut object = JsonObject::default();
+        while let Some(name) = map.next_key()? {
+            object.insert(name, map.next_value()?);
+        }
+        object.find_repeated_extra();
+        Ok(object)
+    }
+}

@@ -1,0 +1,94 @@
+//! Metadata's canonical text (RFC 8785), and the session id that is read back from it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::event::member_name::string;
+
+/// RFC 8785 canonical text.
+pub(super) fn canonical(object: &Map<String, Value>) -> String {
+    // Neither fails: only numbers that are not finite would, and no JSON text has any.
+    if is_plain(object) {
+        serde_json::to_string(object).unwrap_or_default()
+    } else {
+        serde_json_canonicalizer::to_string(object).unwrap_or_default()
+    }
+}
+
+/// Whether serde_json writes an object in canonical form already, at a third of the cost: as most
+/// metadata is, it has names in the order of their bytes, all ASCII, and no fractions in it.
+fn is_plain(object: &Map<String, Value>) -> bool {
+    object.keys().is_sorted()
+        && object.iter().all(|(name, value)| {
+            name.is_ascii()
+                && match value {
+                    Value::Null | Value::Bool(_) | Value::String(_) => true,
+                    Value::Number(number) => !number.is_f64(),
+                    Value::Object(object) => is_plain(object),
+                    Value::Array(_) => false,
+                }
+        })
+}
+
+/// The text under `session_id` of canonical metadata.
+pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Only<'a> {
+        #[serde(borrow)]
+        session_id: Option<&'a RawValue>,
+    }
+    let (before, value) = metadata.split_once("\"session_id\":")?;
+    // After a brace or a comma this is a name: within a text its quote would follow a backslash. With no object
+    // within the object, as most have none, it is a name of its own.
+    let is_flat = memchr::memchr2(b'{', b'[', metadata.as_bytes().get(1..)?).is_none();
+    if is_flat
+        && before.ends_with(['{', ','])
+        && let Some(text) = value.strip_prefix('"')
+        && let Some(end) = memchr::memchr2(b'"', b'\\', text.as_bytes())
+        && text[end..].starts_with('"')
+    {
+        return Some(Cow::Borrowed(&text[..end]));
+    }
+    // What is not a string has no text.
+    string(serde_json::from_str::<Only<'_>>(metadata).ok()?.session_id?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("session_id".to_owned()),
+            r#"[a{\[,":]{0,3}"#,
+            r#"[a,]?"session_id("|":|":")?"#,
+            "[a-z]{1,4}",
+        ]
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let text = || texts().prop_map(Value::from);
+        let object = (texts(), texts()).prop_map(|(name, text)| serde_json::json!({ name: text }));
+        prop_oneof![4 => text(), 1 => any::<i32>().prop_map(Value::from), 1 => object,
+            1 => text().prop_map(|text| serde_json::json!([text]))]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn the_session_id_is_the_text_of_the_member_of_that_name(
+            members in prop::collection::vec((texts(), values()), 0..4),
+        ) {
+            let object: Map<String, Value> = members.into_iter().collect();
+            let metadata = canonical(&object);
+            let expected = object.get("session_id").and_then(Value::as_str);
+            let found = session_id(&metadata);
+            prop_assert_eq!(found.as_deref(), expected, "{}", metadata);
+        }
+    }
+}

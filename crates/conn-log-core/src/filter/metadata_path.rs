@@ -1,0 +1,57 @@
+//! Where in an event's metadata a value stands.
+
+use std::fmt;
+
+/// Member names from the outside in; at least one.
+///
+/// As text, a dot stands between two names. A dot within a name is written `\.`, and a backslash
+/// before a dot or a backslash is written `\\`.
+///
+/// ```
+/// use conn_log_core::MetadataPath;
+///
+/// let path = MetadataPath::parse(r"id\.orig_h.port").unwrap();
+/// assert_eq!(path.names(), ["id.orig_h", "port"]);
+/// assert_eq!(path.to_string(), r"id\.orig_h.port");
+/// assert_eq!(MetadataPath::parse("a..b"), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetadataPath(Vec<String>);
+
+impl MetadataPath {
+    /// The path of these names; `None` if there are none.
+    pub fn new(names: Vec<String>) -> Option<Self> {
+        (!names.is_empty()).then_some(MetadataPath(names))
+    }
+
+    /// Reads a path's text. An empty name is taken for a mistake, and no name has U+0000.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mut names, mut name) = (Vec::new(), String::new());
+        let mut rest = text.chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '.' => names.push(std::mem::take(&mut name)),
+                '\\' if rest.as_str().starts_with(['.', '\\']) => name.extend(rest.next()),
+                c => name.push(c),
+            }
+        }
+        names.push(name);
+        let is_name = |name: &String| !name.is_empty() && !name.contains('\0');
+        names.iter().all(is_name).then_some(MetadataPath(names))
+    }
+
+    /// The names, from the outside in.
+    pub fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for MetadataPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, name) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "." };
+            write!(f, "{separator}{}", name.replace('\\', r"\\").replace('.', r"\."))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Filters from a query string's pairs of name and value.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{EventFilter, FilterError, FilterErrorCode, MetadataFilter, MetadataPath};
+use crate::Timestamp;
+
+/// Values of one repeatable filter at most: each is a branch of the query.
+const VALUES_MAX: usize = 100;
+
+/// `metadata.<path>=<value>` filters at most, each looked for in every event that is left.
+const METADATA_FILTERS_MAX: usize = 8;
+
+const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
+
+const SECONDS: &str = "a number of seconds, 0 or more";
+
+/// The decoded pairs of a query string.
+type Pairs = Vec<(String, String)>;
+
+impl EventFilter {
+    /// Takes the filters out of a query string's decoded pairs. Pairs of other names are left, for
+    /// the caller to take or to refuse.
+    ///
+    /// ```
+    /// use conn_log_core::EventFilter;
+    ///
+    /// let mut pairs = vec![
+    ///     ("status".to_owned(), "failed".to_owned()),
+    ///     ("limit".to_owned(), "5".to_owned()),
+    /// ];
+    /// let filter = EventFilter::from_query(&mut pairs).unwrap();
+    /// assert_eq!(filter.statuses, ["failure"]);
+    /// assert_eq!(pairs, [("limit".to_owned(), "5".to_owned())]);
+    /// ```
+    ///
+    /// # Errors
+    /// The first filter that cannot be taken.
+    pub fn from_query(pairs: &mut Vec<(String, String)>) -> Result<Self, FilterError> {
+        Ok(EventFilter {
+            device_ids: Self::values_from_query(pairs, "device_id")?,
+            application_ids: Self::values_from_query(pairs, "application_id")?,
+            connection_types: Self::values_from_query(pairs, "connection_type")?,
+            statuses: Self::values_from_query(pairs, "status")?,
+            ip_network: read(pairs, "ip_address", "an address or a CIDR block", network)?,
+            session_id: one(pairs, "session_id")?,
+            since: read(pairs, "since", RFC3339, Timestamp::parse)?,
+            until: read(pairs, "until", RFC3339, Timestamp::parse)?,
+            min_duration: read(pairs, "min_duration", SECONDS, seconds)?,
+            max_duration: read(pairs, "max_duration", SECONDS, seconds)?,
+            metadata: metadata(pairs)?,
+        })
+    }
+
+    /// Takes the values of one repeatable filter, for a list that knows some of the filters only.
+    /// As in events, the status `failed` is taken as `failure`.
+    ///
+    /// # Errors
+    /// Too many values, or one that no event can have.
+    pub fn values_from_query(
+        pairs: &mut Vec<(String, String)>,
+        name: &str,
+    ) -> Result<Vec<String>, FilterError> {
+        let mut values = all(pairs, name);
+        if values.len() > VALUES_MAX {
+            let detail = format!("at most {VALUES_MAX} values");
+            return Err(FilterError::new(name, FilterErrorCode::TooMany, detail));
+        }
+        if values.iter().any(|value| value.contains('\0')) {
+            let detail = "U+0000 is in no event";
+            return Err(FilterError::new(name, FilterErrorCode::InvalidValue, detail));
+        }
+        if name == "status" {
+            for value in values.iter_mut().filter(|value| *value == "failed") {
+                "failure".clone_into(value);
+            }
+        }
+        Ok(values)
+    }
+}
+
+fn all(pairs: &mut Pairs, name: &str) -> Vec<String> {
+    pairs.extract_if(.., |(other, _)| other == name).map(|(_, value)| value).collect()
+}
+
+fn one(pairs: &mut Pairs, name: &str) -> Result<Option<String>, FilterError> {
+    let mut values = all(pairs, name);
+    if values.len() > 1 {
+        let detail = "this parameter stands once at most";
+        return Err(FilterError::new(name, FilterErrorCode::Repeated, detail));
+    }
+    Ok(values.pop())
+}
+
+fn read<T>(
+    pairs: &mut Pairs,
+    name: &str,
+    expected: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, FilterError> {
+    let Some(text) = one(pairs, name)? else {
+        return Ok(None);
+    };
+    let value = read(&text);
+    value.map(Some).ok_or_else(|| FilterError::new(name, FilterErrorCode::InvalidValue, expected))
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.into()),
+        Err(_) => text.parse::<IpNet>().ok().map(|network| network.trunc()),
+    }
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
+}
+
+/// Sorted, so that two texts of one filter are read as the same.
+fn metadata(pairs: &mut Pairs) -> Result<Vec<MetadataFilter>, FilterError> {
+    let given = pairs.extract_if(.., |(name, _)| name.starts_with("metadata."));
+    let given: Pairs = given.collect();
+    if given.len() > METADATA_FILTERS_MAX {
+        let detail = format!("at most {METADATA_FILTERS_MAX} metadata filters");
+        return Err(FilterError::new("metadata", FilterErrorCode::TooMany, detail));
+    }
+    let filter = |(name, value): (String, String)| {
+        let path = MetadataPath::parse(&name["metadata.".len()..])?;
+        (!value.contains('\0')).then_some(MetadataFilter { path, value })
+    };
+    let filters: Option<Vec<_>> = given.into_iter().map(filter).collect();
+    let mut filters = filters.ok_or_else(|| {
+        let detail = "member names from the outside in, with a dot between two";
+        FilterError::new("metadata", FilterErrorCode::InvalidValue, detail)
+    })?;
+    filters.sort();
+    Ok(filters)
+}

@@ -1,0 +1,55 @@
+//! A registered event: the event, its place in its log, and the exact JSON that stands for it.
+
+mod json;
+mod leaf;
+
+use self::json::{ObjectWriter, own_session_id};
+pub use self::leaf::LeafInput;
+use crate::{Event, Timestamp};
+
+/// An event as the log holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The event's place in its log: 1, 2, 3 … with no gap.
+    pub id: i64,
+    /// When the log took it in.
+    pub created_at: Timestamp,
+    /// What was registered.
+    pub event: Event,
+}
+
+impl Record {
+    /// The record as the API answers it: members in the contract's order.
+    pub fn to_json(&self) -> String {
+        let fields = self.event.fields();
+        let mut json = ObjectWriter::with_capacity(fields);
+        json.raw("id", itoa::Buffer::new().format(self.id));
+        json.text("device_id", &fields.device_id);
+        json.text("application_id", &fields.application_id);
+        json.text("connection_type", &fields.connection_type);
+        json.text("timestamp", &fields.timestamp.to_string());
+        json.address(fields);
+        json.optional_text("user_agent", fields.user_agent.as_deref());
+        json.text("status", &fields.status);
+        json.duration(fields);
+        json.text("created_at", &self.created_at.to_string());
+        json.raw("metadata", &fields.metadata);
+        if let Some(session_id) = own_session_id(fields) {
+            json.text("session_id", session_id);
+        }
+        if let Some(event_id) = &fields.event_id {
+            json.text("event_id", event_id);
+        }
+        json.end()
+    }
+
+    /// The record as RFC 8785 canonical JSON: the same members, sorted by name.
+    pub fn to_canonical_json(&self) -> String {
+        LeafInput::of(&self.event).to_json(self.id, self.created_at)
+    }
+
+    /// The record's leaf hash: [`LeafInput::hash`].
+    pub fn leaf_hash(&self) -> [u8; 32] {
+        LeafInput::of(&self.event).hash(self.id, self.created_at)
+    }
+}
