@@ -1,13 +1,14 @@
 //! Comma-separated values (RFC 4180), safe to open in a spreadsheet.
 //!
-//! A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a line break for a
-//! formula. Texts that begin so get an apostrophe before them, which spreadsheets do not show
-//! (OWASP, "CSV Injection").
+//! A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, their full-width forms, a tab or a line
+//! break for a formula. Texts that begin so get an apostrophe before them, which spreadsheets do not show
+//! (OWASP, "CSV Injection"). Times always have six digits of fraction: a column has one format.
 
 use std::borrow::Cow;
 use std::io::Write;
 
-use conn_log_core::Record;
+use chrono::{DateTime, SecondsFormat, Utc};
+use conn_log_core::{Record, Timestamp};
 
 use crate::{RecordWriter, WriteError};
 
@@ -61,20 +62,30 @@ fn cells(record: &Record) -> [Cow<'_, str>; COLUMNS] {
         safe(&parts.device_id),
         safe(&parts.application_id),
         safe(&parts.connection_type),
-        parts.timestamp.to_string().into(),
+        time(parts.timestamp).into(),
         parts.ip_address.map(|address| address.to_string()).unwrap_or_default().into(),
         safe(parts.user_agent.as_deref().unwrap_or_default()),
         safe(&parts.status),
         parts.duration.map(|seconds| seconds.to_string()).unwrap_or_default().into(),
-        record.created_at.to_string().into(),
+        time(record.created_at).into(),
         safe(&parts.metadata),
         safe(parts.session_id.as_deref().unwrap_or_default()),
         safe(parts.event_id.as_deref().unwrap_or_default()),
     ]
 }
 
+/// A time with six digits of fraction, whatever it is.
+fn time(time: Timestamp) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// The characters that a spreadsheet begins a formula by. The full-width ones are taken for the others where the
+/// locale is Chinese, Japanese or Korean.
+const FORMULA_STARTS: [char; 11] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
 fn safe(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+    if text.starts_with(FORMULA_STARTS) {
         Cow::Owned(format!("'{text}"))
     } else {
         Cow::Borrowed(text)

@@ -15,6 +15,7 @@ pub(crate) struct PageLinks {
     parameters: Vec<(String, String)>,
     next: Option<String>,
     previous: Option<String>,
+    first_id: Option<i64>,
 }
 
 impl PageLinks {
@@ -54,7 +55,13 @@ impl PageLinks {
             parameters: parameters.filter(keep).map(owned).collect(),
             next: None,
             previous: None,
+            first_id: None,
         }
+    }
+
+    /// Says that the log's beginning was removed, and which id is the first that may still be there.
+    pub(crate) fn first_id(&mut self, id: i64) {
+        self.first_id = Some(id);
     }
 
     /// Has the next page begin elsewhere.
@@ -84,7 +91,8 @@ impl PageLinks {
         // What a result was made of is gone once it is made, and a result once it is written, into a body that
         // never grows: a page is there twice at most (`answers::AnswerRoom::turn`).
         let results: Vec<String> = results.collect();
-        let end = format!("],\"next\":{next},\"previous\":{previous}}}");
+        let first_id = self.first_id.map_or_else(String::new, |id| format!(",\"first_id\":{id}"));
+        let end = format!("],\"next\":{next},\"previous\":{previous}{first_id}}}");
         let bytes: usize = results.iter().map(|result| result.len() + 1).sum();
         let mut body = String::with_capacity(BEGIN.len() + bytes + end.len());
         body.push_str(BEGIN);

@@ -39,15 +39,18 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     let (tenant, query) = (caller.tenant(), asked.query());
     let app = App::of(&request);
     let _turn = app.answer_room.turn(asked.limit).await?;
-    let (size, page) = app
+    let (log, page) = app
         .read(move |store| {
-            // Read first: every event up to here is committed before the page is read.
-            let size = store.log_size(tenant)?;
+            // Read first: every event up to its end is committed before the page is read.
+            let log = store.log_bounds(tenant)?;
             let page = store.event_list(tenant, &query)?;
-            Ok::<_, StoreError>((size, Page { items: page.records, has_more: page.has_more }))
+            Ok::<_, StoreError>((log, Page { items: page.records, has_more: page.has_more }))
         })
         .await?;
-    let links = asked.links(&request, size, &page);
+    let mut links = asked.links(&request, log.size, &page);
+    if asked.of_feed && log.first_id > 1 {
+        links.first_id(log.first_id);
+    }
     // Each record goes as its JSON comes.
     Ok(links.respond(page.items.into_iter().map(|record| record.to_json())))
 }

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::pages::described_page;
-
 /// An event as the log holds it.
 #[derive(ToSchema)]
 pub(crate) struct Record {
@@ -35,9 +33,19 @@ pub(crate) struct Record {
     event_id: Option<String>,
 }
 
-described_page! {
-    /// A page of records.
-    RecordPage, Record
+/// A page of records.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) struct RecordPage {
+    results: Vec<Record>,
+    /// The address of the next page.
+    #[schema(required)]
+    next: Option<String>,
+    /// The address of the page before.
+    #[schema(required)]
+    previous: Option<String>,
+    /// In the feed, where the log's beginning was removed: the first id that may still have an event.
+    first_id: Option<i64>,
 }
 
 /// Which events: the filters that every read of the log takes, and statistics too.

@@ -213,10 +213,10 @@ impl Follower {
         // A thousand clients that come back at once take turns.
         let turn = self.app.catch_ups.clone().acquire_owned().await.ok()?;
         let page = self.app.read(move |store| {
-            // Read first: every event up to here is committed before the page is read.
-            let size = store.log_size(tenant)?;
-            let end = size.min(position.saturating_add(SPAN_IDS));
-            Ok::<_, StoreError>((size, end, store.event_list_to(tenant, &query, end)?))
+            // Read first: every event up to its end is committed before the page is read.
+            let log = store.log_bounds(tenant)?;
+            let end = log.size.min(position.max(log.first_id - 1).saturating_add(SPAN_IDS));
+            Ok::<_, StoreError>((log.size, end, store.event_list_to(tenant, &query, end)?))
         });
         // The client comes back with its Last-Event-ID, and finds the store well or hears of it.
         let (size, end, page) = page.await.ok()?;

@@ -99,6 +99,19 @@ async fn csv_is_quoted_by_the_rules_and_holds_no_formula(
 
 #[rstest]
 #[actix_web::test]
+async fn csv_for_a_spreadsheet_begins_with_a_byte_order_mark(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = some_events(database).await;
+    let plain = app.get(&format!("{EVENTS}export/?format=csv&bom=false")).await.body;
+    let export = app.get(&format!("{EVENTS}export/?format=csv&bom=true")).await.body;
+    assert_eq!(export, format!("\u{feff}{plain}"));
+    let refused = app.get(&format!("{EVENTS}export/?format=ndjson&bom=true")).await;
+    refused.is_problem(400, "invalid-query");
+}
+
+#[rstest]
+#[actix_web::test]
 async fn parquet_has_typed_columns_and_every_row(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

@@ -179,6 +179,27 @@ async fn a_filtered_feed_moves_on_past_what_it_leaves_out(
     assert!(link(&page, "next").unwrap().ends_with("after=12"));
 }
 
+/// As retention will leave it.
+#[rstest]
+#[actix_web::test]
+async fn a_log_whose_beginning_was_removed_says_so_in_the_feed_and_is_read_from_there(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = twelve_events(database).await;
+    let feed = format!("{EVENTS}?order=id&after=0");
+    assert_eq!(app.get(&feed).await.json().get("first_id"), None);
+    app.database.execute("DELETE FROM events WHERE id < 5");
+    app.database.execute("UPDATE heads SET first_id = 5");
+    let page = app.get(&feed).await;
+    assert_eq!(ids(&page), (5..=12).collect::<Vec<_>>());
+    assert_eq!(page.json()["first_id"], 5);
+    assert_eq!(app.get(EVENTS).await.json().get("first_id"), None);
+    let export = app.get(&format!("{EVENTS}export/")).await;
+    assert_eq!(export.body.lines().count(), 8);
+    assert!(export.body.starts_with(r#"{"id":5,"#), "{}", export.body);
+    assert_eq!(app.get(&format!("{EVENTS}4/")).await.status, 404);
+}
+
 #[rstest]
 #[actix_web::test]
 async fn a_head_request_has_the_head_of_the_get(

@@ -24,12 +24,12 @@ fn every_value_comes_back_and_a_missing_one_is_an_empty_cell() {
         "dev_1",
         "app_1",
         "established",
-        "2024-01-15T10:30:00.250Z",
+        "2024-01-15T10:30:00.250000Z",
         "2001:db8::1",
         "a \"quoted\", agent\r\nwith lines",
         "success",
         "1.5",
-        "2024-01-15T10:30:01.500Z",
+        "2024-01-15T10:30:01.500000Z",
         r#"{"signal_strength":-45,"text":"ü"}"#,
         "s-1",
         "e-1",
@@ -37,6 +37,11 @@ fn every_value_comes_back_and_a_missing_one_is_an_empty_cell() {
     assert_eq!(rows[0], expected[..]);
     let missing: Vec<usize> = (0..13).filter(|column| rows[1][*column].is_empty()).collect();
     assert_eq!(missing, [5, 6, 8, 11, 12]);
+}
+
+#[test]
+fn a_time_on_the_second_has_six_digits_of_fraction_too() {
+    assert_eq!(rows(&[record(1, sparse())])[0][4].len(), "2024-01-15T10:30:00.000000Z".len());
 }
 
 #[test]
@@ -54,7 +59,8 @@ fn no_records_make_a_header_alone() {
 
 #[rstest]
 fn a_text_that_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(
-    #[values("=1+2", "+1", "-1+2", "@SUM(A1)", "\tx", "\rx", "\nx")] text: &str,
+    #[values("=1+2", "+1", "-1+2", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1", "＋1", "－1", "＠x")]
+    text: &str,
 ) {
     let (own, some) = (text.to_owned(), Some(text.to_owned()));
     let parts = EventFields {
@@ -92,7 +98,7 @@ proptest! {
         for (cell, text) in [(&rows[0][1], &device_id), (&rows[0][6], &agent)] {
             let is_text = cell == text || cell.strip_prefix('\'') == Some(text);
             prop_assert!(is_text, "{text:?} became {cell:?}");
-            prop_assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']));
+            prop_assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']));
         }
     }
 }

@@ -4,11 +4,13 @@
 //! is sent what is written. A bounded channel between the two keeps the reader at the client's
 //! pace, and ends it when the client goes away.
 
+use std::io::Write as _;
+
 use actix_web::http::{Method, header};
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use conn_log_core::EventFilter;
 use conn_log_formats::Format;
-use conn_log_store::{Store, TenantId};
+use conn_log_store::{LogBounds, Store, TenantId};
 use futures_util::stream;
 
 use crate::http::accept;
@@ -27,6 +29,9 @@ const PAGE_EVENTS: usize = 250;
 /// Chunks between the reader and the client: with those at either end, about half a megabyte an export.
 const CHUNKS_MAX: usize = 4;
 
+/// U+FEFF in UTF-8. Spreadsheets take a file without it for one in the code page of the machine.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// The log as a file, in the order of the log, up to what was committed when the request came.
 #[utoipa::path(
     get,
@@ -36,6 +41,7 @@ const CHUNKS_MAX: usize = 4;
         crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
         ("format" = Option<String>, Query, description = "ndjson (default), csv or parquet"),
+        ("bom" = Option<bool>, Query, description = "true: CSV begins with a byte order mark, for spreadsheets"),
     ),
     responses((status = 200, description = "The file", content(
         (String = "application/x-ndjson"), (String = "text/csv"),
@@ -48,6 +54,10 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
     let mut parameters = QueryString::of(&request)?;
     let filter = query::filter(&mut parameters)?;
     let format: Format = parameters.parsed("format", Format::NAMES)?.unwrap_or_default();
+    let bom: bool = parameters.parsed("bom", "true or false")?.unwrap_or(false);
+    if bom && format != Format::Csv {
+        return Err(Problem::parameter("bom", "conflict", "goes with format=csv only"));
+    }
     parameters.finish()?;
     accept::require(&request, format.media_type())?;
     let mut response = HttpResponse::Ok();
@@ -65,13 +75,16 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
     })?;
 
     let tenant = caller.tenant();
-    let end = app.read(move |store| store.log_size(tenant)).await?;
+    let bounds = app.read(move |store| store.log_bounds(tenant)).await?;
     let (feed, body) = feed(CHUNKS_MAX);
     let store = app.store.clone();
     let request_id = crate::http::request_id::current();
     drop(web::block(move || {
         let _place = place;
-        match run(&store, tenant, &filter, end, format, Pipe::new(feed.clone())) {
+        let mut out = Pipe::new(feed.clone());
+        let begun = if bom { out.write_all(BOM) } else { Ok(()) };
+        let run = || run(&store, tenant, &filter, bounds, format, out);
+        match begun.map_err(Into::into).and_then(|()| run()) {
             Ok(()) => feed.end(),
             Err(error) => log::warn!("{request_id}: an export ended early: {error:#}"),
         }
@@ -83,12 +96,12 @@ fn run(
     store: &Store,
     tenant: TenantId,
     filter: &EventFilter,
-    end: i64,
+    bounds: LogBounds,
     format: Format,
     out: Pipe,
 ) -> anyhow::Result<()> {
     let mut writer = format.writer(out)?;
-    let mut after = 0;
+    let (mut after, end) = (bounds.first_id - 1, bounds.size);
     while after < end {
         let query = stream_hub::after(after, filter.clone(), PAGE_EVENTS);
         let span_end = end.min(after.saturating_add(SPAN_IDS));
