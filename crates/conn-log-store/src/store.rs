@@ -271,6 +271,11 @@ impl Store {
         self.0.engine.check_schema()
     }
 
+    /// Longest read. A caller on another thread need not wait longer: a database that is frozen ends none.
+    pub fn read_time_max(&self) -> Duration {
+        self.0.engine.read_time_max()
+    }
+
     /// How full the queue and the pool are.
     pub fn stats(&self) -> Stats {
         let (queue_events, queue_bytes) = self.0.queue.depth();
