@@ -88,7 +88,7 @@ impl Store {
         ));
         let signals = Signals::new();
         let turns: Arc<dyn Turns> = queue.clone();
-        let engine = Arc::new(Engine::new(&options, turns));
+        let engine = Arc::new(Engine::new(&options, turns)?);
         let followers = derive::followers(&options);
         let derivation = Arc::new(Derivation::new(engine.clone(), signals.clone(), followers));
         derivation.begin_anew_where_due()?;
@@ -100,19 +100,19 @@ impl Store {
             signals,
             threads: Mutex::default(),
         }));
-        store.start_threads().map_err(StoreError::internal)?;
+        store.start_threads()?;
         Ok(store)
     }
 
-    fn start_threads(&self) -> std::io::Result<()> {
+    fn start_threads(&self) -> Result<(), StoreError> {
         let Inner { options, queue, engine, derivation, signals, .. } = &*self.0;
-        let writer = Writer::new(options, queue.clone(), signals.clone());
+        let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
         let mut threads = self.0.threads();
-        threads.push(spawn(writer)?);
-        threads.push(engine.start(signals)?);
+        threads.push(spawn(writer).map_err(StoreError::internal)?);
+        threads.push(engine.start(signals).map_err(StoreError::internal)?);
         let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
-        threads.extend(derive::spawn_all(derivation, paces)?);
+        threads.extend(derive::spawn_all(derivation, paces).map_err(StoreError::internal)?);
         Ok(())
     }
 
@@ -265,6 +265,7 @@ impl Store {
     /// Whether the store can be reached and written to, and has a schema that this program can work on. Blocks the
     /// thread.
     pub fn ready(&self) -> Result<(), StoreError> {
+        self.0.engine.check_files()?;
         if !self.0.queue.is_available() {
             return Err(StoreError::unavailable("the writer cannot write"));
         }

@@ -17,6 +17,7 @@ mod append;
 mod beginning;
 mod derived;
 mod faults;
+mod files;
 mod idempotency;
 mod index;
 mod list;

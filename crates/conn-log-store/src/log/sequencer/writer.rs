@@ -9,7 +9,7 @@ use super::Pending;
 use super::group::{Attempt, Settings, Trace, store_in_txn, was_committed};
 use super::queue::{Queue, Work};
 use super::trial::{self, Culprit};
-use crate::engine::{AnyConnection, DatabaseUrl, Fault, PartitionSpan, Role, Signals, Turn};
+use crate::engine::{AnyConnection, Engine, Fault, PartitionSpan, Role, Signals, Turn};
 use crate::error::{AppendError, StoreError};
 use crate::observer::{GroupCommitted, Observer};
 use crate::options::StoreOptions;
@@ -37,7 +37,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Owns the write connection.
 pub(crate) struct Writer {
-    url: DatabaseUrl,
+    engine: Arc<Engine>,
     settings: Settings,
     connection: Option<AnyConnection>,
     partitions: Vec<PartitionSpan>,
@@ -80,21 +80,28 @@ impl Drop for EndOfWriter {
 }
 
 impl Writer {
-    pub(crate) fn new(options: &StoreOptions, queue: Arc<Queue>, signals: Signals) -> Self {
+    /// Connects, so that readers do not take the last connection that the database has.
+    pub(crate) fn new(
+        options: &StoreOptions,
+        engine: Arc<Engine>,
+        queue: Arc<Queue>,
+        signals: Signals,
+    ) -> Result<Self, StoreError> {
         let delta = |window| chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
-        Writer {
-            url: options.url.clone(),
+        let connection = engine.connect(Role::Appender)?;
+        Ok(Writer {
+            engine,
             settings: Settings {
                 idempotency_window: delta(options.idempotency_window),
                 event_id_window: delta(options.event_id_window),
                 partition: options.partition,
             },
-            connection: None,
+            connection: Some(connection),
             partitions: Vec::new(),
             queue,
             signals,
             observer: options.observer.clone(),
-        }
+        })
     }
 
     fn run(mut self) {
@@ -201,6 +208,7 @@ impl Writer {
         };
         let trace = *trace;
         let result = self.connected().and_then(|connection| was_committed(connection, &trace));
+        let result = result.and_then(|is_committed| self.engine.check_log().map(|()| is_committed));
         if result.is_err() {
             self.connection = None;
         }
@@ -217,11 +225,17 @@ impl Writer {
     fn attempt(&mut self, group: &mut [Pending]) -> Result<(), AttemptError> {
         let settings = self.settings.clone();
         let known = std::mem::take(&mut self.partitions);
-        let connection = self.connected().map_err(AttemptError::BeforeCommit)?;
+        self.connected().map_err(AttemptError::BeforeCommit)?;
+        let Writer { engine, connection: Some(connection), .. } = self else {
+            return Err(AttemptError::BeforeCommit(StoreError::unavailable("no connection")));
+        };
         let begun = Instant::now();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             connection.begin()?;
-            store_in_txn(connection, group, &settings, &known)
+            let attempt = store_in_txn(connection, group, &settings, &known)?;
+            // Nothing is to be stored where nobody finds it.
+            engine.check_log()?;
+            Ok::<_, StoreError>(attempt)
         }));
         let attempt = match attempt {
             Ok(Ok(attempt)) => attempt,
@@ -235,11 +249,13 @@ impl Writer {
             }
         };
         let commit_begun = Instant::now();
-        if let Err(error) = connection.commit() {
+        // A file that is there after the commit has it.
+        let committed = connection.commit().map_err(StoreError::unavailable);
+        if let Err(error) = committed.and_then(|()| engine.check_log()) {
             // Whatever it was, a new connection sees what has become of it.
             self.connection = None;
             let doubt = attempt.trace.map(|trace| Box::new((trace, attempt)));
-            return Err(AttemptError::InCommit(StoreError::unavailable(error), doubt));
+            return Err(AttemptError::InCommit(error, doubt));
         }
         if let Some(observer) = &self.observer {
             observer.group_committed(GroupCommitted {
@@ -273,7 +289,7 @@ impl Writer {
     fn connected(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => AnyConnection::open(&self.url, Role::Appender)?,
+            None => self.engine.connect(Role::Appender)?,
         };
         Ok(self.connection.insert(connection))
     }
@@ -290,7 +306,7 @@ impl Writer {
             fail_all(waiting, AppendError::Unavailable);
             drop(turns);
             let is_closed = self.queue.pause(RECONNECT_PAUSE);
-            let answers = self.connected().and_then(trial::write);
+            let answers = self.try_to_write();
             if answers.is_ok() {
                 log::info!("the database can be reached again");
                 break;
@@ -304,6 +320,11 @@ impl Writer {
         self.tell_availability(true);
     }
 
+    fn try_to_write(&mut self) -> Result<(), StoreError> {
+        trial::write(self.connected()?)?;
+        self.engine.check_log()
+    }
+
     fn tell_availability(&self, available: bool) {
         if let Some(observer) = &self.observer {
             observer.availability_changed(available);
@@ -312,7 +333,8 @@ impl Writer {
 
     fn give_turn(&mut self, turn: Turn) {
         // Without a connection the turn is dropped, which tells the one who waits for it.
-        if let Ok(connection) = self.connected()
+        if self.engine.check_log().is_ok()
+            && let Ok(connection) = self.connected()
             && catch_unwind(AssertUnwindSafe(|| turn(connection))).is_err()
         {
             log::error!("a turn at the write connection panicked");
