@@ -120,6 +120,16 @@ pub enum OpenError {
          with --database-url, or move the file away"
     )]
     BeforeFirstRelease,
+    /// Derived data knows events that the log does not have.
+    #[error(
+        "events are lost: the log no longer has {lost}, which were registered. Its write-ahead log (the file that ends \
+         in -wal) was deleted, or its file was restored from a backup. Put the missing files back; or start once with \
+         --accept-lost-events (CONN_LOG_ACCEPT_LOST_EVENTS=true) to go on without these events"
+    )]
+    EventsLost {
+        /// Which, in words.
+        lost: String,
+    },
     /// A migration failed.
     #[error("cannot bring the database up to date")]
     Migration(#[source] Box<dyn Error + Send + Sync>),

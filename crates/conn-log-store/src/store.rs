@@ -91,6 +91,7 @@ impl Store {
         let engine = Arc::new(Engine::new(&options, turns)?);
         let followers = derive::followers(&options);
         let derivation = Arc::new(Derivation::new(engine.clone(), signals.clone(), followers));
+        derivation.settle_lost_events(options.accept_lost_events)?;
         derivation.begin_anew_where_due()?;
         let store = Store(Arc::new(Inner {
             options,

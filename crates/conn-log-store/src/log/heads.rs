@@ -55,6 +55,17 @@ pub(crate) fn all_bounds(
     Ok(rows.into_iter().map(bounds).collect())
 }
 
+/// Has a log go on after an id, and leaves out the ids before it that no event has.
+pub(crate) fn skip_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    id: i64,
+) -> QueryResult<()> {
+    let head = heads::table.find(tenant.0).filter(heads::size.lt(id));
+    diesel::update(head).set(heads::size.eq(id)).execute(connection)?;
+    Ok(())
+}
+
 /// Makes the head of a new log.
 pub(crate) fn create_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
     diesel::insert_into(heads::table)

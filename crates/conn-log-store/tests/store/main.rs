@@ -21,6 +21,7 @@ mod files;
 mod idempotency;
 mod index;
 mod list;
+mod lost;
 mod open;
 mod projections;
 mod proxy;
