@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use conn_log_core::Timestamp;
+
 /// What an error comes from: another error, or a sentence where there is none.
 pub struct Cause(Box<dyn Error + Send + Sync>);
 
@@ -129,6 +131,17 @@ pub enum OpenError {
     EventsLost {
         /// Which, in words.
         lost: String,
+    },
+    /// The clock cannot be right.
+    #[error(
+        "the clock says {now}, and the log had its last event at {last}: set the clock. docs/operations.md says what \
+         to do if the log is wrong"
+    )]
+    Clock {
+        /// What the clock says.
+        now: Timestamp,
+        /// The time of the last event of any log, or of this program's first release.
+        last: Timestamp,
     },
     /// A migration failed.
     #[error("cannot bring the database up to date")]

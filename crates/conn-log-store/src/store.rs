@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use conn_log_core::{EventQuery, Record};
+use conn_log_core::{EventQuery, Record, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::clock::now;
+use crate::clock::{delta, now};
 use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, tenants, tokens};
 use crate::derive::index;
 use crate::derive::presence::{self, Application, Device};
@@ -32,6 +32,12 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Events of a submission that are prepared where it is made: some tenths of a millisecond.
 const PREPARED_AT_ONCE: usize = 128;
+
+/// 2026-01-01T00:00:00Z: no log is older, and no clock is right that is behind it.
+const CLOCK_MIN_MICROS: i64 = 1_767_225_600_000_000;
+
+/// A clock that is further behind the last event would give all events of a day one time.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_hours(24);
 
 /// A connection log. Clones share it; the last one to go closes it.
 #[derive(Clone)]
@@ -89,6 +95,7 @@ impl Store {
         let signals = Signals::new();
         let turns: Arc<dyn Turns> = queue.clone();
         let engine = Arc::new(Engine::new(&options, turns)?);
+        check_clock(&engine)?;
         let followers = derive::followers(&options);
         let derivation = Arc::new(Derivation::new(engine.clone(), signals.clone(), followers));
         derivation.settle_lost_events(options.accept_lost_events)?;
@@ -232,8 +239,7 @@ impl Store {
         ];
         let mut count = 0;
         for (kind, window) in windows {
-            let window = chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
-            let until = now().plus(-window);
+            let until = now().plus(-delta(window));
             count += self.0.engine.write(move |connection| {
                 Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
             })?;
@@ -431,4 +437,16 @@ impl Store {
     pub fn token_find(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
         tokens::find(&self.0.engine, hash)
     }
+}
+
+/// Fails if the clock cannot be right.
+fn check_clock(engine: &Engine) -> Result<(), OpenError> {
+    let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
+    let least = Timestamp::from_micros(CLOCK_MIN_MICROS);
+    let last = last.unwrap_or(least).max(least);
+    let now = now();
+    if now < least || now.plus(delta(CLOCK_BEHIND_MAX)) < last {
+        return Err(OpenError::Clock { now, last });
+    }
+    Ok(())
 }

@@ -15,6 +15,7 @@
 
 mod append;
 mod beginning;
+mod clock;
 mod derived;
 mod faults;
 mod files;

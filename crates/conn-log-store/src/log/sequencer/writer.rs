@@ -9,6 +9,7 @@ use super::Pending;
 use super::group::{Attempt, Settings, Trace, store_in_txn, was_committed};
 use super::queue::{Queue, Work};
 use super::trial::{self, Culprit};
+use crate::clock::{SteadyClock, delta};
 use crate::engine::{AnyConnection, Engine, Fault, PartitionSpan, Role, Signals, Turn};
 use crate::error::{AppendError, StoreError};
 use crate::observer::{GroupCommitted, Observer};
@@ -35,9 +36,18 @@ const UNCLEAR_ATTEMPTS_MAX: u32 = 2;
 /// Between attempts to reach a database that is away.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
+/// A log's time that is ahead of the clock by less needs no word: servers' clocks differ.
+const AHEAD_MIN: Duration = Duration::from_secs(1);
+
+/// Between two lines about it.
+const AHEAD_PAUSE: Duration = Duration::from_mins(1);
+
 /// Owns the write connection.
 pub(crate) struct Writer {
     engine: Arc<Engine>,
+    clock: SteadyClock,
+    /// When it was last said that the log's time is ahead of the clock.
+    ahead_told: Option<Instant>,
     settings: Settings,
     connection: Option<AnyConnection>,
     partitions: Vec<PartitionSpan>,
@@ -87,10 +97,11 @@ impl Writer {
         queue: Arc<Queue>,
         signals: Signals,
     ) -> Result<Self, StoreError> {
-        let delta = |window| chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
         let connection = engine.connect(Role::Appender)?;
         Ok(Writer {
             engine,
+            clock: SteadyClock::new(),
+            ahead_told: None,
             settings: Settings {
                 idempotency_window: delta(options.idempotency_window),
                 event_id_window: delta(options.event_id_window),
@@ -226,13 +237,13 @@ impl Writer {
         let settings = self.settings.clone();
         let known = std::mem::take(&mut self.partitions);
         self.connected().map_err(AttemptError::BeforeCommit)?;
-        let Writer { engine, connection: Some(connection), .. } = self else {
+        let Writer { engine, clock, connection: Some(connection), .. } = self else {
             return Err(AttemptError::BeforeCommit(StoreError::unavailable("no connection")));
         };
         let begun = Instant::now();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             connection.begin()?;
-            let attempt = store_in_txn(connection, group, &settings, &known)?;
+            let attempt = store_in_txn(connection, group, &settings, clock, &known)?;
             // Nothing is to be stored where nobody finds it.
             engine.check_log()?;
             Ok::<_, StoreError>(attempt)
@@ -264,8 +275,10 @@ impl Writer {
                 events_duplicate: attempt.duplicates,
                 elapsed: begun.elapsed(),
                 commit: commit_begun.elapsed(),
+                ahead_of_clock: attempt.ahead,
             });
         }
+        self.tell_ahead(attempt.ahead);
         self.wake_readers(attempt);
         Ok(())
     }
@@ -323,6 +336,22 @@ impl Writer {
     fn try_to_write(&mut self) -> Result<(), StoreError> {
         trial::write(self.connected()?)?;
         self.engine.check_log()
+    }
+
+    /// Says that events get a time that the clock has not reached: until it has, all of them get the same.
+    fn tell_ahead(&mut self, ahead: Duration) {
+        if ahead < AHEAD_MIN {
+            if self.ahead_told.take().is_some() {
+                log::info!("the clock has reached the time of the last event again");
+            }
+        } else if self.ahead_told.is_none_or(|told| told.elapsed() > AHEAD_PAUSE) {
+            let seconds = ahead.as_secs();
+            log::warn!(
+                "the clock is {seconds} s behind the time of the last event: until it is there, all events get that \
+                 time as created_at"
+            );
+            self.ahead_told = Some(Instant::now());
+        }
     }
 
     fn tell_availability(&self, available: bool) {
