@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use conn_log_core::Timestamp;
+
 /// What an error comes from: another error, or a sentence where there is none.
 pub struct Cause(Box<dyn Error + Send + Sync>);
 
@@ -120,6 +122,27 @@ pub enum OpenError {
          with --database-url, or move the file away"
     )]
     BeforeFirstRelease,
+    /// Derived data knows events that the log does not have.
+    #[error(
+        "events are lost: the log no longer has {lost}, which were registered. Its write-ahead log (the file that ends \
+         in -wal) was deleted, or its file was restored from a backup. Put the missing files back; or start once with \
+         --accept-lost-events (CONN_LOG_ACCEPT_LOST_EVENTS=true) to go on without these events"
+    )]
+    EventsLost {
+        /// Which, in words.
+        lost: String,
+    },
+    /// The clock cannot be right.
+    #[error(
+        "the clock says {now}, and the log had its last event at {last}: set the clock. docs/operations.md says what \
+         to do if the log is wrong"
+    )]
+    Clock {
+        /// What the clock says.
+        now: Timestamp,
+        /// The time of the last event of any log, or of this program's first release.
+        last: Timestamp,
+    },
     /// A migration failed.
     #[error("cannot bring the database up to date")]
     Migration(#[source] Box<dyn Error + Send + Sync>),

@@ -25,6 +25,8 @@ pub struct GroupCommitted {
     pub elapsed: Duration,
     /// The part of it that was the commit itself, which waits for the disk.
     pub commit: Duration,
+    /// How far `created_at` of these events is ahead of the clock: it does not run backwards where the clock did.
+    pub ahead_of_clock: Duration,
 }
 
 /// How things stand at this moment.

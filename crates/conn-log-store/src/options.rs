@@ -40,6 +40,9 @@ pub struct StoreOptions {
     pub projections: bool,
     /// Whether this store's own thread keeps the index close behind the log. The same goes for it.
     pub indexing: bool,
+    /// Whether to go on without events that the log had and has no more. Their ids are not given again as far as
+    /// derived data knows them.
+    pub accept_lost_events: bool,
     /// Told of each commit.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -62,6 +65,7 @@ impl StoreOptions {
             partition: PartitionSize::Month,
             projections: true,
             indexing: true,
+            accept_lost_events: false,
             observer: None,
         }
     }

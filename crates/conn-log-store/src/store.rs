@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use conn_log_core::{EventQuery, Record};
+use conn_log_core::{EventQuery, Record, Timestamp};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::clock::now;
+use crate::clock::{delta, now};
 use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, tenants, tokens};
 use crate::derive::index;
 use crate::derive::presence::{self, Application, Device};
@@ -32,6 +32,12 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Events of a submission that are prepared where it is made: some tenths of a millisecond.
 const PREPARED_AT_ONCE: usize = 128;
+
+/// 2026-01-01T00:00:00Z: no log is older, and no clock is right that is behind it.
+const CLOCK_MIN_MICROS: i64 = 1_767_225_600_000_000;
+
+/// A clock that is further behind the last event would give all events of a day one time.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_hours(24);
 
 /// A connection log. Clones share it; the last one to go closes it.
 #[derive(Clone)]
@@ -88,9 +94,11 @@ impl Store {
         ));
         let signals = Signals::new();
         let turns: Arc<dyn Turns> = queue.clone();
-        let engine = Arc::new(Engine::new(&options, turns));
+        let engine = Arc::new(Engine::new(&options, turns)?);
+        check_clock(&engine)?;
         let followers = derive::followers(&options);
         let derivation = Arc::new(Derivation::new(engine.clone(), signals.clone(), followers));
+        derivation.settle_lost_events(options.accept_lost_events)?;
         derivation.begin_anew_where_due()?;
         let store = Store(Arc::new(Inner {
             options,
@@ -100,19 +108,19 @@ impl Store {
             signals,
             threads: Mutex::default(),
         }));
-        store.start_threads().map_err(StoreError::internal)?;
+        store.start_threads()?;
         Ok(store)
     }
 
-    fn start_threads(&self) -> std::io::Result<()> {
+    fn start_threads(&self) -> Result<(), StoreError> {
         let Inner { options, queue, engine, derivation, signals, .. } = &*self.0;
-        let writer = Writer::new(options, queue.clone(), signals.clone());
+        let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
         let mut threads = self.0.threads();
-        threads.push(spawn(writer)?);
-        threads.push(engine.start(signals)?);
+        threads.push(spawn(writer).map_err(StoreError::internal)?);
+        threads.push(engine.start(signals).map_err(StoreError::internal)?);
         let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
-        threads.extend(derive::spawn_all(derivation, paces)?);
+        threads.extend(derive::spawn_all(derivation, paces).map_err(StoreError::internal)?);
         Ok(())
     }
 
@@ -231,8 +239,7 @@ impl Store {
         ];
         let mut count = 0;
         for (kind, window) in windows {
-            let window = chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
-            let until = now().plus(-window);
+            let until = now().plus(-delta(window));
             count += self.0.engine.write(move |connection| {
                 Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
             })?;
@@ -265,10 +272,16 @@ impl Store {
     /// Whether the store can be reached and written to, and has a schema that this program can work on. Blocks the
     /// thread.
     pub fn ready(&self) -> Result<(), StoreError> {
+        self.0.engine.check_files()?;
         if !self.0.queue.is_available() {
             return Err(StoreError::unavailable("the writer cannot write"));
         }
         self.0.engine.check_schema()
+    }
+
+    /// Longest read. A caller on another thread need not wait longer: a database that is frozen ends none.
+    pub fn read_time_max(&self) -> Duration {
+        self.0.engine.read_time_max()
     }
 
     /// How full the queue and the pool are.
@@ -424,4 +437,16 @@ impl Store {
     pub fn token_find(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
         tokens::find(&self.0.engine, hash)
     }
+}
+
+/// Fails if the clock cannot be right.
+fn check_clock(engine: &Engine) -> Result<(), OpenError> {
+    let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
+    let least = Timestamp::from_micros(CLOCK_MIN_MICROS);
+    let last = last.unwrap_or(least).max(least);
+    let now = now();
+    if now < least || now.plus(delta(CLOCK_BEHIND_MAX)) < last {
+        return Err(OpenError::Clock { now, last });
+    }
+    Ok(())
 }

@@ -106,6 +106,27 @@ impl Cluster {
         }
     }
 
+    /// Stops every process of it, and leaves its connections as they are: the kernel still takes what is sent.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has a frozen one go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends a signal to the server's own process and to its children.
+    fn signal(&self, signal: &str) {
+        let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let pid = pid_file.lines().next().unwrap();
+        // The parent first: it starts no further child then.
+        run(Command::new("kill").args([signal, pid]));
+        let children = Command::new("pgrep").args(["-P", pid]).output().unwrap().stdout;
+        let children = String::from_utf8(children).unwrap();
+        run(Command::new("kill").arg(signal).args(children.split_whitespace()));
+    }
+
     /// Makes it take encrypted connections with a password only, under a certificate of its own.
     /// Gives the certificate's file.
     pub fn require_tls_and_password(&self, password: &str) -> PathBuf {

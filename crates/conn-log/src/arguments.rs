@@ -182,6 +182,10 @@ pub(crate) struct Serve {
     #[arg(long, env = "CONN_LOG_PARTITION", default_value = "month", value_name = "SPAN")]
     pub(crate) partition: Partition,
 
+    /// Start on a log that has lost events, and go on without them
+    #[arg(long, env = "CONN_LOG_ACCEPT_LOST_EVENTS")]
+    pub(crate) accept_lost_events: bool,
+
     /// How long an idempotency key is remembered, such as 24h
     #[arg(long, env = "CONN_LOG_IDEMPOTENCY_WINDOW", default_value = "24h", value_name = "TIME",
         value_parser = humantime::parse_duration)]

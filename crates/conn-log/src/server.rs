@@ -46,6 +46,7 @@ fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> Stor
     options.idempotency_window = arguments.idempotency_window;
     options.event_id_window = arguments.event_id_window;
     options.partition = arguments.partition.into();
+    options.accept_lost_events = arguments.accept_lost_events;
     options.observer = Some(metrics.observer());
     options
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use actix_web::{HttpRequest, web};
-use conn_log_store::Store;
+use conn_log_store::{Store, StoreError};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use crate::http::answers::AnswerRoom;
 use crate::http::auth::Tokens;
@@ -115,7 +116,8 @@ impl App {
         request.app_data::<web::Data<App>>().expect("configure sets the app").clone()
     }
 
-    /// Asks the store, off the workers: a read may wait for a disk.
+    /// Asks the store, off the workers: a read may wait for a disk. No caller waits longer than a read may take: a
+    /// database that is frozen ends none by itself.
     pub(crate) async fn read<T, E, F>(&self, question: F) -> Result<T, Problem>
     where
         T: Send + 'static,
@@ -123,6 +125,10 @@ impl App {
         F: FnOnce(&Store) -> Result<T, E> + Send + 'static,
     {
         let store = self.store.clone();
-        web::block(move || question(&store)).await?.map_err(E::into)
+        let time_max = store.read_time_max();
+        match timeout(time_max, web::block(move || question(&store))).await {
+            Ok(answer) => answer?.map_err(E::into),
+            Err(_) => Err(StoreError::QueryTimeout.into()),
+        }
     }
 }

@@ -12,8 +12,9 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use conn_log_core::Timestamp;
-use conn_log_store::{Scope, SecretHash, Store, TenantId, Token};
+use conn_log_store::{Scope, SecretHash, Store, StoreError, TenantId, Token};
 use moka::sync::Cache;
+use tokio::time::timeout;
 
 use crate::http::app::App;
 use crate::http::client_address;
@@ -22,6 +23,9 @@ use crate::http::problem::{Problem, ProblemKind};
 /// How long a token is believed without a look at the store. A token revoked by another process
 /// is refused after at most this long; the contract promises five seconds.
 const BELIEVED: Duration = Duration::from_secs(4);
+
+/// How long a token is looked for: as long as a read waits for a connection.
+const FIND_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Tokens remembered at most, valid or not. Each is about 200 bytes.
 const REMEMBERED_MAX: u64 = 10_000;
@@ -46,7 +50,9 @@ impl Tokens {
             return Ok(token);
         }
         let (store, key) = (self.store.clone(), hash);
-        let token = web::block(move || store.token_find(&key)).await??.map(Arc::new);
+        let found = timeout(FIND_TIME_MAX, web::block(move || store.token_find(&key))).await;
+        let frozen = |_| StoreError::Unavailable("the database does not answer".into());
+        let token = found.map_err(frozen)???.map(Arc::new);
         self.seen.insert(hash, token.clone());
         Ok(token)
     }

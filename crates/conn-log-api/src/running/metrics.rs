@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_store::{GroupCommitted, Lag, Observer, Stats};
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder,
 };
 
 use tokio::time::timeout;
@@ -82,6 +82,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     commit_seconds: Histogram,
     group_events: Histogram,
+    ahead_of_clock: Gauge,
     queue_events: IntGauge,
     queue_bytes: IntGauge,
     readers: IntGauge,
@@ -128,6 +129,10 @@ impl Metrics {
                 HistogramOpts::new("group_events", "Events stored by one commit")
                     .buckets(EVENTS.to_vec()),
             )?,
+            ahead_of_clock: Gauge::new(
+                "created_at_ahead_seconds",
+                "How far created_at of the last commit was ahead of the clock, which was put back",
+            )?,
             queue_events: IntGauge::new("queue_events", "Events waiting for the writer")?,
             queue_bytes: IntGauge::new("queue_bytes", "Bytes of the events waiting")?,
             readers: IntGauge::new("pool_connections", "Open connections that read")?,
@@ -152,7 +157,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 14] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 15] = [
             Box::new(self.received.clone()),
             Box::new(self.stored.clone()),
             Box::new(self.duplicates.clone()),
@@ -160,6 +165,7 @@ impl Metrics {
             Box::new(self.request_seconds.clone()),
             Box::new(self.commit_seconds.clone()),
             Box::new(self.group_events.clone()),
+            Box::new(self.ahead_of_clock.clone()),
             Box::new(self.queue_events.clone()),
             Box::new(self.queue_bytes.clone()),
             Box::new(self.readers.clone()),
@@ -232,6 +238,7 @@ impl Observer for Metrics {
     fn group_committed(&self, group: GroupCommitted) {
         self.commit_seconds.observe(group.commit.as_secs_f64());
         self.group_events.observe(group.events_stored as f64);
+        self.ahead_of_clock.set(group.ahead_of_clock.as_secs_f64());
     }
 }
 

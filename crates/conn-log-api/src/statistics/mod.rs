@@ -46,11 +46,14 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let asked = query::of(QueryString::of(&request)?)?;
     accept::require(&request, "application/json")?;
     let app = App::of(&request);
-    let Ok(Ok(permit)) = timeout(PERMIT_WAIT_MAX, app.statistics.acquire()).await else {
+    let permit = timeout(PERMIT_WAIT_MAX, app.statistics.clone().acquire_owned()).await;
+    let Ok(Ok(permit)) = permit else {
         return Err(Problem::overloaded("too many statistics are being computed", 5));
     };
     let (body, first) = app
         .read(move |store| {
+            // Held to the end of the work, also where nobody waits for it any more.
+            let _permit = permit;
             let groups = store.statistics(caller.tenant(), &asked)?;
             let body = Body { interval: asked.interval, by: asked.group_by, groups };
             let first = body.part(0);
@@ -58,6 +61,5 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
         })
         .await?;
     let first = first.map_err(|error| Problem::internal(&error))?;
-    drop(permit);
     sending::respond(&request, body, first).await
 }

@@ -1,10 +1,16 @@
 //! What surrounds the API: health, documents, and that they say what the server does.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use actix_web::http::Method;
 use rstest::rstest;
 use serde_json::json;
+
+use actix_web::test::{TestRequest, call_service, init_service};
+use conn_log_api::{ApiOptions, App, Metrics, create_app};
+use conn_log_store::{Store, StoreOptions};
+use conn_log_test_support::Cluster;
 
 use crate::test_app::{Database, EVENTS, TestApp, event};
 
@@ -87,4 +93,28 @@ async fn a_client_that_takes_no_coding_at_all_is_told_so_and_nothing_is_stored(
         answer.is_problem(406, "not-acceptable");
     }
     assert_eq!(app.get(EVENTS).await.json()["results"], json!([]));
+}
+
+/// A kernel takes what is sent to a process that is stopped, and no connection breaks.
+#[actix_web::test]
+async fn a_read_of_a_postgres_that_is_frozen_ends() {
+    let Some(cluster) = Cluster::start_new() else { return };
+    let read_time_max = Duration::from_millis(500);
+    let store = Store::open(StoreOptions { read_time_max, ..cluster.options() }).unwrap();
+    let token = store.first_token().unwrap().unwrap().1.reveal().to_owned();
+    let app = App::new(store.clone(), ApiOptions::default(), Metrics::new().unwrap());
+    let service = init_service(create_app(app)).await;
+    let list = || {
+        let request = TestRequest::get().uri(EVENTS);
+        request.insert_header(("authorization", format!("Bearer {token}"))).to_request()
+    };
+    assert_eq!(call_service(&service, list()).await.status(), 200);
+    cluster.freeze();
+    let answers = [call_service(&service, list()).await, call_service(&service, list()).await];
+    cluster.thaw();
+    for answer in answers {
+        assert_eq!(answer.status(), 503);
+    }
+    assert_eq!(call_service(&service, list()).await.status(), 200);
+    assert!(store.close());
 }

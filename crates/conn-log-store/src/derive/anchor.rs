@@ -1,22 +1,55 @@
-//! Derived data that is not this program's or not this log's, found when a store is opened.
+//! Derived data that is not this program's or not this log's, and events that the log has lost: found when a store
+//! is opened.
 //!
 //! SQLite's second file can be lost, be older than the log, or be another log's. Each position there has the leaf hash
 //! of the event at its watermark, its *anchor*. PostgreSQL keeps log and derived data in one database, which is
 //! restored as a whole.
+//!
+//! A watermark beyond the end of the log tells that the log had more events once (decision 019).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Derivation;
 use super::follower::Follower;
 use super::marks::begin_anew_in_txn;
-use crate::engine::{AnyConnection, Home, Position, all_positions};
-use crate::error::StoreError;
-use crate::log::heads;
+use crate::engine::{AnyConnection, Home, Position, Role, all_positions};
+use crate::error::{OpenError, StoreError};
+use crate::log::heads::{self, LogBounds};
 use crate::log::read::leaf_hash;
 use crate::tenant_id::TenantId;
 
+/// Events of one log that were derived from and are gone.
+struct Lost {
+    tenant: TenantId,
+    first: i64,
+    last: i64,
+}
+
 impl Derivation {
+    /// Fails if the log has lost events, unless that is accepted. Then the log goes on after the last id that is
+    /// known to be lost: a reader of the log that has seen this id misses no event that comes.
+    pub(crate) fn settle_lost_events(&self, is_accepted: bool) -> Result<(), OpenError> {
+        if !self.engine.derived_is_apart() {
+            return Ok(());
+        }
+        let lost = lost_events(&mut *self.engine.reader()?)?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let words = in_words(&lost);
+        if !is_accepted {
+            return Err(OpenError::EventsLost { lost: words });
+        }
+        log::error!("lost events are accepted: the log goes on without {words}");
+        // Before derived data is made anew: else a crash in between would leave no trace of what is lost.
+        self.engine.connect(Role::Writer)?.in_txn(|connection| {
+            let mut skip = |lost: &Lost| heads::skip_in_txn(connection, lost.tenant, lost.last);
+            lost.iter().try_for_each(&mut skip).map_err(StoreError::from)
+        })?;
+        Ok(())
+    }
+
     /// Has everything derived anew that is of a lower version, or of another log. Takes no lock where there is
     /// nothing of the kind.
     pub(crate) fn begin_anew_where_due(self: &Arc<Self>) -> Result<(), StoreError> {
@@ -48,24 +81,59 @@ impl Derivation {
         home: Home,
     ) -> Result<Vec<Position>, StoreError> {
         let mut unusable = Vec::new();
+        let positions = all_positions(connection, home)?;
+        // Read later: no watermark is beyond the end of its log.
         let bounds = heads::all_bounds(connection)?;
-        for position in all_positions(connection, home)? {
+        for position in positions {
             let Some(follower) = self.find(&position.name) else { continue };
             let is_lower = position.version < follower.version();
-            // An event that the log has dropped tells nothing.
-            let mut is_foreign = || {
-                let tenant = TenantId(position.tenant);
-                if bounds.get(&tenant).is_none_or(|log| log.size < position.watermark) {
-                    return Ok(true);
-                }
-                let Some(anchor) = &position.anchor else { return Ok(false) };
-                let found = leaf_hash(connection, tenant, position.watermark, None)?;
-                Ok::<_, StoreError>(found.is_some_and(|found| found != *anchor))
-            };
-            if is_lower || is_foreign()? {
+            if is_lower || is_foreign(connection, &position, &bounds)? {
                 unusable.push(position);
             }
         }
         Ok(unusable)
     }
+}
+
+/// Whether data is of another log than this one.
+fn is_foreign(
+    connection: &mut AnyConnection,
+    position: &Position,
+    bounds: &BTreeMap<TenantId, LogBounds>,
+) -> Result<bool, StoreError> {
+    let tenant = TenantId(position.tenant);
+    let Some(log) = bounds.get(&tenant).filter(|log| log.size >= position.watermark) else {
+        return Ok(true);
+    };
+    let Some(anchor) = &position.anchor else { return Ok(false) };
+    let is_dropped = position.watermark < log.first_id;
+    Ok(match leaf_hash(connection, tenant, position.watermark, None)? {
+        Some(found) => found != *anchor,
+        // An event that retention has dropped tells nothing; one that was lost does.
+        None => !is_dropped,
+    })
+}
+
+/// Of each log the events past its end that something was derived from.
+fn lost_events(connection: &mut AnyConnection) -> Result<Vec<Lost>, StoreError> {
+    let mut known: BTreeMap<TenantId, i64> = BTreeMap::new();
+    for position in all_positions(connection, Home::Rebuildable)? {
+        let last = known.entry(TenantId(position.tenant)).or_default();
+        *last = position.watermark.max(*last);
+    }
+    // Read later: no watermark is beyond the end of its log.
+    let bounds = heads::all_bounds(connection)?;
+    let size = |tenant: TenantId| bounds.get(&tenant).map_or(0, |log| log.size);
+    let lost = known.into_iter().filter_map(|(tenant, last)| {
+        let first = size(tenant) + 1;
+        (first <= last).then_some(Lost { tenant, first, last })
+    });
+    Ok(lost.collect())
+}
+
+fn in_words(lost: &[Lost]) -> String {
+    let of = |lost: &Lost| {
+        format!("the events {} to {} of tenant {}", lost.first, lost.last, lost.tenant.0)
+    };
+    lost.iter().map(of).collect::<Vec<_>>().join(", ")
 }

@@ -11,7 +11,7 @@ use super::position::Home;
 use super::postgres::Postgres;
 use super::signals::Signals;
 use super::snapshot::{Plans, in_snapshot};
-use super::sqlite::{self, Sqlite};
+use super::sqlite::{self, Files, Sqlite};
 use super::turn::Turns;
 use super::url::DatabaseUrl;
 use crate::error::{OpenError, StoreError};
@@ -59,26 +59,35 @@ pub(crate) struct Engine {
     read_time_max: Duration,
     readers: Connections,
     watchers: Connections,
+    /// Of an embedded database.
+    files: Option<Arc<Files>>,
     backend: Either,
 }
 
 impl Engine {
     /// On a database that was migrated. `turns` are at the connection of the log's writer. Connects when it is
     /// first asked.
-    pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Self {
-        let backend = match &options.url {
-            DatabaseUrl::Sqlite(_) => Either::Sqlite(Sqlite::new(options.url.clone(), turns)),
+    pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Result<Self, StoreError> {
+        let url = &options.url;
+        let (backend, files) = match url {
+            DatabaseUrl::Sqlite(_) => {
+                let role = Role::Reader { read_time_max: options.read_time_max };
+                let files = Arc::new(Files::keep(url, role)?);
+                let sqlite = Sqlite::new(url.clone(), turns, Arc::clone(&files));
+                (Either::Sqlite(sqlite), Some(files))
+            }
             DatabaseUrl::Postgres(url) => {
-                Either::Postgres(Postgres::new(url.clone(), pool::writers(options)))
+                (Either::Postgres(Postgres::new(url.clone(), pool::writers(options))), None)
             }
         };
-        Engine {
+        Ok(Engine {
             url: options.url.clone(),
             read_time_max: options.read_time_max,
-            readers: pool::readers(options),
-            watchers: pool::watchers(options),
+            readers: pool::readers(options, files.clone()),
+            watchers: pool::watchers(options, files.clone()),
+            files,
             backend,
-        }
+        })
     }
 
     /// Applies the migrations that are missing, having made the file of an embedded log. Gives the names of those
@@ -99,17 +108,33 @@ impl Engine {
 
     /// A connection of the caller's own.
     pub(crate) fn connect(&self, role: Role) -> Result<AnyConnection, StoreError> {
-        Ok(AnyConnection::open(&self.url, role)?)
+        self.check_log()?;
+        let connection = AnyConnection::open(&self.url, role)?;
+        // Or it may be to a file that was put there since.
+        self.check_log()?;
+        Ok(connection)
     }
 
     /// A pooled connection that reads.
     pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
+        self.check_files()?;
         Ok(self.readers.get()?)
     }
 
     /// A pooled connection for short reads that others wait for: tokens, readiness, the end of a log.
     pub(crate) fn watcher(&self) -> Result<Pooled, StoreError> {
+        self.check_log()?;
         Ok(self.watchers.get()?)
+    }
+
+    /// Fails once the log's file is not the one that was opened. A server has no file that this program sees.
+    pub(crate) fn check_log(&self) -> Result<(), StoreError> {
+        self.files.as_ref().map_or(Ok(()), |files| files.check_log())
+    }
+
+    /// The same, of the file of derived data too.
+    pub(crate) fn check_files(&self) -> Result<(), StoreError> {
+        self.files.as_ref().map_or(Ok(()), |files| files.check())
     }
 
     /// Connections that read: how many there are, and how many of them are idle.

@@ -160,6 +160,15 @@ mod tests {
         diesel::sql_query(sql).get_result::<Setting>(connection).unwrap().value
     }
 
+    /// A log's two files, empty.
+    fn new_files(path: std::path::PathBuf) -> DatabaseUrl {
+        let url = DatabaseUrl::Sqlite(path);
+        for file in [url.file(), url.derived().as_ref().and_then(DatabaseUrl::file)] {
+            sqlite::create(file.unwrap()).unwrap();
+        }
+        url
+    }
+
     fn reader() -> Role {
         Role::Reader { read_time_max: Duration::from_secs(7) }
     }
@@ -168,7 +177,7 @@ mod tests {
     #[test]
     fn sqlite_writes_through_a_log_and_syncs_it_at_each_commit() {
         let folder = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        let url = new_files(folder.path().join("log.db"));
         for role in [Role::Appender, Role::Writer] {
             let mut connection = AnyConnection::open(&url, role).unwrap();
             let mut of = |sql| setting(&mut connection, sql);
@@ -186,20 +195,35 @@ mod tests {
     #[test]
     fn sqlite_opens_files_whatever_their_names() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["it's.db", "file:a?mode=ro", "\"quoted\".db"] {
-            let url = DatabaseUrl::Sqlite(folder.path().join(name));
-            for role in [Role::Writer, Role::Deriver, reader()] {
-                AnyConnection::open(&url, role).unwrap();
+        for name in ["it's.db", "file:a?mode=ro", "\"quoted\".db", "a#b", "%41&c", "ä /b//c.db"] {
+            let url = new_files(folder.path().join(name));
+            let derived = url.derived().unwrap();
+            let mut connection = AnyConnection::open(&derived, Role::Writer).unwrap();
+            connection.batch_execute("CREATE TABLE there (id INTEGER)").unwrap();
+            for (role, table) in [(Role::Deriver, "there"), (reader(), "derived.there")] {
+                let mut connection = AnyConnection::open(&url, role).unwrap();
+                let query = format!("SELECT 'yes' AS value FROM (SELECT count(*) FROM {table})");
+                assert_eq!(setting(&mut connection, &query), "yes", "{name}");
             }
-            assert!(folder.path().join(format!("{name}-derived")).exists(), "{name}");
+            assert!(std::fs::metadata(derived.file().unwrap()).unwrap().len() > 0, "{name}");
         }
+    }
+
+    #[test]
+    fn sqlite_makes_no_file_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        for role in [Role::Appender, Role::Writer, Role::Deriver, reader()] {
+            assert!(AnyConnection::open(&url, role).is_err(), "{role:?}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     /// As `.cargo/config.toml` says.
     #[test]
     fn sqlite_is_built_as_is_said_here() {
         let folder = tempfile::tempdir().unwrap();
-        let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        let url = new_files(folder.path().join("log.db"));
         let mut connection = AnyConnection::open(&url, Role::Writer).unwrap();
         let options = "SELECT group_concat(compile_options) AS value FROM pragma_compile_options";
         let options = setting(&mut connection, options);

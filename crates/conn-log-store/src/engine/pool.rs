@@ -1,9 +1,13 @@
 //! Pools of connections beside the writer's own.
 
+use std::sync::Arc;
+
+use diesel::ConnectionError;
 use diesel::connection::SimpleConnection;
 use diesel::r2d2::{self, ManageConnection, Pool, PooledConnection};
 
 use super::connection::{AnyConnection, Role};
+use super::sqlite::Files;
 use super::url::DatabaseUrl;
 use crate::options::StoreOptions;
 
@@ -11,40 +15,46 @@ pub(crate) type Connections = Pool<Manager>;
 pub(crate) type Pooled = PooledConnection<Manager>;
 
 /// Opens connections for r2d2 and tells which of them still work.
-#[derive(Debug)]
 pub(crate) struct Manager {
     url: DatabaseUrl,
     role: Role,
+    /// Of an embedded database.
+    files: Option<Arc<Files>>,
 }
 
 /// A pool of connections that only read.
-pub(crate) fn readers(options: &StoreOptions) -> Connections {
+pub(super) fn readers(options: &StoreOptions, files: Option<Arc<Files>>) -> Connections {
     let role = Role::Reader { read_time_max: options.read_time_max };
-    pool(options, role, options.readers_max)
+    pool(options, role, options.readers_max, files)
 }
 
 /// A pool for short reads that everything else waits for: tokens, readiness, the end of the log. Long reads do
 /// not keep these from a connection.
-pub(crate) fn watchers(options: &StoreOptions) -> Connections {
+pub(super) fn watchers(options: &StoreOptions, files: Option<Arc<Files>>) -> Connections {
     const WATCHERS_MAX: u32 = 2;
-    pool(options, Role::Reader { read_time_max: options.read_time_max }, WATCHERS_MAX)
+    pool(options, Role::Reader { read_time_max: options.read_time_max }, WATCHERS_MAX, files)
 }
 
 /// A pool of connections that write other things than events, for PostgreSQL: its writers need not take
 /// turns. A few are enough for background work and the odd token.
-pub(crate) fn writers(options: &StoreOptions) -> Connections {
+pub(super) fn writers(options: &StoreOptions) -> Connections {
     const WRITERS_MAX: u32 = 4;
-    pool(options, Role::Writer, WRITERS_MAX)
+    pool(options, Role::Writer, WRITERS_MAX, None)
 }
 
-fn pool(options: &StoreOptions, role: Role, size_max: u32) -> Connections {
+fn pool(
+    options: &StoreOptions,
+    role: Role,
+    size_max: u32,
+    files: Option<Arc<Files>>,
+) -> Connections {
     Pool::builder()
         .max_size(size_max.max(1))
         .min_idle(Some(0))
         .connection_timeout(options.reader_wait_max)
         // A server that was restarted is noticed here, and not by the query.
         .test_on_check_out(true)
-        .build_unchecked(Manager { url: options.url.clone(), role })
+        .build_unchecked(Manager { url: options.url.clone(), role, files })
 }
 
 impl ManageConnection for Manager {
@@ -52,12 +62,19 @@ impl ManageConnection for Manager {
     type Error = r2d2::Error;
 
     fn connect(&self) -> Result<AnyConnection, r2d2::Error> {
-        AnyConnection::open(&self.url, self.role).map_err(r2d2::Error::ConnectionError)
+        let connection =
+            AnyConnection::open(&self.url, self.role).map_err(r2d2::Error::ConnectionError)?;
+        // It may be one that was put there since the engine looked.
+        let checked = self.files.as_ref().map_or(Ok(()), |files| files.check_log());
+        checked.map_err(|error| {
+            r2d2::Error::ConnectionError(ConnectionError::BadConnection(error.to_string()))
+        })?;
+        Ok(connection)
     }
 
     fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), r2d2::Error> {
         match connection {
-            // A file does not go away.
+            // The engine has looked whether its files are there.
             AnyConnection::Sqlite(_) => Ok(()),
             AnyConnection::Postgres(postgres) => {
                 postgres.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use conn_log_core::Timestamp;
 use diesel::backend::Backend;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -55,6 +56,24 @@ pub(crate) fn all_bounds(
     Ok(rows.into_iter().map(bounds).collect())
 }
 
+/// The time of the last event of all logs. `None` while there is none.
+pub(crate) fn created_at_last(connection: &mut AnyConnection) -> QueryResult<Option<Timestamp>> {
+    let times: Vec<Micros> =
+        heads::table.filter(heads::size.gt(0)).select(heads::created_at_last).load(connection)?;
+    Ok(times.into_iter().map(|time| time.0).max())
+}
+
+/// Has a log go on after an id, and leaves out the ids before it that no event has.
+pub(crate) fn skip_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    id: i64,
+) -> QueryResult<()> {
+    let head = heads::table.find(tenant.0).filter(heads::size.lt(id));
+    diesel::update(head).set(heads::size.eq(id)).execute(connection)?;
+    Ok(())
+}
+
 /// Makes the head of a new log.
 pub(crate) fn create_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
     diesel::insert_into(heads::table)
@@ -62,7 +81,7 @@ pub(crate) fn create_in_txn(connection: &mut AnyConnection, tenant: TenantId) ->
             heads::tenant_id.eq(tenant.0),
             heads::first_id.eq(1_i64),
             heads::size.eq(0_i64),
-            heads::created_at_last.eq(Micros(conn_log_core::Timestamp::EPOCH)),
+            heads::created_at_last.eq(Micros(Timestamp::EPOCH)),
         ))
         .execute(connection)?;
     Ok(())

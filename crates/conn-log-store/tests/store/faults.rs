@@ -72,6 +72,18 @@ async fn a_fault_that_passes_is_tried_again_whatever_the_server_calls_it() {
     assert_eq!(ids(&append(&store, events("dev", 2)).await.unwrap()), [2, 3]);
 }
 
+/// Or readers could take all connections that a small server has, and no event could be stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_writer_has_its_connection_before_anyone_asks() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    let (host, name) = db.host_and_name();
+    let mut another =
+        PgConnection::establish(&format!("postgres://postgres@{host}/postgres")).unwrap();
+    another.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).unwrap();
+    assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [1]);
+}
+
 /// A full disk refuses everyone's events, and none of them is at fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_database_that_cannot_write_is_unavailable_whatever_the_server_says() {

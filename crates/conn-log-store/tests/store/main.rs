@@ -15,11 +15,14 @@
 
 mod append;
 mod beginning;
+mod clock;
 mod derived;
 mod faults;
+mod files;
 mod idempotency;
 mod index;
 mod list;
+mod lost;
 mod open;
 mod projections;
 mod proxy;

@@ -8,6 +8,7 @@ mod crashes;
 mod dependencies;
 mod derived;
 mod hostile_clients;
+mod lost;
 mod memory;
 mod postgres;
 mod running;

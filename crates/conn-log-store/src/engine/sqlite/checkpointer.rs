@@ -11,6 +11,7 @@ use std::time::Duration;
 use diesel::prelude::*;
 use diesel::sql_types::Integer;
 
+use super::files::Files;
 use crate::engine::connection::{AnyConnection, Role};
 use crate::engine::signals::Signals;
 use crate::engine::turn::{self, Turns};
@@ -42,6 +43,7 @@ pub(super) struct Checkpointer {
     pub(super) url: DatabaseUrl,
     pub(super) turns: Arc<dyn Turns>,
     pub(super) signals: Signals,
+    pub(super) files: Arc<Files>,
 }
 
 /// Starts the thread. It ends soon after a signal to stop, once it is unparked.
@@ -78,12 +80,15 @@ impl Pages {
 
 impl Checkpointer {
     fn run(&self) -> Result<(), StoreError> {
+        self.files.check_log()?;
         let mut connection = AnyConnection::open(&self.url, Role::Writer)?;
         loop {
             std::thread::park_timeout(LOOK_PAUSE);
             if self.signals.is_stopped() {
                 return Ok(());
             }
+            // Tells it also where no event comes.
+            self.files.check_log()?;
             let pages = look(&mut connection)?;
             if pages.log >= PAGES_MAX && pages.left() > 0 {
                 self.begin_anew(&mut connection)?;
@@ -135,6 +140,7 @@ mod tests {
     fn no_commit_of_the_writer_copies_the_log_however_long_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let url = DatabaseUrl::Sqlite(folder.path().join("log.db"));
+        crate::engine::sqlite::create(url.file().unwrap()).unwrap();
         let mut writer = AnyConnection::open(&url, Role::Appender).unwrap();
         writer.batch_execute("CREATE TABLE filling (bytes BLOB)").unwrap();
         let mut log = 0;

@@ -7,10 +7,11 @@
 //! Architecture invariant: nothing here is needed to find or to prove an event. A log without its second
 //! file, or with that of another log, answers as before once its data is derived anew.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::connection::SimpleConnection;
 
+use super::files::Files;
 use crate::engine::connection::{AnyConnection, Role};
 use crate::engine::fault::is_busy;
 use crate::engine::url::DatabaseUrl;
@@ -22,13 +23,14 @@ const LOCK: &str = "UPDATE positions SET watermark = watermark WHERE FALSE";
 /// The one connection of this process that writes to the second file.
 pub(super) struct DerivedFile {
     url: DatabaseUrl,
+    files: Arc<Files>,
     connection: Mutex<Option<AnyConnection>>,
 }
 
 impl DerivedFile {
     /// Beside the log of that URL. Connects when it is first used.
-    pub(super) fn new(url: DatabaseUrl) -> Self {
-        DerivedFile { url, connection: Mutex::default() }
+    pub(super) fn new(url: DatabaseUrl, files: Arc<Files>) -> Self {
+        DerivedFile { url, files, connection: Mutex::default() }
     }
 
     /// Runs `work` in a transaction that may write derived data, and reads the log. One caller at a time
@@ -38,6 +40,7 @@ impl DerivedFile {
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.files.check()?;
         // Taken out, so that a panic does not leave one there that has a transaction open.
         let mut connection = match slot.take() {
             Some(connection) => connection,

@@ -5,6 +5,7 @@
 
 mod checkpointer;
 mod derived_file;
+mod files;
 mod open;
 
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -22,6 +23,7 @@ use crate::error::{OpenError, StoreError};
 use checkpointer::Checkpointer;
 use derived_file::DerivedFile;
 
+pub(super) use files::Files;
 pub(super) use open::open;
 
 /// The files of one log.
@@ -29,11 +31,13 @@ pub(super) struct Sqlite {
     url: DatabaseUrl,
     derived: DerivedFile,
     turns: Arc<dyn Turns>,
+    files: Arc<Files>,
 }
 
 impl Sqlite {
-    pub(super) fn new(url: DatabaseUrl, turns: Arc<dyn Turns>) -> Self {
-        Sqlite { derived: DerivedFile::new(url.clone()), url, turns }
+    pub(super) fn new(url: DatabaseUrl, turns: Arc<dyn Turns>, files: Arc<Files>) -> Self {
+        let derived = DerivedFile::new(url.clone(), Arc::clone(&files));
+        Sqlite { url, derived, turns, files }
     }
 }
 
@@ -61,6 +65,7 @@ impl Backend for Sqlite {
             url: self.url.clone(),
             turns: Arc::clone(&self.turns),
             signals: signals.clone(),
+            files: Arc::clone(&self.files),
         })
     }
 

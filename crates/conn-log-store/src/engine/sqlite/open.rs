@@ -1,10 +1,12 @@
-//! Opening SQLite's files.
+//! Opening SQLite's files. No connection makes a file that is not there: it would be an empty log.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::engine::connection::Role;
 use crate::engine::fault::is_busy;
@@ -16,7 +18,12 @@ const BUSY_MS: u32 = 5_000;
 
 /// Connects to the log and to the file of derived data, and sets the session up.
 pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConnection> {
-    let (log, derived) = (path_of(Some(url))?, path_of(url.derived().as_ref())?);
+    let (Some(log), Some(derived)) = (url.file(), url.derived()) else {
+        return Err(ConnectionError::BadConnection("not the URL of a file".to_owned()));
+    };
+    let derived = derived.file().unwrap_or(log);
+    let is_derived_there = derived.exists();
+    let (log, derived) = (uri(log), uri(derived));
     let (main, set_up) = match role {
         Role::Appender | Role::Writer => {
             // Commits of the store's own writer make no checkpoints: a thread does, beside them. A command
@@ -41,18 +48,20 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
                  PRAGMA cache_size = -16384;
                  PRAGMA wal_autocheckpoint = 4096;
                  PRAGMA journal_size_limit = 67108864;
-                 ATTACH DATABASE {} AS log;",
-                quoted(&log)
+                 ATTACH DATABASE '{log}' AS log;"
             ),
         ),
+        // Tokens are read also where the second file was deleted.
+        Role::Reader { .. } if !is_derived_there => {
+            (log, "PRAGMA cache_size = -4096; PRAGMA query_only = ON;".to_owned())
+        }
         Role::Reader { .. } => (
             log,
             format!(
                 "PRAGMA cache_size = -4096;
-                 ATTACH DATABASE {} AS derived;
+                 ATTACH DATABASE '{derived}' AS derived;
                  PRAGMA derived.cache_size = -4096;
-                 PRAGMA query_only = ON;",
-                quoted(&derived)
+                 PRAGMA query_only = ON;"
             ),
         ),
     };
@@ -70,16 +79,13 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
     Ok(connection)
 }
 
-/// The path of a file as SQLite takes it.
-fn path_of(url: Option<&DatabaseUrl>) -> ConnectionResult<String> {
-    let path = url.and_then(DatabaseUrl::file).and_then(Path::to_str).ok_or_else(|| {
-        ConnectionError::BadConnection("the path of the file is not UTF-8".to_owned())
-    })?;
-    // A path that begins with `file:` would be read as a URI.
-    Ok(if path.starts_with("file:") { format!("./{path}") } else { path.to_owned() })
-}
+/// What a path in a URI may have as it is.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 
-/// A text as SQL has it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+/// The URI of a file that is there. All else than letters, digits and `/-._` is escaped, so that it can stand in SQL.
+fn uri(path: &Path) -> String {
+    let path = percent_encode(path.as_os_str().as_bytes(), PATH).to_string();
+    // Two slashes at the beginning of a path would begin a host.
+    let host = if path.starts_with('/') { "//" } else { "" };
+    format!("file:{host}{path}?mode=rw")
 }

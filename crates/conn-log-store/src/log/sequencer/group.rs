@@ -1,11 +1,12 @@
 //! One attempt to store a group: everything between BEGIN and COMMIT.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use conn_log_core::{LeafInput, Record, Timestamp};
 
 use super::{Appended, Claim, Decision, Pending};
-use crate::clock::now;
+use crate::clock::SteadyClock;
 use crate::engine::{AnyConnection, Micros, PartitionSpan};
 use crate::error::StoreError;
 use crate::log::heads::{self, Head};
@@ -34,6 +35,8 @@ pub(super) struct Attempt {
     pub(super) duplicates: usize,
     /// How to find out whether it was committed.
     pub(super) trace: Option<Trace>,
+    /// How far the log's time is ahead of the clock, because the clock was put back.
+    pub(super) ahead: Duration,
     /// Partitions that are there, or will be once it is committed. None where the database has none.
     pub(super) partitions: Vec<PartitionSpan>,
 }
@@ -53,6 +56,7 @@ pub(super) fn store_in_txn(
     connection: &mut AnyConnection,
     group: &mut [Pending],
     settings: &Settings,
+    clock: &mut SteadyClock,
     partitions: &[PartitionSpan],
 ) -> Result<Attempt, StoreError> {
     let mut attempt = Attempt { partitions: partitions.to_vec(), ..Attempt::default() };
@@ -67,7 +71,7 @@ pub(super) fn store_in_txn(
         tenants.push((heads::lock_in_txn(connection, tenant)?, submissions));
     }
     for (head, submissions) in tenants {
-        Log { connection, settings, head }.append(submissions, &mut attempt)?;
+        Log { connection, settings, head }.append(submissions, clock, &mut attempt)?;
     }
     if attempt.trace.is_some() {
         connection.announce_in_txn()?;
@@ -99,10 +103,14 @@ impl Log<'_> {
     fn append(
         mut self,
         mut submissions: Vec<&mut Pending>,
+        clock: &mut SteadyClock,
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         // Time does not run backwards within a log, whichever process's clock it was.
-        let created_at = now().max(self.head.created_at_last.0);
+        let now = clock.now();
+        let created_at = now.max(self.head.created_at_last.0);
+        let ahead_micros = u64::try_from(created_at.micros() - now.micros()).unwrap_or(0);
+        attempt.ahead = attempt.ahead.max(Duration::from_micros(ahead_micros));
         let size_before = self.head.size;
         self.settle_claims(&mut submissions, created_at)?;
         submissions.retain(|pending| matches!(pending.decision, Decision::Undecided));

@@ -9,7 +9,8 @@ use super::Pending;
 use super::group::{Attempt, Settings, Trace, store_in_txn, was_committed};
 use super::queue::{Queue, Work};
 use super::trial::{self, Culprit};
-use crate::engine::{AnyConnection, DatabaseUrl, Fault, PartitionSpan, Role, Signals, Turn};
+use crate::clock::{SteadyClock, delta};
+use crate::engine::{AnyConnection, Engine, Fault, PartitionSpan, Role, Signals, Turn};
 use crate::error::{AppendError, StoreError};
 use crate::observer::{GroupCommitted, Observer};
 use crate::options::StoreOptions;
@@ -35,9 +36,18 @@ const UNCLEAR_ATTEMPTS_MAX: u32 = 2;
 /// Between attempts to reach a database that is away.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
+/// A log's time that is ahead of the clock by less needs no word: servers' clocks differ.
+const AHEAD_MIN: Duration = Duration::from_secs(1);
+
+/// Between two lines about it.
+const AHEAD_PAUSE: Duration = Duration::from_mins(1);
+
 /// Owns the write connection.
 pub(crate) struct Writer {
-    url: DatabaseUrl,
+    engine: Arc<Engine>,
+    clock: SteadyClock,
+    /// When it was last said that the log's time is ahead of the clock.
+    ahead_told: Option<Instant>,
     settings: Settings,
     connection: Option<AnyConnection>,
     partitions: Vec<PartitionSpan>,
@@ -80,21 +90,29 @@ impl Drop for EndOfWriter {
 }
 
 impl Writer {
-    pub(crate) fn new(options: &StoreOptions, queue: Arc<Queue>, signals: Signals) -> Self {
-        let delta = |window| chrono::TimeDelta::from_std(window).unwrap_or(chrono::TimeDelta::MAX);
-        Writer {
-            url: options.url.clone(),
+    /// Connects, so that readers do not take the last connection that the database has.
+    pub(crate) fn new(
+        options: &StoreOptions,
+        engine: Arc<Engine>,
+        queue: Arc<Queue>,
+        signals: Signals,
+    ) -> Result<Self, StoreError> {
+        let connection = engine.connect(Role::Appender)?;
+        Ok(Writer {
+            engine,
+            clock: SteadyClock::new(),
+            ahead_told: None,
             settings: Settings {
                 idempotency_window: delta(options.idempotency_window),
                 event_id_window: delta(options.event_id_window),
                 partition: options.partition,
             },
-            connection: None,
+            connection: Some(connection),
             partitions: Vec::new(),
             queue,
             signals,
             observer: options.observer.clone(),
-        }
+        })
     }
 
     fn run(mut self) {
@@ -201,6 +219,7 @@ impl Writer {
         };
         let trace = *trace;
         let result = self.connected().and_then(|connection| was_committed(connection, &trace));
+        let result = result.and_then(|is_committed| self.engine.check_log().map(|()| is_committed));
         if result.is_err() {
             self.connection = None;
         }
@@ -217,11 +236,17 @@ impl Writer {
     fn attempt(&mut self, group: &mut [Pending]) -> Result<(), AttemptError> {
         let settings = self.settings.clone();
         let known = std::mem::take(&mut self.partitions);
-        let connection = self.connected().map_err(AttemptError::BeforeCommit)?;
+        self.connected().map_err(AttemptError::BeforeCommit)?;
+        let Writer { engine, clock, connection: Some(connection), .. } = self else {
+            return Err(AttemptError::BeforeCommit(StoreError::unavailable("no connection")));
+        };
         let begun = Instant::now();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             connection.begin()?;
-            store_in_txn(connection, group, &settings, &known)
+            let attempt = store_in_txn(connection, group, &settings, clock, &known)?;
+            // Nothing is to be stored where nobody finds it.
+            engine.check_log()?;
+            Ok::<_, StoreError>(attempt)
         }));
         let attempt = match attempt {
             Ok(Ok(attempt)) => attempt,
@@ -235,11 +260,13 @@ impl Writer {
             }
         };
         let commit_begun = Instant::now();
-        if let Err(error) = connection.commit() {
+        // A file that is there after the commit has it.
+        let committed = connection.commit().map_err(StoreError::unavailable);
+        if let Err(error) = committed.and_then(|()| engine.check_log()) {
             // Whatever it was, a new connection sees what has become of it.
             self.connection = None;
             let doubt = attempt.trace.map(|trace| Box::new((trace, attempt)));
-            return Err(AttemptError::InCommit(StoreError::unavailable(error), doubt));
+            return Err(AttemptError::InCommit(error, doubt));
         }
         if let Some(observer) = &self.observer {
             observer.group_committed(GroupCommitted {
@@ -248,8 +275,10 @@ impl Writer {
                 events_duplicate: attempt.duplicates,
                 elapsed: begun.elapsed(),
                 commit: commit_begun.elapsed(),
+                ahead_of_clock: attempt.ahead,
             });
         }
+        self.tell_ahead(attempt.ahead);
         self.wake_readers(attempt);
         Ok(())
     }
@@ -273,7 +302,7 @@ impl Writer {
     fn connected(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => AnyConnection::open(&self.url, Role::Appender)?,
+            None => self.engine.connect(Role::Appender)?,
         };
         Ok(self.connection.insert(connection))
     }
@@ -290,7 +319,7 @@ impl Writer {
             fail_all(waiting, AppendError::Unavailable);
             drop(turns);
             let is_closed = self.queue.pause(RECONNECT_PAUSE);
-            let answers = self.connected().and_then(trial::write);
+            let answers = self.try_to_write();
             if answers.is_ok() {
                 log::info!("the database can be reached again");
                 break;
@@ -304,6 +333,27 @@ impl Writer {
         self.tell_availability(true);
     }
 
+    fn try_to_write(&mut self) -> Result<(), StoreError> {
+        trial::write(self.connected()?)?;
+        self.engine.check_log()
+    }
+
+    /// Says that events get a time that the clock has not reached: until it has, all of them get the same.
+    fn tell_ahead(&mut self, ahead: Duration) {
+        if ahead < AHEAD_MIN {
+            if self.ahead_told.take().is_some() {
+                log::info!("the clock has reached the time of the last event again");
+            }
+        } else if self.ahead_told.is_none_or(|told| told.elapsed() > AHEAD_PAUSE) {
+            let seconds = ahead.as_secs();
+            log::warn!(
+                "the clock is {seconds} s behind the time of the last event: until it is there, all events get that \
+                 time as created_at"
+            );
+            self.ahead_told = Some(Instant::now());
+        }
+    }
+
     fn tell_availability(&self, available: bool) {
         if let Some(observer) = &self.observer {
             observer.availability_changed(available);
@@ -312,7 +362,8 @@ impl Writer {
 
     fn give_turn(&mut self, turn: Turn) {
         // Without a connection the turn is dropped, which tells the one who waits for it.
-        if let Ok(connection) = self.connected()
+        if self.engine.check_log().is_ok()
+            && let Ok(connection) = self.connected()
             && catch_unwind(AssertUnwindSafe(|| turn(connection))).is_err()
         {
             log::error!("a turn at the write connection panicked");
