@@ -100,12 +100,14 @@ async fn record(state: &State, event: Event, now: Timestamp) -> Option<Record> {
             web::block(move || table.insert(event, now)).await.ok()?.ok()
         }
         Keep::Log(store) => {
-            let submission =
-                Submission { tenant: TenantId::DEFAULT, events: vec![event], claim: None };
+            let submission = Submission {
+                tenant: TenantId::DEFAULT,
+                events: vec![event],
+                atomic: false,
+                claim: None,
+            };
             match store.append(submission).await {
-                Ok(Outcome::Appended(appended)) => {
-                    appended.first().map(|first| first.record().clone())
-                }
+                Ok(Outcome::Appended(appended)) => appended.first()?.record().cloned(),
                 _ => None,
             }
         }

@@ -17,7 +17,7 @@ pub async fn append_to(
     tenant: TenantId,
     events: Vec<Event>,
 ) -> Result<Vec<Appended>, AppendError> {
-    match store.append(Submission { tenant, events, claim: None }).await? {
+    match store.append(Submission { tenant, events, atomic: false, claim: None }).await? {
         Outcome::Appended(appended) => Ok(appended),
         other => panic!("no key was given, but: {other:?}"),
     }
@@ -31,7 +31,7 @@ pub fn whole_log(store: &Store, tenant: TenantId) -> Vec<Record> {
 
 /// The ids that the events have.
 pub fn ids(appended: &[Appended]) -> Vec<i64> {
-    appended.iter().map(|event| event.record().id).collect()
+    appended.iter().map(|event| event.record().unwrap().id).collect()
 }
 
 /// A claim whose answer tells the ids.

@@ -125,6 +125,9 @@ pub(crate) struct Problem {
     instance: Option<String>,
     #[schema(nullable = false)]
     errors: Option<Vec<ProblemError>>,
+    /// With event-id-conflict: the event that the event_id belongs to.
+    #[schema(nullable = false, example = 12847)]
+    id: Option<i64>,
 }
 
 /// One fault.

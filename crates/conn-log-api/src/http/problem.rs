@@ -77,6 +77,12 @@ problem_kinds! {
          send the request again.";
     KeyInFlight = 409, "idempotency-key-in-flight", "A request with this key is being worked on",
         "Another request with the same Idempotency-Key has not been answered yet. Try again shortly.";
+    EventIdConflict = 409, "event-id-conflict", "The event_id belongs to another event",
+        "An event with this event_id and other content was registered before, within the window in which an \
+         event_id is remembered. The member id names that event; without it, the first is an earlier event of \
+         the same atomic batch. Nothing was stored for this event. If it is another event, send it with an \
+         event_id of its own: where a device counts its events, put the device_id, and what tells one start of \
+         the device from the next, in front of the number.";
     TooLarge = 413, "too-large", "The request is too large",
         "The body has more bytes, as sent or after decompression, or more events than the server \
          takes at once. Nothing was stored; send it in smaller parts.";

@@ -13,8 +13,8 @@ use crate::http::request_id;
 /// Bytes of one event's result without its problem: `{"index":99999,"line":999999,"status":201,"id":…},`.
 const RESULT_BYTES_MAX: usize = 80;
 
-/// Bytes of the problem of an event that was not attempted: one text, which stands in each such result.
-const NOT_ATTEMPTED_BYTES_MAX: usize = 200;
+/// Bytes of the problem of an event that was not attempted, or whose `event_id` is in conflict.
+const REFUSAL_BYTES_MAX: usize = 200;
 
 /// What is to happen to one event.
 #[derive(Debug)]
@@ -48,14 +48,16 @@ pub(crate) enum Form {
 pub(crate) struct Batch {
     /// Every fault, where none of the events is for the store.
     pub(crate) errors: Vec<Box<RawValue>>,
+    /// Events for the store that it may refuse: each with an `event_id`, and all of an atomic batch that has one.
+    pub(crate) refusable: usize,
     pub(crate) minimal: bool,
-    /// The id of the request, for a problem's `instance`.
-    pub(crate) instance: String,
 }
 
 /// The decisions about a request's events, in their order.
 #[derive(Debug)]
 pub(crate) struct Decisions {
+    /// The id of the request, for a problem's `instance`: the writer's thread, which makes answers, knows it from here.
+    pub(crate) instance: String,
     pub(crate) form: Form,
     pub(crate) slots: Vec<Slot>,
 }
@@ -92,15 +94,24 @@ fn batch(items: Vec<Item>, preferences: Preferences) -> (Decisions, Vec<Event>) 
     }
     let batch = Batch {
         errors: rejections.into_errors(),
+        refusable: refusable(&events, preferences),
         minimal: preferences.minimal,
-        instance: request_id::current(),
     };
-    (Decisions { form: Form::Batch(batch), slots }, events)
+    (Decisions::new(Form::Batch(batch), slots), events)
+}
+
+fn refusable(events: &[Event], preferences: Preferences) -> usize {
+    let named = events.iter().filter(|event| event.fields().event_id.is_some()).count();
+    if preferences.atomic && named > 0 { events.len() } else { named }
 }
 
 impl Decisions {
     fn single(edition: Option<Edition>, verdict: Verdict) -> Self {
-        Decisions { form: Form::Single(edition), slots: vec![Slot { line: None, verdict }] }
+        Decisions::new(Form::Single(edition), vec![Slot { line: None, verdict }])
+    }
+
+    fn new(form: Form, slots: Vec<Slot>) -> Self {
+        Decisions { instance: request_id::current(), form, slots }
     }
 
     /// What became of each event, by its index: of those for the store as far as it has answered.
@@ -121,14 +132,14 @@ impl Decisions {
 
     /// The size of the answer at most. That to a single event is counted with its connection.
     pub(crate) fn answer_bytes_max(&self) -> usize {
-        if matches!(self.form, Form::Single(_)) {
+        let Form::Batch(batch) = &self.form else {
             return 0;
-        }
+        };
         let not_attempted =
             self.slots.iter().filter(|slot| matches!(slot.verdict, Verdict::NotAttempted));
         // The problems stand in it twice where nothing is stored.
         self.slots.len() * RESULT_BYTES_MAX
-            + not_attempted.count() * NOT_ATTEMPTED_BYTES_MAX
+            + (not_attempted.count() + batch.refusable) * REFUSAL_BYTES_MAX
             + 2 * self.bytes()
     }
 

@@ -14,7 +14,9 @@ pub(crate) enum EventOutcome<'a> {
     Duplicate(&'a Record),
     /// It is at fault.
     Rejected(&'a Rejection),
-    /// Another event of its atomic batch is.
+    /// Its `event_id` belongs to another event: to the one with this id, or to one of its atomic batch.
+    Conflict(Option<i64>),
+    /// Another event of its atomic batch is refused.
     NotAttempted,
 }
 
@@ -23,6 +25,8 @@ impl<'a> From<&'a Appended> for EventOutcome<'a> {
         match appended {
             Appended::Stored(record) => EventOutcome::Stored(record),
             Appended::Duplicate(record) => EventOutcome::Duplicate(record),
+            Appended::Conflict(first) => EventOutcome::Conflict(*first),
+            Appended::NotAttempted => EventOutcome::NotAttempted,
         }
     }
 }
@@ -36,7 +40,7 @@ pub(crate) enum BatchOutcome {
     Duplicates,
     /// Any mixture.
     Mixed,
-    /// No event is in the log: all faults are of shape, or some are of value.
+    /// No event is in the log: all faults are of shape, or some are of value. A conflict is one of value.
     Rejected(FaultKind),
 }
 
@@ -47,6 +51,7 @@ pub(crate) struct Counts {
     pub(crate) duplicates: usize,
     pub(crate) faults_of_shape: usize,
     pub(crate) faults_of_value: usize,
+    pub(crate) conflicts: usize,
     pub(crate) not_attempted: usize,
 }
 
@@ -69,13 +74,14 @@ impl Counts {
             EventOutcome::Rejected(Rejection { kind: FaultKind::Value, .. }) => {
                 &mut self.faults_of_value
             }
+            EventOutcome::Conflict(_) => &mut self.conflicts,
             EventOutcome::NotAttempted => &mut self.not_attempted,
         }
     }
 
     /// Events that are not in the log.
     pub(crate) fn rejected(&self) -> usize {
-        self.faults_of_shape + self.faults_of_value + self.not_attempted
+        self.faults_of_shape + self.faults_of_value + self.conflicts + self.not_attempted
     }
 
     /// What came of a batch of these events.
@@ -83,7 +89,9 @@ impl Counts {
         match (self.stored, self.duplicates, self.rejected()) {
             (1.., 0, 0) => BatchOutcome::Stored,
             (0, _, 0) => BatchOutcome::Duplicates,
-            (0, 0, _) if self.faults_of_value == 0 => BatchOutcome::Rejected(FaultKind::Shape),
+            (0, 0, _) if self.faults_of_value + self.conflicts == 0 => {
+                BatchOutcome::Rejected(FaultKind::Shape)
+            }
             (0, 0, _) => BatchOutcome::Rejected(FaultKind::Value),
             _ => BatchOutcome::Mixed,
         }
@@ -110,7 +118,30 @@ mod tests {
         #[case] expected: BatchOutcome,
     ) {
         let [stored, duplicates, faults_of_shape, faults_of_value, not_attempted] = counts;
-        let counts = Counts { stored, duplicates, faults_of_shape, faults_of_value, not_attempted };
+        let counts = Counts {
+            stored,
+            duplicates,
+            faults_of_shape,
+            faults_of_value,
+            not_attempted,
+            conflicts: 0,
+        };
         assert_eq!(counts.batch(), expected);
+    }
+
+    #[rstest]
+    #[case::beside_what_is_stored(Counts { stored: 1, ..Counts::default() }, BatchOutcome::Mixed)]
+    #[case::beside_a_repeat(Counts { duplicates: 1, ..Counts::default() }, BatchOutcome::Mixed)]
+    #[case::alone(Counts::default(), BatchOutcome::Rejected(FaultKind::Value))]
+    #[case::beside_a_shape(
+        Counts { faults_of_shape: 1, ..Counts::default() },
+        BatchOutcome::Rejected(FaultKind::Value)
+    )]
+    #[case::atomic(
+        Counts { not_attempted: 1, ..Counts::default() },
+        BatchOutcome::Rejected(FaultKind::Value)
+    )]
+    fn a_conflict_is_refused_beside_others(#[case] others: Counts, #[case] expected: BatchOutcome) {
+        assert_eq!(Counts { conflicts: 1, ..others }.batch(), expected);
     }
 }

@@ -95,7 +95,8 @@ pub(crate) async fn run(
         })?;
     let decisions = Arc::new(decisions);
     let claim = key.map(|(key, fingerprint)| claim(key, fingerprint, decisions.clone(), keep));
-    let submission = Submission { tenant: token.tenant, events, claim };
+    let atomic = head.preferences.atomic;
+    let submission = Submission { tenant: token.tenant, events, atomic, claim };
     let came_of_it = match append(&app, submission, tally, decisions.clone()).await? {
         Outcome::Appended(appended) => CameOfIt::Outcomes(decisions, appended),
         Outcome::Replayed(answer) => CameOfIt::Replayed(answer),

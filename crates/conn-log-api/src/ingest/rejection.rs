@@ -3,10 +3,13 @@
 //! The text is made before the append. The writer's thread, which makes the answer for a request
 //! with an idempotency key, then only copies it, and a queue full of batches holds no lists of faults.
 
+use std::borrow::Cow;
+
 use conn_log_core::{FaultKind, Faults};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::http::problem::Problem;
+use crate::http::problem::{Problem, raw};
 use crate::http::request_id;
 
 /// Bytes of a batch's problems that list each fault. Beyond it they say what and how many: an answer
@@ -28,13 +31,38 @@ impl Rejection {
         let problem = Problem::from(faults).to_json(Some(&request_id::current()));
         Rejection { kind: faults.kind(), problem }
     }
+
+    /// The faults that its problem lists, for the problem of a whole batch in which the event has that index.
+    pub(crate) fn errors(&self, index: usize) -> Vec<Box<RawValue>> {
+        #[derive(Deserialize, Serialize)]
+        struct Fault<'a> {
+            pointer: String,
+            #[serde(borrow)]
+            code: Cow<'a, str>,
+            #[serde(borrow)]
+            detail: Cow<'a, str>,
+        }
+        #[derive(Deserialize)]
+        struct Listed<'a> {
+            #[serde(borrow, default)]
+            errors: Vec<Fault<'a>>,
+        }
+        // This server has written it.
+        let Ok(Listed { errors }) = serde_json::from_str(self.problem.get()) else {
+            return Vec::new();
+        };
+        let placed = |fault: Fault<'_>| {
+            raw(&Fault { pointer: format!("/{index}{}", fault.pointer), ..fault })
+        };
+        errors.into_iter().map(placed).collect()
+    }
 }
 
 /// The rejections of a batch.
 #[derive(Debug)]
 pub(crate) struct Rejections {
     bytes_left: usize,
-    /// `None` once an event is for the store: no problem of the whole batch will list them.
+    /// `None` once an event is for the store: then hardly ever a problem of the whole batch lists them.
     errors: Option<Vec<Box<RawValue>>>,
 }
 

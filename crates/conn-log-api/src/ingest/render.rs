@@ -1,5 +1,7 @@
 //! What became of events, as an answer: the one place where outcomes become statuses and bodies.
 
+use std::borrow::Cow;
+
 use actix_web::http::StatusCode;
 use conn_log_core::{Edition, Record, Timestamp};
 use conn_log_store::Appended;
@@ -16,8 +18,11 @@ use crate::http::problem::{Problem, ProblemKind, json};
 pub(crate) fn answer(decisions: &Decisions, appended: &[Appended]) -> Answer {
     match &decisions.form {
         Form::Single(edition) => match decisions.outcomes(appended).next() {
-            Some((_, outcome)) => single(edition.unwrap_or(Edition::Second), outcome),
-            None => problem(&Problem::internal("the store did not answer for an event")),
+            Some((_, outcome)) => single(edition.unwrap_or(Edition::Second), outcome, decisions),
+            None => problem(
+                &Problem::internal("the store did not answer for an event"),
+                &decisions.instance,
+            ),
         },
         Form::Batch(batch) => batch_answer(decisions, batch, appended),
     }
@@ -28,6 +33,7 @@ fn status_of_event(outcome: EventOutcome<'_>) -> StatusCode {
         EventOutcome::Stored(_) => StatusCode::CREATED,
         EventOutcome::Duplicate(_) => StatusCode::OK,
         EventOutcome::Rejected(rejection) => ProblemKind::from(rejection.kind).status(),
+        EventOutcome::Conflict(_) => ProblemKind::EventIdConflict.status(),
         EventOutcome::NotAttempted => ProblemKind::NotAttempted.status(),
     }
 }
@@ -41,15 +47,28 @@ fn status_of_batch(outcome: BatchOutcome) -> StatusCode {
     }
 }
 
-fn problem(problem: &Problem) -> Answer {
-    Answer::new(problem.status(), problem.body())
+fn problem(problem: &Problem, instance: &str) -> Answer {
+    Answer::new(problem.status(), problem.to_json(Some(instance)).get().to_owned())
 }
 
 fn not_attempted() -> Problem {
     Problem::new(ProblemKind::NotAttempted, "another event of this atomic batch was refused")
 }
 
-fn single(edition: Edition, outcome: EventOutcome<'_>) -> Answer {
+fn conflict(first: Option<i64>) -> Problem {
+    match first {
+        Some(id) => {
+            let detail = format!("event {id} has this event_id and other content");
+            Problem::new(ProblemKind::EventIdConflict, detail).with_member("id", &id)
+        }
+        None => Problem::new(
+            ProblemKind::EventIdConflict,
+            "an earlier event of this batch has this event_id and other content",
+        ),
+    }
+}
+
+fn single(edition: Edition, outcome: EventOutcome<'_>, decisions: &Decisions) -> Answer {
     let status = status_of_event(outcome);
     match outcome {
         EventOutcome::Stored(record) | EventOutcome::Duplicate(record) => {
@@ -62,7 +81,8 @@ fn single(edition: Edition, outcome: EventOutcome<'_>) -> Answer {
         EventOutcome::Rejected(rejection) => {
             Answer::new(status, rejection.problem.get().to_owned())
         }
-        EventOutcome::NotAttempted => problem(&not_attempted()),
+        EventOutcome::Conflict(first) => problem(&conflict(first), &decisions.instance),
+        EventOutcome::NotAttempted => problem(&not_attempted(), &decisions.instance),
     }
 }
 
@@ -127,7 +147,7 @@ pub(crate) struct EventResult<'a> {
     id: Option<i64>,
     #[schema(value_type = Option<crate::http::openapi::Problem>, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<&'a RawValue>,
+    problem: Option<Cow<'a, RawValue>>,
 }
 
 fn batch_answer(decisions: &Decisions, batch: &Batch, appended: &[Appended]) -> Answer {
@@ -136,7 +156,10 @@ fn batch_answer(decisions: &Decisions, batch: &Batch, appended: &[Appended]) -> 
     let results = results(decisions, batch, counts, appended, &not_attempted);
     let outcome = counts.batch();
     let body = match outcome {
-        BatchOutcome::Rejected(kind) => none_stored(kind.into(), batch, &results),
+        BatchOutcome::Rejected(kind) => {
+            let errors = errors(decisions, batch, appended);
+            none_stored(kind.into(), &decisions.instance, &errors, &results)
+        }
         BatchOutcome::Stored | BatchOutcome::Duplicates | BatchOutcome::Mixed => json(&results),
     };
     Answer { minimal: batch.minimal, ..Answer::new(status_of_batch(outcome), body) }
@@ -154,15 +177,18 @@ fn results<'a>(
             EventOutcome::Stored(record) | EventOutcome::Duplicate(record) => {
                 (Some(record.id), None)
             }
-            EventOutcome::Rejected(rejection) => (None, Some(&*rejection.problem)),
-            EventOutcome::NotAttempted => (None, Some(not_attempted)),
+            EventOutcome::Rejected(rejection) => (None, Some(Cow::Borrowed(&*rejection.problem))),
+            EventOutcome::Conflict(first) => {
+                (None, Some(Cow::Owned(conflict(first).to_json(None))))
+            }
+            EventOutcome::NotAttempted => (None, Some(Cow::Borrowed(not_attempted))),
         };
         let status = status_of_event(outcome).as_u16();
         EventResult { index, line: decisions.slots[index].line, status, id, problem }
     });
     let mut stored = appended.iter().filter_map(|appended| match appended {
         Appended::Stored(record) if batch.minimal => Some(record.id),
-        Appended::Stored(_) | Appended::Duplicate(_) => None,
+        _ => None,
     });
     let first_id = stored.next();
     BatchResults {
@@ -175,13 +201,72 @@ fn results<'a>(
     }
 }
 
+/// Every fault of a batch of which nothing was stored. If the store refused events of it, the list is not made yet.
+fn errors<'a>(
+    decisions: &Decisions,
+    batch: &'a Batch,
+    appended: &[Appended],
+) -> Cow<'a, [Box<RawValue>]> {
+    if appended.is_empty() {
+        return Cow::Borrowed(&batch.errors);
+    }
+    let errors = decisions.outcomes(appended).flat_map(|(index, outcome)| match outcome {
+        EventOutcome::Rejected(rejection) => rejection.errors(index),
+        _ => Vec::new(),
+    });
+    errors.collect()
+}
+
 /// The problem that stands for a batch of which nothing was stored.
-fn none_stored(kind: ProblemKind, batch: &Batch, results: &BatchResults<'_>) -> String {
+fn none_stored(
+    kind: ProblemKind,
+    instance: &str,
+    errors: &[Box<RawValue>],
+    results: &BatchResults<'_>,
+) -> String {
     let problem = Problem::new(kind, "no event of the batch was stored")
-        .with_member("errors", &batch.errors)
+        .with_member("errors", &errors)
         .with_member("accepted", &results.accepted)
         .with_member("duplicates", &results.duplicates)
         .with_member("rejected", &results.rejected)
         .with_member("results", &results.results);
-    problem.to_json(Some(&batch.instance)).get().to_owned()
+    problem.to_json(Some(instance)).get().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use conn_log_core::{EventDraft, EventPolicy};
+    use rstest::rstest;
+
+    use super::*;
+    use crate::ingest::decision::decide;
+    use crate::ingest::request::Preferences;
+    use crate::ingest::submitted::{Item, ParsedEvent, Submitted};
+
+    fn item(event_id: &str) -> Item {
+        let json = format!(
+            r#"{{"device_id": "d", "application_id": "a", "connection_type": "attempted",
+                "timestamp": "2024-01-15T10:30:00Z", "status": "denied"{event_id}}}"#
+        );
+        let draft = EventDraft::from_json(&json).unwrap();
+        let edition = draft.edition();
+        let event = EventPolicy::default().check(draft, Timestamp::MAX).unwrap();
+        Item { line: Some(999_999), parsed: Ok(ParsedEvent { edition, event }) }
+    }
+
+    /// What is promised before the append must hold, whatever the store says.
+    #[rstest]
+    #[case::alone(false, [Appended::Conflict(Some(i64::MAX)), Appended::Conflict(Some(i64::MAX))])]
+    #[case::atomic(true, [Appended::NotAttempted, Appended::Conflict(None)])]
+    fn an_answer_of_refusals_has_room(#[case] atomic: bool, #[case] appended: [Appended; 2]) {
+        let first = if atomic { "" } else { r#", "event_id": "e""# };
+        let items = vec![item(first), item(r#", "event_id": "e""#)];
+        let preferences = Preferences { atomic, minimal: false };
+        let (decisions, _) = decide(Submitted::Batch(items), preferences);
+        let Form::Batch(batch) = &decisions.form else { panic!("it is a batch") };
+        let not_attempted = not_attempted().to_json(None);
+        let results = results(&decisions, batch, Counts::default(), &appended, &not_attempted);
+        let bytes = json(&results.results).len();
+        assert!(bytes <= decisions.answer_bytes_max(), "{bytes}");
+    }
 }

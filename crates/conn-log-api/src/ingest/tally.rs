@@ -50,6 +50,7 @@ impl Tally {
         self.metrics.duplicates(counts.duplicates);
         self.metrics.rejected(Rejection::InvalidBody, counts.faults_of_shape);
         self.metrics.rejected(Rejection::InvalidEvent, counts.faults_of_value);
+        self.metrics.rejected(Rejection::EventIdConflict, counts.conflicts);
         self.metrics.rejected(Rejection::NotAttempted, counts.not_attempted);
     }
 }

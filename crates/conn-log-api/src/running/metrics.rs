@@ -31,7 +31,9 @@ pub(crate) enum Rejection {
     InvalidBody,
     /// A value in them is.
     InvalidEvent,
-    /// Another event of their atomic batch is at fault.
+    /// Their `event_id` belongs to an event of other content.
+    EventIdConflict,
+    /// Another event of their atomic batch is refused.
     NotAttempted,
     /// The idempotency key belongs to another body.
     KeyReused,
@@ -46,9 +48,10 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    const ALL: [Rejection; 8] = [
+    const ALL: [Rejection; 9] = [
         Rejection::InvalidBody,
         Rejection::InvalidEvent,
+        Rejection::EventIdConflict,
         Rejection::NotAttempted,
         Rejection::KeyReused,
         Rejection::Rate,
@@ -61,6 +64,7 @@ impl Rejection {
         match self {
             Rejection::InvalidBody => "invalid_body",
             Rejection::InvalidEvent => "invalid_event",
+            Rejection::EventIdConflict => "event_id_conflict",
             Rejection::NotAttempted => "not_attempted",
             Rejection::KeyReused => "key_reused",
             Rejection::Rate => "rate",

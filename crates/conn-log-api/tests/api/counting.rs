@@ -84,6 +84,28 @@ async fn what_is_received_is_stored_a_duplicate_or_rejected(
 
 #[rstest]
 #[actix_web::test]
+async fn conflicts_have_a_reason_of_their_own(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut first = event();
+    first["event_id"] = "1".into();
+    let mut other = first.clone();
+    other["device_id"] = "other".into();
+    app.post(&json!([first, other, first, event()])).await;
+    app.post(&other).await;
+    let atomic = app.request(Method::POST, &format!("{EVENTS}?atomic=true"));
+    app.send(atomic.set_json(json!([event(), other, first]))).await;
+    let counts = Counts::of(&app).await;
+    assert_eq!(counts.rejected("event_id_conflict"), 3);
+    assert_eq!(counts.rejected("not_attempted"), 2);
+    assert_eq!(counts.of_name("events_stored_total"), 2);
+    assert_eq!(counts.of_name("events_duplicate_total"), 1);
+    counts.add_up();
+}
+
+#[rstest]
+#[actix_web::test]
 async fn what_is_over_a_rate_is_rejected_for_it(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

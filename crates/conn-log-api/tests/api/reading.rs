@@ -43,6 +43,43 @@ async fn twelve_events(database: Database) -> TestApp {
 
 #[rstest]
 #[actix_web::test]
+async fn an_address_is_found_however_it_was_written(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let written =
+        ["203.0.113.7", "::ffff:203.0.113.7", "::FFFF:CB00:7107", "2001:db8::7", "203.0.114.7"];
+    let events: Vec<Value> = written
+        .iter()
+        .map(|address| {
+            let mut event = event();
+            event["ip_address"] = (*address).into();
+            event
+        })
+        .collect();
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    for (query, expected) in [
+        ("203.0.113.7", &[3, 2, 1][..]),
+        ("::ffff:203.0.113.7", &[3, 2, 1]),
+        ("203.0.113.0/24", &[3, 2, 1]),
+        ("::ffff:203.0.113.0/120", &[3, 2, 1]),
+        ("203.0.112.0/22", &[5, 3, 2, 1]),
+        ("::ffff:0:0/96", &[5, 3, 2, 1]),
+        ("2001:db8::/32", &[4]),
+    ] {
+        let answer = app.get(&format!("{EVENTS}?ip_address={query}")).await;
+        assert_eq!(ids(&answer), expected, "{query}");
+    }
+    for id in 1..=3 {
+        let record = app.get(&format!("{EVENTS}{id}/")).await.json();
+        assert_eq!(record["ip_address"], "203.0.113.7");
+    }
+    let devices = app.get("/api/v1/devices/dev_1/").await.json();
+    assert_eq!(devices["last_ip_address"], "203.0.114.7");
+}
+
+#[rstest]
+#[actix_web::test]
 async fn every_filter_narrows_the_list_and_they_combine(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

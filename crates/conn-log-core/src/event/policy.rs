@@ -131,7 +131,8 @@ fn event(
         connection_type: connection_type.into_owned(),
         status: status.into_owned(),
         timestamp,
-        ip_address: draft.ip_address,
+        // An IPv4-mapped IPv6 address is that IPv4 address.
+        ip_address: draft.ip_address.map(|address| address.to_canonical()),
         user_agent: draft.user_agent.map(Cow::into_owned),
         // Minus zero is zero, in JSON's canonical form too.
         duration: draft.duration.map(|seconds| seconds + 0.0),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{EventFilter, FilterError, FilterErrorCode, MetadataFilter, MetadataPath};
 use crate::Timestamp;
@@ -109,8 +109,21 @@ fn read<T>(
 
 fn network(text: &str) -> Option<IpNet> {
     match text.parse::<IpAddr>() {
-        Ok(address) => Some(address.into()),
-        Err(_) => text.parse::<IpNet>().ok().map(|network| network.trunc()),
+        Ok(address) => Some(address.to_canonical().into()),
+        Err(_) => text.parse().ok().map(|network: IpNet| canonical(network.trunc())),
+    }
+}
+
+/// A block of IPv4-mapped IPv6 addresses is the block of those IPv4 addresses: no event has a mapped one.
+fn canonical(network: IpNet) -> IpNet {
+    /// Bits of a mapped address before its IPv4 address.
+    const MAPPED_BITS: u8 = 96;
+    match (network, network.network().to_canonical()) {
+        (IpNet::V6(mapped), IpAddr::V4(first)) => {
+            let bits = mapped.prefix_len().checked_sub(MAPPED_BITS);
+            bits.and_then(|bits| Ipv4Net::new(first, bits).ok()).map_or(network, IpNet::V4)
+        }
+        _ => network,
     }
 }
 

@@ -86,6 +86,25 @@ fn one_repeatable_filter_is_taken_alone() {
 }
 
 #[rstest]
+#[case::an_address("::ffff:203.0.113.7", "203.0.113.7/32")]
+#[case::the_same_in_groups("::FFFF:cb00:7107", "203.0.113.7/32")]
+#[case::a_block("::ffff:203.0.113.0/120", "203.0.113.0/24")]
+#[case::a_block_with_bits_left("::ffff:203.0.113.7/120", "203.0.113.0/24")]
+#[case::a_block_of_one("::ffff:203.0.113.7/128", "203.0.113.7/32")]
+#[case::all_of_them("::ffff:0:0/96", "0.0.0.0/0")]
+#[case::a_larger_block("::ffff:203.0.113.7/95", "::fffe:0:0/95")]
+#[case::an_ipv6_address("2001:db8::1", "2001:db8::1/128")]
+#[case::an_ipv6_block("2001:db8::1/120", "2001:db8::/120")]
+#[case::an_ipv4_compatible_address("::203.0.113.7", "::203.0.113.7/128")]
+fn an_ipv4_mapped_address_or_block_is_the_ipv4_one(#[case] given: &str, #[case] expected: &str) {
+    let expected: Option<IpNet> = expected.parse().ok();
+    assert_eq!(from_query(&[("ip_address", given)]).unwrap().ip_network, expected);
+    let json = EventFilter::from_json(&json!({"ip_address": given})).unwrap();
+    assert_eq!(json.ip_network, expected);
+    assert_eq!(EventFilter::from_json(&json.to_json()), Ok(json));
+}
+
+#[rstest]
 #[case::no_network("ip_address", "10.0.0.0/40", "invalid_value")]
 #[case::no_time("since", "yesterday", "invalid_value")]
 #[case::no_offset("until", "2024-01-15T10:30:00", "invalid_value")]
@@ -205,6 +224,7 @@ fn network() -> impl Strategy<Value = IpNet> {
     let v4 = (any::<std::net::Ipv4Addr>(), 0..=32_u8)
         .prop_map(|(address, length)| IpNet::new(address.into(), length).unwrap().trunc());
     let v6 = (any::<std::net::Ipv6Addr>(), 0..=128_u8)
+        .prop_filter("read as IPv4", |(address, _)| address.to_ipv4_mapped().is_none())
         .prop_map(|(address, length)| IpNet::new(address.into(), length).unwrap().trunc());
     prop_oneof![v4, v6]
 }

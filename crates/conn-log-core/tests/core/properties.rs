@@ -231,7 +231,9 @@ proptest! {
         prop_assert_eq!(&json["created_at"], crate::NOW);
         prop_assert_eq!(&json["metadata"], &Value::from(object(&fields.metadata)));
         let optional = |name: &str| facts.optional.get(name).cloned().unwrap_or_default();
-        prop_assert_eq!(&json["ip_address"], &optional("ip_address"));
+        let address = optional("ip_address");
+        let canonical = address.as_str().map(|text| text.parse::<std::net::IpAddr>().unwrap().to_canonical());
+        prop_assert_eq!(&json["ip_address"], &json!(canonical));
         prop_assert_eq!(&json["user_agent"], &optional("user_agent"));
         prop_assert_eq!(json["duration"].as_f64(), optional("duration").as_f64());
         prop_assert_eq!(json.get("event_id"), facts.optional.get("event_id"));

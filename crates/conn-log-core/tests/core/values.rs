@@ -211,7 +211,10 @@ fn a_timestamp_outside_the_rule_is_refused(#[case] given: &str, #[case] code: &s
 #[case("0.0.0.0", "0.0.0.0")]
 #[case("2001:0DB8:0000:0000:0000:0000:0000:0001", "2001:db8::1")]
 #[case("::", "::")]
-#[case("::ffff:192.0.2.1", "::ffff:192.0.2.1")]
+#[case::mapped("::ffff:192.0.2.1", "192.0.2.1")]
+#[case::mapped_in_groups("0:0:0:0:0:FFFF:c000:201", "192.0.2.1")]
+#[case::compatible("::192.0.2.1", "::c000:201")]
+#[case::translated("64:ff9b::192.0.2.1", "64:ff9b::c000:201")]
 #[case("2001:db8::0:1:0:0:1", "2001:db8::1:0:0:1")]
 fn an_address_is_kept_in_its_canonical_form(#[case] given: &str, #[case] kept: &str) {
     let fields = fields(&second(&[("ip_address", &format!("\"{given}\""))]));

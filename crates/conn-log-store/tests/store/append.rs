@@ -16,7 +16,7 @@ on_both_databases! {
         let appended = append(&store, events("dev_1", 3)).await.unwrap();
         assert_eq!(ids(&appended), [1, 2, 3]);
         for answer in &appended {
-            let record = answer.record();
+            let record = answer.record().unwrap();
             assert_eq!(store.event_get(DEFAULT, record.id).unwrap().as_ref(), Some(record));
         }
         assert_eq!(store.event_get(DEFAULT, 4).unwrap(), None);
@@ -28,7 +28,7 @@ on_both_databases! {
         let appended = append(&store, events("dev_1", 20)).await.unwrap();
         store.close();
         let store = db.open();
-        let stored: Vec<Record> = appended.iter().map(|a| a.record().clone()).collect();
+        let stored: Vec<Record> = appended.iter().map(|a| a.record().unwrap().clone()).collect();
         assert_eq!(whole_log(&store, DEFAULT), stored);
         assert_eq!(ids(&append(&store, events("dev_1", 1)).await.unwrap()), [21]);
     }
@@ -262,7 +262,7 @@ on_both_databases! {
     async fn an_empty_submission_is_answered(db) {
         let store = db.open();
         assert_eq!(append(&store, Vec::new()).await, Ok(Vec::new()));
-        let claimed = Submission { tenant: DEFAULT, events: Vec::new(), claim: Some(claim("k", 1)) };
+        let claimed = Submission { tenant: DEFAULT, events: Vec::new(), atomic: false, claim: Some(claim("k", 1)) };
         store.append(claimed).await.unwrap();
     }
 }

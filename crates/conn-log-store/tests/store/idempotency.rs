@@ -13,8 +13,20 @@ fn named(event_id: &str) -> Event {
     Event::from_store(parts)
 }
 
+/// Another event of the same name.
+fn other(event_id: &str) -> Event {
+    let mut parts = parts("other");
+    parts.event_id = Some(event_id.to_owned());
+    Event::from_store(parts)
+}
+
+/// A claim whose answer tells what became of the events.
+fn outcomes_claim(key: &str) -> Claim {
+    Claim { answer: Box::new(|appended| format!("{appended:?}").into_bytes()), ..claim(key, 1) }
+}
+
 fn submission(events: Vec<Event>, claim: Claim) -> Submission {
-    Submission { tenant: DEFAULT, events, claim: Some(claim) }
+    Submission { tenant: DEFAULT, events, atomic: false, claim: Some(claim) }
 }
 
 fn is_duplicate(appended: &Appended) -> bool {
@@ -27,9 +39,11 @@ on_both_databases! {
         append(&store, vec![named("e-1")]).await.unwrap();
         // As who drops a partition does.
         db.execute("DELETE FROM events");
-        let again = append(&store, vec![named("e-1"), named("e-1")]).await.unwrap();
+        let again = append(&store, vec![other("e-1"), other("e-1")]).await.unwrap();
         assert!(matches!(&again[..], [Appended::Stored(_), Appended::Duplicate(_)]), "{again:?}");
         assert_eq!(ids(&again), [2, 2]);
+        let first = append(&store, vec![named("e-1")]).await.unwrap();
+        assert_eq!(first, [Appended::Conflict(Some(2))]);
     }
 
     async fn a_key_that_races_16_ways_stores_once_and_answers_the_same(db) {
@@ -74,7 +88,7 @@ on_both_databases! {
         assert_eq!(other, Outcome::KeyReused);
         assert_eq!(store.log_size(DEFAULT).unwrap(), 1);
         let tenant = store.tenant_create("other").unwrap().id;
-        let elsewhere = Submission { tenant, events: events("dev", 1), claim: Some(claim("key", 2)) };
+        let elsewhere = Submission { tenant, events: events("dev", 1), atomic: false, claim: Some(claim("key", 2)) };
         assert!(matches!(store.append(elsewhere).await.unwrap(), Outcome::Appended(_)));
     }
 
@@ -99,16 +113,107 @@ on_both_databases! {
         let first = append(&store, batch).await.unwrap();
         assert_eq!(ids(&first), [1, 2, 3, 1]);
         assert_eq!(first.iter().map(is_duplicate).collect::<Vec<_>>(), [false, false, false, true]);
-        assert_eq!(first[3].record(), first[0].record());
+        assert_eq!(first[3].record().unwrap(), first[0].record().unwrap());
 
         let second = append(&store, vec![named("b"), named("c")]).await.unwrap();
         assert_eq!(ids(&second), [3, 4]);
-        assert_eq!(second[0], Appended::Duplicate(first[2].record().clone()));
+        assert_eq!(second[0], Appended::Duplicate(first[2].record().unwrap().clone()));
         assert_eq!(store.log_size(DEFAULT).unwrap(), 4);
 
         let only_repeats = append(&store, vec![named("a"), named("b")]).await.unwrap();
         assert!(only_repeats.iter().all(is_duplicate));
         assert_eq!(store.log_size(DEFAULT).unwrap(), 4);
+    }
+
+    async fn an_event_id_with_other_content_is_a_conflict(db) {
+        let store = db.open();
+        append(&store, vec![event("dev"), named("a")]).await.unwrap();
+        let batch = vec![other("a"), named("b"), other("b"), named("a"), named("b"), event("dev")];
+        let appended = append(&store, batch).await.unwrap();
+        assert_eq!(appended[0], Appended::Conflict(Some(2)));
+        assert_eq!(appended[1].record().unwrap().id, 3);
+        assert_eq!(appended[2], Appended::Conflict(Some(3)));
+        assert_eq!(appended[3].record().unwrap().id, 2);
+        assert_eq!(appended[4], Appended::Duplicate(appended[1].record().unwrap().clone()));
+        assert_eq!(appended[5].record().unwrap().id, 4);
+        let log = whole_log(&store, DEFAULT);
+        assert_eq!(log.iter().map(|record| record.id).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert!(log.iter().all(|record| record.event.fields().device_id == "dev"), "{log:?}");
+    }
+
+    async fn metadata_says_the_same_as_it_did_however_the_database_keeps_it(db) {
+        let store = db.open();
+        let with = |metadata: &str, duration: f64| {
+            let mut parts = parts("dev");
+            parts.event_id = Some("e".to_owned());
+            parts.metadata = metadata.to_owned();
+            parts.duration = Some(duration);
+            Event::from_store(parts)
+        };
+        // Canonical text (RFC 8785): PostgreSQL's jsonb spells the numbers and orders the members otherwise.
+        let metadata = r#"{"bb":[1.5,9007199254740991],"c":{"y":null,"z":5e-324},"ccc":"","é":1e-7}"#;
+        append(&store, vec![with(metadata, 0.1)]).await.unwrap();
+        let again = append(&store, vec![with(metadata, 0.1)]).await.unwrap();
+        assert!(is_duplicate(&again[0]), "{again:?}");
+        for other in [with(metadata, 0.1 + f64::EPSILON), with("{}", 0.1)] {
+            let appended = append(&store, vec![other]).await.unwrap();
+            assert_eq!(appended, [Appended::Conflict(Some(1))]);
+        }
+    }
+
+    async fn a_conflict_keeps_an_atomic_submission_out(db) {
+        let store = db.open();
+        append(&store, vec![named("a")]).await.unwrap();
+        let atomic = |events, claim| Submission { tenant: DEFAULT, events, atomic: true, claim };
+        for (events, expected) in [
+            (vec![event("dev"), other("a"), named("a")], Some(1)),
+            (vec![event("dev"), named("b"), other("b"), named("b")], None),
+        ] {
+            let conflict = expected.map_or(2, |_| 1);
+            let outcome = store.append(atomic(events, None)).await.unwrap();
+            let Outcome::Appended(appended) = outcome else { panic!("{outcome:?}") };
+            for (index, appended) in appended.iter().enumerate() {
+                let expected =
+                    if index == conflict { Appended::Conflict(expected) } else { Appended::NotAttempted };
+                assert_eq!(*appended, expected, "{index}");
+            }
+            assert_eq!(store.log_size(DEFAULT).unwrap(), 1);
+        }
+        // The names in it are free, and its key is remembered.
+        let refused = || atomic(vec![named("b"), other("a")], Some(outcomes_claim("key")));
+        let outcome = store.append(refused()).await.unwrap();
+        let expected = vec![Appended::NotAttempted, Appended::Conflict(Some(1))];
+        assert_eq!(outcome, Outcome::Appended(expected.clone()));
+        let answer = format!("{expected:?}").into_bytes();
+        assert_eq!(store.append(refused()).await.unwrap(), Outcome::Replayed(answer));
+        let stored = store.append(atomic(vec![other("b"), named("a")], None)).await.unwrap();
+        let Outcome::Appended(stored) = stored else { panic!("{stored:?}") };
+        assert_eq!(ids(&stored), [2, 1]);
+    }
+
+    async fn submissions_of_one_group_are_compared_with_each_other(db) {
+        let store = db.open();
+        // The first gets a commit of its own; the others gather meanwhile.
+        let tasks: Vec<_> = (0..16)
+            .map(|n| {
+                let store = store.clone();
+                let event = if n % 2 == 0 { named("same") } else { other("same") };
+                tokio::spawn(async move { append(&store, vec![event]).await.unwrap().remove(0) })
+            })
+            .collect();
+        let mut counts = [0; 3];
+        for task in tasks {
+            match task.await.unwrap() {
+                Appended::Stored(_) => counts[0] += 1,
+                Appended::Duplicate(_) => counts[1] += 1,
+                Appended::Conflict(first) => {
+                    assert_eq!(first, Some(1));
+                    counts[2] += 1;
+                }
+                Appended::NotAttempted => panic!("it is alone"),
+            }
+        }
+        assert_eq!(counts, [1, 7, 8]);
     }
 
     async fn each_event_is_stored_with_its_own_leaf_hash_whatever_was_a_repeat(db) {

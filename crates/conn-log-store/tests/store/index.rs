@@ -108,7 +108,7 @@ async fn fill(store: &Store) -> Vec<Record> {
     let mut all = Vec::new();
     for some in varied().chunks(500) {
         let appended = append(store, some.to_vec()).await.unwrap();
-        all.extend(appended.iter().map(|event| event.record().clone()));
+        all.extend(appended.iter().map(|event| event.record().unwrap().clone()));
     }
     all
 }

@@ -24,7 +24,7 @@ async fn varied(store: &Store) -> Vec<Record> {
             Event::from_store(parts)
         })
         .collect();
-    append(store, events).await.unwrap().iter().map(|a| a.record().clone()).collect()
+    append(store, events).await.unwrap().iter().map(|a| a.record().unwrap().clone()).collect()
 }
 
 fn sorted(mut records: Vec<Record>, order: Order) -> Vec<Record> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use conn_log_core::{LeafInput, Record, Timestamp};
 
+use super::event_ids::NamedEvents;
 use super::{Appended, Claim, Decision, Pending};
 use crate::clock::SteadyClock;
 use crate::engine::{AnyConnection, Micros, PartitionSpan};
@@ -12,13 +13,10 @@ use crate::error::StoreError;
 use crate::log::heads::{self, Head};
 use crate::log::idempotency::{self, Kind, NewKey, Remembered};
 use crate::log::key;
-use crate::log::read::{find_in, leaf_hash};
+use crate::log::read::leaf_hash;
 use crate::log::rows::{self, NewEventRow};
 use crate::options::PartitionSize;
 use crate::tenant_id::TenantId;
-
-/// Records in one read: a few hundred rows make its own cost small.
-const RECORDS_AT_ONCE: usize = 500;
 
 /// Settings of an attempt.
 #[derive(Clone, Debug)]
@@ -118,8 +116,7 @@ impl Log<'_> {
         settle_answers(&mut submissions);
         self.remember(&submissions, created_at)?;
 
-        attempt.duplicates +=
-            submissions.iter().map(|pending| pending.repeats.len()).sum::<usize>();
+        attempt.duplicates += submissions.iter().map(|pending| pending.duplicates()).sum::<usize>();
         if self.head.size == size_before {
             return Ok(());
         }
@@ -146,7 +143,8 @@ impl Log<'_> {
             return Ok(());
         }
         let since = created_at.plus(-self.settings.idempotency_window);
-        let remembered = self.recall(Kind::Request, &wanted, since)?;
+        let remembered =
+            idempotency::recall(self.connection, self.head.tenant, Kind::Request, &wanted, since)?;
         for pending in submissions {
             let Some(claim) = &pending.claim else {
                 continue;
@@ -158,13 +156,14 @@ impl Log<'_> {
         Ok(())
     }
 
-    /// Gives ids, and finds the events that are in the log already.
+    /// Gives ids, and finds the events whose `event_id` is in the log already.
     fn settle_events(
         &mut self,
         submissions: &mut [&mut Pending],
         created_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut known = self.recall_events(submissions, created_at)?;
+        let since = created_at.plus(-self.settings.event_id_window);
+        let mut named = NamedEvents::recall(self.connection, &self.head, submissions, since)?;
         let mut claimed: HashMap<String, [u8; 32]> = HashMap::new();
         for pending in submissions {
             if let Some(claim) = &pending.claim {
@@ -179,71 +178,9 @@ impl Log<'_> {
                 };
             }
             pending.decision = Decision::Append { answer: None };
-            for (index, slot) in pending.events.iter_mut().enumerate() {
-                let Appended::Stored(record) = slot else {
-                    continue;
-                };
-                let event_id = record.event.fields().event_id.as_deref();
-                if let Some(first) = event_id.and_then(|id| known.get(id)) {
-                    let repeat = std::mem::replace(slot, Appended::Duplicate(first.clone()));
-                    if let Appended::Stored(repeat) = repeat {
-                        pending.repeats.push((index, repeat));
-                    }
-                    continue;
-                }
-                self.head.size += 1;
-                record.id = self.head.size;
-                record.created_at = created_at;
-                if let Some(event_id) = &record.event.fields().event_id {
-                    known.insert(event_id.clone(), record.clone());
-                }
-            }
+            named.settle(pending, &mut self.head, created_at);
         }
         Ok(())
-    }
-
-    /// The events in the log that these submissions name by `event_id`.
-    fn recall_events(
-        &mut self,
-        submissions: &[&mut Pending],
-        created_at: Timestamp,
-    ) -> Result<HashMap<String, Record>, StoreError> {
-        let wanted: Vec<&str> = submissions
-            .iter()
-            .flat_map(|pending| &pending.events)
-            .filter_map(|event| event.record().event.fields().event_id.as_deref())
-            .collect();
-        if wanted.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let since = created_at.plus(-self.settings.event_id_window);
-        let remembered = self.recall(Kind::Event, &wanted, since)?;
-        let times = || remembered.values().map(|row| row.created_at.0);
-        // A key has its record's `created_at`.
-        let created_at = times().min().zip(times().max());
-        let ids: Vec<i64> = remembered.values().filter_map(|row| row.record_id).collect();
-        let mut known = HashMap::with_capacity(ids.len());
-        for some in ids.chunks(RECORDS_AT_ONCE) {
-            for record in find_in(self.connection, self.head.tenant, some, created_at)? {
-                if let Some(event_id) = &record.event.fields().event_id {
-                    known.insert(event_id.clone(), record);
-                }
-            }
-        }
-        // An event that was dropped has lost its name, too.
-        let gone: Vec<&str> =
-            remembered.keys().filter(|key| !known.contains_key(*key)).map(String::as_str).collect();
-        idempotency::forget(self.connection, self.head.tenant, Kind::Event, &gone)?;
-        Ok(known)
-    }
-
-    fn recall(
-        &mut self,
-        kind: Kind,
-        wanted: &[&str],
-        since: Timestamp,
-    ) -> Result<HashMap<String, Remembered>, StoreError> {
-        Ok(idempotency::recall(self.connection, self.head.tenant, kind, wanted, since)?)
     }
 
     /// Remembers the keys of what is stored now.

@@ -3,7 +3,7 @@
 //! Submissions wait in a bounded [`queue`]. One thread, the [`writer`], owns the connection that
 //! writes. It takes every waiting submission, up to a group's size, and stores them in one transaction
 //! ([`group`]): locks the head row of each tenant, in ascending order; finds repeats by idempotency
-//! key and `event_id`; gives the next ids; inserts rows, leaf hashes and keys; moves the heads on.
+//! key and `event_id` ([`event_ids`]); gives the next ids; inserts rows, leaf hashes and keys; moves the heads on.
 //! After COMMIT it answers everyone in the group and wakes the readers. There is no timer: while one
 //! group is on its way to disk the next one gathers, so that a lone event waits for nobody.
 //!
@@ -15,6 +15,7 @@
 //! - A submission is never split: it is stored as a whole, with consecutive ids, or not at all.
 //! - Nothing here reads a log beyond what a repeat needs, and nothing knows HTTP.
 
+mod event_ids;
 mod group;
 mod queue;
 mod trial;
@@ -38,6 +39,8 @@ pub struct Submission {
     pub tenant: TenantId,
     /// The events, in order.
     pub events: Vec<Event>,
+    /// Whether one event in conflict keeps all of them out.
+    pub atomic: bool,
     /// The request's idempotency key, where it has one.
     pub claim: Option<Claim>,
 }
@@ -81,15 +84,21 @@ pub enum Outcome {
 pub enum Appended {
     /// It is in the log, as this record.
     Stored(Record),
-    /// Its `event_id` was in the log before, as this record. It was not stored again.
+    /// Its `event_id` belongs to this record, which says the same. It was not stored again.
     Duplicate(Record),
+    /// Its `event_id` belongs to an event that says something else: the one with this id, or, without an id, an
+    /// earlier one of its atomic submission. It was not stored.
+    Conflict(Option<i64>),
+    /// Another event of its atomic submission is in conflict. It was not stored.
+    NotAttempted,
 }
 
 impl Appended {
-    /// The record in the log, new or not.
-    pub fn record(&self) -> &Record {
+    /// The record in the log, new or not. `None` for an event that is not in the log.
+    pub fn record(&self) -> Option<&Record> {
         match self {
-            Appended::Stored(record) | Appended::Duplicate(record) => record,
+            Appended::Stored(record) | Appended::Duplicate(record) => Some(record),
+            Appended::Conflict(_) | Appended::NotAttempted => None,
         }
     }
 }
@@ -100,9 +109,10 @@ pub(crate) struct Pending {
     pub(crate) events: Vec<Appended>,
     /// Of each event what its leaf hash is made of, so that the writer need not make it.
     leaves: Vec<LeafInput>,
-    /// Events that turned out to be repeats, by index: an attempt that failed is begun anew with
-    /// them.
-    repeats: Vec<(usize, Record)>,
+    /// See [`Submission::atomic`].
+    atomic: bool,
+    /// Events that an attempt does not store, by index: after an attempt that failed, the next one begins with them.
+    set_aside: Vec<(usize, Record)>,
     claim: Option<Claim>,
     decision: Decision,
     reply: Reply,
@@ -160,7 +170,8 @@ impl Pending {
             tenant: submission.tenant,
             events,
             leaves,
-            repeats: Vec::new(),
+            atomic: submission.atomic,
+            set_aside: Vec::new(),
             claim: submission.claim,
             decision: Decision::Undecided,
             reply: Reply(Some(sender)),
@@ -174,10 +185,16 @@ impl Pending {
         self.events.len().max(1)
     }
 
+    /// Events that an attempt found in the log.
+    fn duplicates(&self) -> usize {
+        let outcomes = self.set_aside.iter().map(|(index, _)| &self.events[*index]);
+        outcomes.filter(|outcome| matches!(outcome, Appended::Duplicate(_))).count()
+    }
+
     /// Takes back what an attempt made of it.
     fn reset(&mut self) {
         self.decision = Decision::Undecided;
-        for (index, record) in self.repeats.drain(..) {
+        for (index, record) in self.set_aside.drain(..) {
             self.events[index] = Appended::Stored(record);
         }
     }

@@ -265,6 +265,7 @@ mod tests {
         Pending::new(Submission {
             tenant: TenantId::DEFAULT,
             events: Vec::new(),
+            atomic: false,
             claim: Some(claim),
         })
     }
@@ -299,6 +300,7 @@ mod tests {
         Pending::new(Submission {
             tenant: TenantId::DEFAULT,
             events: vec![conn_log_core::Event::from_store(parts); count],
+            atomic: false,
             claim: None,
         })
     }
