@@ -12,6 +12,7 @@ mod counting;
 mod exporting;
 mod home;
 mod limits;
+mod managing_tokens;
 mod presence;
 mod problems;
 mod reading;
