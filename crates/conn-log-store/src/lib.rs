@@ -30,8 +30,8 @@ mod store;
 mod tenant_id;
 
 pub use control::{
-    Binding, Handling, NewToken, OnReject, Rate, Scope, Secret, SecretHash, Tenant, Token,
-    TokenPlace, UnknownName,
+    Handling, NewToken, OnReject, Rate, Scope, Secret, SecretHash, Tenant, Token, TokenPlace,
+    UnknownName,
 };
 pub use derive::presence::{Application, Device};
 pub use derive::sessions::{Session, SessionFilter, SessionPlace};

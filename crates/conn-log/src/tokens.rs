@@ -1,8 +1,8 @@
 //! `conn-log token …`.
 
 use anyhow::Context as _;
-use conn_log_core::Timestamp;
-use conn_log_store::{Binding, NewToken, Rate, Store, Tenant, Token};
+use conn_log_core::{Binding, Timestamp};
+use conn_log_store::{NewToken, Rate, Store, Tenant, Token};
 
 use crate::arguments::{TokenCommand, TokenCreate};
 use crate::{open, result, say};

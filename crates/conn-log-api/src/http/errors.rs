@@ -24,6 +24,7 @@ impl From<&Faults> for Problem {
 impl From<FaultKind> for ProblemKind {
     fn from(kind: FaultKind) -> Self {
         match kind {
+            FaultKind::Forbidden => ProblemKind::NotBound,
             FaultKind::Shape => ProblemKind::InvalidBody,
             FaultKind::Value => ProblemKind::InvalidEvent,
         }

@@ -69,6 +69,10 @@ problem_kinds! {
          Authorization: Bearer clog_… with a token made by conn-log token create.";
     Forbidden = 403, "forbidden", "The token lacks a scope",
         "The token is valid, but was not made for this. The detail names the scope that it lacks.";
+    NotBound = 403, "not-bound", "The token is bound to another device or application",
+        "The token registers events of one device, or of one application, only. Leave the field out, \
+         and the server fills it in; or send the event with a token that may name it. Nothing was \
+         stored for the event.";
     BeyondToken = 403, "beyond-token", "The token can not give what it does not have",
         "A token makes tokens of its own tenant, with scopes that it has itself, and bound to the \
          device and application that it is bound to itself. Tokens with the scope operator are made \

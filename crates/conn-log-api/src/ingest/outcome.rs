@@ -36,7 +36,8 @@ pub(crate) enum BatchOutcome {
     Duplicates,
     /// Any mixture.
     Mixed,
-    /// No event is in the log: all faults are of shape, or some are of value.
+    /// No event is in the log: all faults are of shape, or some are of value. An event that is not its client's to
+    /// register counts as a fault of value.
     Rejected(FaultKind),
 }
 
@@ -45,6 +46,7 @@ pub(crate) enum BatchOutcome {
 pub(crate) struct Counts {
     pub(crate) stored: usize,
     pub(crate) duplicates: usize,
+    pub(crate) forbidden: usize,
     pub(crate) faults_of_shape: usize,
     pub(crate) faults_of_value: usize,
     pub(crate) not_attempted: usize,
@@ -63,6 +65,9 @@ impl Counts {
         match outcome {
             EventOutcome::Stored(_) => &mut self.stored,
             EventOutcome::Duplicate(_) => &mut self.duplicates,
+            EventOutcome::Rejected(Rejection { kind: FaultKind::Forbidden, .. }) => {
+                &mut self.forbidden
+            }
             EventOutcome::Rejected(Rejection { kind: FaultKind::Shape, .. }) => {
                 &mut self.faults_of_shape
             }
@@ -75,7 +80,7 @@ impl Counts {
 
     /// Events that are not in the log.
     pub(crate) fn rejected(&self) -> usize {
-        self.faults_of_shape + self.faults_of_value + self.not_attempted
+        self.forbidden + self.faults_of_shape + self.faults_of_value + self.not_attempted
     }
 
     /// What came of a batch of these events.
@@ -83,7 +88,9 @@ impl Counts {
         match (self.stored, self.duplicates, self.rejected()) {
             (1.., 0, 0) => BatchOutcome::Stored,
             (0, _, 0) => BatchOutcome::Duplicates,
-            (0, 0, _) if self.faults_of_value == 0 => BatchOutcome::Rejected(FaultKind::Shape),
+            (0, 0, _) if self.forbidden + self.faults_of_value == 0 => {
+                BatchOutcome::Rejected(FaultKind::Shape)
+            }
             (0, 0, _) => BatchOutcome::Rejected(FaultKind::Value),
             _ => BatchOutcome::Mixed,
         }
@@ -110,7 +117,28 @@ mod tests {
         #[case] expected: BatchOutcome,
     ) {
         let [stored, duplicates, faults_of_shape, faults_of_value, not_attempted] = counts;
-        let counts = Counts { stored, duplicates, faults_of_shape, faults_of_value, not_attempted };
+        let counts = Counts {
+            stored,
+            duplicates,
+            forbidden: 0,
+            faults_of_shape,
+            faults_of_value,
+            not_attempted,
+        };
         assert_eq!(counts.batch(), expected);
+    }
+
+    #[rstest]
+    #[case::alone(Counts::default(), BatchOutcome::Rejected(FaultKind::Value))]
+    #[case::beside_a_shape(
+        Counts { faults_of_shape: 1, ..Counts::default() },
+        BatchOutcome::Rejected(FaultKind::Value)
+    )]
+    #[case::beside_what_is_stored(Counts { stored: 1, ..Counts::default() }, BatchOutcome::Mixed)]
+    fn an_event_of_another_device_is_refused_beside_others(
+        #[case] others: Counts,
+        #[case] expected: BatchOutcome,
+    ) {
+        assert_eq!(Counts { forbidden: 1, ..others }.batch(), expected);
     }
 }

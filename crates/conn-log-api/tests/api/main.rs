@@ -7,6 +7,7 @@
 
 mod batches;
 mod bodies;
+mod bound_tokens;
 mod cookbook;
 mod counting;
 mod exporting;

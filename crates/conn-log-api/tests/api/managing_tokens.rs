@@ -1,7 +1,8 @@
 //! `/tokens/`: tokens listed, made and revoked over HTTP.
 
 use actix_web::http::Method;
-use conn_log_store::{Binding, NewToken, Scope, TenantId};
+use conn_log_core::Binding;
+use conn_log_store::{NewToken, Scope, TenantId};
 use rstest::rstest;
 use serde_json::{Value, json};
 

@@ -8,6 +8,4 @@ pub(crate) mod tokens;
 
 pub use secret::{Secret, SecretHash};
 pub use tenants::Tenant;
-pub use token::{
-    Binding, Handling, NewToken, OnReject, Rate, Scope, Token, TokenPlace, UnknownName,
-};
+pub use token::{Handling, NewToken, OnReject, Rate, Scope, Token, TokenPlace, UnknownName};

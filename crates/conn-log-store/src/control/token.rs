@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use conn_log_core::Timestamp;
+use conn_log_core::{Binding, Timestamp};
 use uuid::Uuid;
 
 use crate::tenant_id::TenantId;
@@ -78,24 +78,6 @@ pub struct Rate {
     pub events_per_second: u32,
     /// Events at once; 1 or more.
     pub burst_events: u32,
-}
-
-/// The one device, and the one application, that a token registers events of. `None` for any.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Binding {
-    /// The device.
-    pub device_id: Option<String>,
-    /// The application.
-    pub application_id: Option<String>,
-}
-
-impl Binding {
-    /// Whether everything that `other` lets through this lets through too.
-    pub fn covers(&self, other: &Binding) -> bool {
-        let covers = |own: &Option<String>, other: &Option<String>| own.is_none() || own == other;
-        covers(&self.device_id, &other.device_id)
-            && covers(&self.application_id, &other.application_id)
-    }
 }
 
 named! {

@@ -4,12 +4,13 @@
 
 use std::str::FromStr;
 
+use conn_log_core::Binding;
 use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::schema::{tenants, tokens};
 use super::secret::{Secret, SecretHash};
-use super::token::{Binding, NewToken, Rate, Scope, Token, TokenPlace, UnknownName};
+use super::token::{NewToken, Rate, Scope, Token, TokenPlace, UnknownName};
 use crate::clock::now;
 use crate::engine::{AnyConnection, Engine, Guid, Micros};
 use crate::error::StoreError;

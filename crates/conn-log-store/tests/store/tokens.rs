@@ -1,9 +1,8 @@
 //! Tenants and tokens.
 
-use conn_log_core::Timestamp;
+use conn_log_core::{Binding, Timestamp};
 use conn_log_store::{
-    Binding, Handling, NewToken, OnReject, PageQuery, PageStart, Rate, Scope, Secret, StoreError,
-    TenantId,
+    Handling, NewToken, OnReject, PageQuery, PageStart, Rate, Scope, Secret, StoreError, TenantId,
 };
 use conn_log_test_support::*;
 

@@ -1,8 +1,8 @@
 //! From a body to a token to be made, and whether its maker may give it.
 
 use chrono::TimeDelta;
-use conn_log_core::Timestamp;
-use conn_log_store::{Binding, Handling, NewToken, OnReject, Rate, Scope, TenantId, Token};
+use conn_log_core::{Binding, Timestamp};
+use conn_log_store::{Handling, NewToken, OnReject, Rate, Scope, TenantId, Token};
 
 use crate::http::json_object::Members;
 use crate::http::problem::{Problem, ProblemKind};
