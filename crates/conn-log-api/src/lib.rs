@@ -3,6 +3,7 @@
 //! [`create_app`] gives an actix server its routes; the program and the tests share it. Every room
 //! but `http` is a resource or a task; `http` has what they share.
 
+mod control;
 mod http;
 mod ingest;
 mod jobs;

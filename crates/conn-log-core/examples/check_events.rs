@@ -37,6 +37,7 @@ fn main() -> io::Result<ExitCode> {
             Err(faults) => {
                 refused += 1;
                 let status = match faults.kind() {
+                    FaultKind::Forbidden => 403,
                     FaultKind::Shape => 400,
                     FaultKind::Value => 422,
                 };

@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-/// Whether the shape of an event is wrong, or a value in an event of the right shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether an event is not its client's to register, its shape is wrong, or a value in an event of the right shape.
+/// The first of these that an event has is the one that its client is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
+    /// It names what its client may not speak for.
+    Forbidden,
     /// Not JSON, a field missing, of the wrong type, given twice.
     Shape,
     /// A value that breaks a rule of its field.
@@ -42,6 +45,8 @@ macro_rules! fault_codes {
 }
 
 fault_codes! {
+    /// Another device or application than the client is bound to.
+    NotBound = "not_bound", Forbidden;
     /// The text is not JSON, or not UTF-8.
     InvalidJson = "invalid_json", Shape;
     /// There is no event in it.
@@ -132,13 +137,9 @@ impl Faults {
         &self.0
     }
 
-    /// [`FaultKind::Shape`] as soon as one fault is of shape.
+    /// The first kind, in the order of [`FaultKind`], that there is a fault of.
     pub fn kind(&self) -> FaultKind {
-        if self.0.iter().any(|fault| fault.code.kind() == FaultKind::Shape) {
-            FaultKind::Shape
-        } else {
-            FaultKind::Value
-        }
+        self.0.iter().map(|fault| fault.code.kind()).min().unwrap_or(FaultKind::Value)
     }
 }
 
@@ -172,6 +173,11 @@ impl FaultList {
         self.0.iter().any(|fault| fault.pointer == pointer)
     }
 
+    /// Forgets that something is missing there.
+    pub(crate) fn forget_missing(&mut self, pointer: &str) {
+        self.0.retain(|fault| fault.pointer != pointer || fault.code != FaultCode::Missing);
+    }
+
     /// Forgets all but the first `len`.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
@@ -184,7 +190,7 @@ impl FaultList {
     /// `Err` with the faults, or `Ok` if there are none.
     pub(crate) fn check(mut self) -> Result<(), Faults> {
         if self.0.len() > FAULTS_MAX {
-            self.0.sort_by_key(|fault| fault.code.kind() != FaultKind::Shape);
+            self.0.sort_by_key(|fault| fault.code.kind());
             self.0.truncate(FAULTS_MAX);
         }
         if self.0.is_empty() { Ok(()) } else { Err(Faults(self.0)) }

@@ -63,7 +63,7 @@ mod timestamp;
 
 pub use body::{BodyError, JsonBody, utf8};
 pub use event::{
-    CONNECTION_TYPES, DraftSource, Edition, Event, EventDraft, EventFields, EventPolicy,
+    Binding, CONNECTION_TYPES, DraftSource, Edition, Event, EventDraft, EventFields, EventPolicy,
     MetadataJson, REDACTED, STATUSES, SensitiveKeys,
 };
 pub use fault::{Fault, FaultCode, FaultKind, Faults};

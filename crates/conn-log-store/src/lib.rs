@@ -29,7 +29,10 @@ mod page;
 mod store;
 mod tenant_id;
 
-pub use control::{NewToken, Rate, Scope, Secret, SecretHash, Tenant, Token, UnknownScope};
+pub use control::{
+    Handling, NewToken, OnReject, Rate, Scope, Secret, SecretHash, Tenant, Token, TokenPlace,
+    UnknownName,
+};
 pub use derive::presence::{Application, Device};
 pub use derive::sessions::{Session, SessionFilter, SessionPlace};
 pub use derive::statistics::{

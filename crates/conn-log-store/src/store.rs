@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::clock::{delta, now};
-use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, tenants, tokens};
+use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, TokenPlace, tenants, tokens};
 use crate::derive::index;
 use crate::derive::presence::{self, Application, Device};
 use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
@@ -411,7 +411,7 @@ impl Store {
     }
 
     /// Makes a token. The secret is given once, here. Fails with [`StoreError::NotFound`] if there
-    /// is no such tenant.
+    /// is no such tenant, with [`StoreError::Full`] if the tenant has as many valid ones as it may have.
     pub fn token_create(&self, new: NewToken) -> Result<(Token, Secret), StoreError> {
         tokens::create(&self.0.engine, new)
     }
@@ -425,6 +425,15 @@ impl Store {
     /// A tenant's tokens, or all of them; oldest first.
     pub fn token_list(&self, tenant: Option<TenantId>) -> Result<Vec<Token>, StoreError> {
         tokens::list(&self.0.engine, tenant)
+    }
+
+    /// A page of a tenant's tokens, newest first. Blocks the thread.
+    pub fn token_page(
+        &self,
+        tenant: TenantId,
+        query: &PageQuery<TokenPlace>,
+    ) -> Result<Page<Token>, StoreError> {
+        tokens::page(&self.0.engine, tenant, query)
     }
 
     /// Takes a token back, of that tenant or of any. A token that is revoked already stays as it

@@ -244,7 +244,7 @@ fn network(text: &str) -> Result<IpNet, &'static str> {
 pub(crate) enum TokenCommand {
     /// Make a token; prints it, and nothing else, on stdout
     Create(TokenCreate),
-    /// List the tokens: id, tenant, name, scopes, expiry, state
+    /// List the tokens: id, tenant, name, scopes, expiry, state, device, application
     List(Database),
     /// Revoke a token
     Revoke {
@@ -292,6 +292,15 @@ pub(crate) struct TokenCreate {
     #[arg(long, env = "CONN_LOG_TOKEN_BURST", value_name = "N", requires = "rate",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) burst: Option<u32>,
+
+    /// The only device that it may register events of; such events may leave the device out
+    #[arg(long, env = "CONN_LOG_TOKEN_DEVICE_ID", value_name = "DEVICE", value_parser = label)]
+    pub(crate) device_id: Option<String>,
+
+    /// The only application that it may register events of; such events may leave the application out
+    #[arg(long, env = "CONN_LOG_TOKEN_APPLICATION_ID", value_name = "APPLICATION",
+        value_parser = label)]
+    pub(crate) application_id: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,7 @@
 //! `conn-log token …`.
 
 use anyhow::Context as _;
-use conn_log_core::Timestamp;
+use conn_log_core::{Binding, Timestamp};
 use conn_log_store::{NewToken, Rate, Store, Tenant, Token};
 
 use crate::arguments::{TokenCommand, TokenCreate};
@@ -37,7 +37,8 @@ fn create(new: TokenCreate) -> anyhow::Result<()> {
         .context("cannot look for the tenant")?
         .with_context(|| format!("there is no tenant {:?}", new.tenant))?
         .id;
-    let new = NewToken { tenant, name: new.name, scopes: new.scope, expires_at, rate };
+    let binding = Binding { device_id: new.device_id, application_id: new.application_id };
+    let new = NewToken { expires_at, rate, binding, ..NewToken::new(tenant, new.name, new.scope) };
     let (token, secret) = store.token_create(new).context("cannot make the token")?;
     say(&format!("made token {}; it is shown this once", token.id));
     result(secret.reveal());
@@ -63,5 +64,16 @@ fn line(token: &Token, tenants: &[Tenant], now: Timestamp) -> String {
         None if token.is_valid_at(now) => "valid",
         None => "expired",
     };
-    [&token.id.to_string(), tenant, &token.name, &scopes.join(","), &expiry, state].join("\t")
+    let bound_to = |id: &Option<String>| id.clone().unwrap_or_default();
+    [
+        &token.id.to_string(),
+        tenant,
+        &token.name,
+        &scopes.join(","),
+        &expiry,
+        state,
+        &bound_to(&token.binding.device_id),
+        &bound_to(&token.binding.application_id),
+    ]
+    .join("\t")
 }

@@ -79,9 +79,14 @@ CREATE TABLE tokens (
     rate_burst_events      integer,
     created_at   timestamptz NOT NULL,
     expires_at   timestamptz,
-    revoked_at   timestamptz
+    revoked_at   timestamptz,
+    device_id      text,
+    application_id text,
+    on_reject      text,
+    handling       text
 );
-COMMENT ON TABLE tokens IS 'Who may use the interface. A few rows for each tenant';
+CREATE INDEX tokens_tenant ON tokens (tenant_id, created_at, id);
+COMMENT ON TABLE tokens IS 'Who may use the interface. At most 100,000 rows for each tenant';
 COMMENT ON COLUMN tokens.secret_hash IS 'SHA-256 of the whole text of the token; the text itself is nowhere';
 COMMENT ON COLUMN tokens.scopes IS 'Names with a space between them, as in OAuth 2';
 COMMENT ON COLUMN tokens.id IS 'As conn-log token list shows it';
@@ -92,6 +97,10 @@ COMMENT ON COLUMN tokens.rate_burst_events IS 'Events at once; NULL with the rat
 COMMENT ON COLUMN tokens.created_at IS 'When it was made';
 COMMENT ON COLUMN tokens.expires_at IS 'From then on it is refused; NULL for never';
 COMMENT ON COLUMN tokens.revoked_at IS 'From then on it is refused; NULL while it is not revoked';
+COMMENT ON COLUMN tokens.device_id IS 'The only device that it registers events of; NULL for any';
+COMMENT ON COLUMN tokens.application_id IS 'The only application that it registers events of; NULL for any';
+COMMENT ON COLUMN tokens.on_reject IS 'keep: its refused events are kept; NULL where requests say';
+COMMENT ON COLUMN tokens.handling IS 'lenient: an optional field that cannot be taken costs no event; NULL where requests say';
 
 CREATE TABLE idempotency_keys (
     tenant_id   integer     NOT NULL,

@@ -57,8 +57,13 @@ CREATE TABLE tokens (
     rate_burst_events      INTEGER,
     created_at   INTEGER NOT NULL,
     expires_at   INTEGER,
-    revoked_at   INTEGER
+    revoked_at   INTEGER,
+    device_id      TEXT,
+    application_id TEXT,
+    on_reject      TEXT,
+    handling       TEXT
 ) STRICT;
+CREATE INDEX tokens_tenant ON tokens (tenant_id, created_at, id);
 
 -- Idempotency keys of requests (kind 1) and event ids (kind 2) within their window.
 CREATE TABLE idempotency_keys (
@@ -100,6 +105,9 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('events', NULL, '10000000'),
     ('idempotency_keys', 'idempotency_keys', '1000000 1000000 500000 1'),
     ('idempotency_keys', 'idempotency_keys_age', '1000000 500000 1'),
-    ('durable_positions', 'durable_positions', '3 3 1');
+    ('durable_positions', 'durable_positions', '3 3 1'),
+    ('tokens', 'sqlite_autoindex_tokens_1', '100000 1'),
+    ('tokens', 'sqlite_autoindex_tokens_2', '100000 1'),
+    ('tokens', 'tokens_tenant', '100000 10000 1 1');
 -- Has this connection read them; others do when they see the new schema.
 ANALYZE sqlite_schema;

@@ -1,6 +1,6 @@
 //! Who is asking: the bearer token, its tenant and its scopes.
 //!
-//! A handler gets at a tenant only through [`Writer`] or [`Reader`], so that none can
+//! A handler gets at a tenant only through [`Writer`], [`Reader`] or [`Admin`], so that none can
 //! forget to ask.
 
 use std::marker::PhantomData;
@@ -13,8 +13,10 @@ use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use conn_log_core::Timestamp;
 use conn_log_store::{Scope, SecretHash, Store, StoreError, TenantId, Token};
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::http::app::App;
 use crate::http::client_address;
@@ -30,22 +32,52 @@ const FIND_TIME_MAX: Duration = Duration::from_secs(5);
 /// Tokens remembered at most, valid or not. Each is about 200 bytes.
 const REMEMBERED_MAX: u64 = 10_000;
 
+/// How long this server remembers what it revoked: longer than a look at the store takes that began before.
+const REVOKED_REMEMBERED: Duration = Duration::from_mins(1);
+
+/// Revoked tokens remembered at most. One that falls out is refused after [`BELIEVED`].
+const REVOKED_MAX: u64 = 10_000;
+
 /// The tokens seen lately, and what the store said of them.
 #[derive(Clone)]
 pub(crate) struct Tokens {
     store: Store,
     seen: Cache<SecretHash, Option<Arc<Token>>>,
+    /// Revoked here just now, whatever is still remembered of them or being read.
+    revoked: Cache<Uuid, ()>,
 }
 
 impl Tokens {
     pub(crate) fn new(store: Store) -> Self {
         let seen = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(BELIEVED).build();
-        Tokens { store, seen }
+        let revoked = Cache::builder()
+            .max_capacity(REVOKED_MAX)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(REVOKED_REMEMBERED)
+            .build();
+        Tokens { store, seen, revoked }
+    }
+
+    /// Revokes a token of a tenant. From when this returns the server refuses it.
+    pub(crate) async fn revoke(&self, tenant: TenantId, id: Uuid) -> Result<(), Problem> {
+        let Tokens { store, revoked, .. } = self.clone();
+        // To the end even if the client leaves meanwhile.
+        let revoking = web::block(move || {
+            store.token_revoke(Some(tenant), id)?;
+            revoked.insert(id, ());
+            Ok::<_, StoreError>(())
+        });
+        Ok(revoking.await??)
     }
 
     /// The token behind a secret. Unknown ones are remembered too, so that all that is wrong with
     /// a token takes the same time to find out.
     async fn find(&self, hash: SecretHash) -> Result<Option<Arc<Token>>, Problem> {
+        let token = self.look_up(hash).await?;
+        Ok(token.filter(|token| !self.revoked.contains_key(&token.id)))
+    }
+
+    async fn look_up(&self, hash: SecretHash) -> Result<Option<Arc<Token>>, Problem> {
         if let Some(token) = self.seen.get(&hash) {
             return Ok(token);
         }
@@ -80,6 +112,8 @@ needs! {
     Writer, Write, Write;
     /// May read its tenant's log.
     Reader, Read, Read;
+    /// May manage its tenant's tokens.
+    Admin, Administer, Admin;
 }
 
 /// An authenticated client with the scope that `N` asks for.

@@ -4,8 +4,9 @@
 //! of another version or another list is refused, not misread.
 
 use conn_log_core::{Position, Timestamp};
-use conn_log_store::{PageStart, SessionPlace};
+use conn_log_store::{PageStart, SessionPlace, TokenPlace};
 use data_encoding::BASE64URL_NOPAD;
+use uuid::Uuid;
 
 /// The first byte of every cursor. It changes whenever the bytes after it change their meaning.
 const VERSION: u8 = 2;
@@ -86,6 +87,18 @@ impl CursorKey for SessionPlace {
     }
 }
 
+impl CursorKey for TokenPlace {
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.created_at.micros().to_be_bytes()[..], self.id.as_bytes()].concat()
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let (time, id) = bytes.split_first_chunk()?;
+        let created_at = Timestamp::from_micros(i64::from_be_bytes(*time));
+        Some(TokenPlace { created_at, id: Uuid::from_slice(id).ok()? })
+    }
+}
+
 fn time_and_id(time: Timestamp, id: i64) -> Vec<u8> {
     [time.micros().to_be_bytes(), id.to_be_bytes()].concat()
 }
@@ -129,6 +142,13 @@ mod tests {
         assert_eq!(changed(|bytes| bytes.truncate(18)), None);
         assert_eq!(changed(|bytes| bytes.push(0)), None);
         assert_eq!(changed(Vec::clear), None);
+    }
+
+    #[test]
+    fn a_token_s_place_reads_back() {
+        let place = TokenPlace { created_at: Timestamp::EPOCH, id: Uuid::from_u128(7) };
+        assert_eq!(TokenPlace::of_bytes(&place.to_bytes()), Some(place));
+        assert_eq!(TokenPlace::of_bytes(&place.to_bytes()[1..]), None);
     }
 
     #[test]

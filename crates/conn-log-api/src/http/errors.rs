@@ -24,6 +24,7 @@ impl From<&Faults> for Problem {
 impl From<FaultKind> for ProblemKind {
     fn from(kind: FaultKind) -> Self {
         match kind {
+            FaultKind::Forbidden => ProblemKind::NotBound,
             FaultKind::Shape => ProblemKind::InvalidBody,
             FaultKind::Value => ProblemKind::InvalidEvent,
         }
@@ -47,7 +48,15 @@ impl From<StoreError> for Problem {
                 "add a filter on device_id, application_id, session_id or a window of time",
             )
             .with_header(header::RETRY_AFTER, "5"),
-            other => Problem::internal(&other),
+            StoreError::NotFound(what) => {
+                Problem::new(ProblemKind::NotFound, format!("there is no such {what}"))
+            }
+            StoreError::Full(what) => {
+                Problem::new(ProblemKind::NoRoom, format!("there is no room for another {what}"))
+            }
+            other @ (StoreError::NameTaken(_) | StoreError::Internal(_)) => {
+                Problem::internal(&other)
+            }
         }
     }
 }

@@ -31,6 +31,9 @@ use crate::http::problem::PROBLEM_JSON;
         crate::presence::applications::list,
         crate::presence::applications::get,
         crate::sessions::list,
+        crate::control::tokens::list,
+        crate::control::tokens::create,
+        crate::control::tokens::revoke,
         crate::site::home::home,
         crate::running::health::healthz,
         crate::running::health::readyz,
@@ -90,6 +93,9 @@ impl Modify for Problems {
                     add_problems(operation, OF_ALL);
                     add_problems(operation, OF_REGISTRATIONS);
                 }
+                if let Some(operation) = &mut item.delete {
+                    add_problems(operation, OF_ALL);
+                }
             }
         }
     }
@@ -134,7 +140,7 @@ pub(crate) struct Problem {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
 pub(crate) struct ProblemError {
-    /// Where in the event (RFC 6901).
+    /// Where in the event, or in another body (RFC 6901).
     #[schema(nullable = false, example = "/device_id")]
     pointer: Option<String>,
     /// Which query parameter.

@@ -60,11 +60,23 @@ problem_kinds! {
          parameters are refused so that a mistyped filter cannot return everything.";
     InvalidHeader = 400, "invalid-header", "A header is not as it should be",
         "A header's value is malformed. The detail names the header and what it takes.";
+    InvalidObject = 400, "invalid-object", "The body does not have the shape that it should have",
+        "The body is not JSON, not an object, misses a required member, or holds one that is unknown, \
+         of the wrong JSON type or given twice. Each fault is listed under errors, with a JSON \
+         Pointer to its place and a code. Nothing was changed.";
     Unauthorized = 401, "unauthorized", "A valid token is needed",
         "The request has no bearer token, or one that is unknown, expired or revoked. Send \
          Authorization: Bearer clog_… with a token made by conn-log token create.";
     Forbidden = 403, "forbidden", "The token lacks a scope",
         "The token is valid, but was not made for this. The detail names the scope that it lacks.";
+    NotBound = 403, "not-bound", "The token is bound to another device or application",
+        "The token registers events of one device, or of one application, only. Leave the field out, \
+         and the server fills it in; or send the event with a token that may name it. Nothing was \
+         stored for the event.";
+    BeyondToken = 403, "beyond-token", "The token can not give what it does not have",
+        "A token makes tokens of its own tenant, with scopes that it has itself, and bound to the \
+         device and application that it is bound to itself. Tokens with the scope operator are made \
+         on the command line only.";
     NotFound = 404, "not-found", "There is nothing here",
         "The address is unknown, or the record does not exist in the token's log.";
     MethodNotAllowed = 405, "method-not-allowed", "This address does not take that method",
@@ -88,11 +100,17 @@ problem_kinds! {
          takes at once. Nothing was stored; send it in smaller parts.";
     UnsupportedMediaType = 415, "unsupported-media-type", "The body's type is not taken",
         "Events are taken as application/json, application/x-www-form-urlencoded (data=…) or \
-         application/x-ndjson, plain or with Content-Encoding gzip or zstd.";
+         application/x-ndjson, all else as application/json, plain or with Content-Encoding gzip or \
+         zstd.";
     InvalidEvent = 422, "invalid-event", "The event breaks a rule",
         "The body has the right shape, but a value is not one that its field takes. Each fault is \
          listed under errors, with a JSON Pointer to its place and a code. Nothing was stored for \
          the event; sending it again unchanged gives the same answer.";
+    InvalidValue = 422, "invalid-value", "A value is not taken",
+        "The body has the right shape, but a value is not one that its member takes. Each fault is \
+         listed under errors, with a JSON Pointer to its place and a code. Nothing was changed.";
+    NoRoom = 422, "no-room", "There are as many as there may be",
+        "The tenant has as many of these as it may have. Remove or revoke some that are not used.";
     KeyReused = 422, "idempotency-key-reused", "The key belongs to another body",
         "This Idempotency-Key was used with another body within its window. A new request needs a \
          new key. Nothing was stored.";

@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
 
+use crate::control::tokens;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::ingest::register;
 use crate::log::{export, get, list, stream};
@@ -40,6 +41,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         get("/api/v1/applications", applications::list),
         get("/api/v1/applications/{application_id}", applications::get),
         get("/api/v1/sessions", sessions::list),
+        get("/api/v1/tokens", tokens::list),
+        post("/api/v1/tokens", tokens::create),
+        delete("/api/v1/tokens/{id}", tokens::revoke),
         get("/", home::home),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),
@@ -69,6 +73,15 @@ where
     F::Output: Responder + 'static,
 {
     Endpoint { path, method: Method::POST, route: web::post().to(handler) }
+}
+
+fn delete<F, Args>(path: &'static str, handler: F) -> Endpoint
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Endpoint { path, method: Method::DELETE, route: web::delete().to(handler) }
 }
 
 /// Adds every route to a server, each with and without its trailing slash.

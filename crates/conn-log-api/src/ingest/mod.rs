@@ -11,7 +11,8 @@
 //!
 //! A further kind of body is a file in [`adapters`] and a line in its table; one that is answered in
 //! another form has a handler of its own beside [`register`], which hands its body to [`pipeline`]. A
-//! further way to treat what is at fault is a member of [`request::Preferences`], which [`decision`] obeys.
+//! further way to treat what is at fault is a member of [`request::Preferences`], which [`decision`] obeys; a
+//! token has settings of that kind, which are to hold where the request does not say.
 
 pub(crate) mod adapters;
 pub(crate) mod answer;

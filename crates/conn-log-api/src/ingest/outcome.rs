@@ -40,7 +40,8 @@ pub(crate) enum BatchOutcome {
     Duplicates,
     /// Any mixture.
     Mixed,
-    /// No event is in the log: all faults are of shape, or some are of value. A conflict is one of value.
+    /// No event is in the log: all faults are of shape, or some are of value. A conflict, and an event that is not its
+    /// client's to register, count as faults of value.
     Rejected(FaultKind),
 }
 
@@ -49,6 +50,7 @@ pub(crate) enum BatchOutcome {
 pub(crate) struct Counts {
     pub(crate) stored: usize,
     pub(crate) duplicates: usize,
+    pub(crate) forbidden: usize,
     pub(crate) faults_of_shape: usize,
     pub(crate) faults_of_value: usize,
     pub(crate) conflicts: usize,
@@ -68,6 +70,9 @@ impl Counts {
         match outcome {
             EventOutcome::Stored(_) => &mut self.stored,
             EventOutcome::Duplicate(_) => &mut self.duplicates,
+            EventOutcome::Rejected(Rejection { kind: FaultKind::Forbidden, .. }) => {
+                &mut self.forbidden
+            }
             EventOutcome::Rejected(Rejection { kind: FaultKind::Shape, .. }) => {
                 &mut self.faults_of_shape
             }
@@ -81,7 +86,11 @@ impl Counts {
 
     /// Events that are not in the log.
     pub(crate) fn rejected(&self) -> usize {
-        self.faults_of_shape + self.faults_of_value + self.conflicts + self.not_attempted
+        self.forbidden
+            + self.faults_of_shape
+            + self.faults_of_value
+            + self.conflicts
+            + self.not_attempted
     }
 
     /// What came of a batch of these events.
@@ -89,7 +98,7 @@ impl Counts {
         match (self.stored, self.duplicates, self.rejected()) {
             (1.., 0, 0) => BatchOutcome::Stored,
             (0, _, 0) => BatchOutcome::Duplicates,
-            (0, 0, _) if self.faults_of_value + self.conflicts == 0 => {
+            (0, 0, _) if self.forbidden + self.faults_of_value + self.conflicts == 0 => {
                 BatchOutcome::Rejected(FaultKind::Shape)
             }
             (0, 0, _) => BatchOutcome::Rejected(FaultKind::Value),
@@ -121,6 +130,7 @@ mod tests {
         let counts = Counts {
             stored,
             duplicates,
+            forbidden: 0,
             faults_of_shape,
             faults_of_value,
             not_attempted,
@@ -143,5 +153,19 @@ mod tests {
     )]
     fn a_conflict_is_refused_beside_others(#[case] others: Counts, #[case] expected: BatchOutcome) {
         assert_eq!(Counts { conflicts: 1, ..others }.batch(), expected);
+    }
+
+    #[rstest]
+    #[case::alone(Counts::default(), BatchOutcome::Rejected(FaultKind::Value))]
+    #[case::beside_a_shape(
+        Counts { faults_of_shape: 1, ..Counts::default() },
+        BatchOutcome::Rejected(FaultKind::Value)
+    )]
+    #[case::beside_what_is_stored(Counts { stored: 1, ..Counts::default() }, BatchOutcome::Mixed)]
+    fn an_event_of_another_device_is_refused_beside_others(
+        #[case] others: Counts,
+        #[case] expected: BatchOutcome,
+    ) {
+        assert_eq!(Counts { forbidden: 1, ..others }.batch(), expected);
     }
 }

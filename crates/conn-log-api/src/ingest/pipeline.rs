@@ -1,12 +1,12 @@
 //! The way of a request's events into the log: read, decide, take from the rate, append.
 //!
-//! It knows no header and no status. What it needs of the client is the token, which is whose log and
-//! whose rate it is.
+//! It knows no header and no status. What it needs of the client is the token: whose log, whose rate and
+//! whose binding it is.
 
 use std::sync::Arc;
 
 use actix_web::web;
-use conn_log_core::Timestamp;
+use conn_log_core::{Binding, Timestamp};
 use conn_log_store::{AppendError, Appended, Claim, Outcome, Submission, Token};
 use sha2::{Digest as _, Sha256};
 
@@ -78,7 +78,7 @@ pub(crate) async fn run(
     keep: Keep,
 ) -> Result<Ingested, IngestError> {
     let key = head.key.map(|key| (key, Sha256::digest(body.bytes()).into()));
-    let (submitted, body) = read(app.clone(), head.kind, body).await?;
+    let (submitted, body) = read(app.clone(), head.kind, token.binding.clone(), body).await?;
     let (decisions, events) = decide(submitted, head.preferences);
     // What is left of it has bounds of its own: the queue's, and those of problems and answers.
     drop(body);
@@ -109,13 +109,19 @@ pub(crate) async fn run(
 async fn read(
     app: web::Data<App>,
     kind: BodyKind,
+    binding: Binding,
     mut body: Body,
 ) -> Result<(Submitted, Body), IngestError> {
     let is_small = body.bytes().len() <= INLINE_BYTES_MAX;
     let read = move || {
         let options = &app.options;
         let now = Timestamp::from(chrono::Utc::now());
-        let checker = Checker { policy: &options.policy, now, events_max: options.events_max };
+        let checker = Checker {
+            policy: &options.policy,
+            binding: &binding,
+            now,
+            events_max: options.events_max,
+        };
         let (bytes, mut hold) = body.parts();
         let submitted = kind.read(bytes, &checker, &mut hold).map_err(IngestError::Body)?;
         drop(hold);

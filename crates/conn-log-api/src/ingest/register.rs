@@ -42,6 +42,8 @@ use crate::http::problem::Problem;
             body = shapes::Registered<'_>),
         (status = 207, description = "Some events of the batch were stored",
             body = render::BatchResults<'_>),
+        (status = 403, description = "The token lacks the scope, or is bound to another device or application",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 409, description = "The event_id belongs to an event of other content, whose id the problem has",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 422, description = "No event was stored", body = crate::http::openapi::Problem,

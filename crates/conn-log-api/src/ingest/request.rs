@@ -1,12 +1,11 @@
 //! What a registration's head asks for: the kind of its body, its preferences, its idempotency key.
 
 use actix_web::HttpRequest;
-use actix_web::http::header;
 
 use super::adapters::BodyKind;
-use crate::http::accept;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::query_string::QueryString;
+use crate::http::{accept, content_type};
 
 /// How the client wants its events treated, and its answer.
 #[derive(Clone, Copy, Debug)]
@@ -40,29 +39,13 @@ impl Head {
     }
 }
 
-fn body_kind(request: &HttpRequest) -> Result<BodyKind, Problem> {
-    let value = request.headers().get(header::CONTENT_TYPE);
-    let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
-    let kind = BodyKind::of_media_type(&essence.trim().to_ascii_lowercase())
-        .ok_or_else(|| not_taken("this content type is not taken"))?;
-    let charset = parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
-    });
-    match charset {
-        Some(charset) if !charset.eq_ignore_ascii_case("utf-8") => {
-            Err(not_taken("the charset is utf-8"))
-        }
-        _ => Ok(kind),
-    }
-}
+/// The media types of events.
+const TAKEN: &str = "application/json, application/x-www-form-urlencoded or application/x-ndjson";
 
-fn not_taken(why: &str) -> Problem {
-    let detail = format!(
-        "{why}; send application/json, application/x-www-form-urlencoded or application/x-ndjson"
-    );
-    Problem::new(ProblemKind::UnsupportedMediaType, detail)
+fn body_kind(request: &HttpRequest) -> Result<BodyKind, Problem> {
+    let media_type = content_type::media_type(request, TAKEN)?;
+    BodyKind::of_media_type(&media_type)
+        .ok_or_else(|| content_type::not_taken("this content type is not taken", TAKEN))
 }
 
 fn preferences(request: &HttpRequest) -> Result<Preferences, Problem> {

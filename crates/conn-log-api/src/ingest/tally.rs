@@ -48,6 +48,7 @@ impl Tally {
     fn count(&self, counts: Counts) {
         self.metrics.stored(counts.stored);
         self.metrics.duplicates(counts.duplicates);
+        self.metrics.rejected(Rejection::NotBound, counts.forbidden);
         self.metrics.rejected(Rejection::InvalidBody, counts.faults_of_shape);
         self.metrics.rejected(Rejection::InvalidEvent, counts.faults_of_value);
         self.metrics.rejected(Rejection::EventIdConflict, counts.conflicts);

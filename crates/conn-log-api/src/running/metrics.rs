@@ -27,6 +27,8 @@ const EVENTS: [f64; 9] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_000.0, 4_000.0, 10_000.
 /// Why events were not stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rejection {
+    /// They name another device or application than the token is bound to.
+    NotBound,
     /// Their shape is wrong.
     InvalidBody,
     /// A value in them is.
@@ -48,7 +50,8 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
-    const ALL: [Rejection; 9] = [
+    const ALL: [Rejection; 10] = [
+        Rejection::NotBound,
         Rejection::InvalidBody,
         Rejection::InvalidEvent,
         Rejection::EventIdConflict,
@@ -62,6 +65,7 @@ impl Rejection {
 
     fn label(self) -> &'static str {
         match self {
+            Rejection::NotBound => "not_bound",
             Rejection::InvalidBody => "invalid_body",
             Rejection::InvalidEvent => "invalid_event",
             Rejection::EventIdConflict => "event_id_conflict",

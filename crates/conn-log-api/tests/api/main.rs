@@ -7,11 +7,13 @@
 
 mod batches;
 mod bodies;
+mod bound_tokens;
 mod cookbook;
 mod counting;
 mod exporting;
 mod home;
 mod limits;
+mod managing_tokens;
 mod presence;
 mod problems;
 mod reading;

@@ -107,13 +107,7 @@ impl TestApp {
     /// A token to be made.
     #[expect(clippy::unused_self, reason = "it reads like what it stands beside")]
     pub(crate) fn new_token(&self, tenant: TenantId, scopes: &[Scope]) -> NewToken {
-        NewToken {
-            tenant,
-            name: "test".to_owned(),
-            scopes: scopes.to_vec(),
-            expires_at: None,
-            rate: None,
-        }
+        NewToken::new(tenant, "test", scopes.to_vec())
     }
 
     /// A request with the token for everything.

@@ -37,13 +37,7 @@ async fn a_revoked_or_expired_token_is_refused_like_an_unknown_one(
 ) {
     let app = TestApp::on(database).await;
     let make = |expires_at| {
-        let new = NewToken {
-            tenant: TenantId::DEFAULT,
-            name: "short".to_owned(),
-            scopes: vec![Scope::Read],
-            expires_at,
-            rate: None,
-        };
+        let new = NewToken { expires_at, ..app.new_token(TenantId::DEFAULT, &[Scope::Read]) };
         app.store.token_create(new).unwrap()
     };
     let (revoked, revoked_secret) = make(None);

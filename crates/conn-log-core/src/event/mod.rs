@@ -4,6 +4,7 @@
 //! [`EventPolicy::check`](crate::EventPolicy::check), which makes it of an [`EventDraft`], or back from the
 //! store that was given it, through [`Event::from_store`]. Code that holds one never checks again.
 
+mod binding;
 mod draft;
 mod editions;
 mod field_reader;
@@ -16,6 +17,7 @@ mod redaction;
 
 use std::net::IpAddr;
 
+pub use self::binding::Binding;
 pub use self::draft::{DraftSource, EventDraft, MetadataJson};
 pub use self::editions::Edition;
 pub use self::policy::{CONNECTION_TYPES, EventPolicy, STATUSES};

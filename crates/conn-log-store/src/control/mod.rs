@@ -3,8 +3,9 @@
 mod schema;
 mod secret;
 pub(crate) mod tenants;
+mod token;
 pub(crate) mod tokens;
 
 pub use secret::{Secret, SecretHash};
 pub use tenants::Tenant;
-pub use tokens::{NewToken, Rate, Scope, Token, UnknownScope};
+pub use token::{Handling, NewToken, OnReject, Rate, Scope, Token, TokenPlace, UnknownName};

@@ -26,5 +26,9 @@ diesel::table! {
         created_at -> Instant,
         expires_at -> Nullable<Instant>,
         revoked_at -> Nullable<Instant>,
+        device_id -> Nullable<Text>,
+        application_id -> Nullable<Text>,
+        on_reject -> Nullable<Text>,
+        handling -> Nullable<Text>,
     }
 }

@@ -1,124 +1,25 @@
-//! Tokens: who may use a tenant's log, and for what.
+//! The table of tokens: made, listed, found by their secret, revoked.
 //!
 //! Only the SHA-256 of a token's text is kept ([`Secret`]).
 
-use std::fmt;
 use std::str::FromStr;
 
-use conn_log_core::Timestamp;
+use conn_log_core::Binding;
 use diesel::prelude::*;
 use uuid::Uuid;
 
 use super::schema::{tenants, tokens};
 use super::secret::{Secret, SecretHash};
+use super::token::{NewToken, Rate, Scope, Token, TokenPlace, UnknownName};
 use crate::clock::now;
 use crate::engine::{AnyConnection, Engine, Guid, Micros};
 use crate::error::StoreError;
+use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
 
-/// What a token's bearer may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Register events.
-    Write,
-    /// Read the log and what is derived from it.
-    Read,
-    /// Manage tokens, rules and retention.
-    Admin,
-    /// Manage tenants.
-    Operator,
-}
-
-/// A name that is none of the scopes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a scope; the scopes are write, read, admin and operator")]
-pub struct UnknownScope(String);
-
-impl Scope {
-    /// Its name, as tokens and the command line spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scope::Write => "write",
-            Scope::Read => "read",
-            Scope::Admin => "admin",
-            Scope::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = UnknownScope;
-
-    fn from_str(name: &str) -> Result<Self, UnknownScope> {
-        [Scope::Write, Scope::Read, Scope::Admin, Scope::Operator]
-            .into_iter()
-            .find(|scope| scope.name() == name)
-            .ok_or_else(|| UnknownScope(name.to_owned()))
-    }
-}
-
-/// How much a token may send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Rate {
-    /// Events a second, in the long run; 1 or more.
-    pub events_per_second: u32,
-    /// Events at once; 1 or more.
-    pub burst_events: u32,
-}
-
-/// A token to be made.
-#[derive(Clone, Debug)]
-pub struct NewToken {
-    /// Whose log it opens.
-    pub tenant: TenantId,
-    /// What people call it.
-    pub name: String,
-    /// What it allows.
-    pub scopes: Vec<Scope>,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-    /// Its own rate, where it is not the deployment's.
-    pub rate: Option<Rate>,
-}
-
-/// A token as the store keeps it: without its secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// Its name for machines.
-    pub id: Uuid,
-    /// Whose log it opens.
-    pub tenant: TenantId,
-    /// What people call it.
-    pub name: String,
-    /// What it allows.
-    pub scopes: Vec<Scope>,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it ends by itself.
-    pub expires_at: Option<Timestamp>,
-    /// When it was taken back.
-    pub revoked_at: Option<Timestamp>,
-    /// Its own rate, where it is not the deployment's.
-    pub rate: Option<Rate>,
-}
-
-impl Token {
-    /// Whether it opens anything at that time: neither expired nor revoked.
-    pub fn is_valid_at(&self, time: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| time < end)
-    }
-
-    /// Whether it allows that.
-    pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
-    }
-}
+/// Tokens of a tenant at most: one for each device of a large fleet. A new one takes the place of one that is
+/// revoked or expired, where there are as many.
+const TOKENS_MAX: i64 = 100_000;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = tokens, treat_none_as_default_value = false)]
@@ -133,15 +34,24 @@ struct TokenRow {
     created_at: Micros,
     expires_at: Option<Micros>,
     revoked_at: Option<Micros>,
+    device_id: Option<String>,
+    application_id: Option<String>,
+    on_reject: Option<String>,
+    handling: Option<String>,
 }
 
 /// Makes a token. The secret is given once, here. Fails with [`StoreError::NotFound`] if there
-/// is no such tenant.
+/// is no such tenant, with [`StoreError::Full`] if the tenant has as many valid ones as it may have.
 pub(crate) fn create(engine: &Engine, new: NewToken) -> Result<(Token, Secret), StoreError> {
     let secret = generate()?;
     let hash = secret.hash();
     let token = engine.write(move |connection| {
-        connection.in_txn(|connection| insert_in_txn(connection, new, &hash))
+        connection.in_txn(|connection| {
+            // Two at once would count the same tokens.
+            connection.lock_control_in_txn()?;
+            make_room_in_txn(connection, new.tenant, TOKENS_MAX)?;
+            insert_in_txn(connection, new, &hash)
+        })
     })?;
     Ok((token, secret))
 }
@@ -158,13 +68,8 @@ pub(crate) fn create_first(engine: &Engine) -> Result<Option<(Token, Secret)>, S
             if count > 0 {
                 return Ok(None);
             }
-            let new = NewToken {
-                tenant: TenantId::DEFAULT,
-                name: "first run".to_owned(),
-                scopes: vec![Scope::Write, Scope::Read, Scope::Admin],
-                expires_at: None,
-                rate: None,
-            };
+            let scopes = vec![Scope::Write, Scope::Read, Scope::Admin];
+            let new = NewToken::new(TenantId::DEFAULT, "first run", scopes);
             insert_in_txn(connection, new, &hash).map(Some)
         })
     })?;
@@ -181,6 +86,38 @@ pub(crate) fn list(engine: &Engine, tenant: Option<TenantId>) -> Result<Vec<Toke
         query = query.filter(tokens::tenant_id.eq(tenant.0));
     }
     query.load(&mut *engine.reader()?)?.into_iter().map(Token::try_from).collect()
+}
+
+/// A page of a tenant's tokens, newest first.
+pub(crate) fn page(
+    engine: &Engine,
+    tenant: TenantId,
+    query: &PageQuery<TokenPlace>,
+) -> Result<Page<Token>, StoreError> {
+    let mut rows = tokens::table
+        .filter(tokens::tenant_id.eq(tenant.0))
+        .select(TokenRow::as_select())
+        .limit(i64::try_from(query.limit).unwrap_or(i64::MAX).saturating_add(1))
+        .into_boxed();
+    let from = query.position().map(|place| (Micros(place.created_at), Guid(place.id)));
+    if query.is_backwards() {
+        rows = rows.order((tokens::created_at.asc(), tokens::id.asc()));
+        if let Some((time, id)) = from {
+            let is_newer = tokens::created_at.eq(time).and(tokens::id.gt(id));
+            rows = rows.filter(tokens::created_at.ge(time));
+            rows = rows.filter(tokens::created_at.gt(time).or(is_newer));
+        }
+    } else {
+        rows = rows.order((tokens::created_at.desc(), tokens::id.desc()));
+        if let Some((time, id)) = from {
+            let is_older = tokens::created_at.eq(time).and(tokens::id.lt(id));
+            rows = rows.filter(tokens::created_at.le(time));
+            rows = rows.filter(tokens::created_at.lt(time).or(is_older));
+        }
+    }
+    let rows = rows.load(&mut *engine.reader()?)?;
+    let found: Result<Vec<Token>, StoreError> = rows.into_iter().map(Token::try_from).collect();
+    Ok(query.page(found?))
 }
 
 /// Takes a token back, of that tenant or of any. A token that is revoked already stays as it
@@ -229,6 +166,35 @@ fn generate() -> Result<Secret, StoreError> {
     Secret::generate().map_err(StoreError::internal)
 }
 
+/// Removes the oldest tokens that are revoked or expired, where one more would be too many.
+fn make_room_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    tokens_max: i64,
+) -> Result<(), StoreError> {
+    let of_tenant = tokens::tenant_id.eq(tenant.0);
+    let count: i64 = tokens::table.filter(of_tenant).count().get_result(connection)?;
+    let too_many = count + 1 - tokens_max;
+    if too_many <= 0 {
+        return Ok(());
+    }
+    let ended = tokens::revoked_at.is_not_null().or(tokens::expires_at.le(Some(Micros(now()))));
+    let ended: Vec<Guid> = tokens::table
+        .filter(of_tenant)
+        .filter(ended)
+        .order((tokens::created_at, tokens::id))
+        .limit(too_many)
+        .select(tokens::id)
+        .load(connection)?;
+    if ended.len() < usize::try_from(too_many).unwrap_or(usize::MAX) {
+        return Err(StoreError::Full("token"));
+    }
+    for id in ended {
+        diesel::delete(tokens::table.find(id)).execute(connection)?;
+    }
+    Ok(())
+}
+
 fn insert_in_txn(
     connection: &mut AnyConnection,
     new: NewToken,
@@ -248,6 +214,9 @@ fn insert_in_txn(
         expires_at: new.expires_at,
         revoked_at: None,
         rate: new.rate,
+        binding: new.binding,
+        on_reject: new.on_reject,
+        handling: new.handling,
     };
     diesel::insert_into(tokens::table).values(TokenRow::new(&token, hash)).execute(connection)?;
     Ok(token)
@@ -268,15 +237,24 @@ impl TokenRow {
             created_at: Micros(token.created_at),
             expires_at: token.expires_at.map(Micros),
             revoked_at: None,
+            device_id: token.binding.device_id.clone(),
+            application_id: token.binding.application_id.clone(),
+            on_reject: token.on_reject.map(|on_reject| on_reject.name().to_owned()),
+            handling: token.handling.map(|handling| handling.name().to_owned()),
         }
     }
+}
+
+/// A name as the table has it.
+fn named<T: FromStr<Err = UnknownName>>(name: Option<&str>) -> Result<Option<T>, StoreError> {
+    name.map(str::parse).transpose().map_err(StoreError::internal)
 }
 
 impl TryFrom<TokenRow> for Token {
     type Error = StoreError;
 
     fn try_from(row: TokenRow) -> Result<Self, StoreError> {
-        let scopes: Result<Vec<Scope>, UnknownScope> =
+        let scopes: Result<Vec<Scope>, UnknownName> =
             row.scopes.split_whitespace().map(str::parse).collect();
         let count = |n: i32| u32::try_from(n).unwrap_or(1).max(1);
         Ok(Token {
@@ -291,6 +269,9 @@ impl TryFrom<TokenRow> for Token {
                 events_per_second: count(rate),
                 burst_events: count(burst),
             }),
+            binding: Binding { device_id: row.device_id, application_id: row.application_id },
+            on_reject: named(row.on_reject.as_deref())?,
+            handling: named(row.handling.as_deref())?,
         })
     }
 }

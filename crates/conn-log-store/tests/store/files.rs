@@ -87,13 +87,7 @@ async fn a_second_file_that_is_gone_is_told_and_appends_go_on(
     let is_there = file.exists();
 
     assert_eq!(ids(&append(&store, events("dev_1", 1)).await.unwrap()), [4]);
-    let new = NewToken {
-        tenant: DEFAULT,
-        name: "late".to_owned(),
-        scopes: vec![Scope::Read],
-        expires_at: None,
-        rate: None,
-    };
+    let new = NewToken::new(DEFAULT, "late", vec![Scope::Read]);
     let (token, secret) = store.token_create(new).unwrap();
     assert_eq!(store.token_find(&secret.hash()).unwrap(), Some(token));
     let gone = format!("{} was removed or replaced", file.display());

@@ -48,6 +48,18 @@ fn token_create_prints_the_token_and_nothing_else(
     assert!(run(&database, &["token", "revoke", &id]).status.success());
     assert!(printed(&run(&database, &["token", "list"])).contains("\trevoked"));
 
+    let bound =
+        ["--name", "gate", "--scope", "write", "--device-id", "dev 7", "--application-id", "app"];
+    let bound = run(&database, &[&["token", "create"], &bound[..]].concat());
+    assert!(bound.status.success(), "{}", said(&bound));
+    let list = printed(&run(&database, &["token", "list"]));
+    assert!(list.contains("\tgate\twrite\tnever\tvalid\tdev 7\tapp\n"), "{list}");
+    let spaced = run(
+        &database,
+        &["token", "create", "--name", "x", "--scope", "write", "--device-id", " dev"],
+    );
+    assert!(!spaced.status.success() && said(&spaced).contains("--device-id"), "{}", said(&spaced));
+
     let unknown = run(&database, &["token", "create", "--name", "x", "--scope", "fly"]);
     assert!(said(&unknown).contains("fly"), "{}", said(&unknown));
     let tenant =

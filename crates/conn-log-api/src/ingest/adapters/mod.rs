@@ -8,7 +8,7 @@ mod json;
 mod ndjson;
 mod nesting;
 
-use conn_log_core::{EventDraft, EventPolicy, Faults, Timestamp};
+use conn_log_core::{Binding, EventDraft, EventPolicy, Faults, Timestamp};
 
 use super::submitted::{BodyFault, Item, ParsedEvent, Submitted};
 use crate::http::body::NoRoom;
@@ -57,6 +57,8 @@ pub(crate) type Hold<'a> = &'a mut dyn FnMut(usize) -> Result<(), NoRoom>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checker<'a> {
     pub(crate) policy: &'a EventPolicy,
+    /// What the token registers events of.
+    pub(crate) binding: &'a Binding,
     pub(crate) now: Timestamp,
     pub(crate) events_max: usize,
 }
@@ -67,8 +69,9 @@ impl Checker<'_> {
         self.check(EventDraft::from_json(json)?)
     }
 
-    /// One event's draft, held against the policy.
-    fn check(&self, draft: EventDraft<'_>) -> Result<ParsedEvent, Faults> {
+    /// One event's draft, bound as the token is and held against the policy.
+    fn check<'e>(&'e self, mut draft: EventDraft<'e>) -> Result<ParsedEvent, Faults> {
+        draft.bind(self.binding);
         let edition = draft.edition();
         Ok(ParsedEvent { edition, event: self.policy.check(draft, self.now)? })
     }

@@ -1,0 +1,111 @@
+//! Tokens as requests and answers have them.
+
+use conn_log_core::Timestamp;
+use conn_log_store::{Handling, OnReject, Scope};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::pages::described_page;
+
+/// A token, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Token<'a> {
+    id: Uuid,
+    name: &'a str,
+    /// Any of write, read, admin and operator.
+    #[schema(value_type = Vec<String>)]
+    scopes: Vec<&'static str>,
+    #[schema(value_type = DateTime<Utc>)]
+    created_at: Timestamp,
+    /// Null for never.
+    #[schema(value_type = Option<DateTime<Utc>>, required)]
+    expires_at: Option<Timestamp>,
+    /// Null while it is not revoked.
+    #[schema(value_type = Option<DateTime<Utc>>, required)]
+    revoked_at: Option<Timestamp>,
+    /// The only device that it registers events of; null for any.
+    #[schema(required)]
+    device_id: Option<&'a str>,
+    /// The only application that it registers events of; null for any.
+    #[schema(required)]
+    application_id: Option<&'a str>,
+    /// Events a second; null for the server's default.
+    #[schema(required)]
+    rate: Option<u32>,
+    /// Events at once; null with the rate.
+    #[schema(required)]
+    burst: Option<u32>,
+    /// keep, or null.
+    #[schema(value_type = Option<String>, required)]
+    on_reject: Option<&'static str>,
+    /// lenient, or null.
+    #[schema(value_type = Option<String>, required)]
+    handling: Option<&'static str>,
+}
+
+described_page! {
+    /// A page of tokens.
+    TokenPage, Token<'static>
+}
+
+/// A token that was made just now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MadeToken<'a> {
+    #[serde(flatten)]
+    pub(super) token: Token<'a>,
+    /// What a client sends as its bearer token. It is shown this once.
+    #[schema(example = "clog_…")]
+    pub(super) secret: &'a str,
+}
+
+impl<'a> From<&'a conn_log_store::Token> for Token<'a> {
+    fn from(token: &'a conn_log_store::Token) -> Self {
+        Token {
+            id: token.id,
+            name: &token.name,
+            scopes: token.scopes.iter().copied().map(Scope::name).collect(),
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+            revoked_at: token.revoked_at,
+            device_id: token.binding.device_id.as_deref(),
+            application_id: token.binding.application_id.as_deref(),
+            rate: token.rate.map(|rate| rate.events_per_second),
+            burst: token.rate.map(|rate| rate.burst_events),
+            on_reject: token.on_reject.map(OnReject::name),
+            handling: token.handling.map(Handling::name),
+        }
+    }
+}
+
+/// A token to be made.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[schema(title = "NewToken")]
+pub(super) struct NewToken {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 255)]
+    name: String,
+    /// Any of write, read and admin that the caller's own token has.
+    #[schema(min_items = 1, example = json!(["write"]))]
+    scopes: Vec<String>,
+    /// Without, it is valid until it is revoked.
+    #[schema(minimum = 1, maximum = 3_162_240_000_u32)]
+    expires_in_seconds: Option<u32>,
+    /// The only device that it registers events of.
+    #[schema(min_length = 1, max_length = 255)]
+    device_id: Option<String>,
+    /// The only application that it registers events of.
+    #[schema(min_length = 1, max_length = 255)]
+    application_id: Option<String>,
+    /// Events a second; without, the server's default.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    rate: Option<u32>,
+    /// Events at once; without, one second's. It needs a rate.
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    burst: Option<u32>,
+    /// keep.
+    on_reject: Option<String>,
+    /// lenient.
+    handling: Option<String>,
+}

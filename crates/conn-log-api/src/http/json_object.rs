@@ -1,0 +1,301 @@
+//! The body of a request that makes or changes something: one small JSON object, read member by member.
+//!
+//! [`Members`] hands out the members as the types that they should have, and notes each fault: a client
+//! sees all of them at once. It knows no resource. Events, which are many and large, have readers of their own.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use actix_web::HttpRequest;
+use actix_web::web::Payload;
+use conn_log_core::FaultKind;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::app::App;
+use super::body::{self, Body};
+use super::content_type;
+use super::options::ApiOptions;
+use super::problem::{Problem, ProblemKind, raw};
+
+/// Bytes of such a body, as sent and decoded: some hundred times what an honest one has.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Elements of an array of names at most.
+const CHOICES_MAX: usize = 16;
+
+/// Faults told at most.
+const FAULTS_MAX: usize = 32;
+
+/// Reads the body.
+///
+/// # Errors
+/// 415 for anything but JSON, and those of [`body::read`].
+pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<Body, Problem> {
+    const TAKEN: &str = "application/json";
+    if content_type::media_type(request, TAKEN)? != TAKEN {
+        return Err(content_type::not_taken("this content type is not taken", TAKEN));
+    }
+    let app = App::of(request);
+    let options = ApiOptions {
+        body_bytes_max: BODY_BYTES_MAX,
+        decoded_bytes_max: BODY_BYTES_MAX,
+        ..app.options.clone()
+    };
+    body::read(request, payload, &options, &app.body_room).await
+}
+
+/// One thing that is wrong with the object.
+#[derive(Debug)]
+struct Fault {
+    /// A JSON Pointer (RFC 6901).
+    pointer: String,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    kind: FaultKind,
+}
+
+/// The members of an object that are not taken yet, and the faults found so far.
+#[derive(Debug)]
+pub(crate) struct Members<'a> {
+    rest: BTreeMap<String, &'a RawValue>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Members<'a> {
+    /// Splits the object that the body is.
+    ///
+    /// # Errors
+    /// 400 for what is no JSON object.
+    pub(crate) fn parse(body: &'a Body) -> Result<Self, Problem> {
+        let bytes = body.bytes();
+        if bytes.trim_ascii().is_empty() {
+            return Err(not_an_object("empty", "the body is empty".into()));
+        }
+        let invalid = |error| not_an_object("invalid_json", format!("not valid JSON: {error}"));
+        let json: &RawValue = serde_json::from_slice(bytes).map_err(invalid)?;
+        if !json.get().starts_with('{') {
+            return Err(not_an_object("not_an_object", "the body is a JSON object".into()));
+        }
+        let Object(given) = serde_json::from_str(json.get()).map_err(invalid)?;
+        let mut members = Members { rest: BTreeMap::new(), faults: Vec::new() };
+        for (name, value) in given {
+            let place = pointer(&name);
+            if members.rest.insert(name, value).is_some() {
+                members.shape(place, "duplicate_key", "this name stands twice");
+            }
+        }
+        Ok(members)
+    }
+
+    /// Takes a member. Null means that it is not given.
+    fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.rest.remove(name).filter(|value| value.get() != "null")
+    }
+
+    /// Takes a member that has to be there.
+    fn take_required(&mut self, name: &str) -> Option<&'a RawValue> {
+        let is_given = self.rest.contains_key(name);
+        let value = self.take(name);
+        if value.is_none() {
+            let code = if is_given { "null" } else { "missing" };
+            self.shape(pointer(name), code, "this member is required");
+        }
+        value
+    }
+
+    /// Whether a member is given that is not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.rest.get(name).is_some_and(|value| value.get() != "null")
+    }
+
+    /// A name of 1 to 255 characters, without control characters and space around it.
+    pub(crate) fn label(&mut self, name: &str) -> Option<String> {
+        let value = self.take(name)?;
+        self.read_label(&pointer(name), value)
+    }
+
+    /// The same of a member that has to be there.
+    pub(crate) fn required_label(&mut self, name: &str) -> Option<String> {
+        let value = self.take_required(name)?;
+        self.read_label(&pointer(name), value)
+    }
+
+    /// One of a few names.
+    pub(crate) fn choice<T: Copy>(
+        &mut self,
+        name: &str,
+        known: &[T],
+        name_of: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let value = self.take(name)?;
+        self.read_choice(pointer(name), value, known, name_of)
+    }
+
+    /// An array, which has to be there, of one or more of a few names. One that stands there twice counts once.
+    pub(crate) fn required_choices<T: Copy + PartialEq>(
+        &mut self,
+        name: &str,
+        known: &[T],
+        name_of: fn(T) -> &'static str,
+    ) -> Vec<T> {
+        let Some(value) = self.take_required(name) else { return Vec::new() };
+        let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+            self.shape(pointer(name), "wrong_type", "this member is an array of strings");
+            return Vec::new();
+        };
+        if !(1..=CHOICES_MAX).contains(&elements.len()) {
+            self.value(pointer(name), "length", format!("1 to {CHOICES_MAX} names").into());
+            return Vec::new();
+        }
+        let mut chosen = Vec::new();
+        for (index, element) in elements.into_iter().enumerate() {
+            let pointer = format!("{}/{index}", pointer(name));
+            let choice = self.read_choice(pointer, element, known, name_of);
+            chosen.extend(choice.filter(|choice| !chosen.contains(choice)));
+        }
+        chosen
+    }
+
+    /// A whole number from 1 to `max`.
+    pub(crate) fn count(&mut self, name: &str, max: u32) -> Option<u32> {
+        let value = self.take(name)?.get();
+        if !value.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+            self.shape(pointer(name), "wrong_type", "this member is a JSON number");
+            return None;
+        }
+        let number = value.parse::<f64>().ok().filter(|number| number.fract() == 0.0);
+        let count = number.filter(|number| (1.0..=f64::from(max)).contains(number));
+        if count.is_none() {
+            let detail = format!("a whole number from 1 to {max}");
+            self.value(pointer(name), "out_of_range", detail.into());
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is whole and from 1 to a u32"
+        )]
+        count.map(|number| number as u32)
+    }
+
+    /// Notes that a member has to be there beside another.
+    pub(crate) fn missing_beside(&mut self, name: &str, other: &str) {
+        self.shape(pointer(name), "missing", format!("this member is required with {other}"));
+    }
+
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// 400 or 422 with all faults, where there are any. A member that nobody has taken is one.
+    pub(crate) fn finish(mut self) -> Result<(), Problem> {
+        for name in std::mem::take(&mut self.rest).into_keys() {
+            self.shape(pointer(&name), "unknown", "there is no such member here");
+        }
+        if self.faults.is_empty() { Ok(()) } else { Err(problem(self.faults)) }
+    }
+
+    fn read_text(&mut self, pointer: String, value: &RawValue) -> Option<String> {
+        if !value.get().starts_with('"') {
+            self.shape(pointer, "wrong_type", "a JSON string");
+            return None;
+        }
+        let text = serde_json::from_str(value.get()).ok();
+        if text.is_none() {
+            self.value(pointer, "not_i_json", "a lone surrogate (RFC 7493)".into());
+        }
+        text
+    }
+
+    fn read_label(&mut self, pointer: &str, value: &RawValue) -> Option<String> {
+        let text = self.read_text(pointer.to_owned(), value)?;
+        let faults = [
+            (!(1..=255).contains(&text.chars().count()), "length", "1 to 255 characters"),
+            (text.contains(char::is_control), "control_character", "no control characters"),
+            (text.trim() != text, "surrounding_space", "no white space at the start or the end"),
+        ];
+        let faults: Vec<_> = faults.into_iter().filter(|(is_broken, ..)| *is_broken).collect();
+        for (_, code, detail) in &faults {
+            self.value(pointer.to_owned(), code, (*detail).into());
+        }
+        faults.is_empty().then_some(text)
+    }
+
+    fn read_choice<T: Copy>(
+        &mut self,
+        pointer: String,
+        value: &RawValue,
+        known: &[T],
+        name_of: fn(T) -> &'static str,
+    ) -> Option<T> {
+        let text = self.read_text(pointer.clone(), value)?;
+        let choice = known.iter().copied().find(|known| name_of(*known) == text);
+        if choice.is_none() {
+            let names: Vec<&str> = known.iter().copied().map(name_of).collect();
+            let detail = format!("one of {}", names.join(", "));
+            self.value(pointer, "unknown_value", detail.into());
+        }
+        choice
+    }
+
+    fn shape(&mut self, pointer: String, code: &'static str, detail: impl Into<Cow<'static, str>>) {
+        self.faults.push(Fault { pointer, code, detail: detail.into(), kind: FaultKind::Shape });
+    }
+
+    fn value(&mut self, pointer: String, code: &'static str, detail: Cow<'static, str>) {
+        self.faults.push(Fault { pointer, code, detail, kind: FaultKind::Value });
+    }
+}
+
+fn not_an_object(code: &'static str, detail: String) -> Problem {
+    let kind = FaultKind::Shape;
+    problem(vec![Fault { pointer: String::new(), code, detail: detail.into(), kind }])
+}
+
+/// 400 as soon as one fault is of shape, else 422.
+fn problem(mut faults: Vec<Fault>) -> Problem {
+    faults.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+    let is_of_shape = faults.iter().any(|fault| fault.kind == FaultKind::Shape);
+    let kind = if is_of_shape { ProblemKind::InvalidObject } else { ProblemKind::InvalidValue };
+    let detail = match faults.len() {
+        1 => "one fault".to_owned(),
+        many => format!("{many} faults"),
+    };
+    let errors = faults.iter().take(FAULTS_MAX).map(|Fault { pointer, code, detail, .. }| {
+        raw(&serde_json::json!({"pointer": pointer, "code": code, "detail": detail}))
+    });
+    Problem::new(kind, detail).with_member("errors", &errors.collect::<Vec<_>>())
+}
+
+/// The JSON Pointer of a member. A name of the client's is told in part.
+fn pointer(name: &str) -> String {
+    let name: String = name.chars().take(64).collect();
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// An object's members in the order given.
+struct Object<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Object(members))
+    }
+}
