@@ -26,21 +26,49 @@ pub(crate) struct Session<'a> {
     /// Null where only an end was seen.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     started_at: Option<Timestamp>,
-    /// Null while it is open.
+    /// Null while it is open. Before started_at where the device's clock stepped in between.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     ended_at: Option<Timestamp>,
     /// Seconds: as the ending event gives them, else the time from start to end.
     #[schema(required)]
     duration: Option<f64>,
     open: bool,
+    /// Null while it is open.
+    #[schema(required)]
+    end_reason: Option<EndReason>,
     /// The status of the ending event.
     #[schema(required)]
     end_status: Option<&'a str>,
+    /// The latest event of the same device, application and session id within the session.
+    #[schema(value_type = DateTime<Utc>)]
+    last_event_at: Timestamp,
     #[schema(required)]
     start_event_id: Option<i64>,
-    /// Null too where the device's next start ended it.
+    /// Null too where no event ended it.
     #[schema(required)]
     end_event_id: Option<i64>,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EndReason {
+    /// An event of type terminated.
+    Terminated,
+    /// The next start of the same device and application, without session ids.
+    Superseded,
+    /// No event for longer than the server's session timeout.
+    TimedOut,
+}
+
+impl From<conn_log_store::EndReason> for EndReason {
+    fn from(reason: conn_log_store::EndReason) -> Self {
+        match reason {
+            conn_log_store::EndReason::Terminated => EndReason::Terminated,
+            conn_log_store::EndReason::Superseded => EndReason::Superseded,
+            conn_log_store::EndReason::TimedOut => EndReason::TimedOut,
+        }
+    }
 }
 
 described_page! {
@@ -58,15 +86,17 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
             ended_at: session.ended_at,
             duration: session.duration,
             open: session.open,
+            end_reason: session.end_reason.map(EndReason::from),
             end_status: session.end_status.as_deref(),
+            last_event_at: session.last_event_at,
             start_event_id: session.start_event_id,
             end_event_id: session.end_event_id,
         }
     }
 }
 
-/// Sessions, newest first. A success of type established opens one and an event of type terminated
-/// closes it, paired by session id, or by device and application where they have none.
+/// Sessions, newest first. A success of type established or resumed starts one and an event of type terminated ends
+/// it. A session belongs to one device and one application, and to a session id where its events carry one.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions/",
@@ -77,8 +107,10 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
         ("session_id" = Option<Vec<String>>, Query, description = "Repeatable"),
         ("open" = Option<bool>, Query, description = "Only open ones, or only ended ones"),
         ("since" = Option<DateTime<Utc>>, Query,
-            description = "Started from here on (or ended, where no start is known)"),
-        ("until" = Option<DateTime<Utc>>, Query, description = "Started before this"),
+            description = "Open at some moment from here on"),
+        ("until" = Option<DateTime<Utc>>, Query,
+            description = "Open at some moment before this, and not before `since`"),
+        ("active_at" = Option<DateTime<Utc>>, Query, description = "Open at this moment"),
         PageParameters,
     ),
     responses((status = 200, description = "A page", body = SessionPage)),
@@ -87,12 +119,13 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
     let mut parameters = QueryString::of(&request)?;
     let filter = SessionFilter {
-        device_ids: query::repeatable(&mut parameters, "device_id")?,
-        application_ids: query::repeatable(&mut parameters, "application_id")?,
-        session_ids: query::repeatable(&mut parameters, "session_id")?,
+        device_ids: query::names(&mut parameters, "device_id")?,
+        application_ids: query::names(&mut parameters, "application_id")?,
+        session_ids: query::names(&mut parameters, "session_id")?,
         open: parameters.parsed("open", "true or false")?,
         since: parameters.read("since", RFC3339, Timestamp::parse)?,
         until: parameters.read("until", RFC3339, Timestamp::parse)?,
+        active_at: parameters.read("active_at", RFC3339, Timestamp::parse)?,
     };
     let query = pages::page_query(&mut parameters, LIST)?;
     parameters.finish()?;

@@ -33,8 +33,8 @@ pub use control::{
     Handling, NewToken, OnReject, Rate, Scope, Secret, SecretHash, Tenant, Token, TokenPlace,
     UnknownName,
 };
-pub use derive::presence::{Application, Device};
-pub use derive::sessions::{Session, SessionFilter, SessionPlace};
+pub use derive::presence::{Application, Device, DeviceFilter};
+pub use derive::sessions::{EndReason, Session, SessionFilter, SessionPlace};
 pub use derive::statistics::{
     Durations, Figures, GroupBy, Interval, SignalStrengths, StatisticsAnswer, StatisticsError,
     StatisticsQuery, StatisticsRow,

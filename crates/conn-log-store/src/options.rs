@@ -33,6 +33,9 @@ pub struct StoreOptions {
     pub idempotency_window: Duration,
     /// How long an `event_id` is remembered.
     pub event_id_window: Duration,
+    /// An open session without an event for that long has ended. `None` where none ends so. Reads apply it, and
+    /// nothing is stored: a change counts at once.
+    pub session_timeout: Option<Duration>,
     /// The span of a partition of `events` on PostgreSQL.
     pub partition: PartitionSize,
     /// Whether this store's own thread keeps the projections close behind the log. A store that is
@@ -62,6 +65,7 @@ impl StoreOptions {
             index_run_events: 2_048,
             idempotency_window: DAY,
             event_id_window: DAY,
+            session_timeout: None,
             partition: PartitionSize::Month,
             projections: true,
             indexing: true,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::clock::{delta, now};
 use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, TokenPlace, tenants, tokens};
 use crate::derive::index;
-use crate::derive::presence::{self, Application, Device};
+use crate::derive::presence::{self, Application, Device, DeviceFilter};
 use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
 use crate::derive::statistics::{self, StatisticsAnswer, StatisticsError, StatisticsQuery};
 use crate::derive::{self, Derivation, Pace, Progress, UnknownFollower};
@@ -97,7 +97,12 @@ impl Store {
         let engine = Arc::new(Engine::new(&options, turns)?);
         check_clock(&engine)?;
         let followers = derive::followers(&options);
-        let derivation = Arc::new(Derivation::new(engine.clone(), signals.clone(), followers));
+        let derivation = Arc::new(Derivation::new(
+            engine.clone(),
+            signals.clone(),
+            followers,
+            options.session_timeout,
+        ));
         derivation.settle_lost_events(options.accept_lost_events)?;
         derivation.begin_anew_where_due()?;
         let store = Store(Arc::new(Inner {
@@ -310,9 +315,10 @@ impl Store {
     pub fn device_list(
         &self,
         tenant: TenantId,
+        filter: &DeviceFilter,
         query: &PageQuery<String>,
     ) -> Result<Page<Device>, StoreError> {
-        presence::device_list(&self.0.derivation, tenant, query)
+        presence::device_list(&self.0.derivation, tenant, filter, query)
     }
 
     /// An application. Blocks the thread.

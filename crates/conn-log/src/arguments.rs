@@ -195,6 +195,11 @@ pub(crate) struct Serve {
     #[arg(long, env = "CONN_LOG_EVENT_ID_WINDOW", default_value = "24h", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) event_id_window: Duration,
+
+    /// An open session without an event for this long, such as 30m, has ended at its last; without, none ends so
+    #[arg(long, env = "CONN_LOG_SESSION_TIMEOUT", value_name = "TIME",
+        value_parser = humantime::parse_duration)]
+    pub(crate) session_timeout: Option<Duration>,
 }
 
 /// Spans of a partition.

@@ -45,6 +45,7 @@ fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> Stor
     options.queue_bytes_max = QUEUE_BYTES_MAX;
     options.idempotency_window = arguments.idempotency_window;
     options.event_id_window = arguments.event_id_window;
+    options.session_timeout = arguments.session_timeout;
     options.partition = arguments.partition.into();
     options.accept_lost_events = arguments.accept_lost_events;
     options.observer = Some(metrics.observer());

@@ -211,6 +211,7 @@ COMMENT ON COLUMN dictionary.number IS 'Its number in other tables';
 CREATE TABLE devices (
     tenant_id           integer     NOT NULL,
     device_id           text        NOT NULL COLLATE "C",
+    number              integer     NOT NULL,
     first_seen          timestamptz NOT NULL,
     last_seen           timestamptz NOT NULL,
     last_event          bigint      NOT NULL,
@@ -219,9 +220,6 @@ CREATE TABLE devices (
     ip_address          inet,
     ip_seen             timestamptz,
     ip_event            bigint,
-    connected           boolean     NOT NULL,
-    connected_seen      timestamptz,
-    connected_event     bigint,
     events              bigint      NOT NULL,
     failures            bigint      NOT NULL,
     PRIMARY KEY (tenant_id, device_id)
@@ -261,20 +259,28 @@ CREATE TABLE sessions (
     end_event    bigint,
     end_status   integer,
     end_duration double precision,
+    last_at      timestamptz NOT NULL,
+    more         bytea,
+    length       smallint    NOT NULL,
+    is_resumed   boolean     NOT NULL,
+    is_suspended boolean     NOT NULL,
     is_open      boolean     NOT NULL,
     PRIMARY KEY (tenant_id, at, event)
 );
-COMMENT ON TABLE sessions IS 'Sessions. Device, application and status are numbers of names';
+COMMENT ON TABLE sessions IS 'Sessions. Device, application and status are numbers of names. A row before 1970 keeps what a key''s events say before its first session';
 COMMENT ON COLUMN sessions.at IS 'When it started, or ended where no start is known; event is the one that says so';
 COMMENT ON COLUMN sessions.end_event IS 'NULL where the next start ended it';
 COMMENT ON COLUMN sessions.end_duration IS 'Seconds, as the ending event gives them';
-CREATE INDEX sessions_session ON sessions (tenant_id, session_id) WHERE session_id IS NOT NULL;
+-- Events of a session id look for the sessions of their key.
+CREATE INDEX sessions_session ON sessions (tenant_id, session_id, device, application, at) WHERE session_id IS NOT NULL;
 CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
 CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
--- A mark of a device and application without a session id looks for its neighbours in time.
+-- Events of a device and application without a session id look for their neighbours in time.
 CREATE INDEX sessions_pair ON sessions (tenant_id, device, application, at) WHERE session_id IS NULL;
-CREATE INDEX sessions_open ON sessions (tenant_id, device, application) WHERE is_open;
-CREATE INDEX sessions_open_application ON sessions (tenant_id, application) WHERE is_open;
+-- Lists of a time, and of ended sessions, go through one class of length after the other.
+CREATE INDEX sessions_length ON sessions (tenant_id, length, at);
+CREATE INDEX sessions_open ON sessions (tenant_id, device, is_suspended) WHERE is_open;
+CREATE INDEX sessions_open_application ON sessions (tenant_id, application, is_suspended, device) WHERE is_open;
 
 CREATE TABLE rollups (
     tenant_id integer     NOT NULL,
@@ -290,6 +296,7 @@ COMMENT ON COLUMN rollups.cells IS 'The finer parts of the row';
 CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
 COMMENT ON COLUMN devices.tenant_id IS 'Whose device';
 COMMENT ON COLUMN devices.device_id IS 'The device';
+COMMENT ON COLUMN devices.number IS 'Number of its name in the dictionary';
 COMMENT ON COLUMN devices.first_seen IS 'Least timestamp of its events';
 COMMENT ON COLUMN devices.last_seen IS 'Greatest timestamp of its events';
 COMMENT ON COLUMN devices.last_event IS 'Id of the event at last_seen';
@@ -298,9 +305,6 @@ COMMENT ON COLUMN devices.last_status IS 'Of the event at last_seen';
 COMMENT ON COLUMN devices.ip_address IS 'Of the latest event that has one';
 COMMENT ON COLUMN devices.ip_seen IS 'Timestamp of that event';
 COMMENT ON COLUMN devices.ip_event IS 'Id of that event';
-COMMENT ON COLUMN devices.connected IS 'Whether its latest success among established, resumed, suspended and terminated is one of the first two';
-COMMENT ON COLUMN devices.connected_seen IS 'Timestamp of that event';
-COMMENT ON COLUMN devices.connected_event IS 'Id of that event';
 COMMENT ON COLUMN devices.events IS 'Count of its events';
 COMMENT ON COLUMN devices.failures IS 'Those of a status other than success';
 COMMENT ON COLUMN applications.tenant_id IS 'Whose application';
@@ -317,12 +321,17 @@ COMMENT ON COLUMN sessions.tenant_id IS 'Whose session';
 COMMENT ON COLUMN sessions.event IS 'Id of the event that says at';
 COMMENT ON COLUMN sessions.device IS 'Number of the devices name';
 COMMENT ON COLUMN sessions.application IS 'Number of the applications name';
-COMMENT ON COLUMN sessions.session_id IS 'As the client named it; NULL where device and application pair its events';
+COMMENT ON COLUMN sessions.session_id IS 'As the client named it; NULL where its events carry none';
 COMMENT ON COLUMN sessions.start_at IS 'When it started; NULL where no start is known';
 COMMENT ON COLUMN sessions.start_event IS 'Id of the event that started it';
 COMMENT ON COLUMN sessions.end_at IS 'When it ended; NULL while it is open';
 COMMENT ON COLUMN sessions.end_status IS 'Number of the ending events status';
-COMMENT ON COLUMN sessions.is_open IS 'Whether it has started and not ended';
+COMMENT ON COLUMN sessions.last_at IS 'Of a key''s last session: the latest event of the key; of others: the later of start and end';
+COMMENT ON COLUMN sessions.more IS 'Marks of its time that are neither its start nor its end, packed';
+COMMENT ON COLUMN sessions.length IS 'Class of its length: shorter than 4^length seconds; 32 without an end';
+COMMENT ON COLUMN sessions.is_resumed IS 'Whether its start is of type resumed';
+COMMENT ON COLUMN sessions.is_suspended IS 'Whether it is open and suspended';
+COMMENT ON COLUMN sessions.is_open IS 'Whether it has started and no end is known';
 COMMENT ON COLUMN rollups.tenant_id IS 'Whose events';
 COMMENT ON COLUMN rollups.level IS '1 an hour of an application, 2 ten minutes of an application, 3 a day of a device';
 COMMENT ON COLUMN rollups.start IS 'When its span of time begins, in UTC';

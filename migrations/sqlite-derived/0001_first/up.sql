@@ -60,6 +60,7 @@ CREATE UNIQUE INDEX dictionary_number ON dictionary (tenant_id, number);
 CREATE TABLE devices (
     tenant_id           INTEGER NOT NULL,
     device_id           TEXT    NOT NULL,
+    number              INTEGER NOT NULL,
     first_seen          INTEGER NOT NULL,
     last_seen           INTEGER NOT NULL,
     last_event          INTEGER NOT NULL,
@@ -68,9 +69,6 @@ CREATE TABLE devices (
     ip_address          BLOB,
     ip_seen             INTEGER,
     ip_event            INTEGER,
-    connected           INTEGER NOT NULL,
-    connected_seen      INTEGER,
-    connected_event     INTEGER,
     events              INTEGER NOT NULL,
     failures            INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, device_id)
@@ -96,8 +94,9 @@ CREATE TABLE application_devices (
     PRIMARY KEY (tenant_id, application, device)
 ) STRICT, WITHOUT ROWID;
 
--- Sessions. Device, application and status are numbers of names. `at` is when it started, or
--- ended where no start is known; `event` the event that says so.
+-- Sessions (docs/decisions/017). Device, application and status are numbers of names. `at` is when it started, or
+-- ended where no start is known; `event` the event that says so. A row before 1970 keeps what a key's events say
+-- before its first session.
 CREATE TABLE sessions (
     tenant_id    INTEGER NOT NULL,
     at           INTEGER NOT NULL,
@@ -111,16 +110,24 @@ CREATE TABLE sessions (
     end_event    INTEGER,
     end_status   INTEGER,
     end_duration REAL,
+    last_at      INTEGER NOT NULL,
+    more         BLOB,
+    length       INTEGER NOT NULL,
+    is_resumed   INTEGER NOT NULL,
+    is_suspended INTEGER NOT NULL,
     is_open      INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, at, event)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX sessions_session ON sessions (tenant_id, session_id) WHERE session_id IS NOT NULL;
+-- Events of a session id look for the sessions of their key.
+CREATE INDEX sessions_session ON sessions (tenant_id, session_id, device, application, at) WHERE session_id IS NOT NULL;
 CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
 CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
--- A mark of a device and application without a session id looks for its neighbours in time.
+-- Events of a device and application without a session id look for their neighbours in time.
 CREATE INDEX sessions_pair ON sessions (tenant_id, device, application, at) WHERE session_id IS NULL;
-CREATE INDEX sessions_open ON sessions (tenant_id, device, application) WHERE is_open;
-CREATE INDEX sessions_open_application ON sessions (tenant_id, application) WHERE is_open;
+-- Lists of a time, and of ended sessions, go through one class of length after the other.
+CREATE INDEX sessions_length ON sessions (tenant_id, length, at);
+CREATE INDEX sessions_open ON sessions (tenant_id, device, is_suspended) WHERE is_open;
+CREATE INDEX sessions_open_application ON sessions (tenant_id, application, is_suspended, device) WHERE is_open;
 
 -- Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a
 -- device. `lead` is the number of the application's or device's name. Within a row, `cells` are the
@@ -159,12 +166,13 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('applications', 'applications', '50 50 1'),
     ('application_devices', 'application_devices', '100000 100000 2000 1'),
     ('sessions', 'sessions', '4000000 4000000 1 1'),
-    ('sessions', 'sessions_session', '4000000 4000000 1'),
+    ('sessions', 'sessions_session', '4000000 4000000 1 1 1 1'),
     ('sessions', 'sessions_device', '4000000 4000000 800 1'),
     ('sessions', 'sessions_application', '4000000 4000000 80000 1'),
     ('sessions', 'sessions_pair', '4000000 4000000 800 40 1'),
+    ('sessions', 'sessions_length', '4000000 4000000 200000 1'),
     ('sessions', 'sessions_open', '5000 5000 2 1'),
-    ('sessions', 'sessions_open_application', '5000 5000 100'),
+    ('sessions', 'sessions_open_application', '5000 5000 100 50 1'),
     ('rollups', 'rollups', '300000 300000 100000 100 1'),
     ('rollups', 'rollups_device', '100000 100000 30 1'),
     ('application_hours', 'application_hours', '40000 40000 50 1');

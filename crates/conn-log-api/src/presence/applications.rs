@@ -11,6 +11,7 @@ use crate::http::auth::Reader;
 use crate::http::cursor::ListTag;
 use crate::http::pages::{PageParameters, described_page};
 use crate::http::problem::Problem;
+use crate::http::query_string::QueryString;
 
 /// An application, as the log knows it.
 #[derive(Serialize, ToSchema)]
@@ -24,9 +25,12 @@ pub(crate) struct Application<'a> {
     last_seen: Timestamp,
     /// Devices that it was used from.
     devices: i64,
+    /// Devices that have a session with it that is open and not suspended.
+    connected_devices: i64,
     events: i64,
     /// Events with another status than success.
     failures: i64,
+    /// Its sessions that have started and not ended, suspended ones too.
     open_sessions: i64,
 }
 
@@ -42,6 +46,7 @@ impl<'a> From<&'a conn_log_store::Application> for Application<'a> {
             first_seen: application.first_seen,
             last_seen: application.last_seen,
             devices: application.devices,
+            connected_devices: application.connected_devices,
             events: application.events,
             failures: application.failures,
             open_sessions: application.open_sessions,
@@ -60,9 +65,16 @@ impl Present for conn_log_store::Application {
         &self.application_id
     }
 
+    type Filter = ();
+
+    fn filter(_: &mut QueryString) -> Result<(), Problem> {
+        Ok(())
+    }
+
     fn list(
         store: &Store,
         tenant: TenantId,
+        (): &(),
         query: &PageQuery<String>,
     ) -> Result<Page<Self>, StoreError> {
         store.application_list(tenant, query)

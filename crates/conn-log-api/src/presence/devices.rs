@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use conn_log_core::Timestamp;
-use conn_log_store::{Page, PageQuery, Store, StoreError, TenantId};
+use conn_log_store::{DeviceFilter, Page, PageQuery, Store, StoreError, TenantId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,6 +13,8 @@ use crate::http::auth::Reader;
 use crate::http::cursor::ListTag;
 use crate::http::pages::{PageParameters, described_page};
 use crate::http::problem::Problem;
+use crate::http::query_string::QueryString;
+use crate::log::query::{self, RFC3339};
 
 /// A device, as the log knows it.
 #[derive(Serialize, ToSchema)]
@@ -24,8 +26,7 @@ pub(crate) struct Device<'a> {
     /// The latest: a late event does not move it back.
     #[schema(value_type = DateTime<Utc>)]
     last_seen: Timestamp,
-    /// Whether the latest success among established, resumed, suspended and terminated is one of
-    /// the first two.
+    /// Whether one of its sessions is open and not suspended.
     connected: bool,
     last_application_id: &'a str,
     /// The address of the latest event that has one.
@@ -35,6 +36,7 @@ pub(crate) struct Device<'a> {
     events: i64,
     /// Events with another status than success.
     failures: i64,
+    /// Its sessions that have started and not ended, suspended ones too.
     open_sessions: i64,
 }
 
@@ -71,12 +73,24 @@ impl Present for conn_log_store::Device {
         &self.device_id
     }
 
+    type Filter = DeviceFilter;
+
+    fn filter(parameters: &mut QueryString) -> Result<DeviceFilter, Problem> {
+        Ok(DeviceFilter {
+            connected: parameters.parsed("connected", "true or false")?,
+            application_ids: query::names(parameters, "application_id")?,
+            seen_since: parameters.read("seen_since", RFC3339, Timestamp::parse)?,
+            seen_until: parameters.read("seen_until", RFC3339, Timestamp::parse)?,
+        })
+    }
+
     fn list(
         store: &Store,
         tenant: TenantId,
+        filter: &DeviceFilter,
         query: &PageQuery<String>,
     ) -> Result<Page<Self>, StoreError> {
-        store.device_list(tenant, query)
+        store.device_list(tenant, filter, query)
     }
 
     fn get(store: &Store, tenant: TenantId, name: &str) -> Result<Option<Self>, StoreError> {
@@ -90,7 +104,14 @@ impl Present for conn_log_store::Device {
     path = "/api/v1/devices/",
     operation_id = "device_list",
     tag = "Presence",
-    params(PageParameters),
+    params(
+        ("connected" = Option<bool>, Query, description = "Only connected ones, or only others"),
+        ("application_id" = Option<Vec<String>>, Query,
+            description = "Used with this application. Repeatable"),
+        ("seen_since" = Option<DateTime<Utc>>, Query, description = "last_seen is then or later"),
+        ("seen_until" = Option<DateTime<Utc>>, Query, description = "last_seen is before"),
+        PageParameters,
+    ),
     responses((status = 200, description = "A page", body = DevicePage)),
     security(("bearer" = [])),
 )]

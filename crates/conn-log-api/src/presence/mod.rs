@@ -31,10 +31,17 @@ trait Present: Send + Sized + 'static {
 
     fn name(&self) -> &str;
 
+    /// What a list can be narrowed to.
+    type Filter: Send + 'static;
+
+    /// Takes the filters out of a query string.
+    fn filter(parameters: &mut QueryString) -> Result<Self::Filter, Problem>;
+
     /// Blocks the thread.
     fn list(
         store: &Store,
         tenant: TenantId,
+        filter: &Self::Filter,
         query: &PageQuery<String>,
     ) -> Result<Page<Self>, StoreError>;
 
@@ -44,11 +51,12 @@ trait Present: Send + Sized + 'static {
 
 async fn list<T: Present>(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
     let mut parameters = QueryString::of(&request)?;
+    let filter = T::filter(&mut parameters)?;
     let query = pages::page_query(&mut parameters, T::LIST)?;
     parameters.finish()?;
     accept::require(&request, "application/json")?;
     let (tenant, asked) = (caller.tenant(), query.clone());
-    let page = App::of(&request).read(move |store| T::list(store, tenant, &asked)).await?;
+    let page = App::of(&request).read(move |store| T::list(store, tenant, &filter, &asked)).await?;
     let key = |item: &T| item.name().to_owned();
     let links = PageLinks::of(&request, T::LIST, &query.start, &page, key);
     Ok(links.respond(page.items.iter().map(|item| json(&T::Shown::from(item)))))

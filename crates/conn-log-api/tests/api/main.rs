@@ -20,6 +20,7 @@ mod reading;
 mod registering;
 mod retrying;
 mod serving;
+mod sessions;
 mod statistics;
 mod streaming;
 mod test_app;

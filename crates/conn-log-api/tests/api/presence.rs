@@ -50,8 +50,8 @@ async fn a_device_is_as_its_latest_events_say_whatever_comes_late(
     assert_eq!(answer.json(), expected);
     let expected = json!({
         "application_id": "app_2", "first_seen": "2024-01-15T09:00:00Z",
-        "last_seen": "2024-01-15T09:00:00Z", "devices": 1, "events": 1, "failures": 0,
-        "open_sessions": 0,
+        "last_seen": "2024-01-15T09:00:00Z", "devices": 1, "connected_devices": 0, "events": 1,
+        "failures": 0, "open_sessions": 0,
     });
     assert_eq!(app.get(&format!("{APPLICATIONS}app_2/")).await.json(), expected);
     assert_eq!(app.get(&format!("{APPLICATIONS}app_1/")).await.json()["devices"], 1);
@@ -89,7 +89,18 @@ async fn devices_and_applications_are_listed_by_id_page_by_page(
         assert_eq!(back["results"].as_array().unwrap().len(), 4);
         assert_eq!(back["previous"], Value::Null);
     }
-    for query in ["limit=0", "cursor=nonsense", "colour=red", "device_id=a"] {
+    let mistyped = [
+        "limit=0",
+        "cursor=nonsense",
+        "colour=red",
+        "device_id=a",
+        "connected=yes",
+        "connected=",
+        "application_id=",
+        "seen_since=",
+        "seen_until=today",
+    ];
+    for query in mistyped {
         assert_eq!(app.get(&format!("{DEVICES}?{query}")).await.status, 400, "{query}");
     }
 }
@@ -112,7 +123,8 @@ async fn sessions_pair_by_id_whatever_the_order_and_however_often(
     let expected = json!({
         "session_id": "s-1", "device_id": "dev_1", "application_id": "app_1", "started_at": null,
         "ended_at": "2024-01-15T10:05:00Z", "duration": null, "open": false,
-        "end_status": "timeout", "start_event_id": null, "end_event_id": 1,
+        "end_reason": "terminated", "end_status": "timeout",
+        "last_event_at": "2024-01-15T10:05:00Z", "start_event_id": null, "end_event_id": 1,
     });
     assert_eq!(sessions(&app, "").await, [expected]);
     for _ in 0..2 {
@@ -122,8 +134,8 @@ async fn sessions_pair_by_id_whatever_the_order_and_however_often(
     let expected = json!({
         "session_id": "s-1", "device_id": "dev_1", "application_id": "app_1",
         "started_at": "2024-01-15T10:00:00Z", "ended_at": "2024-01-15T10:05:00Z",
-        "duration": 300.0, "open": false, "end_status": "timeout", "start_event_id": 2,
-        "end_event_id": 1,
+        "duration": 300.0, "open": false, "end_reason": "terminated", "end_status": "timeout",
+        "last_event_at": "2024-01-15T10:05:00Z", "start_event_id": 2, "end_event_id": 1,
     });
     assert_eq!(sessions(&app, "session_id=s-1").await, [expected]);
 }
@@ -173,7 +185,18 @@ async fn sessions_without_an_id_pair_by_device_and_application(
     let next = app.get(&link(&page, "next").unwrap()).await;
     assert_eq!(next.json()["results"].as_array().unwrap().len(), 1);
     assert_eq!(next.json()["next"], Value::Null);
-    for query in ["open=perhaps", "since=yesterday", "status=success"] {
+    let mistyped = [
+        "open=perhaps",
+        "open=",
+        "since=yesterday",
+        "until=",
+        "active_at=now",
+        "device_id=",
+        "application_id=",
+        "session_id=",
+        "status=success",
+    ];
+    for query in mistyped {
         assert_eq!(app.get(&format!("{SESSIONS}?{query}")).await.status, 400, "{query}");
     }
 }

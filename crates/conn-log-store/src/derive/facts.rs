@@ -41,7 +41,7 @@ pub(crate) struct Fact<N = i32> {
 }
 
 /// The connection types that a connection's state depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
     Established,
     Resumed,

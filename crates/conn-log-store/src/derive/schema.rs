@@ -9,12 +9,13 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Integer, Text, BigInt, Nullable, Bool};
+    use diesel::sql_types::{Integer, Text, BigInt, Nullable};
     use crate::engine::{Address, Instant};
 
     devices (tenant_id, device_id) {
         tenant_id -> Integer,
         device_id -> Text,
+        number -> Integer,
         first_seen -> Instant,
         last_seen -> Instant,
         last_event -> BigInt,
@@ -23,9 +24,6 @@ diesel::table! {
         ip_address -> Nullable<Address>,
         ip_seen -> Nullable<Instant>,
         ip_event -> Nullable<BigInt>,
-        connected -> Bool,
-        connected_seen -> Nullable<Instant>,
-        connected_event -> Nullable<BigInt>,
         events -> BigInt,
         failures -> BigInt,
     }
@@ -55,7 +53,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Integer, BigInt, Nullable, Text, Double, Bool};
+    use diesel::sql_types::{Integer, SmallInt, BigInt, Nullable, Text, Double, Binary, Bool};
     use crate::engine::Instant;
 
     sessions (tenant_id, at, event) {
@@ -71,6 +69,11 @@ diesel::table! {
         end_event -> Nullable<BigInt>,
         end_status -> Nullable<Integer>,
         end_duration -> Nullable<Double>,
+        last_at -> Instant,
+        more -> Nullable<Binary>,
+        length -> SmallInt,
+        is_resumed -> Bool,
+        is_suspended -> Bool,
         is_open -> Bool,
     }
 }
@@ -99,3 +102,5 @@ diesel::table! {
         figures -> Binary,
     }
 }
+
+diesel::allow_tables_to_appear_in_same_query!(devices, application_devices);

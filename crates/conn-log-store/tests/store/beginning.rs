@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use conn_log_core::{EventFilter, EventQuery, Order, Position, Start, Timestamp};
-use conn_log_store::{LogBounds, PageQuery, PageStart, StatisticsQuery, Store, StoreOptions};
+use conn_log_store::{
+    DeviceFilter, LogBounds, PageQuery, PageStart, StatisticsQuery, Store, StoreOptions,
+};
 
 use conn_log_test_support::*;
 
@@ -24,7 +26,7 @@ fn ids_of(store: &Store, query: &EventQuery) -> Vec<i64> {
 
 fn device_count(store: &Store) -> Vec<(String, i64)> {
     let page = PageQuery { start: PageStart::First, limit: 100 };
-    let devices = store.device_list(DEFAULT, &page).unwrap().items;
+    let devices = store.device_list(DEFAULT, &DeviceFilter::default(), &page).unwrap().items;
     devices.into_iter().map(|device| (device.device_id, device.events)).collect()
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use conn_log_core::{EventFilter, EventQuery, Order, Start};
-use conn_log_store::{PageQuery, PageStart, Store, StoreOptions};
+use conn_log_store::{DeviceFilter, PageQuery, PageStart, Store, StoreOptions};
 use conn_log_test_support::*;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -54,7 +54,7 @@ pub(crate) fn settle(store: &Store) {
 /// Events of each device: as the projections have them, and as the index leads to them.
 fn counts(store: &Store) -> BTreeMap<String, (i64, i64)> {
     let page = PageQuery { start: PageStart::First, limit: 100 };
-    let devices = store.device_list(DEFAULT, &page).unwrap().items;
+    let devices = store.device_list(DEFAULT, &DeviceFilter::default(), &page).unwrap().items;
     let count = |device: conn_log_store::Device| {
         let filter =
             EventFilter { device_ids: vec![device.device_id.clone()], ..EventFilter::default() };

@@ -232,7 +232,26 @@ fn sqlite_looks_things_up_by_their_indexes() {
                 AND session_id IS NULL AND at < ? ORDER BY at DESC LIMIT ?",
             "sessions_pair",
         ),
+        (
+            "sessions WHERE tenant_id = ? AND device = ? AND application = ? AND session_id = ?
+                AND at >= ? ORDER BY at, event LIMIT ?",
+            "sessions_session",
+        ),
+        (
+            "sessions WHERE tenant_id = ? AND at > ? AND length = ? AND at < ? AND at > ?
+                AND (at >= ? OR end_at > ? OR is_open) ORDER BY at DESC, event DESC LIMIT ?",
+            "sessions_length",
+        ),
+        (
+            "sessions WHERE tenant_id = ? AND at > ? AND length = ? AND NOT is_open
+                ORDER BY at DESC, event DESC LIMIT ?",
+            "sessions_length",
+        ),
         ("sessions WHERE tenant_id = ? AND device IN (?, ?) AND is_open", "sessions_open"),
+        (
+            "sessions WHERE tenant_id = ? AND application = ? AND is_open",
+            "sessions_open_application",
+        ),
         (
             "rollups WHERE tenant_id = ? AND level = 3 AND lead IN (?) AND start > ?",
             "rollups_device",

@@ -11,7 +11,7 @@ use conn_log_core::Timestamp;
 use foldhash::{HashMap, HashSet};
 
 use crate::derive::dictionary::Names;
-use crate::derive::facts::{Fact, Step, TimePosition};
+use crate::derive::facts::{Fact, TimePosition};
 
 /// The state of a device. `N` is a name.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +23,6 @@ pub(crate) struct DeviceState<N = String> {
     pub(crate) last_status: N,
     /// The address of the latest event that has one, and that event's position.
     pub(crate) ip_address: Option<(TimePosition, IpAddr)>,
-    /// Whether the latest event that brings up or ends a connection brought one up, and its position.
-    pub(crate) connected: Option<(TimePosition, bool)>,
     pub(crate) events: i64,
     pub(crate) failures: i64,
 }
@@ -47,12 +45,6 @@ pub(crate) struct PresenceFold {
     pub(crate) pairs: HashSet<(i32, i32)>,
 }
 
-/// Whether a fact says that its device is connected, or is not any more.
-fn connection_of(fact: &Fact) -> Option<bool> {
-    let step = fact.step.filter(|_| fact.is_success)?;
-    Some(matches!(step, Step::Established | Step::Resumed))
-}
-
 impl<N> DeviceState<N> {
     /// Adds a state of the same device.
     pub(crate) fn add(&mut self, other: Self) {
@@ -63,7 +55,6 @@ impl<N> DeviceState<N> {
             self.last_status = other.last_status;
         }
         self.ip_address = later(self.ip_address, other.ip_address);
-        self.connected = later(self.connected, other.connected);
         self.events += other.events;
         self.failures += other.failures;
     }
@@ -77,7 +68,6 @@ impl DeviceState<i32> {
             last_application: fact.application,
             last_status: fact.status,
             ip_address: fact.ip_address.map(|address| (fact.position(), address)),
-            connected: connection_of(fact).map(|connected| (fact.position(), connected)),
             events: 1,
             failures: i64::from(!fact.is_success),
         }
@@ -90,7 +80,6 @@ impl DeviceState<i32> {
             last_application: names.text(self.last_application).to_owned(),
             last_status: names.text(self.last_status).to_owned(),
             ip_address: self.ip_address,
-            connected: self.connected,
             events: self.events,
             failures: self.failures,
         }

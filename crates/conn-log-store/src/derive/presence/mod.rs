@@ -4,7 +4,7 @@ mod fold;
 mod read;
 mod rows;
 
-pub use read::{Application, Device};
+pub use read::{Application, Device, DeviceFilter};
 pub(crate) use read::{application_get, application_list, device_get, device_list};
 
 use super::dictionary::Names;

@@ -1,6 +1,6 @@
 //! Presence as it is read: the tables and the tail, added up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use conn_log_core::Timestamp;
 
 use super::PRESENCE;
 use super::fold::{ApplicationState, DeviceState, PresenceFold};
-use super::rows::{self, CountedApplication, NameRange};
+use super::rows::{self, CountedApplication, DeviceConditions, NameRange};
 use crate::derive::Derivation;
 use crate::derive::dictionary::{self, Names};
-use crate::derive::sessions::{self, Changes, SESSIONS, SessionState};
+use crate::derive::sessions::{self, ApplicationCount, Changes, Counting, OpenCount, SESSIONS};
 use crate::engine::AnyConnection;
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
@@ -26,8 +26,7 @@ pub struct Device {
     pub first_seen: Timestamp,
     /// The latest.
     pub last_seen: Timestamp,
-    /// Whether the latest success among established, resumed, suspended and terminated is one of
-    /// the first two.
+    /// Whether one of its sessions is open and not suspended.
     pub connected: bool,
     /// The application of the latest event.
     pub last_application_id: String,
@@ -54,12 +53,27 @@ pub struct Application {
     pub last_seen: Timestamp,
     /// How many devices it was used from.
     pub devices: i64,
+    /// How many devices have a session with it that is open and not suspended.
+    pub connected_devices: i64,
     /// How many events.
     pub events: i64,
     /// How many of them have another status than success.
     pub failures: i64,
     /// How many of its sessions are open.
     pub open_sessions: i64,
+}
+
+/// Which devices. Every given filter must hold; within a repeatable one any value may.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeviceFilter {
+    /// Only connected ones, or only those that are not.
+    pub connected: Option<bool>,
+    /// Only those that were used with any of these applications; empty for all.
+    pub application_ids: Vec<String>,
+    /// Only those whose latest event is of then or later.
+    pub seen_since: Option<Timestamp>,
+    /// Only those whose latest event is of before.
+    pub seen_until: Option<Timestamp>,
 }
 
 /// A device.
@@ -79,15 +93,23 @@ pub(crate) fn device_get(
 pub(crate) fn device_list(
     derivation: &Arc<Derivation>,
     tenant: TenantId,
+    filter: &DeviceFilter,
     query: &PageQuery<String>,
 ) -> Result<Page<Device>, StoreError> {
     let range = range_of(query);
     read(derivation, tenant, |view, connection| {
-        let mut states = rows::page_devices(connection, tenant, &range)?;
-        let known = view.fold.devices.keys().map(String::as_str);
-        let beyond: Vec<&str> = known.filter(|name| range.reaches(name)).collect();
-        states.extend(rows::load_devices(connection, tenant, &beyond)?);
-        view.add_devices(&mut states, |name| range.reaches(name));
+        let conditions = view.conditions(connection, filter)?;
+        // Those that the tail is about may fall away, and are looked at one by one.
+        let touched = view.touched(connection)?;
+        let limit = range.limit.saturating_add(touched.len());
+        let most = NameRange { limit, ..range.clone() };
+        let mut states = rows::page_devices(connection, tenant, &conditions, &most)?;
+        states.retain(|id, _| !touched.contains(id));
+        let ids: Vec<&str> =
+            touched.iter().map(String::as_str).filter(|name| range.reaches(name)).collect();
+        let mut changed = rows::load_devices(connection, tenant, &ids)?;
+        view.add_devices(&mut changed, |name| range.reaches(name));
+        states.extend(view.holding(connection, changed, &conditions)?);
         let page = query.page(along(states, &range));
         Ok(Page { items: view.devices(connection, page.items)?, has_more: page.has_more })
     })
@@ -129,11 +151,12 @@ fn read<T>(
     tenant: TenantId,
     read: impl FnOnce(&mut View<'_>, &mut AnyConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    let quiet_since = derivation.quiet_since();
     derivation.read(tenant, [PRESENCE, SESSIONS], |connection, marks, tail, names| {
         let [presence, sessions] = marks;
         let changes = sessions::changes(connection, tenant, tail.past(sessions))?;
         let fold = PresenceFold::of(tail.past(presence), &names);
-        read(&mut View { derivation, tenant, names, fold, changes }, connection)
+        read(&mut View { derivation, tenant, names, fold, changes, quiet_since }, connection)
     })
 }
 
@@ -161,9 +184,67 @@ struct View<'a> {
     names: Names,
     fold: PresenceFold,
     changes: Changes,
+    quiet_since: Option<Timestamp>,
 }
 
 impl View<'_> {
+    /// A name that the log does not have gets a number that no application has.
+    fn conditions(
+        &mut self,
+        connection: &mut AnyConnection,
+        filter: &DeviceFilter,
+    ) -> Result<DeviceConditions, StoreError> {
+        let ids: Vec<&str> = filter.application_ids.iter().map(String::as_str).collect();
+        Ok(DeviceConditions {
+            connected: filter.connected,
+            applications: self.numbers(connection, &ids)?,
+            seen_since: filter.seen_since,
+            seen_until: filter.seen_until,
+            quiet_since: self.quiet_since,
+        })
+    }
+
+    /// The devices that the tail is about.
+    fn touched(&mut self, connection: &mut AnyConnection) -> Result<BTreeSet<String>, StoreError> {
+        let sessions = self.changes.before.iter().chain(&self.changes.after);
+        let devices: BTreeSet<i32> = sessions.map(|session| session.device).collect();
+        dictionary::find_texts(connection, self.tenant, devices.iter().copied(), &mut self.names)?;
+        let names = devices.iter().map(|device| self.names.text(*device).to_owned());
+        Ok(names.chain(self.fold.devices.keys().cloned()).collect())
+    }
+
+    /// Those of some devices, the tail added, that the conditions hold for.
+    fn holding(
+        &mut self,
+        connection: &mut AnyConnection,
+        states: BTreeMap<String, DeviceState>,
+        conditions: &DeviceConditions,
+    ) -> Result<BTreeMap<String, DeviceState>, StoreError> {
+        let ids: Vec<&str> = states.keys().map(String::as_str).collect();
+        let numbers = self.numbers(connection, &ids)?;
+        let open = self.counting().by_device(connection, &numbers)?;
+        let applications = &conditions.applications;
+        let mut users = rows::users_of(connection, self.tenant, applications, &numbers)?;
+        let of_tail = self.fold.pairs.iter();
+        users.extend(of_tail.filter(|(a, _)| applications.contains(a)).map(|(_, device)| *device));
+        let holds = |state: &DeviceState, number: &i32| {
+            let is_connected = open.get(number).is_some_and(|count| count.connected > 0);
+            let at = state.last.0;
+            conditions.connected.is_none_or(|connected| is_connected == connected)
+                && (applications.is_empty() || users.contains(number))
+                && conditions.seen_since.is_none_or(|since| at >= since)
+                && conditions.seen_until.is_none_or(|until| at < until)
+        };
+        let states = states.into_iter().zip(numbers);
+        let held = states.filter(|((_, state), number)| holds(state, number));
+        Ok(held.map(|(state, _)| state).collect())
+    }
+
+    fn counting(&self) -> Counting<'_> {
+        let View { tenant, changes, quiet_since, .. } = self;
+        Counting { tenant: *tenant, changes, quiet_since: *quiet_since }
+    }
+
     /// Adds the tail to those devices that it is about, and those that only it knows.
     fn add_devices(
         &self,
@@ -213,19 +294,21 @@ impl View<'_> {
     ) -> Result<Vec<Device>, StoreError> {
         let ids: Vec<&str> = states.iter().map(|(id, _)| id.as_str()).collect();
         let numbers = self.numbers(connection, &ids)?;
-        let mut open = sessions::open_by_device(connection, self.tenant, &numbers)?;
-        self.count_changes(&mut open, |session| session.device);
-        let devices = states.into_iter().zip(numbers).map(|((device_id, state), number)| Device {
-            device_id,
-            first_seen: state.first_seen,
-            last_seen: state.last.0,
-            connected: state.connected.is_some_and(|(_, connected)| connected),
-            last_application_id: state.last_application,
-            last_ip_address: state.ip_address.map(|(_, address)| address),
-            last_status: state.last_status,
-            events: state.events,
-            failures: state.failures,
-            open_sessions: open.get(&number).copied().unwrap_or(0),
+        let open = self.counting().by_device(connection, &numbers)?;
+        let devices = states.into_iter().zip(numbers).map(|((device_id, state), number)| {
+            let OpenCount { open, connected } = open.get(&number).copied().unwrap_or_default();
+            Device {
+                device_id,
+                first_seen: state.first_seen,
+                last_seen: state.last.0,
+                connected: connected > 0,
+                last_application_id: state.last_application,
+                last_ip_address: state.ip_address.map(|(_, address)| address),
+                last_status: state.last_status,
+                events: state.events,
+                failures: state.failures,
+                open_sessions: open,
+            }
         });
         Ok(devices.collect())
     }
@@ -237,18 +320,20 @@ impl View<'_> {
     ) -> Result<Vec<Application>, StoreError> {
         let ids: Vec<&str> = states.iter().map(|(id, _)| id.as_str()).collect();
         let numbers = self.numbers(connection, &ids)?;
-        let mut open = sessions::open_by_application(connection, self.tenant, &numbers)?;
-        self.count_changes(&mut open, |session| session.application);
+        let open = self.counting().by_application(connection, &numbers)?;
         let applications = states.into_iter().zip(numbers).map(|((id, counted), number)| {
             let (state, devices) = counted;
+            let ApplicationCount { open, connected_devices } =
+                open.get(&number).copied().unwrap_or_default();
             Application {
                 application_id: id,
                 first_seen: state.first_seen,
                 last_seen: state.last_seen,
                 devices,
+                connected_devices,
                 events: state.events,
                 failures: state.failures,
-                open_sessions: open.get(&number).copied().unwrap_or(0),
+                open_sessions: open,
             }
         });
         Ok(applications.collect())
@@ -263,15 +348,5 @@ impl View<'_> {
         let cache = &self.derivation.dictionary;
         dictionary::find(connection, self.tenant, cache, ids, &mut self.names)?;
         Ok(ids.iter().map(|id| self.names.number(id)).collect())
-    }
-
-    /// Adds what the tail does to the numbers of open sessions.
-    fn count_changes(&self, open: &mut HashMap<i32, i64>, of: impl Fn(&SessionState) -> i32) {
-        for session in self.changes.before.iter().filter(|session| session.is_open()) {
-            *open.entry(of(session)).or_default() -= 1;
-        }
-        for session in self.changes.after.iter().filter(|session| session.is_open()) {
-            *open.entry(of(session)).or_default() += 1;
-        }
     }
 }

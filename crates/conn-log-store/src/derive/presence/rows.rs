@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use conn_log_core::Timestamp;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use super::fold::{ApplicationState, DeviceState, PresenceFold};
 use crate::derive::dictionary::Names;
 use crate::derive::schema::{application_devices, applications, devices};
-use crate::engine::{AnyConnection, Ip, KEYS_AT_ONCE, Micros, clear_some, upsert};
+use crate::engine::{
+    AnyConnection, Instant, Ip, KEYS_AT_ONCE, Micros, MultiBackend, clear_some, upsert,
+};
 use crate::tenant_id::TenantId;
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -15,6 +20,7 @@ use crate::tenant_id::TenantId;
 struct DeviceRow {
     tenant_id: i32,
     device_id: String,
+    number: i32,
     first_seen: Micros,
     last_seen: Micros,
     last_event: i64,
@@ -23,18 +29,16 @@ struct DeviceRow {
     ip_address: Option<Ip>,
     ip_seen: Option<Micros>,
     ip_event: Option<i64>,
-    connected: bool,
-    connected_seen: Option<Micros>,
-    connected_event: Option<i64>,
     events: i64,
     failures: i64,
 }
 
 impl DeviceRow {
-    fn new(tenant: TenantId, device_id: String, state: DeviceState) -> Self {
+    fn new(tenant: TenantId, device_id: String, number: i32, state: DeviceState) -> Self {
         DeviceRow {
             tenant_id: tenant.0,
             device_id,
+            number,
             first_seen: Micros(state.first_seen),
             last_seen: Micros(state.last.0),
             last_event: state.last.1,
@@ -43,9 +47,6 @@ impl DeviceRow {
             ip_address: state.ip_address.map(|(_, address)| Ip(address)),
             ip_seen: state.ip_address.map(|((at, _), _)| Micros(at)),
             ip_event: state.ip_address.map(|((_, event), _)| event),
-            connected: state.connected.is_some_and(|(_, connected)| connected),
-            connected_seen: state.connected.map(|((at, _), _)| Micros(at)),
-            connected_event: state.connected.map(|((_, event), _)| event),
             events: state.events,
             failures: state.failures,
         }
@@ -60,8 +61,6 @@ impl DeviceRow {
             last_status: self.last_status,
             ip_address: position(self.ip_seen, self.ip_event)
                 .zip(self.ip_address.map(|address| address.0)),
-            connected: position(self.connected_seen, self.connected_event)
-                .map(|position| (position, self.connected)),
             events: self.events,
             failures: self.failures,
         };
@@ -125,7 +124,7 @@ pub(super) fn add_in_txn(
         key: (tenant_id, application, device),
         set: ()
     );
-    add_devices_in_txn(connection, tenant, fold.devices)?;
+    add_devices_in_txn(connection, tenant, fold.devices, names)?;
     let mut new_devices: BTreeMap<i32, i64> = BTreeMap::new();
     for (application, _) in &new {
         *new_devices.entry(*application).or_default() += 1;
@@ -138,6 +137,7 @@ fn add_devices_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
     seen: BTreeMap<String, DeviceState>,
+    names: &Names,
 ) -> QueryResult<()> {
     let ids: Vec<&str> = seen.keys().map(String::as_str).collect();
     let mut states = load_devices(connection, tenant, &ids)?;
@@ -150,13 +150,15 @@ fn add_devices_in_txn(
             }
             None => seen,
         };
-        rows.push(DeviceRow::new(tenant, id, state));
+        let number = names.number(&id);
+        rows.push(DeviceRow::new(tenant, id, number, state));
     }
     upsert!(
         connection,
         devices,
         &rows,
         key: (tenant_id, device_id),
+        kept: (number),
         set: (
             first_seen,
             last_seen,
@@ -166,9 +168,6 @@ fn add_devices_in_txn(
             ip_address,
             ip_seen,
             ip_event,
-            connected,
-            connected_seen,
-            connected_event,
             events,
             failures
         )
@@ -296,13 +295,10 @@ impl NameRange {
 
 /// A page of one table by its name column.
 macro_rules! page {
-    ($connection:expr, $table:ident, $name:ident, $row:ident, $tenant:expr, $range:expr) => {{
+    ($connection:expr, $select:expr, $table:ident, $name:ident, $row:ident, $range:expr) => {{
         let range = $range;
-        let mut select = $table::table
-            .filter($table::tenant_id.eq($tenant.0))
-            .select($row::as_select())
-            .limit(i64::try_from(range.limit).unwrap_or(i64::MAX))
-            .into_boxed();
+        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
+        let mut select = $select.select($row::as_select()).limit(limit);
         if let Some(from) = range.from.clone() {
             select = if range.is_backwards {
                 select.filter($table::$name.lt(from))
@@ -319,13 +315,85 @@ macro_rules! page {
     }};
 }
 
+/// Conditions on devices. Numbers are of names.
+#[derive(Clone, Debug)]
+pub(super) struct DeviceConditions {
+    pub(super) connected: Option<bool>,
+    /// Used with any of these applications; empty for all.
+    pub(super) applications: Vec<i32>,
+    pub(super) seen_since: Option<Timestamp>,
+    pub(super) seen_until: Option<Timestamp>,
+    /// Sessions without a sign of life after this have ended.
+    pub(super) quiet_since: Option<Timestamp>,
+}
+
 /// Up to that many devices of the range.
 pub(super) fn page_devices(
     connection: &mut AnyConnection,
     tenant: TenantId,
+    conditions: &DeviceConditions,
     range: &NameRange,
 ) -> QueryResult<BTreeMap<String, DeviceState>> {
-    page!(connection, devices, device_id, DeviceRow, tenant, range)
+    let mut select = devices::table.filter(devices::tenant_id.eq(tenant.0)).into_boxed();
+    if let Some(connected) = conditions.connected {
+        let is_connected = is_connected(conditions.quiet_since);
+        select = if connected {
+            select.filter(is_connected)
+        } else {
+            select.filter(diesel::dsl::not(is_connected))
+        };
+    }
+    if !conditions.applications.is_empty() {
+        let is_used = application_devices::table
+            .filter(application_devices::tenant_id.eq(tenant.0))
+            .filter(application_devices::application.eq_any(conditions.applications.clone()))
+            .filter(application_devices::device.eq(devices::number));
+        select = select.filter(diesel::dsl::exists(is_used));
+    }
+    if let Some(since) = conditions.seen_since {
+        select = select.filter(devices::last_seen.ge(Micros(since)));
+    }
+    if let Some(until) = conditions.seen_until {
+        select = select.filter(devices::last_seen.lt(Micros(until)));
+    }
+    page!(connection, select, devices, device_id, DeviceRow, range)
+}
+
+type IsConnected = Box<dyn BoxableExpression<devices::table, MultiBackend, SqlType = Bool>>;
+
+/// Whether a device has a session that is open and not suspended: one look into an index for each device.
+fn is_connected(quiet_since: Option<Timestamp>) -> IsConnected {
+    let of_device = sql::<Bool>(
+        "EXISTS (SELECT 1 FROM sessions
+            WHERE sessions.tenant_id = devices.tenant_id AND sessions.device = devices.number
+                AND sessions.is_open AND NOT sessions.is_suspended",
+    );
+    match quiet_since {
+        None => Box::new(of_device.sql(")")),
+        Some(quiet) => Box::new(
+            of_device.sql(" AND sessions.last_at > ").bind::<Instant, _>(Micros(quiet)).sql(")"),
+        ),
+    }
+}
+
+/// Those of the devices that are known to have been used with one of the applications.
+pub(super) fn users_of(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    applications: &[i32],
+    devices: &[i32],
+) -> QueryResult<HashSet<i32>> {
+    let mut found = HashSet::new();
+    for some in devices.chunks(KEYS_AT_ONCE) {
+        let known: Vec<i32> = application_devices::table
+            .filter(application_devices::tenant_id.eq(tenant.0))
+            .filter(application_devices::application.eq_any(applications.iter().copied()))
+            .filter(application_devices::device.eq_any(some.iter().copied()))
+            .select(application_devices::device)
+            .load(connection)?;
+        found.extend(known);
+    }
+    Ok(found)
 }
 
 /// Up to that many applications of the range.
@@ -334,7 +402,8 @@ pub(super) fn page_applications(
     tenant: TenantId,
     range: &NameRange,
 ) -> QueryResult<BTreeMap<String, CountedApplication>> {
-    page!(connection, applications, application_id, ApplicationRow, tenant, range)
+    let select = applications::table.filter(applications::tenant_id.eq(tenant.0)).into_boxed();
+    page!(connection, select, applications, application_id, ApplicationRow, range)
 }
 
 /// Forgets some of a tenant's; tells whether there may be more.

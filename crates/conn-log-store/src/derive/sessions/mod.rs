@@ -1,13 +1,18 @@
-//! Sessions: pairs of starts and ends, whatever the order in which they came.
+//! Sessions, and with them which devices are connected: one fact by one rule, whatever the order in which events
+//! came (docs/decisions/017).
 
+mod counts;
+mod fold;
+mod list;
+mod marks;
 mod read;
 mod rows;
-mod settle;
+mod state;
 
+pub(super) use counts::{ApplicationCount, Counting, OpenCount};
 pub(crate) use read::session_list;
-pub use read::{Session, SessionFilter, SessionPlace};
-pub(super) use rows::{Changes, open_by_application, open_by_device};
-pub(super) use settle::SessionState;
+pub use read::{EndReason, Session, SessionFilter, SessionPlace};
+pub(super) use rows::Changes;
 
 use diesel::QueryResult;
 
@@ -68,5 +73,5 @@ pub(super) fn changes(
     tenant: TenantId,
     facts: &[Fact],
 ) -> QueryResult<Changes> {
-    rows::settle(connection, tenant, &settle::marks_of(facts))
+    rows::changes(connection, tenant, marks::news_of(facts))
 }

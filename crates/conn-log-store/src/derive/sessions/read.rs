@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use conn_log_core::Timestamp;
 
-use super::rows::{self, SessionConditions, SessionRange};
-use super::settle::SessionState;
+use super::list::{self, SessionConditions, SessionRange, Window};
+use super::state::SessionState;
 use super::{SESSIONS, changes};
 use crate::derive::Derivation;
 use crate::derive::dictionary::{self, Names};
@@ -30,14 +30,29 @@ pub struct Session {
     pub ended_at: Option<Timestamp>,
     /// Seconds: as the ending event gives them, else the time from start to end.
     pub duration: Option<f64>,
-    /// Whether no end was seen.
+    /// Whether it has started and not ended.
     pub open: bool,
+    /// Why it ended; `None` while it is open.
+    pub end_reason: Option<EndReason>,
     /// The status of the ending event.
     pub end_status: Option<String>,
+    /// The latest event of its key within it.
+    pub last_event_at: Timestamp,
     /// The event that started it.
     pub start_event_id: Option<i64>,
-    /// The event that ended it; `None` too where the next start of its device did.
+    /// The event that ended it; `None` where none did.
     pub end_event_id: Option<i64>,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// An event of type `terminated`.
+    Terminated,
+    /// The next start of its key, which has no session id.
+    Superseded,
+    /// Too long without a sign of life.
+    TimedOut,
 }
 
 /// The place of a session in the list: when it started, or ended where no start is known, and the
@@ -71,10 +86,12 @@ pub struct SessionFilter {
     pub session_ids: Vec<String>,
     /// Only open ones, or only ended ones.
     pub open: Option<bool>,
-    /// Only those that started (or ended, without a start) then or later.
+    /// Only those that were open at some moment from then on.
     pub since: Option<Timestamp>,
-    /// Only those that started (or ended, without a start) before.
+    /// Only those that were open at some moment before, and not before `since`.
     pub until: Option<Timestamp>,
+    /// Only those that were open at that moment.
+    pub active_at: Option<Timestamp>,
 }
 
 /// A page of the sessions, newest first.
@@ -85,76 +102,86 @@ pub(crate) fn session_list(
     query: &PageQuery<SessionPlace>,
 ) -> Result<Page<Session>, StoreError> {
     let cache = &derivation.dictionary;
+    let quiet_since = derivation.quiet_since();
     derivation.read(tenant, [SESSIONS], |connection, [watermark], tail, mut names| {
         let filtered = filter.device_ids.iter().chain(&filter.application_ids);
         dictionary::find(connection, tenant, cache, filtered, &mut names)?;
-        let conditions = filter.conditions(&names);
+        let conditions = filter.conditions(&names, quiet_since);
         let changes = changes(connection, tenant, tail.past(watermark))?;
 
-        let from = query.position().map(|place| (place.at, place.event_id));
         let range = SessionRange {
-            from,
+            from: query.position().map(|place| (place.at, place.event_id)),
             is_backwards: query.is_backwards(),
             // Those that the tail changes may fall away.
             limit: query.limit.saturating_add(1 + changes.before.len()),
         };
-        let mut sessions = rows::page(connection, tenant, &conditions, range)?;
+        let mut sessions = list::page(connection, tenant, &conditions, range)?;
         let touched: HashSet<TimePosition> =
             changes.before.iter().map(SessionState::position).collect();
         sessions.retain(|session| !touched.contains(&session.position()));
-        let lies_there = |session: &SessionState| {
-            let position = session.position();
-            from.is_none_or(
-                |from| if range.is_backwards { position > from } else { position < from },
-            )
-        };
-        sessions.extend(
-            changes
-                .after
-                .into_iter()
-                .filter(|session| conditions.holds(session) && lies_there(session)),
-        );
-        sessions.sort_unstable_by_key(SessionState::position);
-        if !range.is_backwards {
-            sessions.reverse();
-        }
+        let is_wanted =
+            |session: &SessionState| conditions.holds(session) && range.reaches(session);
+        sessions.extend(changes.after.into_iter().filter(is_wanted));
+        range.sort(&mut sessions);
         let page = query.page(sessions);
         let numbers = page.items.iter().flat_map(|session| {
             let status = session.end.and_then(|end| end.status);
             [Some(session.device), Some(session.application), status].into_iter().flatten()
         });
         dictionary::find_texts(connection, tenant, numbers, &mut names)?;
-        let items = page.items.into_iter().map(|session| session_of(session, &names));
+        let items = page.items.into_iter().map(|session| session_of(session, &names, quiet_since));
         Ok(Page { items: items.collect(), has_more: page.has_more })
     })
 }
 
 impl SessionFilter {
     /// A name that the log does not have gets a number that no session has.
-    fn conditions(&self, names: &Names) -> SessionConditions {
+    fn conditions(&self, names: &Names, quiet_since: Option<Timestamp>) -> SessionConditions {
         let numbers = |ids: &[String]| ids.iter().map(|id| names.number(id)).collect();
         SessionConditions {
             devices: numbers(&self.device_ids),
             applications: numbers(&self.application_ids),
             session_ids: self.session_ids.clone(),
             open: self.open,
-            since: self.since,
-            until: self.until,
+            windows: self.windows(),
+            quiet_since,
         }
+    }
+
+    fn windows(&self) -> Vec<Window> {
+        let mut windows = Vec::new();
+        if self.since.is_some() || self.until.is_some() {
+            windows.push(Window {
+                since: self.since.unwrap_or(Timestamp::MIN),
+                until: self.until.unwrap_or(Timestamp::MAX),
+            });
+        }
+        let moment = chrono::TimeDelta::microseconds(1);
+        windows.extend(self.active_at.map(|at| Window { since: at, until: at.plus(moment) }));
+        windows
     }
 }
 
-fn session_of(session: SessionState, names: &Names) -> Session {
+fn session_of(session: SessionState, names: &Names, quiet_since: Option<Timestamp>) -> Session {
     let end = session.end;
     let started_at = session.start.map(|(at, _)| at);
+    let ended_at = session.ended_at(quiet_since);
+    let between = started_at.zip(ended_at).map(|(start, end)| seconds(start, end));
+    let end_reason = ended_at.map(|_| match end {
+        Some(end) if end.event.is_some() => EndReason::Terminated,
+        Some(_) => EndReason::Superseded,
+        None => EndReason::TimedOut,
+    });
     Session {
         device_id: names.text(session.device).to_owned(),
         application_id: names.text(session.application).to_owned(),
         started_at,
-        ended_at: end.map(|end| end.at),
-        duration: end.and_then(|end| end.duration.or_else(|| Some(seconds(started_at?, end.at)))),
-        open: session.is_open(),
+        ended_at,
+        duration: end.and_then(|end| end.duration).or(between),
+        open: session.is_open(quiet_since),
+        end_reason,
         end_status: end.and_then(|end| end.status).map(|status| names.text(status).to_owned()),
+        last_event_at: session.last_event_at(),
         start_event_id: session.start.map(|(_, event)| event),
         end_event_id: end.and_then(|end| end.event),
         session_id: session.session_id,

@@ -1,13 +1,14 @@
-//! Sessions in their table: those that marks concern are read, settled and written back.
+//! Sessions in their table: those that events concern are read, settled and written back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 
 use conn_log_core::Timestamp;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use foldhash::{HashMap, HashMapExt as _};
 
-use super::settle::{End, Key, Mark, SessionState, settle_pair, settle_session, stretch};
+use super::fold::{END_BEFORE_START_MAX, meets, settle};
+use super::marks::{Key, News};
+use super::state::{End, SessionState, decode, encode};
 use crate::derive::facts::TimePosition;
 use crate::derive::schema::sessions;
 use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, clear_some, upsert};
@@ -29,6 +30,11 @@ pub(super) struct SessionRow {
     end_event: Option<i64>,
     end_status: Option<i32>,
     end_duration: Option<f64>,
+    last_at: Micros,
+    more: Option<Vec<u8>>,
+    length: i16,
+    is_resumed: bool,
+    is_suspended: bool,
     is_open: bool,
 }
 
@@ -48,29 +54,41 @@ impl SessionRow {
             end_event: session.end.and_then(|end| end.event),
             end_status: session.end.and_then(|end| end.status),
             end_duration: session.end.and_then(|end| end.duration),
-            is_open: session.is_open(),
+            last_at: Micros(session.last_at),
+            more: encode(&session.more),
+            length: session.length(),
+            is_resumed: session.is_resumed,
+            is_suspended: session.is_suspended,
+            is_open: session.is_unended(),
         }
     }
 }
 
 impl From<SessionRow> for SessionState {
     fn from(row: SessionRow) -> Self {
+        let start = row.start_at.map(|at| at.0).zip(row.start_event);
+        let end = row.end_at.map(|at| End {
+            at: at.0,
+            event: row.end_event,
+            status: row.end_status,
+            duration: row.end_duration,
+        });
         SessionState {
             device: row.device,
             application: row.application,
             session_id: row.session_id,
-            start: row.start_at.map(|at| at.0).zip(row.start_event),
-            end: row.end_at.map(|at| End {
-                at: at.0,
-                event: row.end_event,
-                status: row.end_status,
-                duration: row.end_duration,
-            }),
+            start,
+            is_resumed: row.is_resumed,
+            end,
+            is_suspended: row.is_suspended,
+            last_at: row.last_at.0,
+            more: decode(row.more.as_deref()),
+            stray_event: if start.is_none() && end.is_none() { row.event } else { 0 },
         }
     }
 }
 
-/// The changes that marks make to the table.
+/// The changes that events make to the table.
 #[derive(Debug, Default)]
 pub(in crate::derive) struct Changes {
     /// Sessions that were there and are another now, or are no more.
@@ -79,116 +97,161 @@ pub(in crate::derive) struct Changes {
     pub(in crate::derive) after: Vec<SessionState>,
 }
 
-/// Sessions of a pair from the first mark on that are read at once: nearly always all that matter.
-const AHEAD: i64 = 8;
+impl Changes {
+    fn add(&mut self, before: &[SessionState], after: &[SessionState]) {
+        let missing = |from: &[SessionState], of: &[SessionState]| -> Vec<SessionState> {
+            of.iter().filter(|session| !from.contains(session)).cloned().collect()
+        };
+        self.before.extend(missing(after, before));
+        self.after.extend(missing(before, after));
+    }
+}
 
-/// What these marks change.
-pub(super) fn settle(
+/// Rows of a key from the first mark on that are read at once: nearly always all that matter.
+const AHEAD: i64 = 4;
+
+/// Rows of many session ids that are read at once. Ids that many devices share have more; each key of them is read
+/// by itself.
+const SHARED_MAX: usize = KEYS_AT_ONCE * 4;
+
+/// What the news change.
+pub(super) fn changes(
     connection: &mut AnyConnection,
     tenant: TenantId,
-    marks: &BTreeMap<Key, Vec<Mark>>,
+    news: HashMap<Key<'_>, News>,
 ) -> QueryResult<Changes> {
-    let ids: Vec<&str> = marks
-        .keys()
-        .filter_map(|key| match key {
-            Key::Session(id) => Some(id.as_str()),
-            Key::Pair(..) => None,
-        })
-        .collect();
-    let mut by_id = load_by_id(connection, tenant, &ids)?;
     let mut changes = Changes::default();
-    for (key, marks) in marks {
-        let (before, after) = match key {
-            Key::Session(id) => {
-                let before = by_id.remove(id);
-                let after = settle_session(id, before.as_ref(), marks);
-                (before.into_iter().collect(), after.into_iter().collect())
+    let (with_id, without): (Vec<_>, Vec<_>) =
+        news.into_iter().partition(|(key, _)| key.session_id.is_some());
+    for some in with_id.chunks(KEYS_AT_ONCE) {
+        let Some(mut known) = load_by_ids(connection, tenant, some)? else {
+            for (key, news) in some {
+                change_stretch(connection, tenant, *key, news, &mut changes)?;
             }
-            Key::Pair(device, application) => {
-                let pair = (*device, *application);
-                let before = load_stretch(connection, tenant, pair, marks)?;
-                let after = settle_pair(pair, &before, marks);
-                (before, after)
-            }
+            continue;
         };
-        changes.add(&before, after);
+        for (key, news) in some {
+            let before = known.remove(key).unwrap_or_default();
+            let before: Vec<SessionState> = before.into_iter().map(SessionState::from).collect();
+            let after = settle(*key, &before, news, true);
+            changes.add(&before, &after);
+        }
+    }
+    for (key, news) in &without {
+        change_stretch(connection, tenant, *key, news, &mut changes)?;
     }
     Ok(changes)
 }
 
-impl Changes {
-    fn add(&mut self, before: &[SessionState], after: Vec<SessionState>) {
-        self.before.extend(before.iter().filter(|session| !after.contains(session)).cloned());
-        self.after.extend(after.into_iter().filter(|session| !before.contains(session)));
-    }
-}
-
-fn load_by_id(
+/// All sessions of those keys; `None` where their ids have too many.
+fn load_by_ids<'a>(
     connection: &mut AnyConnection,
     tenant: TenantId,
-    ids: &[&str],
-) -> QueryResult<HashMap<String, SessionState>> {
-    let mut found = HashMap::new();
-    for some in ids.chunks(KEYS_AT_ONCE) {
-        let rows: Vec<SessionRow> = sessions::table
-            .filter(sessions::tenant_id.eq(tenant.0))
-            .filter(sessions::session_id.eq_any(some.iter().copied()))
-            .select(SessionRow::as_select())
-            .load(connection)?;
-        let states = rows.into_iter().map(SessionState::from);
-        found.extend(states.filter_map(|session| Some((session.session_id.clone()?, session))));
-    }
-    Ok(found)
-}
-
-/// The sessions of a pair that these marks can change.
-fn load_stretch(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    (device, application): (i32, i32),
-    marks: &[Mark],
-) -> QueryResult<Vec<SessionState>> {
-    let times = || marks.iter().map(|mark| mark.position.0);
-    let (Some(since), Some(until)) = (times().min(), times().max()) else {
-        return Ok(Vec::new());
-    };
-    let of_pair = || {
-        sessions::table
-            .filter(sessions::tenant_id.eq(tenant.0))
-            .filter(sessions::device.eq(device))
-            .filter(sessions::application.eq(application))
-            .filter(sessions::session_id.is_null())
-    };
-    let before: Option<SessionRow> = of_pair()
-        .filter(sessions::at.lt(Micros(since)))
-        .order(sessions::at.desc())
+    keys: &[(Key<'a>, News)],
+) -> QueryResult<Option<HashMap<Key<'a>, Vec<SessionRow>>>> {
+    let ids: HashSet<&str> = keys.iter().filter_map(|(key, _)| key.session_id).collect();
+    let rows: Vec<SessionRow> = sessions::table
+        .filter(sessions::tenant_id.eq(tenant.0))
+        .filter(sessions::session_id.eq_any(ids.iter().copied()))
+        .limit(i64::try_from(SHARED_MAX).unwrap_or(i64::MAX))
         .select(SessionRow::as_select())
-        .first(connection)
-        .optional()?;
+        .load(connection)?;
+    if rows.len() == SHARED_MAX {
+        return Ok(None);
+    }
+    let mut by_key: HashMap<Key<'a>, Vec<SessionRow>> = HashMap::new();
+    for row in rows {
+        let session_id = row.session_id.as_deref().and_then(|id| ids.get(id)).copied();
+        let key = Key { device: row.device, application: row.application, session_id };
+        by_key.entry(key).or_default().push(row);
+    }
+    Ok(Some(by_key))
+}
+
+/// Settles those sessions of a key that the news can change.
+fn change_stretch(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    key: Key<'_>,
+    news: &News,
+    changes: &mut Changes,
+) -> QueryResult<()> {
+    let Some(first) = news.marks.iter().map(|mark| mark.position.0).min() else {
+        // A sign of life is the last session's.
+        let before: Vec<SessionState> = load_last(connection, tenant, key, Timestamp::MAX)?;
+        let after = settle(key, &before, news, true);
+        changes.add(&before, &after);
+        return Ok(());
+    };
+    // An end waits for its start that long.
+    let since = first.plus(-END_BEFORE_START_MAX);
+    let known = load_last(connection, tenant, key, since)?;
     let mut ahead = AHEAD;
     loop {
-        let rows: Vec<SessionRow> = of_pair()
-            .filter(sessions::at.ge(Micros(since)))
-            .order(sessions::at)
-            .limit(ahead)
-            .select(SessionRow::as_select())
-            .load(connection)?;
+        let rows = load_from(connection, tenant, key, since, ahead)?;
         let is_all = i64::try_from(rows.len()).is_ok_and(|count| count < ahead);
-        let mut found: Vec<SessionState> =
-            before.iter().cloned().chain(rows).map(SessionState::from).collect();
-        match stretch(&found, until) {
-            Some(count) => found.truncate(count),
-            None if is_all => {}
-            None => {
+        let mut before: Vec<SessionState> = known.iter().cloned().chain(rows).collect();
+        let mut after = settle(key, &before, news, is_all);
+        if !is_all {
+            let Some(unchanged) = meets(&before, &after, news.last_at) else {
                 ahead *= 8;
                 continue;
-            }
+            };
+            before.retain(|session| session.position().0 < unchanged);
+            after.retain(|session| session.position().0 < unchanged);
         }
-        return Ok(found);
+        changes.add(&before, &after);
+        return Ok(());
     }
 }
 
-/// Brings the table to what [`settle`] found.
+/// The sessions of a key.
+macro_rules! of_key {
+    ($tenant:expr, $key:expr) => {{
+        let (key, all) = ($key, sessions::table.filter(sessions::tenant_id.eq($tenant.0)));
+        let all = all
+            .filter(sessions::device.eq(key.device))
+            .filter(sessions::application.eq(key.application))
+            .select(SessionRow::as_select())
+            .into_boxed();
+        match key.session_id {
+            Some(session_id) => all.filter(sessions::session_id.eq(session_id.to_owned())),
+            None => all.filter(sessions::session_id.is_null()),
+        }
+    }};
+}
+
+/// The last session of a key that began before, if there is one.
+fn load_last(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    key: Key<'_>,
+    until: Timestamp,
+) -> QueryResult<Vec<SessionState>> {
+    let rows: Vec<SessionRow> = of_key!(tenant, key)
+        .filter(sessions::at.lt(Micros(until)))
+        .order((sessions::at.desc(), sessions::event.desc()))
+        .limit(1)
+        .load(connection)?;
+    Ok(rows.into_iter().map(SessionState::from).collect())
+}
+
+fn load_from(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    key: Key<'_>,
+    since: Timestamp,
+    limit: i64,
+) -> QueryResult<Vec<SessionState>> {
+    let rows: Vec<SessionRow> = of_key!(tenant, key)
+        .filter(sessions::at.ge(Micros(since)))
+        .order((sessions::at.asc(), sessions::event.asc()))
+        .limit(limit)
+        .load(connection)?;
+    Ok(rows.into_iter().map(SessionState::from).collect())
+}
+
+/// Brings the table to what [`changes`] found.
 pub(super) fn write_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -213,7 +276,20 @@ pub(super) fn write_in_txn(
         &rows,
         key: (tenant_id, at, event),
         kept: (device, application, session_id),
-        set: (start_at, start_event, end_at, end_event, end_status, end_duration, is_open)
+        set: (
+            start_at,
+            start_event,
+            end_at,
+            end_event,
+            end_status,
+            end_duration,
+            last_at,
+            more,
+            length,
+            is_resumed,
+            is_suspended,
+            is_open
+        )
     );
     Ok(())
 }
@@ -224,128 +300,4 @@ pub(super) fn clear_some_in_txn(
     tenant: TenantId,
 ) -> QueryResult<bool> {
     Ok(clear_some!(connection, sessions, at: Micros, tenant))
-}
-
-/// Conditions on sessions. Numbers are of names; an empty list means any.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SessionConditions {
-    pub(super) devices: Vec<i32>,
-    pub(super) applications: Vec<i32>,
-    pub(super) session_ids: Vec<String>,
-    pub(super) open: Option<bool>,
-    pub(super) since: Option<Timestamp>,
-    pub(super) until: Option<Timestamp>,
-}
-
-impl SessionConditions {
-    pub(super) fn holds(&self, session: &SessionState) -> bool {
-        let any = |list: &[i32], number| list.is_empty() || list.contains(&number);
-        let at = session.position().0;
-        any(&self.devices, session.device)
-            && any(&self.applications, session.application)
-            && (self.session_ids.is_empty()
-                || session.session_id.as_ref().is_some_and(|id| self.session_ids.contains(id)))
-            && self.open.is_none_or(|open| session.is_open() == open)
-            && self.since.is_none_or(|since| at >= since)
-            && self.until.is_none_or(|until| at < until)
-    }
-}
-
-/// From where a page of sessions goes on, which way, and how far.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SessionRange {
-    pub(super) from: Option<TimePosition>,
-    /// Towards later sessions.
-    pub(super) is_backwards: bool,
-    pub(super) limit: usize,
-}
-
-/// Up to that many sessions in the order of the range.
-pub(super) fn page(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    conditions: &SessionConditions,
-    range: SessionRange,
-) -> QueryResult<Vec<SessionState>> {
-    let mut select = sessions::table
-        .filter(sessions::tenant_id.eq(tenant.0))
-        .select(SessionRow::as_select())
-        .limit(i64::try_from(range.limit).unwrap_or(i64::MAX))
-        .into_boxed();
-    // One is compared, so that PostgreSQL takes the rows in the order of its index.
-    select = match conditions.devices[..] {
-        [] => select,
-        [one] => select.filter(sessions::device.eq(one)),
-        _ => select.filter(sessions::device.eq_any(conditions.devices.clone())),
-    };
-    select = match conditions.applications[..] {
-        [] => select,
-        [one] => select.filter(sessions::application.eq(one)),
-        _ => select.filter(sessions::application.eq_any(conditions.applications.clone())),
-    };
-    if !conditions.session_ids.is_empty() {
-        select = select.filter(sessions::session_id.eq_any(conditions.session_ids.clone()));
-    }
-    match conditions.open {
-        // As the partial indexes have it.
-        Some(true) => select = select.filter(sql::<Bool>("is_open")),
-        Some(false) => select = select.filter(sql::<Bool>("NOT is_open")),
-        None => {}
-    }
-    if let Some(since) = conditions.since {
-        select = select.filter(sessions::at.ge(Micros(since)));
-    }
-    if let Some(until) = conditions.until {
-        select = select.filter(sessions::at.lt(Micros(until)));
-    }
-    if let Some((at, event)) = range.from {
-        let at = Micros(at);
-        select = if range.is_backwards {
-            select
-                .filter(sessions::at.ge(at))
-                .filter(sessions::at.gt(at).or(sessions::event.gt(event)))
-        } else {
-            select
-                .filter(sessions::at.le(at))
-                .filter(sessions::at.lt(at).or(sessions::event.lt(event)))
-        };
-    }
-    let rows: Vec<SessionRow> = if range.is_backwards {
-        select.order((sessions::at.asc(), sessions::event.asc())).load(connection)?
-    } else {
-        select.order((sessions::at.desc(), sessions::event.desc())).load(connection)?
-    };
-    Ok(rows.into_iter().map(SessionState::from).collect())
-}
-
-/// Open sessions of each of those devices.
-pub(in crate::derive) fn open_by_device(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    devices: &[i32],
-) -> QueryResult<HashMap<i32, i64>> {
-    let rows: Vec<(i32, i64)> = sessions::table
-        .filter(sessions::tenant_id.eq(tenant.0))
-        .filter(sessions::device.eq_any(devices.iter().copied()))
-        .filter(sql::<Bool>("is_open"))
-        .group_by(sessions::device)
-        .select((sessions::device, diesel::dsl::count_star()))
-        .load(connection)?;
-    Ok(rows.into_iter().collect())
-}
-
-/// Open sessions of each of those applications.
-pub(in crate::derive) fn open_by_application(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    applications: &[i32],
-) -> QueryResult<HashMap<i32, i64>> {
-    let rows: Vec<(i32, i64)> = sessions::table
-        .filter(sessions::tenant_id.eq(tenant.0))
-        .filter(sessions::application.eq_any(applications.iter().copied()))
-        .filter(sql::<Bool>("is_open"))
-        .group_by(sessions::application)
-        .select((sessions::application, diesel::dsl::count_star()))
-        .load(connection)?;
-    Ok(rows.into_iter().collect())
 }

@@ -1,18 +1,25 @@
 //! Whatever happens to a log, every answer is that of a plain recomputation.
 
-use conn_log_store::{Page, PageQuery, PageStart, SessionFilter, StatisticsQuery, Store};
+use std::time::Duration;
+
+use conn_log_core::Timestamp;
+use conn_log_store::{
+    Device, DeviceFilter, Page, PageQuery, PageStart, Session, SessionFilter, StatisticsQuery,
+    Store,
+};
 use conn_log_test_support::{Backend, DEFAULT, TestDatabase, append};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::reference;
-use super::scenario::{Action, actions, all, restore};
+use super::reference::Reference;
+use super::scenario::{Action, SPAN_SECONDS, actions, all, at, restore};
 use super::{statistics, step_until_caught_up};
 
 /// A store that makes no steps by itself.
-fn open(database: &TestDatabase) -> Store {
+fn open(database: &TestDatabase, session_timeout: Option<Duration>) -> Store {
     let mut options = database.options();
     options.projections = false;
+    options.session_timeout = session_timeout;
     Store::open(options).unwrap()
 }
 
@@ -20,11 +27,13 @@ fn histories(backend: Backend, cases: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let questions = prop::collection::vec(statistics::query(), 6);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config).run(&(actions(), questions), |(actions, questions)| {
+    let given = (actions(), questions, prop::option::weighted(0.4, 0..SPAN_SECONDS));
+    let result = TestRunner::new(config).run(&given, |(actions, questions, quiet_since)| {
+        let timeout = quiet_since.map(timeout_since);
         let Some(database) = TestDatabase::new(backend) else {
             return Ok(());
         };
-        let mut store = open(&database);
+        let mut store = open(&database, timeout);
         for action in actions {
             match action {
                 Action::Append(parts) => {
@@ -33,19 +42,19 @@ fn histories(backend: Backend, cases: u32) {
                 Action::Step(count) => {
                     store.projections_step(DEFAULT, count).unwrap();
                 }
-                Action::Check => check(&store, &questions)?,
+                Action::Check => check(&store, &questions, timeout)?,
                 Action::Reopen => {
                     drop(store);
-                    store = open(&database);
+                    store = open(&database, timeout);
                 }
                 Action::Reset(name) => {
                     store.rebuild(DEFAULT, name).unwrap().ok();
                 }
             }
         }
-        check(&store, &questions)?;
+        check(&store, &questions, timeout)?;
         step_until_caught_up(&store, 7);
-        check(&store, &questions)
+        check(&store, &questions, timeout)
     });
     result.unwrap();
 }
@@ -60,60 +69,133 @@ fn every_answer_is_that_of_a_plain_recomputation_on_postgres() {
     histories(Backend::Postgres, 10);
 }
 
-fn check(store: &Store, questions: &[StatisticsQuery]) -> Result<(), TestCaseError> {
+/// The time-out with which sessions end now that have no event after that second of the history.
+fn timeout_since(seconds: i64) -> Duration {
+    let since = chrono::Utc::now().timestamp_micros() - at(seconds).micros();
+    Duration::from_micros(u64::try_from(since).unwrap())
+}
+
+/// Since when a session must have been quiet to have ended by now.
+fn quiet_since(timeout: Option<Duration>) -> Option<Timestamp> {
+    let timeout = i64::try_from(timeout?.as_micros()).unwrap();
+    Some(Timestamp::from_micros(chrono::Utc::now().timestamp_micros() - timeout))
+}
+
+fn check(
+    store: &Store,
+    questions: &[StatisticsQuery],
+    timeout: Option<Duration>,
+) -> Result<(), TestCaseError> {
     let records = all(store, DEFAULT);
     for question in questions.iter().chain([&statistics::by_hour_and_application()]) {
         statistics::check(store, &records, question)?;
     }
-    let devices =
-        walk(|query| store.device_list(DEFAULT, query).unwrap(), |device| device.device_id.clone());
-    prop_assert_eq!(devices, reference::devices(&records));
+    let reference = Reference { records: &records, quiet_since: quiet_since(timeout) };
+    let result = check_presence(store, &reference).and_then(|()| check_sessions(store, &reference));
+    // Time went by: a session that ended meanwhile is another before and after.
+    let passed = reference.quiet_since.zip(quiet_since(timeout));
+    let is_between = |record: &conn_log_core::Record| {
+        let at = record.event.fields().timestamp;
+        passed.is_some_and(|(before, after)| at > before && at <= after)
+    };
+    if records.iter().any(is_between) { Ok(()) } else { result }
+}
+
+fn check_presence(store: &Store, reference: &Reference<'_>) -> Result<(), TestCaseError> {
+    let devices = reference.devices();
     let applications = walk(
         |query| store.application_list(DEFAULT, query).unwrap(),
         |application| application.application_id.clone(),
     );
-    prop_assert_eq!(applications, reference::applications(&records));
-    for device in reference::devices(&records) {
+    prop_assert_eq!(applications, reference.applications());
+    for device in &devices {
         let found = store.device_get(DEFAULT, &device.device_id).unwrap();
-        prop_assert_eq!(found, Some(device));
+        prop_assert_eq!(found.as_ref(), Some(device));
     }
-    for application in reference::applications(&records) {
+    for application in reference.applications() {
         let found = store.application_get(DEFAULT, &application.application_id).unwrap();
         prop_assert_eq!(found, Some(application));
     }
-    check_sessions(store, SessionFilter::default(), |_| true)?;
-    check_sessions(store, SessionFilter { open: Some(true), ..SessionFilter::default() }, |s| {
-        s.open
+    let list = |filter: &DeviceFilter, holds: &dyn Fn(&Device) -> bool| {
+        let found = walk(
+            |query| store.device_list(DEFAULT, filter, query).unwrap(),
+            |device| device.device_id.clone(),
+        );
+        let mut expected = devices.clone();
+        expected.retain(|device| holds(device));
+        prop_assert_eq!(found, expected, "{:?}", filter);
+        Ok(())
+    };
+    list(&DeviceFilter::default(), &|_| true)?;
+    for connected in [true, false] {
+        let filter = DeviceFilter { connected: Some(connected), ..DeviceFilter::default() };
+        list(&filter, &|device| device.connected == connected)?;
+    }
+    let filter = DeviceFilter {
+        application_ids: vec!["app_1".to_owned(), "nothing".to_owned()],
+        ..DeviceFilter::default()
+    };
+    list(&filter, &|device| reference.has_used(&device.device_id, "app_1"))?;
+    let (since, until) = (at(3_600), at(9_000));
+    let filter = DeviceFilter {
+        seen_since: Some(since),
+        seen_until: Some(until),
+        ..DeviceFilter::default()
+    };
+    list(&filter, &|device| device.last_seen >= since && device.last_seen < until)
+}
+
+fn check_sessions(store: &Store, reference: &Reference<'_>) -> Result<(), TestCaseError> {
+    let sessions = reference.sessions();
+    let list = |filter: SessionFilter, holds: &dyn Fn(&Session) -> bool| {
+        let found =
+            walk(|query| store.session_list(DEFAULT, &filter, query).unwrap(), Session::place);
+        let mut expected = sessions.clone();
+        expected.retain(|session| holds(session));
+        prop_assert_eq!(found, expected, "{:?}", filter);
+        Ok(())
+    };
+    let all = SessionFilter::default;
+    list(all(), &|_| true)?;
+    for open in [true, false] {
+        list(SessionFilter { open: Some(open), ..all() }, &|session| session.open == open)?;
+    }
+    let (since, until, moment) = (at(3_600), at(7_200), at(6_000));
+    list(SessionFilter { active_at: Some(moment), ..all() }, &|session| {
+        was_open(session, moment, moment.plus(chrono::TimeDelta::microseconds(1)))
+    })?;
+    let filter = SessionFilter { since: Some(since), until: Some(until), ..all() };
+    list(filter, &|session| was_open(session, since, until))?;
+    list(SessionFilter { since: Some(since), ..all() }, &|session| {
+        was_open(session, since, Timestamp::MAX)
     })?;
     let filter = SessionFilter {
         device_ids: vec!["dev_1".to_owned(), "nobody".to_owned()],
         open: Some(false),
-        since: Some(super::scenario::at(3_600)),
-        until: Some(super::scenario::at(7_200)),
-        ..SessionFilter::default()
+        until: Some(until),
+        ..all()
     };
-    check_sessions(store, filter.clone(), |session| {
-        let at = session.place().at;
-        session.device_id == "dev_1"
-            && !session.open
-            && filter.since.is_some_and(|since| at >= since)
-            && filter.until.is_some_and(|until| at < until)
+    list(filter, &|session| {
+        let is_of_device = session.device_id == "dev_1" && !session.open;
+        is_of_device && was_open(session, Timestamp::MIN, until)
+    })?;
+    let filter = SessionFilter {
+        application_ids: vec!["app_2".to_owned()],
+        session_ids: vec!["s-1".to_owned(), "s-2".to_owned()],
+        ..all()
+    };
+    list(filter, &|session| {
+        let is_wanted = matches!(session.session_id.as_deref(), Some("s-1" | "s-2"));
+        is_wanted && session.application_id == "app_2"
     })
 }
 
-fn check_sessions(
-    store: &Store,
-    filter: SessionFilter,
-    holds: impl Fn(&conn_log_store::Session) -> bool,
-) -> Result<(), TestCaseError> {
-    let found = walk(
-        |query| store.session_list(DEFAULT, &filter, query).unwrap(),
-        conn_log_store::Session::place,
-    );
-    let mut expected = reference::sessions(&all(store, DEFAULT));
-    expected.retain(|session| holds(session));
-    prop_assert_eq!(found, expected);
-    Ok(())
+/// Whether a session was open at some moment of a time: from its start until before its end, and at its start. One
+/// without a known start was at its end.
+fn was_open(session: &Session, since: Timestamp, until: Timestamp) -> bool {
+    let begin = session.started_at.or(session.ended_at).unwrap();
+    let begins_within = begin >= since && begin < until;
+    begins_within || begin < since && session.ended_at.is_none_or(|end| end > since)
 }
 
 /// Every item of a list, by pages of three, there and back.

@@ -3,159 +3,255 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use conn_log_core::{EventFields, Record, Timestamp};
-use conn_log_store::{Application, Device, Session};
+use conn_log_store::{Application, Device, EndReason, Session};
 
-/// Of each device, by id.
+/// The state of a log, as an open session without a sign of life after `quiet_since` has ended.
+pub(crate) struct Reference<'a> {
+    pub(crate) records: &'a [Record],
+    pub(crate) quiet_since: Option<Timestamp>,
+}
+
+/// A session, and whether it is suspended.
+struct Walked {
+    session: Session,
+    is_suspended: bool,
+}
+
+impl Walked {
+    fn is_connected(&self) -> bool {
+        self.session.open && !self.is_suspended
+    }
+}
+
+/// Of each device, by id, where no session times out.
 pub(crate) fn devices(records: &[Record]) -> Vec<Device> {
-    let sessions = sessions(records);
-    let ids: BTreeSet<&str> = all(records).map(|(_, parts)| parts.device_id.as_str()).collect();
-    let device = |id: &str| {
-        let mut own: Vec<(i64, &EventFields)> =
-            all(records).filter(|(_, parts)| parts.device_id == id).collect();
-        own.sort_by_key(|(id, parts)| (parts.timestamp, *id));
-        let (_, last) = own[own.len() - 1];
-        let connections = own.iter().rev().filter(|(_, parts)| parts.status == "success");
-        let connected = connections
-            .filter_map(|(_, parts)| match parts.connection_type.as_str() {
-                "established" | "resumed" => Some(true),
-                "suspended" | "terminated" => Some(false),
-                _ => None,
-            })
-            .next();
-        Device {
-            device_id: id.to_owned(),
-            first_seen: own[0].1.timestamp,
-            last_seen: last.timestamp,
-            connected: connected == Some(true),
-            last_application_id: last.application_id.clone(),
-            last_ip_address: own.iter().rev().find_map(|(_, parts)| parts.ip_address),
-            last_status: last.status.clone(),
-            events: count(own.len()),
-            failures: count(own.iter().filter(|(_, parts)| parts.status != "success").count()),
-            open_sessions: count(sessions.iter().filter(|s| s.device_id == id && s.open).count()),
-        }
-    };
-    ids.into_iter().map(device).collect()
+    Reference { records, quiet_since: None }.devices()
 }
 
-/// Of each application, by id.
-pub(crate) fn applications(records: &[Record]) -> Vec<Application> {
-    let sessions = sessions(records);
-    let ids: BTreeSet<&str> =
-        all(records).map(|(_, parts)| parts.application_id.as_str()).collect();
-    let application = |id: &str| {
-        let own: Vec<&EventFields> = all(records)
-            .map(|(_, parts)| parts)
-            .filter(|parts| parts.application_id == id)
-            .collect();
-        let devices: BTreeSet<&str> = own.iter().map(|parts| parts.device_id.as_str()).collect();
-        let open = sessions.iter().filter(|s| s.application_id == id && s.open).count();
-        Application {
-            application_id: id.to_owned(),
-            first_seen: own.iter().map(|parts| parts.timestamp).min().unwrap(),
-            last_seen: own.iter().map(|parts| parts.timestamp).max().unwrap(),
-            devices: count(devices.len()),
-            events: count(own.len()),
-            failures: count(own.iter().filter(|parts| parts.status != "success").count()),
-            open_sessions: count(open),
-        }
-    };
-    ids.into_iter().map(application).collect()
-}
-
-/// All sessions, newest first.
-pub(crate) fn sessions(records: &[Record]) -> Vec<Session> {
-    let mut by_id: BTreeMap<&str, Vec<(i64, &EventFields)>> = BTreeMap::new();
-    let mut by_pair: BTreeMap<(&str, &str), Vec<(i64, &EventFields)>> = BTreeMap::new();
-    for (id, parts) in all(records).filter(|(_, parts)| is_start(parts) || is_end(parts)) {
-        match &parts.session_id {
-            Some(session) => by_id.entry(session).or_default().push((id, parts)),
-            None => by_pair
-                .entry((&parts.device_id, &parts.application_id))
-                .or_default()
-                .push((id, parts)),
-        }
-    }
-    let mut sessions: Vec<Session> = by_id.values().map(|marks| by_session_id(marks)).collect();
-    sessions.extend(by_pair.values().flat_map(|marks| by_device_and_application(marks)));
-    sessions.sort_by_key(|session| (session.place().at, session.place().event_id));
-    sessions.reverse();
-    sessions
-}
-
-fn by_session_id(marks: &[(i64, &EventFields)]) -> Session {
-    let start = marks
-        .iter()
-        .filter(|(_, parts)| is_start(parts))
-        .min_by_key(|(id, parts)| (parts.timestamp, *id));
-    let end = marks
-        .iter()
-        .filter(|(_, parts)| is_end(parts))
-        .max_by_key(|(id, parts)| (parts.timestamp, -*id));
-    session(start.copied(), end.copied())
-}
-
-/// Walks through time, instant by instant.
-fn by_device_and_application(marks: &[(i64, &EventFields)]) -> Vec<Session> {
-    let instants: BTreeSet<Timestamp> = marks.iter().map(|(_, parts)| parts.timestamp).collect();
-    let mut sessions = Vec::new();
-    let mut open: Option<(i64, &EventFields)> = None;
-    for instant in instants {
-        let first = |is: fn(&EventFields) -> bool| {
-            let here = marks.iter().filter(|(_, p)| p.timestamp == instant && is(p));
-            here.min_by_key(|(id, _)| *id).copied()
+impl Reference<'_> {
+    /// Of each device, by id.
+    pub(crate) fn devices(&self) -> Vec<Device> {
+        let sessions = self.walked();
+        let ids: BTreeSet<&str> =
+            all(self.records).map(|(_, parts)| parts.device_id.as_str()).collect();
+        let device = |id: &str| {
+            let mut own: Vec<(i64, &EventFields)> =
+                all(self.records).filter(|(_, parts)| parts.device_id == id).collect();
+            own.sort_by_key(|(id, parts)| (parts.timestamp, *id));
+            let (_, last) = own[own.len() - 1];
+            let of_device = || sessions.iter().filter(|walked| walked.session.device_id == id);
+            Device {
+                device_id: id.to_owned(),
+                first_seen: own[0].1.timestamp,
+                last_seen: last.timestamp,
+                connected: of_device().any(Walked::is_connected),
+                last_application_id: last.application_id.clone(),
+                last_ip_address: own.iter().rev().find_map(|(_, parts)| parts.ip_address),
+                last_status: last.status.clone(),
+                events: count(own.len()),
+                failures: count(own.iter().filter(|(_, parts)| parts.status != "success").count()),
+                open_sessions: count(of_device().filter(|walked| walked.session.open).count()),
+            }
         };
-        let (mut start, end) = (first(is_start), first(is_end));
-        match (open, end) {
-            (Some(opened), Some(end)) => {
-                sessions.push(session(Some(opened), Some(end)));
-                open = None;
+        ids.into_iter().map(device).collect()
+    }
+
+    /// Whether a device has an event with an application.
+    pub(crate) fn has_used(&self, device: &str, application: &str) -> bool {
+        all(self.records)
+            .any(|(_, parts)| parts.device_id == device && parts.application_id == application)
+    }
+
+    /// Of each application, by id.
+    pub(crate) fn applications(&self) -> Vec<Application> {
+        let sessions = self.walked();
+        let ids: BTreeSet<&str> =
+            all(self.records).map(|(_, parts)| parts.application_id.as_str()).collect();
+        let application = |id: &str| {
+            let own: Vec<&EventFields> = all(self.records)
+                .map(|(_, parts)| parts)
+                .filter(|parts| parts.application_id == id)
+                .collect();
+            let devices: BTreeSet<&str> =
+                own.iter().map(|parts| parts.device_id.as_str()).collect();
+            let of_application =
+                || sessions.iter().filter(|walked| walked.session.application_id == id);
+            let connected: BTreeSet<&str> = of_application()
+                .filter(|walked| walked.is_connected())
+                .map(|walked| walked.session.device_id.as_str())
+                .collect();
+            Application {
+                application_id: id.to_owned(),
+                first_seen: own.iter().map(|parts| parts.timestamp).min().unwrap(),
+                last_seen: own.iter().map(|parts| parts.timestamp).max().unwrap(),
+                devices: count(devices.len()),
+                connected_devices: count(connected.len()),
+                events: count(own.len()),
+                failures: count(own.iter().filter(|parts| parts.status != "success").count()),
+                open_sessions: count(of_application().filter(|w| w.session.open).count()),
             }
-            (None, Some(end)) => sessions.push(session(start.take(), Some(end))),
-            (Some(opened), None) => {
-                let started_at = opened.1.timestamp;
-                let seconds = (instant.micros() - started_at.micros()) as f64 / 1e6;
-                sessions.push(Session {
-                    ended_at: Some(instant),
-                    duration: Some(seconds),
-                    open: false,
-                    ..session(Some(opened), None)
-                });
-                open = None;
-            }
-            (None, None) => {}
+        };
+        ids.into_iter().map(application).collect()
+    }
+
+    /// All sessions, newest first.
+    pub(crate) fn sessions(&self) -> Vec<Session> {
+        let mut sessions: Vec<Session> =
+            self.walked().into_iter().map(|walked| walked.session).collect();
+        sessions.sort_by_key(|session| (session.place().at, session.place().event_id));
+        sessions.reverse();
+        sessions
+    }
+
+    fn walked(&self) -> Vec<Walked> {
+        let mut by_key: BTreeMap<_, Vec<(i64, &EventFields)>> = BTreeMap::new();
+        for (id, parts) in all(self.records) {
+            let key = (&parts.device_id, &parts.application_id, &parts.session_id);
+            by_key.entry(key).or_default().push((id, parts));
         }
-        open = start.or(open);
+        by_key.into_values().flat_map(|events| self.walk(events)).collect()
     }
-    sessions.extend(open.map(|opened| session(Some(opened), None)));
-    sessions
+
+    /// The sessions of one key, event by event.
+    fn walk(&self, mut events: Vec<(i64, &EventFields)>) -> Vec<Walked> {
+        events.sort_by_key(|(id, parts)| (parts.timestamp, *id));
+        let last_at = events[events.len() - 1].1.timestamp;
+        let mut seen = BTreeSet::new();
+        let mut marks = events;
+        marks.retain(|(_, parts)| {
+            is_mark(parts) && seen.insert((parts.timestamp, &parts.connection_type))
+        });
+        let mut walk = Walk::default();
+        while let Some((_, first)) = marks.first() {
+            // At one instant an end of an open session comes first.
+            let here = marks.iter().take_while(|(_, parts)| parts.timestamp == first.timestamp);
+            let is_end = |parts: &EventFields| parts.connection_type == "terminated";
+            let end = here.clone().position(|(_, parts)| is_end(parts));
+            let next = if walk.is_open { end.unwrap_or(0) } else { 0 };
+            let (id, mark) = marks.remove(next);
+            walk.take(id, mark);
+        }
+        for (walked, _) in &mut walk.sessions {
+            self.finish(walked, last_at);
+        }
+        walk.sessions.into_iter().map(|(walked, _)| walked).collect()
+    }
+
+    fn finish(&self, walked: &mut Walked, key_last_at: Timestamp) {
+        let session = &mut walked.session;
+        session.last_event_at = match session.ended_at {
+            None => key_last_at,
+            Some(ended_at) => session.started_at.unwrap_or(ended_at).max(ended_at),
+        };
+        if session.open && self.quiet_since.is_some_and(|quiet| session.last_event_at <= quiet) {
+            session.open = false;
+            session.ended_at = Some(session.last_event_at);
+            session.end_reason = Some(EndReason::TimedOut);
+        }
+        let seconds =
+            |from: Timestamp, to: Timestamp| (to.micros() - from.micros()).max(0) as f64 / 1e6;
+        let between = session.started_at.zip(session.ended_at).map(|(s, e)| seconds(s, e));
+        session.duration = session.duration.or(between);
+    }
 }
 
-fn session(start: Option<(i64, &EventFields)>, end: Option<(i64, &EventFields)>) -> Session {
-    let of = start.or(end).unwrap().1;
-    let times = start.zip(end);
-    let between = times
-        .map(|((_, s), (_, e))| (e.timestamp.micros() - s.timestamp.micros()).max(0) as f64 / 1e6);
+/// Sessions so far, each with whether it may still be given a start.
+#[derive(Default)]
+struct Walk {
+    sessions: Vec<(Walked, bool)>,
+    /// Whether the last of them is open.
+    is_open: bool,
+}
+
+impl Walk {
+    fn take(&mut self, id: i64, mark: &EventFields) {
+        let kind = mark.connection_type.as_str();
+        let open = self.sessions.last_mut().filter(|_| self.is_open).map(|(walked, _)| walked);
+        match (kind, open) {
+            ("suspended", Some(open)) => open.is_suspended = true,
+            ("suspended", None) => {}
+            ("terminated", Some(open)) => {
+                end(&mut open.session, id, mark);
+                open.is_suspended = false;
+                self.is_open = false;
+            }
+            ("terminated", None) => {
+                let mut session = empty(mark);
+                end(&mut session, id, mark);
+                self.sessions.push((Walked { session, is_suspended: false }, true));
+            }
+            (_, Some(open))
+                if mark.session_id.is_some() || kind == "resumed" && open.is_suspended =>
+            {
+                open.is_suspended = false;
+            }
+            (_, open) => {
+                if let Some(open) = open {
+                    open.session.open = false;
+                    open.session.ended_at = Some(mark.timestamp);
+                    open.session.end_reason = Some(EndReason::Superseded);
+                    open.is_suspended = false;
+                }
+                self.start(id, mark);
+            }
+        }
+    }
+
+    fn start(&mut self, id: i64, mark: &EventFields) {
+        let minute_before = mark.timestamp.micros() - 60_000_000;
+        let early = self.sessions.iter_mut().find(|(walked, may_start)| {
+            *may_start && walked.session.ended_at.unwrap().micros() >= minute_before
+        });
+        if let Some((walked, _)) = early {
+            walked.session.started_at = Some(mark.timestamp);
+            walked.session.start_event_id = Some(id);
+            self.is_open = false;
+        } else {
+            let mut session = empty(mark);
+            session.open = true;
+            session.started_at = Some(mark.timestamp);
+            session.start_event_id = Some(id);
+            self.sessions.push((Walked { session, is_suspended: false }, false));
+            self.is_open = true;
+        }
+        // Only the next start takes an end that came before it.
+        for (_, may_start) in &mut self.sessions {
+            *may_start = false;
+        }
+    }
+}
+
+fn end(session: &mut Session, id: i64, mark: &EventFields) {
+    session.open = false;
+    session.ended_at = Some(mark.timestamp);
+    session.end_reason = Some(EndReason::Terminated);
+    session.end_status = Some(mark.status.clone());
+    session.end_event_id = Some(id);
+    session.duration = mark.duration;
+}
+
+fn empty(mark: &EventFields) -> Session {
     Session {
-        session_id: of.session_id.clone(),
-        device_id: of.device_id.clone(),
-        application_id: of.application_id.clone(),
-        started_at: start.map(|(_, parts)| parts.timestamp),
-        ended_at: end.map(|(_, parts)| parts.timestamp),
-        duration: end.and_then(|(_, parts)| parts.duration).or(between),
-        open: end.is_none(),
-        end_status: end.map(|(_, parts)| parts.status.clone()),
-        start_event_id: start.map(|(id, _)| id),
-        end_event_id: end.map(|(id, _)| id),
+        session_id: mark.session_id.clone(),
+        device_id: mark.device_id.clone(),
+        application_id: mark.application_id.clone(),
+        started_at: None,
+        ended_at: None,
+        duration: None,
+        open: false,
+        end_reason: None,
+        end_status: None,
+        last_event_at: mark.timestamp,
+        start_event_id: None,
+        end_event_id: None,
     }
 }
 
-fn is_start(parts: &EventFields) -> bool {
-    parts.connection_type == "established" && parts.status == "success"
-}
-
-fn is_end(parts: &EventFields) -> bool {
-    parts.connection_type == "terminated"
+fn is_mark(parts: &EventFields) -> bool {
+    match parts.connection_type.as_str() {
+        "established" | "resumed" | "suspended" => parts.status == "success",
+        kind => kind == "terminated",
+    }
 }
 
 pub(crate) fn all(records: &[Record]) -> impl Iterator<Item = (i64, &EventFields)> {

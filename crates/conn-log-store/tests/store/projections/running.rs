@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use conn_log_core::{Event, Timestamp};
-use conn_log_store::{PageQuery, PageStart, Progress, StatisticsQuery, Store};
+use conn_log_store::{DeviceFilter, PageQuery, PageStart, Progress, StatisticsQuery, Store};
 use conn_log_test_support::{Backend, DEFAULT, append, event, events, on_both_databases, parts};
 
 use super::reference;
@@ -12,7 +12,7 @@ use super::{statistics, step_until_caught_up, wait_until_caught_up};
 
 fn devices(store: &Store) -> Vec<conn_log_store::Device> {
     let query = PageQuery { start: PageStart::First, limit: 1_000 };
-    store.device_list(DEFAULT, &query).unwrap().items
+    store.device_list(DEFAULT, &DeviceFilter::default(), &query).unwrap().items
 }
 
 /// Waits until the store's own thread has taken in everything.
@@ -141,6 +141,26 @@ on_both_databases! {
         let expected = reference::devices(&all(&store, DEFAULT)).len();
         let open: i64 = devices(&store).iter().map(|device| device.open_sessions).sum();
         assert_eq!((expected, open), (7_000, 1_000), "a page of a thousand, each open");
+    }
+
+    async fn a_session_id_that_thousands_of_devices_share_is_a_session_of_each(database) {
+        let mut options = database.options();
+        options.projections = false;
+        let store = Store::open(options).unwrap();
+        // The second time there are more sessions of the id than are read at once.
+        for (hour, kind) in (1..).zip(["established", "terminated", "established"]) {
+            let of_device = |n: i64| {
+                let mut parts = parts(&format!("dev_{n}"));
+                parts.connection_type = kind.to_owned();
+                parts.timestamp = Timestamp::from_micros(hour * 3_600_000_000);
+                parts.session_id = Some("7".to_owned());
+                Event::from_store(parts)
+            };
+            append(&store, (0..2_100).map(of_device).collect()).await.unwrap();
+            step_until_caught_up(&store, 5_000);
+        }
+        let found = devices(&store);
+        assert_eq!(found, reference::devices(&all(&store, DEFAULT))[..1_000]);
     }
 
     async fn projections_are_exact_without_a_step_and_after_many(database) {

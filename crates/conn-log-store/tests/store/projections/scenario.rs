@@ -23,7 +23,7 @@ pub(crate) enum Action {
 pub(crate) const NAMES: [&str; 3] = ["presence", "sessions", "statistics"];
 
 /// Seconds over which the events of a history lie.
-const SPAN_SECONDS: i64 = 3 * 60 * 60;
+pub(crate) const SPAN_SECONDS: i64 = 3 * 60 * 60;
 
 pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
     let action = prop_oneof![
@@ -40,19 +40,30 @@ pub(crate) fn event() -> impl Strategy<Value = EventFields> {
     let kind = prop_oneof![
         4 => Just("established"),
         4 => Just("terminated"),
-        1 => prop::sample::select(&["attempted", "resumed", "suspended", "authenticated"][..]),
+        1 => Just("resumed"),
+        2 => Just("suspended"),
+        1 => prop::sample::select(&["attempted", "authenticated"][..]),
     ];
     let status = prop_oneof![4 => Just("success"), 1 => Just("failure"), 1 => Just("timeout")];
-    // Whole minutes collide often, and seconds lie at the edges of buckets.
-    let seconds =
-        prop_oneof![(0..SPAN_SECONDS / 600).prop_map(|step| step * 600), 0..SPAN_SECONDS,];
-    let names = (0..4_u8, 0..3_u8, kind, status);
+    // Whole minutes collide often, and seconds lie at the edges of buckets. Some lie within a minute of each other.
+    let seconds = prop_oneof![
+        (0..SPAN_SECONDS / 600).prop_map(|step| step * 600),
+        (0..SPAN_SECONDS / 600, 0..4_i64).prop_map(|(step, more)| step * 600 + more * 30),
+        0..SPAN_SECONDS,
+    ];
+    // One device has most of the events: its sessions without an id are many.
+    let device = prop_oneof![2 => Just(1_u8), 1 => 0..4_u8];
+    let names = (device, 0..3_u8, kind, status);
     let numbers = (
         prop::option::of(0.0..5_000.0_f64),
         prop::option::of(-95..-20_i32),
         prop::option::of(prop::sample::select(&["wifi", "4g"][..])),
     );
-    let ids = (prop::option::of(0..5_u8), prop::option::weighted(0.3, 0..20_u8), any::<bool>());
+    let ids = (
+        prop::option::weighted(0.4, 0..3_u8),
+        prop::option::weighted(0.3, 0..20_u8),
+        any::<bool>(),
+    );
     (names, seconds, numbers, ids).prop_map(|(names, seconds, numbers, ids)| {
         let (device, application, kind, status) = names;
         let (duration, signal, network) = numbers;

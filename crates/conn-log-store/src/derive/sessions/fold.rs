@@ -1,0 +1,154 @@
+//! Sessions as a function of a key's marks, whatever the order in which they came. Nothing here does I/O.
+//!
+//! Marks are taken in the order of (timestamp, id); a repeat, a mark of the same type at the same instant, counts
+//! once. At one instant an end of an open session comes first.
+//!
+//! | mark | none is open | one is open |
+//! | --- | --- | --- |
+//! | established | opens one, or ends it at once by the end before it | with a session id the same, else ends it and opens the next |
+//! | resumed | as established | goes on with a suspended one; else as established |
+//! | suspended | nothing | suspends it |
+//! | terminated | an end whose start is unknown, or comes within 60 s | ends it |
+
+use conn_log_core::Timestamp;
+
+use super::marks::{Key, Mark, News};
+use super::state::{End, SessionState};
+use crate::derive::facts::Step;
+
+/// How long before the start of its session an end may lie: clocks step.
+pub(super) const END_BEFORE_START_MAX: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+
+/// Sessions of one key, as they are put together.
+struct Fold<'a> {
+    key: Key<'a>,
+    sessions: Vec<SessionState>,
+    /// Sessions whose start may come: an end with none open, and no start since.
+    early: Vec<usize>,
+}
+
+/// The sessions of a key in the order in which they began, once the news are known too. `before` are those that the
+/// marks can change. `is_all` where they hold the last session of the key.
+pub(super) fn settle(
+    key: Key<'_>,
+    before: &[SessionState],
+    news: &News,
+    is_all: bool,
+) -> Vec<SessionState> {
+    let mut marks: Vec<Mark> = before.iter().flat_map(SessionState::marks).collect();
+    marks.extend(&news.marks);
+    marks.sort_unstable_by_key(|mark| (mark.position.0, mark.step, mark.position.1));
+    marks.dedup_by_key(|mark| (mark.position.0, mark.step));
+    marks.sort_unstable_by_key(|mark| mark.position);
+
+    let mut fold = Fold { key, sessions: Vec::with_capacity(before.len() + 1), early: Vec::new() };
+    for instant in marks.chunk_by_mut(|one, next| one.position.0 == next.position.0) {
+        fold.take_instant(instant);
+    }
+    let mut sessions = fold.sessions;
+    if sessions.is_empty() {
+        let known = before.iter().map(|session| session.stray_event);
+        let first = known.chain([news.first_event]).min();
+        sessions.push(SessionState::stray(key, first.unwrap_or(0)));
+    }
+    for session in &mut sessions {
+        session.last_at = session.last_mark_at();
+    }
+    let last_at = before.iter().map(|session| session.last_at).max().max(Some(news.last_at));
+    if let Some(last) = sessions.iter_mut().max_by_key(|session| session.position())
+        && is_all
+    {
+        last.last_at = last.last_at.max(last_at.unwrap_or(last.last_at));
+    }
+    sessions
+}
+
+impl Fold<'_> {
+    /// Takes the marks of one instant, in the order of their ids.
+    fn take_instant(&mut self, marks: &mut [Mark]) {
+        if self.is_open()
+            && let Some(end) = marks.iter().position(|mark| mark.step == Step::Terminated)
+        {
+            marks[..=end].rotate_right(1);
+        }
+        for mark in marks {
+            match mark.step {
+                Step::Established | Step::Resumed => self.start(*mark),
+                Step::Suspended => self.suspend(*mark),
+                Step::Terminated => self.end(*mark),
+            }
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.sessions.last().is_some_and(SessionState::is_unended)
+    }
+
+    fn open(&mut self) -> Option<&mut SessionState> {
+        self.sessions.last_mut().filter(|session| session.is_unended())
+    }
+
+    fn start(&mut self, mark: Mark) {
+        let has_id = self.key.session_id.is_some();
+        if let Some(open) = self.open() {
+            if has_id || open.is_suspended && mark.step == Step::Resumed {
+                open.is_suspended = false;
+                open.more.push(mark);
+                return;
+            }
+            open.end = Some(End::superseded(mark.position.0));
+            open.is_suspended = false;
+        }
+        let since = mark.position.0.plus(-END_BEFORE_START_MAX);
+        let is_near = |session: &SessionState| session.last_mark_at() >= since;
+        let early = std::mem::take(&mut self.early);
+        match early.into_iter().find(|index| is_near(&self.sessions[*index])) {
+            Some(index) => {
+                let session = &mut self.sessions[index];
+                session.start = Some(mark.position);
+                session.is_resumed = mark.step == Step::Resumed;
+            }
+            None => self.sessions.push(SessionState::started(self.key, mark)),
+        }
+    }
+
+    fn suspend(&mut self, mark: Mark) {
+        if let Some(open) = self.open() {
+            open.is_suspended = true;
+        }
+        // It is kept all the same: a late start may come before it.
+        if self.sessions.is_empty() {
+            self.sessions.push(SessionState::stray(self.key, mark.position.1));
+        }
+        if let Some(last) = self.sessions.last_mut() {
+            last.more.push(mark);
+        }
+    }
+
+    fn end(&mut self, mark: Mark) {
+        match self.open() {
+            Some(open) => {
+                open.end = Some(End::of(mark));
+                open.is_suspended = false;
+            }
+            None => {
+                self.early.push(self.sessions.len());
+                self.sessions.push(SessionState::ended(self.key, mark));
+            }
+        }
+    }
+}
+
+/// Whether sessions beyond `before` are as they were: one that begins after all news, and is not the last of
+/// `before`, came out as it was. Gives its position; what follows from it on is as it was.
+pub(super) fn meets(
+    before: &[SessionState],
+    after: &[SessionState],
+    until: Timestamp,
+) -> Option<Timestamp> {
+    let (_, before) = before.split_last()?;
+    let is_met = |session: &&SessionState| {
+        session.start.is_some_and(|(at, _)| at > until) && after.contains(session)
+    };
+    before.iter().find(is_met).map(|session| session.position().0)
+}

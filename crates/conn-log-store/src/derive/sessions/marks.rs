@@ -1,0 +1,60 @@
+//! Marks: the events that begin, suspend and end sessions, by the key of the session. Nothing here does I/O.
+
+use conn_log_core::Timestamp;
+use foldhash::HashMap;
+
+use crate::derive::facts::{Fact, Step, TimePosition};
+
+/// Which events belong together: those of one device and one application, and of one session id where they have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key<'a> {
+    pub(super) device: i32,
+    pub(super) application: i32,
+    pub(super) session_id: Option<&'a str>,
+}
+
+/// An event that sessions depend on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Mark {
+    pub(super) position: TimePosition,
+    pub(super) step: Step,
+    pub(super) status: i32,
+    pub(super) duration: Option<f64>,
+}
+
+impl Mark {
+    /// Only an end counts whatever its status is.
+    fn of(fact: &Fact) -> Option<Self> {
+        let step = fact.step.filter(|step| fact.is_success || *step == Step::Terminated)?;
+        let (status, duration) = (fact.status, fact.duration);
+        Some(Mark { position: fact.position(), step, status, duration })
+    }
+}
+
+/// What a batch of events says about one key.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    pub(super) marks: Vec<Mark>,
+    /// The latest timestamp, of marks and of all other events.
+    pub(super) last_at: Timestamp,
+    /// The first event.
+    pub(super) first_event: i64,
+}
+
+/// The news of each key.
+pub(super) fn news_of(facts: &[Fact]) -> HashMap<Key<'_>, News> {
+    let mut by_key: HashMap<Key<'_>, News> = HashMap::default();
+    for fact in facts {
+        let key = Key {
+            device: fact.device,
+            application: fact.application,
+            session_id: fact.session_id.as_deref(),
+        };
+        let nothing = || News { marks: Vec::new(), last_at: fact.timestamp, first_event: fact.id };
+        let news = by_key.entry(key).or_insert_with(nothing);
+        news.last_at = news.last_at.max(fact.timestamp);
+        news.first_event = news.first_event.min(fact.id);
+        news.marks.extend(Mark::of(fact));
+    }
+    by_key
+}

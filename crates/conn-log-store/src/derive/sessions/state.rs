@@ -1,0 +1,198 @@
+//! A session as it is kept. Nothing here does I/O.
+
+use conn_log_core::Timestamp;
+
+use super::marks::{Key, Mark};
+use crate::derive::facts::{Step, TimePosition};
+use crate::derive::varint;
+
+/// An end of a session.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct End {
+    pub(super) at: Timestamp,
+    /// `None` where the next start superseded the session.
+    pub(super) event: Option<i64>,
+    pub(super) status: Option<i32>,
+    pub(super) duration: Option<f64>,
+}
+
+/// A session. One without a start and an end is *stray*: it keeps what a key's events say before its first
+/// session, and no list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SessionState {
+    pub(crate) device: i32,
+    pub(crate) application: i32,
+    pub(crate) session_id: Option<String>,
+    pub(crate) start: Option<TimePosition>,
+    /// Whether the start is a `resumed` event.
+    pub(super) is_resumed: bool,
+    pub(crate) end: Option<End>,
+    pub(super) is_suspended: bool,
+    /// Of the key's last session: the latest event of the key. Of others: the later of start and end.
+    pub(super) last_at: Timestamp,
+    /// Marks of its time that are neither its start nor its end. A late mark can make one of them a start.
+    pub(super) more: Vec<Mark>,
+    /// The first event of a stray one; 0 of others.
+    pub(super) stray_event: i64,
+}
+
+/// Where stray ones are among the sessions: before 1970, when no event can be.
+pub(super) fn stray_at() -> Timestamp {
+    Timestamp::from_micros(-1)
+}
+
+impl SessionState {
+    pub(super) fn stray(key: Key<'_>, event: i64) -> Self {
+        SessionState {
+            device: key.device,
+            application: key.application,
+            session_id: key.session_id.map(str::to_owned),
+            start: None,
+            is_resumed: false,
+            end: None,
+            is_suspended: false,
+            last_at: stray_at(),
+            more: Vec::new(),
+            stray_event: event,
+        }
+    }
+
+    pub(super) fn started(key: Key<'_>, mark: Mark) -> Self {
+        let is_resumed = mark.step == Step::Resumed;
+        SessionState { start: Some(mark.position), is_resumed, ..Self::stray(key, 0) }
+    }
+
+    pub(super) fn ended(key: Key<'_>, mark: Mark) -> Self {
+        SessionState { end: Some(End::of(mark)), ..Self::stray(key, 0) }
+    }
+
+    /// Its position among the sessions: its start's, or its end's where no start is known.
+    pub(crate) fn position(&self) -> TimePosition {
+        let end = self.end.map(|end| (end.at, end.event.unwrap_or(0)));
+        self.start.or(end).unwrap_or((stray_at(), self.stray_event))
+    }
+
+    pub(super) fn is_stray(&self) -> bool {
+        self.start.is_none() && self.end.is_none()
+    }
+
+    /// Whether no end is known.
+    pub(super) fn is_unended(&self) -> bool {
+        self.start.is_some() && self.end.is_none()
+    }
+
+    /// Whether it is open, where those without a sign of life after `quiet_since` have ended.
+    pub(crate) fn is_open(&self, quiet_since: Option<Timestamp>) -> bool {
+        self.is_unended() && quiet_since.is_none_or(|quiet_since| self.last_at > quiet_since)
+    }
+
+    /// Whether it connects its device.
+    pub(crate) fn is_connected(&self, quiet_since: Option<Timestamp>) -> bool {
+        self.is_open(quiet_since) && !self.is_suspended
+    }
+
+    /// The later of start and end.
+    pub(super) fn last_mark_at(&self) -> Timestamp {
+        let start = self.start.map(|(at, _)| at);
+        let end = self.end.map(|end| end.at);
+        start.max(end).unwrap_or(stray_at())
+    }
+
+    /// Its latest event.
+    pub(super) fn last_event_at(&self) -> Timestamp {
+        if self.is_unended() { self.last_at } else { self.last_mark_at() }
+    }
+
+    /// When it ended, where those without a sign of life after `quiet_since` have.
+    pub(super) fn ended_at(&self, quiet_since: Option<Timestamp>) -> Option<Timestamp> {
+        match self.end {
+            Some(end) => Some(end.at),
+            None => (!self.is_open(quiet_since)).then_some(self.last_at),
+        }
+    }
+
+    /// The marks that it is made of.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
+        let step = if self.is_resumed { Step::Resumed } else { Step::Established };
+        let start = self.start.map(|position| Mark::plain(position, step));
+        let end = self.end.and_then(|end| {
+            let (status, duration) = (end.status.unwrap_or(0), end.duration);
+            Some(Mark { position: (end.at, end.event?), step: Step::Terminated, status, duration })
+        });
+        start.into_iter().chain(end).chain(self.more.iter().copied())
+    }
+
+    /// The class of its length, by which lists find the sessions of a time.
+    pub(super) fn length(&self) -> i16 {
+        if self.is_unended() {
+            return LENGTH_OPEN;
+        }
+        let begin = self.position().0;
+        let seconds = (self.last_mark_at().micros() - begin.micros()).max(0) / 1_000_000;
+        let bits = i64::BITS - seconds.leading_zeros();
+        i16::try_from(bits.div_ceil(2)).unwrap_or(LENGTH_OPEN)
+    }
+}
+
+/// The class of sessions without an end. Classes of others are below: class `c` is shorter than `4^c` seconds.
+pub(super) const LENGTH_OPEN: i16 = 32;
+
+/// The longest class that sessions of timestamps have: 4^19 seconds are 8,000 years.
+pub(super) const LENGTH_MAX: i16 = 19;
+
+/// No session of that class is as long as this.
+pub(super) fn length_end(class: i16) -> chrono::TimeDelta {
+    chrono::TimeDelta::seconds(1 << (2 * class.clamp(0, LENGTH_MAX)))
+}
+
+impl End {
+    pub(super) fn of(mark: Mark) -> Self {
+        let (at, event) = mark.position;
+        End { at, event: Some(event), status: Some(mark.status), duration: mark.duration }
+    }
+
+    pub(super) fn superseded(at: Timestamp) -> Self {
+        End { at, event: None, status: None, duration: None }
+    }
+}
+
+impl Mark {
+    /// A mark whose status and duration do not matter.
+    fn plain(position: TimePosition, step: Step) -> Self {
+        Mark { position, step, status: 0, duration: None }
+    }
+}
+
+/// The steps that `more` can hold, by their number.
+const STEPS: [Step; 3] = [Step::Established, Step::Resumed, Step::Suspended];
+
+/// Marks as bytes; `None` where there are none.
+pub(super) fn encode(marks: &[Mark]) -> Option<Vec<u8>> {
+    if marks.is_empty() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    for mark in marks {
+        let number = STEPS.iter().position(|step| *step == mark.step).unwrap_or(0);
+        varint::write(&mut bytes, number as u64);
+        varint::write_signed(&mut bytes, mark.position.0.micros());
+        varint::write_signed(&mut bytes, mark.position.1);
+    }
+    Some(bytes)
+}
+
+/// The marks again.
+pub(super) fn decode(bytes: Option<&[u8]>) -> Vec<Mark> {
+    let mut bytes = bytes.unwrap_or_default();
+    let mut marks = Vec::new();
+    while let Some(mark) = decode_one(&mut bytes) {
+        marks.push(mark);
+    }
+    marks
+}
+
+fn decode_one(bytes: &mut &[u8]) -> Option<Mark> {
+    let step = *STEPS.get(usize::try_from(varint::read(bytes)?).ok()?)?;
+    let at = Timestamp::from_micros(varint::read_signed(bytes)?);
+    Some(Mark::plain((at, varint::read_signed(bytes)?), step))
+}
