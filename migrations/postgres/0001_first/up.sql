@@ -253,8 +253,7 @@ CREATE TABLE sessions (
     device       integer     NOT NULL,
     application  integer     NOT NULL,
     session_id   text,
-    start_at     timestamptz,
-    start_event  bigint,
+    start        smallint,
     end_at       timestamptz,
     end_event    bigint,
     end_status   integer,
@@ -262,7 +261,6 @@ CREATE TABLE sessions (
     last_at      timestamptz NOT NULL,
     more         bytea,
     length       smallint    NOT NULL,
-    is_resumed   boolean     NOT NULL,
     is_suspended boolean     NOT NULL,
     is_open      boolean     NOT NULL,
     PRIMARY KEY (tenant_id, at, event)
@@ -322,14 +320,12 @@ COMMENT ON COLUMN sessions.event IS 'Id of the event that says at';
 COMMENT ON COLUMN sessions.device IS 'Number of the devices name';
 COMMENT ON COLUMN sessions.application IS 'Number of the applications name';
 COMMENT ON COLUMN sessions.session_id IS 'As the client named it; NULL where its events carry none';
-COMMENT ON COLUMN sessions.start_at IS 'When it started; NULL where no start is known';
-COMMENT ON COLUMN sessions.start_event IS 'Id of the event that started it';
+COMMENT ON COLUMN sessions.start IS 'What it started with: 1 established, 2 resumed; NULL where no start is known';
 COMMENT ON COLUMN sessions.end_at IS 'When it ended; NULL while it is open';
 COMMENT ON COLUMN sessions.end_status IS 'Number of the ending events status';
 COMMENT ON COLUMN sessions.last_at IS 'Of a key''s last session: the latest event of the key; of others: the later of start and end';
 COMMENT ON COLUMN sessions.more IS 'Marks of its time that are neither its start nor its end, packed';
 COMMENT ON COLUMN sessions.length IS 'Class of its length: shorter than 4^length seconds; 32 without an end';
-COMMENT ON COLUMN sessions.is_resumed IS 'Whether its start is of type resumed';
 COMMENT ON COLUMN sessions.is_suspended IS 'Whether it is open and suspended';
 COMMENT ON COLUMN sessions.is_open IS 'Whether it has started and no end is known';
 COMMENT ON COLUMN rollups.tenant_id IS 'Whose events';

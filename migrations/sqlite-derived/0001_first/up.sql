@@ -104,8 +104,7 @@ CREATE TABLE sessions (
     device       INTEGER NOT NULL,
     application  INTEGER NOT NULL,
     session_id   TEXT,
-    start_at     INTEGER,
-    start_event  INTEGER,
+    start        INTEGER,
     end_at       INTEGER,
     end_event    INTEGER,
     end_status   INTEGER,
@@ -113,7 +112,6 @@ CREATE TABLE sessions (
     last_at      INTEGER NOT NULL,
     more         BLOB,
     length       INTEGER NOT NULL,
-    is_resumed   INTEGER NOT NULL,
     is_suspended INTEGER NOT NULL,
     is_open      INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, at, event)

@@ -63,8 +63,7 @@ diesel::table! {
         device -> Integer,
         application -> Integer,
         session_id -> Nullable<Text>,
-        start_at -> Nullable<Instant>,
-        start_event -> Nullable<BigInt>,
+        start -> Nullable<SmallInt>,
         end_at -> Nullable<Instant>,
         end_event -> Nullable<BigInt>,
         end_status -> Nullable<Integer>,
@@ -72,7 +71,6 @@ diesel::table! {
         last_at -> Instant,
         more -> Nullable<Binary>,
         length -> SmallInt,
-        is_resumed -> Bool,
         is_suspended -> Bool,
         is_open -> Bool,
     }

@@ -24,8 +24,7 @@ pub(super) struct SessionRow {
     device: i32,
     application: i32,
     session_id: Option<String>,
-    start_at: Option<Micros>,
-    start_event: Option<i64>,
+    start: Option<i16>,
     end_at: Option<Micros>,
     end_event: Option<i64>,
     end_status: Option<i32>,
@@ -33,10 +32,13 @@ pub(super) struct SessionRow {
     last_at: Micros,
     more: Option<Vec<u8>>,
     length: i16,
-    is_resumed: bool,
     is_suspended: bool,
     is_open: bool,
 }
+
+/// What a session started with, in its row.
+const ESTABLISHED: i16 = 1;
+const RESUMED: i16 = 2;
 
 impl SessionRow {
     fn new(tenant: TenantId, session: &SessionState) -> Self {
@@ -48,8 +50,7 @@ impl SessionRow {
             device: session.device,
             application: session.application,
             session_id: session.session_id.clone(),
-            start_at: session.start.map(|(at, _)| Micros(at)),
-            start_event: session.start.map(|(_, event)| event),
+            start: session.start.map(|_| if session.is_resumed { RESUMED } else { ESTABLISHED }),
             end_at: session.end.map(|end| Micros(end.at)),
             end_event: session.end.and_then(|end| end.event),
             end_status: session.end.and_then(|end| end.status),
@@ -57,7 +58,6 @@ impl SessionRow {
             last_at: Micros(session.last_at),
             more: encode(&session.more),
             length: session.length(),
-            is_resumed: session.is_resumed,
             is_suspended: session.is_suspended,
             is_open: session.is_unended(),
         }
@@ -66,7 +66,7 @@ impl SessionRow {
 
 impl From<SessionRow> for SessionState {
     fn from(row: SessionRow) -> Self {
-        let start = row.start_at.map(|at| at.0).zip(row.start_event);
+        let start = row.start.map(|_| (row.at.0, row.event));
         let end = row.end_at.map(|at| End {
             at: at.0,
             event: row.end_event,
@@ -78,7 +78,7 @@ impl From<SessionRow> for SessionState {
             application: row.application,
             session_id: row.session_id,
             start,
-            is_resumed: row.is_resumed,
+            is_resumed: row.start == Some(RESUMED),
             end,
             is_suspended: row.is_suspended,
             last_at: row.last_at.0,
@@ -277,8 +277,7 @@ pub(super) fn write_in_txn(
         key: (tenant_id, at, event),
         kept: (device, application, session_id),
         set: (
-            start_at,
-            start_event,
+            start,
             end_at,
             end_event,
             end_status,
@@ -286,7 +285,6 @@ pub(super) fn write_in_txn(
             last_at,
             more,
             length,
-            is_resumed,
             is_suspended,
             is_open
         )
