@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use conn_log_core::EventQuery;
-use conn_log_store::{AppendError, NewToken, PageQuery, PageStart, Scope, Store};
+use conn_log_store::{AppendError, DeviceFilter, NewToken, PageQuery, PageStart, Scope, Store};
 use conn_log_test_support::*;
 use rstest::rstest;
 
@@ -92,7 +92,7 @@ async fn a_second_file_that_is_gone_is_told_and_appends_go_on(
     assert_eq!(store.token_find(&secret.hash()).unwrap(), Some(token));
     let gone = format!("{} was removed or replaced", file.display());
     let devices = PageQuery { start: PageStart::First, limit: 10 };
-    assert!(said(store.device_list(DEFAULT, &devices)).contains(&gone));
+    assert!(said(store.device_list(DEFAULT, &DeviceFilter::default(), &devices)).contains(&gone));
     assert!(said(store.ready()).contains(&gone));
     assert_eq!(file.exists(), is_there, "nobody makes a new file");
     assert!(store.close());
@@ -101,6 +101,9 @@ async fn a_second_file_that_is_gone_is_told_and_appends_go_on(
         std::fs::remove_file(beside(&db.file(), suffix)).ok();
     }
     let store = Store::open(db.options()).unwrap();
-    assert_eq!(store.device_list(DEFAULT, &devices).unwrap().items[0].events, 4);
+    assert_eq!(
+        store.device_list(DEFAULT, &DeviceFilter::default(), &devices).unwrap().items[0].events,
+        4
+    );
     assert!(store.ready().is_ok());
 }

@@ -1,7 +1,9 @@
 //! A log that has lost events is not opened unless that is accepted, and gives none of their ids again as far as they
 //! are known.
 
-use conn_log_store::{LogBounds, OpenError, PageQuery, PageStart, Store, StoreOptions};
+use conn_log_store::{
+    DeviceFilter, LogBounds, OpenError, PageQuery, PageStart, Store, StoreOptions,
+};
 use conn_log_test_support::*;
 
 use crate::derived::{close, settle};
@@ -16,7 +18,7 @@ fn accepting(db: &TestDatabase) -> StoreOptions {
 
 fn device_counts(store: &Store) -> Vec<(String, i64)> {
     let page = PageQuery { start: PageStart::First, limit: 100 };
-    let devices = store.device_list(DEFAULT, &page).unwrap().items;
+    let devices = store.device_list(DEFAULT, &DeviceFilter::default(), &page).unwrap().items;
     devices.into_iter().map(|device| (device.device_id, device.events)).collect()
 }
 
