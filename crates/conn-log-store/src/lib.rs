@@ -33,8 +33,9 @@ pub use control::{NewToken, Rate, Scope, Secret, SecretHash, Tenant, Token, Unkn
 pub use derive::presence::{Application, Device};
 pub use derive::sessions::{Session, SessionFilter, SessionPlace};
 pub use derive::statistics::{
-    Durations, Figures, GroupBy, Interval, SignalStrengths, StatisticsAnswer, StatisticsError,
-    StatisticsQuery, StatisticsRow,
+    Durations, Figure, Figures, GroupBy, Interval, ROWS_MAX as STATISTICS_ROWS_MAX,
+    SignalStrengths, Sort, StatisticsAnswer, StatisticsError, StatisticsQuery, StatisticsRow,
+    UnknownZone, Zone,
 };
 pub use derive::{Progress, UnknownFollower};
 pub use engine::{DatabaseUrl, DatabaseUrlError, PostgresUrl};

@@ -76,7 +76,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Integer, SmallInt, Binary};
+    use diesel::sql_types::{Integer, SmallInt, Binary, Nullable};
     use crate::engine::Instant;
 
     rollups (tenant_id, level, start, lead) {
@@ -84,6 +84,7 @@ diesel::table! {
         level -> SmallInt,
         start -> Instant,
         lead -> Integer,
+        whole -> Nullable<Binary>,
         cells -> Binary,
     }
 }
