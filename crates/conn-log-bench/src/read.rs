@@ -101,6 +101,18 @@ const QUESTIONS: &[Question] = &[
         path: |_| format!("{EVENTS}/stats/?interval=1d&group_by=status"),
     },
     Question {
+        name: "30 days' failures by device, the first 20",
+        path: |_| format!("{EVENTS}/stats/?group_by=device_id&sort=-failures&limit=20"),
+    },
+    Question {
+        name: "distinct devices a day for 30 days",
+        path: |_| format!("{EVENTS}/stats/?interval=1d"),
+    },
+    Question {
+        name: "distinct devices a day of Berlin's clocks",
+        path: |_| format!("{EVENTS}/stats/?interval=1d&timezone=Europe/Berlin"),
+    },
+    Question {
         name: "a device's 30 days by hour",
         path: |of| format!("{EVENTS}/stats/?interval=1h&device_id={}", of.device_id),
     },

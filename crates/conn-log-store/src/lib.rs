@@ -36,8 +36,9 @@ pub use control::{
 pub use derive::presence::{Application, Device, DeviceFilter};
 pub use derive::sessions::{EndReason, Session, SessionFilter, SessionPlace};
 pub use derive::statistics::{
-    Durations, Figures, GroupBy, Interval, SignalStrengths, StatisticsAnswer, StatisticsError,
-    StatisticsQuery, StatisticsRow,
+    Durations, Figure, Figures, GroupBy, Interval, ROWS_MAX as STATISTICS_ROWS_MAX,
+    SignalStrengths, Sort, StatisticsAnswer, StatisticsError, StatisticsQuery, StatisticsRow,
+    UnknownZone, Zone,
 };
 pub use derive::{Progress, UnknownFollower};
 pub use engine::{DatabaseUrl, DatabaseUrlError, PostgresUrl};

@@ -358,6 +358,16 @@ impl Store {
         statistics::statistics(&self.0.derivation, tenant, query)
     }
 
+    /// Those of some texts that no event of a log has as the name of its device, application, connection type, status
+    /// or network: who filters by one of them has mistyped it. Blocks the thread.
+    pub fn names_unknown(
+        &self,
+        tenant: TenantId,
+        texts: &[String],
+    ) -> Result<Vec<String>, StoreError> {
+        statistics::unknown_names(&self.0.derivation, tenant, texts)
+    }
+
     /// Has something that follows the log, such as `presence` or `index`, forget a tenant's log and begin anew, in
     /// the background. Reads of it take part in the work meanwhile, or are told to come back. Blocks the thread.
     pub fn rebuild(

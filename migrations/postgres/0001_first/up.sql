@@ -285,11 +285,13 @@ CREATE TABLE rollups (
     level     smallint    NOT NULL,
     start     timestamptz NOT NULL,
     lead      integer     NOT NULL,
+    whole     bytea,
     cells     bytea       NOT NULL,
     PRIMARY KEY (tenant_id, level, start, lead)
 ) WITH (fillfactor = 80);
-COMMENT ON TABLE rollups IS 'Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a device';
-COMMENT ON COLUMN rollups.lead IS 'The number of the application''s or device''s name';
+COMMENT ON TABLE rollups IS 'Statistics, added up on seven levels';
+COMMENT ON COLUMN rollups.lead IS 'The number of the application''s or device''s name, or of the block of devices; 0 for all events';
+COMMENT ON COLUMN rollups.whole IS 'Of level 3 the sum of the finer parts, else NULL';
 COMMENT ON COLUMN rollups.cells IS 'The finer parts of the row';
 CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
 COMMENT ON COLUMN devices.tenant_id IS 'Whose device';
@@ -329,7 +331,7 @@ COMMENT ON COLUMN sessions.length IS 'Class of its length: shorter than 4^length
 COMMENT ON COLUMN sessions.is_suspended IS 'Whether it is open and suspended';
 COMMENT ON COLUMN sessions.is_open IS 'Whether it has started and no end is known';
 COMMENT ON COLUMN rollups.tenant_id IS 'Whose events';
-COMMENT ON COLUMN rollups.level IS '1 an hour of an application, 2 ten minutes of an application, 3 a day of a device';
+COMMENT ON COLUMN rollups.level IS '1 an hour of an application, 2 ten minutes of an application, 3 a day of a device, 4 an hour, 5 a day and a day of an application, 6 an hour of 1,024 devices, 7 a day of 1,024 devices';
 COMMENT ON COLUMN rollups.start IS 'When its span of time begins, in UTC';
 
 -- The figures of an hour of an application, as answers have them: apart from the rollups' cells, which

@@ -127,14 +127,17 @@ CREATE INDEX sessions_length ON sessions (tenant_id, length, at);
 CREATE INDEX sessions_open ON sessions (tenant_id, device, is_suspended) WHERE is_open;
 CREATE INDEX sessions_open_application ON sessions (tenant_id, application, is_suspended, device) WHERE is_open;
 
--- Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a
--- device. `lead` is the number of the application's or device's name. Within a row, `cells` are the
--- finer parts (docs/decisions/009).
+-- Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a device; 4: an
+-- hour; 5: a day, and a day of an application; 6: an hour of 1,024 devices; 7: a day of 1,024 devices. `lead` is the
+-- number of the application's or device's name, or of the block of devices; 0 for all events. Within a row, `cells`
+-- are the finer parts, and `whole` of level 3 their sum (docs/decisions/009 and 018). `whole` stands first: what is
+-- behind it is on other pages.
 CREATE TABLE rollups (
     tenant_id INTEGER NOT NULL,
     level     INTEGER NOT NULL,
     start     INTEGER NOT NULL,
     lead      INTEGER NOT NULL,
+    whole     BLOB,
     cells     BLOB    NOT NULL,
     PRIMARY KEY (tenant_id, level, start, lead)
 ) STRICT, WITHOUT ROWID;

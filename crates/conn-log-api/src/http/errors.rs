@@ -66,7 +66,9 @@ impl From<StatisticsError> for Problem {
     fn from(error: StatisticsError) -> Self {
         match error {
             StatisticsError::Store(error) => error.into(),
-            StatisticsError::TooManyRows | StatisticsError::TooManyEvents => {
+            StatisticsError::TooManyRows
+            | StatisticsError::TooManyGroups
+            | StatisticsError::TooManyEvents => {
                 Problem::parameter("interval", "too_many", error.to_string())
             }
         }

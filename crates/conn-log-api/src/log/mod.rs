@@ -2,6 +2,7 @@
 
 pub(crate) mod export;
 pub(crate) mod get;
+pub(crate) mod known_names;
 pub(crate) mod list;
 pub(crate) mod query;
 pub(crate) mod shapes;

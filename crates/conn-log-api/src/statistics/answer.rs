@@ -17,14 +17,14 @@ pub(crate) struct Statistics<'a> {
     /// As asked for.
     #[schema(required)]
     interval: Option<String>,
-    /// In order of start and keys.
+    /// In order of start, and of keys or as asked for.
     results: Vec<StatisticsGroup<'a>>,
 }
 
 /// One group of events.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StatisticsGroup<'a> {
-    /// When the step in time begins; null without an interval.
+    /// When the step in time begins, in UTC; null without an interval.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     start: Option<Timestamp>,
     /// Where it is grouped by.

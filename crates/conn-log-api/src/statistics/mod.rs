@@ -17,6 +17,7 @@ use crate::http::app::App;
 use crate::http::auth::Reader;
 use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
+use crate::log::known_names;
 use crate::log::shapes::SelectionParameters;
 
 /// How long a request waits for a permit to compute, and a large answer for one to be sent.
@@ -30,9 +31,15 @@ const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
     params(
         SelectionParameters,
         ("interval" = Option<String>, Query,
-            description = "1m, 5m, 1h or 1d; without, all time is one step"),
+            description = "1m, 5m, 15m, 1h, 1d, 1w (from Monday) or 1mo; without, all time is one step"),
+        ("timezone" = Option<String>, Query, description = "An IANA name, UTC by default: hours, \
+            days, weeks and months begin by its clocks"),
         ("group_by" = Option<Vec<String>>, Query, description = "Any of application_id, \
             device_id, connection_type, status, network_type; repeatable, or with commas"),
+        ("sort" = Option<String>, Query, description = "-events, -failures, -failure_rate or \
+            -devices, or without the minus: the order of groups within a step; ties go by keys"),
+        ("limit" = Option<u32>, Query, description = "With sort: only the first groups of each \
+            step, 1 to 100,000"),
     ),
     responses(
         (status = 200, description = "The figures", body = answer::Statistics<'_>),
@@ -46,6 +53,8 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     let asked = query::of(QueryString::of(&request)?)?;
     accept::require(&request, "application/json")?;
     let app = App::of(&request);
+    let (types, statuses) = (&asked.connection_types, &asked.statuses);
+    known_names::require(&app, caller.tenant(), types, statuses).await?;
     let permit = timeout(PERMIT_WAIT_MAX, app.statistics.clone().acquire_owned()).await;
     let Ok(Ok(permit)) = permit else {
         return Err(Problem::overloaded("too many statistics are being computed", 5));

@@ -176,8 +176,177 @@ async fn a_parameter_that_statistics_do_not_take_is_a_400(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
-    for query in ["interval=1w", "group_by=colour", "group_by=", "since=now", "limit=3"] {
-        assert_eq!(app.get(&format!("{EVENTS}stats/?{query}")).await.status, 400, "{query}");
+    for (query, expected) in [
+        ("interval=2w", "1m, 5m, 15m, 1h, 1d, 1w or 1mo"),
+        ("group_by=colour", "network_type"),
+        ("group_by=", "network_type"),
+        ("since=now", "RFC 3339"),
+        ("timezone=Mars/Olympus", "IANA"),
+        ("timezone=europe/berlin", "Europe/Berlin"),
+        ("timezone=", "IANA"),
+        ("sort=colour", "failure_rate"),
+        ("sort=--events", "failure_rate"),
+        ("sort=events&sort=devices", "once"),
+        ("sort=events&limit=0", "1 to 100,000"),
+        ("sort=events&limit=100001", "1 to 100,000"),
+        ("limit=3", "goes with sort only"),
+        ("status=", "empty"),
+        ("device_id=", "empty"),
+        ("application_id=app_1&application_id=", "empty"),
+    ] {
+        let answer = app.get(&format!("{EVENTS}stats/?{query}")).await;
+        answer.is_problem(400, "invalid-query");
+        let problem = answer.json();
+        assert!(problem["detail"].as_str().unwrap().contains(expected), "{query}: {problem}");
     }
     assert!(results(&app, "interval=1h").await.is_empty());
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_name_that_neither_the_rules_nor_the_log_know_is_a_400_that_says_what_is_known(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = nine_events(database).await;
+    for (query, expected) in [
+        ("status=faliure", "success, failure, denied, timeout, error"),
+        ("status=success&status=succes", "success, failure"),
+        ("connection_type=establishd", "attempted, authenticated"),
+    ] {
+        let answer = app.get(&format!("{EVENTS}stats/?{query}")).await;
+        answer.is_problem(400, "invalid-query");
+        let problem = answer.json();
+        assert_eq!(problem["errors"][0]["code"], "unknown_value");
+        assert!(problem["detail"].as_str().unwrap().contains(expected), "{query}: {problem}");
+    }
+    // As of a deployment that took more names once, taken in or not.
+    let mut parts = conn_log_test_support::parts("dev_9");
+    (parts.status, parts.connection_type) = ("throttled".to_owned(), "roamed".to_owned());
+    let old = conn_log_core::Event::from_store(parts);
+    conn_log_test_support::append(&app.store, vec![old]).await.unwrap();
+    for is_taken_in in [false, true] {
+        if is_taken_in {
+            app.store.projections_step(conn_log_test_support::DEFAULT, 100).unwrap();
+        }
+        let rows = results(&app, "status=throttled&connection_type=roamed").await;
+        assert_eq!(rows[0]["events"], 1);
+    }
+    assert_eq!(results(&app, "status=failed").await.len(), 0, "another name of failure");
+    assert_eq!(results(&app, "connection_type=resumed").await.len(), 0, "the rules know it");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn days_weeks_and_months_begin_where_a_zones_clocks_say(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let events: Vec<Value> = [
+        "2024-03-30T22:59:59Z",
+        "2024-03-30T23:00:00Z",
+        "2024-03-31T21:59:59Z",
+        "2024-03-31T22:00:00Z",
+    ]
+    .map(|timestamp| {
+        json!({"device_id": "dev_1", "application_id": "app_1", "status": "success",
+                "connection_type": "established", "timestamp": timestamp})
+    })
+    .to_vec();
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    let steps = |rows: Vec<Value>| -> Vec<(String, i64)> {
+        let step = |row: &Value| {
+            (row["start"].as_str().unwrap().to_owned(), row["events"].as_i64().unwrap())
+        };
+        rows.iter().map(step).collect()
+    };
+    let owned = |steps: &[(&str, i64)]| -> Vec<(String, i64)> {
+        steps.iter().map(|(start, events)| ((*start).to_owned(), *events)).collect()
+    };
+    for (query, expected) in [
+        (
+            "interval=1d&timezone=Europe/Berlin",
+            &[
+                ("2024-03-29T23:00:00Z", 1),
+                ("2024-03-30T23:00:00Z", 2),
+                ("2024-03-31T22:00:00Z", 1),
+            ][..],
+        ),
+        (
+            "interval=1w&timezone=Europe/Berlin",
+            &[("2024-03-24T23:00:00Z", 3), ("2024-03-31T22:00:00Z", 1)][..],
+        ),
+        (
+            "interval=1mo&timezone=Europe%2FBerlin",
+            &[("2024-02-29T23:00:00Z", 3), ("2024-03-31T22:00:00Z", 1)][..],
+        ),
+        ("interval=1mo", &[("2024-03-01T00:00:00Z", 4)][..]),
+        ("interval=1w", &[("2024-03-25T00:00:00Z", 4)][..]),
+        (
+            "interval=1d&timezone=Asia/Kolkata",
+            &[("2024-03-30T18:30:00Z", 2), ("2024-03-31T18:30:00Z", 2)][..],
+        ),
+        (
+            "interval=15m&since=2024-03-31T00:00:00Z",
+            &[("2024-03-31T21:45:00Z", 1), ("2024-03-31T22:00:00Z", 1)][..],
+        ),
+    ] {
+        assert_eq!(steps(results(&app, query).await), owned(expected), "{query}");
+    }
+    let answer = app.get(&format!("{EVENTS}stats/?interval=1mo&timezone=Europe/Berlin")).await;
+    assert_eq!(answer.json()["interval"], "1mo");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn the_first_groups_of_each_step_are_answered_alone(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    // Of device n there are n + 2 events, and n % 3 of them fail; device 4 is there the next day, too.
+    let event = |device: i64, minute: i64, status: &str, day: i64| {
+        json!({"device_id": format!("dev_{device}"), "application_id": format!("app_{}", device % 2),
+            "connection_type": "established", "status": status,
+            "timestamp": format!("2024-01-{day:02}T10:{minute:02}:00Z"), "duration": minute})
+    };
+    let mut events: Vec<Value> = (0..6)
+        .flat_map(|device| (0..device + 2).map(move |n| (device, n)))
+        .map(|(device, n)| event(device, n, if n < device % 3 { "error" } else { "success" }, 15))
+        .collect();
+    events.push(event(4, 30, "timeout", 16));
+    assert_eq!(app.post(&json!(events)).await.status, 201);
+    let firsts =
+        |rows: Vec<Value>, key: &'static str, figure: &'static str| -> Vec<(String, String)> {
+            let first =
+                |row: &Value| (row[key].as_str().unwrap().to_owned(), row[figure].to_string());
+            rows.iter().map(first).collect()
+        };
+    for is_taken_in in [false, true] {
+        if is_taken_in {
+            app.store.projections_step(conn_log_test_support::DEFAULT, 1_000).unwrap();
+        }
+        for (query, figure, expected) in [
+            ("sort=-failures&limit=3", "failures", "dev_2 2 dev_4 2 dev_5 2"),
+            ("sort=-events&limit=2", "events", "dev_4 7 dev_5 7"),
+            ("sort=events&limit=2", "events", "dev_0 2 dev_1 3"),
+            ("sort=-failure_rate&limit=2", "failure_rate", "dev_2 0.5 dev_1 0.333333"),
+            ("sort=failures", "failures", "dev_0 0 dev_3 0 dev_1 1 dev_2 2 dev_4 2 dev_5 2"),
+            ("sort=-devices&limit=1", "devices", "dev_0 1"),
+            ("interval=1d&sort=-failures&limit=1", "failures", "dev_2 2 dev_4 1"),
+        ] {
+            let rows = results(&app, &format!("group_by=device_id&{query}")).await;
+            let found: Vec<String> = firsts(rows, "device_id", figure)
+                .into_iter()
+                .flat_map(|(key, figure)| [key, figure])
+                .collect();
+            assert_eq!(found.join(" "), expected, "{query}");
+        }
+        let rows = results(&app, "group_by=application_id&sort=-devices&limit=1").await;
+        assert_eq!((&rows[0]["application_id"], &rows[0]["devices"]), (&json!("app_0"), &json!(3)));
+        // The rows that are answered have all of their figures.
+        let rows = results(&app, "group_by=device_id&sort=-events&limit=1").await;
+        assert_eq!(
+            (&rows[0]["device_id"], &rows[0]["duration"]["count"]),
+            (&json!("dev_4"), &json!(7))
+        );
+    }
 }

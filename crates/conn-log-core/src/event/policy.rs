@@ -89,7 +89,7 @@ impl EventPolicy {
     }
 
     /// The connection types and the statuses taken here, each in one line for people.
-    pub(super) fn names(&self) -> (String, String) {
+    pub fn names(&self) -> (String, String) {
         let list = |fixed: &[&str], own: &BTreeSet<String>| {
             let own = own.iter().map(String::as_str);
             fixed.iter().copied().chain(own).collect::<Vec<_>>().join(", ")

@@ -68,6 +68,10 @@ impl EventFilter {
             let detail = format!("at most {VALUES_MAX} values");
             return Err(FilterError::new(name, FilterErrorCode::TooMany, detail));
         }
+        if values.iter().any(String::is_empty) {
+            let detail = "an empty value is in no event";
+            return Err(FilterError::new(name, FilterErrorCode::InvalidValue, detail));
+        }
         if values.iter().any(|value| value.contains('\0')) {
             let detail = "U+0000 is in no event";
             return Err(FilterError::new(name, FilterErrorCode::InvalidValue, detail));

@@ -143,6 +143,20 @@ pub(crate) fn find(
     Ok(())
 }
 
+/// Those of some texts that are no name: neither among those found before nor in the table.
+pub(crate) fn unknown(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    cache: &DictionaryCache,
+    texts: &[String],
+    found: &Names,
+) -> QueryResult<Vec<String>> {
+    let is_new = |text: &&str| !found.numbers.contains_key(*text);
+    let new = texts.iter().map(String::as_str).filter(is_new).collect();
+    let unknown = look_up(connection, tenant, cache, new, &mut Names::default())?;
+    Ok(unknown.into_iter().map(str::to_owned).collect())
+}
+
 /// The texts of those numbers, beside those that are there.
 pub(crate) fn find_texts(
     connection: &mut AnyConnection,

@@ -77,7 +77,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    use diesel::sql_types::{Integer, SmallInt, Binary};
+    use diesel::sql_types::{Integer, SmallInt, Binary, Nullable};
     use crate::engine::Instant;
 
     rollups (tenant_id, level, start, lead) {
@@ -85,6 +85,7 @@ diesel::table! {
         level -> SmallInt,
         start -> Instant,
         lead -> Integer,
+        whole -> Nullable<Binary>,
         cells -> Binary,
     }
 }

@@ -1,73 +1,20 @@
-//! Rollups: the levels at which events are added up, and the cells of one row.
-//!
-//! | level | a row is | its cells are told apart by | it answers |
-//! | --- | --- | --- | --- |
-//! | 1 | an hour of an application | type, status, network | whole hours, anything but devices |
-//! | 2 | ten minutes of an application | minute | whole minutes, by application |
-//! | 3 | a day of a device | hour, application, type, status, network | whole hours, anything |
+//! Rollups: what events add to the rows of every level, and the cells of one row.
 
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
 
 use super::codec::{Damaged, Devices, Reader, Writer};
+use super::counts::{Counts, DeviceCounts};
+use super::level::{ALL, BLOCK_DEVICES, Level, RowKey};
 use super::tally::{Dimensions, Tally};
 use crate::derive::facts::Fact;
 
-pub(crate) const MINUTE: i64 = 60_000_000;
-pub(crate) const HOUR: i64 = 60 * MINUTE;
-pub(crate) const DAY: i64 = 24 * HOUR;
-
-/// One of the ways in which every event is added up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Level {
-    ApplicationHour = 1,
-    ApplicationMinutes = 2,
-    DeviceDay = 3,
-}
-
-pub(super) const LEVELS: [Level; 3] =
-    [Level::ApplicationHour, Level::ApplicationMinutes, Level::DeviceDay];
-
-impl Level {
-    /// Microseconds of a row.
-    pub(super) fn span(self) -> i64 {
-        match self {
-            Level::ApplicationHour => HOUR,
-            Level::ApplicationMinutes => 10 * MINUTE,
-            Level::DeviceDay => DAY,
-        }
-    }
-
-    /// Microseconds of a cell.
-    pub(super) fn grain(self) -> i64 {
-        match self {
-            Level::ApplicationHour | Level::DeviceDay => HOUR,
-            Level::ApplicationMinutes => MINUTE,
-        }
-    }
-
-    fn is_of_device(self) -> bool {
-        self == Level::DeviceDay
-    }
-
-    fn has_kinds(self) -> bool {
-        self != Level::ApplicationMinutes
-    }
-}
-
-/// Which row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct RowKey {
-    pub(crate) level: Level,
-    /// Microseconds since 1970.
-    pub(crate) start: i64,
-    /// The application or the device.
-    pub(crate) lead: u32,
-}
+/// The levels that events are added to one by one; the others are added up from these.
+const FINE: [Level; 3] = [Level::ApplicationHour, Level::ApplicationMinutes, Level::DeviceDay];
 
 /// Which cell of a row: which grain of its time, and what else its level tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CellKey {
     /// Grains since the row's start.
     pub(crate) grain: u32,
@@ -77,17 +24,21 @@ pub(crate) struct CellKey {
 /// The cells of one row.
 pub(crate) type Cells = BTreeMap<CellKey, Tally>;
 
-/// Rows that events add to.
-pub(crate) type Delta = HashMap<RowKey, Cells>;
+/// What events add to rows.
+#[derive(Default)]
+pub(crate) struct Delta {
+    pub(super) cells: HashMap<RowKey, Cells>,
+    pub(super) counts: HashMap<RowKey, DeviceCounts>,
+}
 
 /// What those events add to the rollups of every level.
 pub(crate) fn fold(facts: &[Fact]) -> Delta {
     let mut delta = Delta::default();
     for fact in facts {
         let dimensions = Dimensions::of(fact);
-        for level in LEVELS {
+        for level in FINE {
             let (row, cell) = place(level, fact.timestamp.micros(), dimensions);
-            let cells = delta.entry(row).or_default();
+            let cells = delta.cells.entry(row).or_default();
             let tally = cells.entry(cell).or_default();
             tally.add_fact(fact);
             if !level.is_of_device() {
@@ -95,11 +46,59 @@ pub(crate) fn fold(facts: &[Fact]) -> Delta {
             }
         }
     }
+    delta.add_coarse();
     delta
 }
 
+impl Delta {
+    /// Adds what the coarse levels get: there are fewer cells than events.
+    fn add_coarse(&mut self) {
+        let mut coarse: HashMap<RowKey, Cells> = HashMap::default();
+        for (row, cells) in &self.cells {
+            match row.level {
+                Level::ApplicationHour => {
+                    let whole = whole(cells);
+                    let leads = [(Level::Hour, ALL), (Level::Day, ALL), (Level::Day, row.lead)];
+                    for (level, lead) in leads {
+                        let key = RowKey { level, start: level.start(row.start), lead };
+                        coarse
+                            .entry(key)
+                            .or_default()
+                            .entry(CellKey::default())
+                            .or_default()
+                            .add(&whole);
+                    }
+                }
+                Level::DeviceDay => add_counts(&mut self.counts, *row, cells),
+                _ => {}
+            }
+        }
+        self.cells.extend(coarse);
+    }
+}
+
+fn add_counts(to: &mut HashMap<RowKey, DeviceCounts>, row: RowKey, cells: &Cells) {
+    for (cell, tally) in cells {
+        let at = row.start + i64::from(cell.grain) * row.level.grain();
+        for level in [Level::DevicesHour, Level::DevicesDay] {
+            let key = RowKey { level, start: level.start(at), lead: row.lead / BLOCK_DEVICES };
+            let counts = Counts { events: tally.events, failures: tally.failures };
+            to.entry(key).or_default().entry(row.lead).or_default().add(counts);
+        }
+    }
+}
+
+/// The tally of all cells of a row.
+pub(super) fn whole(cells: &Cells) -> Tally {
+    let mut whole = Tally::default();
+    for tally in cells.values() {
+        whole.add(tally);
+    }
+    whole
+}
+
 fn place(level: Level, micros: i64, all: Dimensions) -> (RowKey, CellKey) {
-    let start = micros.div_euclid(level.span()) * level.span();
+    let start = level.start(micros);
     let grain = u32::try_from((micros - start) / level.grain()).unwrap_or(0);
     let (lead, mut dimensions) = if level.is_of_device() {
         (all.device, Dimensions { device: 0, ..all })
@@ -113,16 +112,16 @@ fn place(level: Level, micros: i64, all: Dimensions) -> (RowKey, CellKey) {
 }
 
 /// Adds one row's cells to another's.
-pub(crate) fn add(to: &mut Cells, more: &Cells) {
+pub(super) fn add(to: &mut Cells, more: &Cells) {
     for (key, tally) in more {
         to.entry(*key).or_default().add(tally);
     }
 }
 
-pub(crate) fn encode(level: Level, cells: &Cells) -> Vec<u8> {
+pub(super) fn encode(level: Level, cells: &Cells) -> Vec<u8> {
     let mut writer = Writer::default();
     for (key, tally) in cells {
-        if level != Level::ApplicationHour {
+        if level.has_grains() {
             writer.number(key.grain.into());
         }
         if level.is_of_device() {
@@ -138,40 +137,75 @@ pub(crate) fn encode(level: Level, cells: &Cells) -> Vec<u8> {
     writer.0
 }
 
-/// Who cells are added up by.
+/// What cells are added up to.
 pub(super) trait Sum<E> {
     /// The tally that a cell is added to; `None` for a cell that is not wanted.
     fn tally(&mut self, cell: CellKey) -> Result<Option<&mut Tally>, E>;
 
-    /// Whether a cell's tally is to have the device that its row is of.
-    fn counts_devices(&self) -> bool;
+    /// How much of a cell is added.
+    fn part(&self) -> Part;
+}
+
+/// How much of a cell's tally is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All, and the device of a row that is one device's.
+    Full,
+    /// All that the row's bytes have.
+    Stored,
+    /// Events and failures.
+    Counts,
 }
 
 /// Adds each cell, its dimensions complete, to the tally that `sum` has for it.
-pub(super) fn add_row<E: From<diesel::result::Error>>(
+pub(super) fn add_row<E: From<Damaged>>(
     row: RowKey,
     bytes: &[u8],
     sum: &mut impl Sum<E>,
 ) -> Result<(), E> {
-    let level = row.level;
-    let devices = match level.is_of_device() {
-        true if sum.counts_devices() => Devices::One(row.lead),
-        true => Devices::Unsaid,
-        false => Devices::Listed,
-    };
     let mut reader = Reader(bytes);
-    let mut unwanted = Tally::default();
     while !reader.0.is_empty() {
-        let cell = cell_of(row, &mut reader).map_err(diesel::result::Error::from)?;
-        let to = sum.tally(cell)?.unwrap_or(&mut unwanted);
-        reader.add_tally(devices, to).map_err(diesel::result::Error::from)?;
+        let cell = cell_of(row, &mut reader)?;
+        add_tally(row, &mut reader, sum, cell)?;
+    }
+    Ok(())
+}
+
+/// Adds the whole of a device's row, which has no dimension but the device.
+pub(super) fn add_whole<E: From<Damaged>>(
+    row: RowKey,
+    bytes: &[u8],
+    sum: &mut impl Sum<E>,
+) -> Result<(), E> {
+    let dimensions = Dimensions { device: row.lead, ..Dimensions::default() };
+    add_tally(row, &mut Reader(bytes), sum, CellKey { grain: 0, dimensions })
+}
+
+fn add_tally<E: From<Damaged>>(
+    row: RowKey,
+    reader: &mut Reader<'_>,
+    sum: &mut impl Sum<E>,
+    cell: CellKey,
+) -> Result<(), E> {
+    let (part, is_of_device) = (sum.part(), row.level.is_of_device());
+    let devices = match (is_of_device, part) {
+        (true, Part::Full) => Devices::One(row.lead),
+        (true, _) => Devices::Unsaid,
+        (false, _) => Devices::Listed,
+    };
+    match sum.tally(cell)? {
+        Some(to) if part == Part::Counts => to.add_counts(reader.counts(!is_of_device)?),
+        Some(to) => reader.add_tally(devices, to)?,
+        None => {
+            reader.counts(!is_of_device)?;
+        }
     }
     Ok(())
 }
 
 fn cell_of(row: RowKey, reader: &mut Reader<'_>) -> Result<CellKey, Damaged> {
     let level = row.level;
-    let grain = if level == Level::ApplicationHour { 0 } else { reader.small()? };
+    let grain = if level.has_grains() { reader.small()? } else { 0 };
     let mut dimensions = Dimensions::default();
     if level.is_of_device() {
         dimensions.device = row.lead;
@@ -193,8 +227,8 @@ struct Kept {
     cells: Cells,
 }
 
-impl Sum<diesel::result::Error> for Kept {
-    fn tally(&mut self, mut cell: CellKey) -> diesel::QueryResult<Option<&mut Tally>> {
+impl Sum<Damaged> for Kept {
+    fn tally(&mut self, mut cell: CellKey) -> Result<Option<&mut Tally>, Damaged> {
         if self.row.level.is_of_device() {
             cell.dimensions.device = 0;
         } else {
@@ -203,13 +237,13 @@ impl Sum<diesel::result::Error> for Kept {
         Ok(Some(self.cells.entry(cell).or_default()))
     }
 
-    fn counts_devices(&self) -> bool {
-        false
+    fn part(&self) -> Part {
+        Part::Stored
     }
 }
 
 /// The cells of a row as they are kept.
-pub(crate) fn decode(row: RowKey, bytes: &[u8]) -> diesel::QueryResult<Cells> {
+pub(super) fn decode(row: RowKey, bytes: &[u8]) -> Result<Cells, Damaged> {
     let mut kept = Kept { row, cells: Cells::new() };
     add_row(row, bytes, &mut kept)?;
     Ok(kept.cells)

@@ -6,7 +6,9 @@ use std::ops::Range;
 use conn_log_core::Timestamp;
 
 use super::figures::Figures;
+use super::question::Sort;
 use super::tally::Dimensions;
+use super::top::Rank;
 use crate::derive::dictionary::{self, Names};
 use crate::engine::AnyConnection;
 use crate::tenant_id::TenantId;
@@ -14,8 +16,8 @@ use crate::tenant_id::TenantId;
 /// A group: when its step begins, in microseconds since 1970, and what it is told apart by.
 pub(super) type GroupKey = (Option<i64>, Dimensions);
 
-/// The answer to a question about events: its groups in the order of their starts and keys. Some 200 bytes
-/// each.
+/// The answer to a question about events: its groups in the order of their starts, and of their keys or what it
+/// sorts by. Some 200 bytes each.
 #[derive(Debug)]
 pub struct StatisticsAnswer {
     groups: Vec<(GroupKey, Figures)>,
@@ -47,6 +49,7 @@ impl StatisticsAnswer {
         connection: &mut AnyConnection,
         tenant: TenantId,
         mut groups: Vec<(GroupKey, Figures)>,
+        sort: Option<Sort>,
         mut names: Names,
     ) -> diesel::QueryResult<Self> {
         let numbers: BTreeSet<i32> = groups
@@ -62,6 +65,13 @@ impl StatisticsAnswer {
             by_text.iter().map(|number| number.unsigned_abs()).zip(1..).collect();
         let place = |number| places.get(&number).copied().unwrap_or(0);
         groups.sort_by_cached_key(|((start, of), _)| (*start, keys_of(*of).map(place)));
+        if let Some(sort) = sort {
+            // Stable: ties stay in the order of their keys.
+            groups.sort_by(|one, other| {
+                let order = one.0.0.cmp(&other.0.0);
+                order.then_with(|| sort.compare(Rank::from(&one.1), Rank::from(&other.1)))
+            });
+        }
         Ok(StatisticsAnswer { groups, names })
     }
 
@@ -96,6 +106,6 @@ impl StatisticsAnswer {
 }
 
 /// In the order of the keys.
-fn keys_of(of: Dimensions) -> [u32; 5] {
+pub(super) fn keys_of(of: Dimensions) -> [u32; 5] {
     [of.application, of.device, of.connection_type, of.status, of.network_type]
 }

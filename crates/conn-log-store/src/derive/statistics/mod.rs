@@ -1,24 +1,32 @@
 //! Statistics: counts, distinct devices and percentiles, kept in rollups of several levels.
 //!
-//! A [`tally::Tally`] is what is known of some events; two of them add up to one. A rollup
-//! ([`cells`]) is a row of tallies, one for each of the finer parts of a span of time of an
-//! application or device. A question ([`query`]) adds up the rollups of the coarsest level that
-//! can answer it, the events at its edges, and those that no rollup has yet. Only [`rows`] and
-//! [`query`] do I/O.
+//! A [`tally::Tally`] is what is known of some events; two of them add up to one. A rollup ([`cells`]) is a row of
+//! tallies, one for each of the finer parts of a span of time; it is kept on several levels ([`level`]). A question
+//! ([`query`]) cuts time into the steps of its [`calendar`], and adds up the coarsest rows that lie within a step, the
+//! events where none do ([`plan`]), and those that no rollup has yet. Only [`rows`], [`query`] and what looks names up
+//! do I/O.
 
+mod calendar;
 mod cells;
 mod codec;
+mod counts;
 mod figures;
 mod groups;
+mod level;
+mod plan;
 mod query;
+mod question;
 mod rows;
 mod spread;
+mod sum;
 mod tally;
+mod top;
 
+pub use calendar::{Interval, UnknownZone, Zone};
 pub use figures::{Durations, Figures, SignalStrengths};
 pub use groups::{StatisticsAnswer, StatisticsRow};
-pub(crate) use query::statistics;
-pub use query::{GroupBy, Interval, StatisticsError, StatisticsQuery};
+pub(crate) use query::{statistics, unknown_names};
+pub use question::{Figure, GroupBy, ROWS_MAX, Sort, StatisticsError, StatisticsQuery};
 
 use super::dictionary::Names;
 use super::facts::Fact;
@@ -38,7 +46,7 @@ impl Follower for Statistics {
     }
 
     fn version(&self) -> i16 {
-        1
+        2
     }
 
     fn pace(&self) -> Pace {

@@ -8,10 +8,11 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::cells::{self, Cells, Delta, LEVELS, Level, RowKey};
-use super::codec::Damaged;
+use super::cells::{self, Cells, Delta};
+use super::codec::{Devices, Reader, Writer};
+use super::counts;
 use super::figures::Figures;
-use super::tally::Tally;
+use super::level::{ALL, DAY, LEVELS, Level, RowKey};
 use crate::derive::schema::{application_hours, rollups};
 use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, ROWS_AT_ONCE, clear_some, upsert};
 use crate::tenant_id::TenantId;
@@ -23,7 +24,14 @@ struct RollupRow {
     level: i16,
     start: Micros,
     lead: i32,
+    whole: Option<Vec<u8>>,
     cells: Vec<u8>,
+}
+
+/// A row's bytes.
+pub(super) struct Stored {
+    whole: Option<Vec<u8>>,
+    pub(super) cells: Vec<u8>,
 }
 
 /// The figures of a row of level 1.
@@ -34,12 +42,6 @@ struct HourRow {
     start: Micros,
     application: i32,
     figures: Vec<u8>,
-}
-
-impl From<Damaged> for diesel::result::Error {
-    fn from(damaged: Damaged) -> Self {
-        diesel::result::Error::DeserializationError(Box::new(damaged))
-    }
 }
 
 /// A name's number as tables hold it.
@@ -62,7 +64,7 @@ pub(crate) fn add_in_txn(
     delta: &Delta,
 ) -> QueryResult<()> {
     let mut by_start: BTreeMap<(Level, i64), Vec<u32>> = BTreeMap::new();
-    for key in delta.keys() {
+    for key in delta.cells.keys().chain(delta.counts.keys()) {
         by_start.entry((key.level, key.start)).or_default().push(key.lead);
     }
     let mut changed = Changed::default();
@@ -72,21 +74,7 @@ pub(crate) fn add_in_txn(
             let mut known = load(connection, tenant, level, start, some)?;
             for lead in some {
                 let key = RowKey { level, start, lead: *lead };
-                let Some(new) = delta.get(&key) else {
-                    continue;
-                };
-                let sum = match known.remove(lead) {
-                    None => Cow::Borrowed(new),
-                    Some(bytes) => {
-                        let mut sum = cells::decode(key, &bytes)?;
-                        cells::add(&mut sum, new);
-                        Cow::Owned(sum)
-                    }
-                };
-                changed.rows.push(row_of(tenant, key, &sum));
-                if level == Level::ApplicationHour {
-                    changed.hours.push(hour_of(tenant, key, &sum));
-                }
+                changed.add(tenant, key, known.remove(lead), delta)?;
             }
             // Of events from all over a month there are few of each hour.
             if changed.rows.len() >= ROWS_AT_ONCE {
@@ -105,13 +93,47 @@ struct Changed {
 }
 
 impl Changed {
+    /// Adds to a row, which the table has as `known`.
+    fn add(
+        &mut self,
+        tenant: TenantId,
+        key: RowKey,
+        known: Option<Stored>,
+        delta: &Delta,
+    ) -> QueryResult<()> {
+        if let Some(more) = delta.counts.get(&key) {
+            let before = known.map_or_else(Vec::new, |known| known.cells);
+            self.rows.push(RollupRow::new(tenant, key, None, counts::merge(&before, more)?));
+            return Ok(());
+        }
+        let Some(new) = delta.cells.get(&key) else {
+            return Ok(());
+        };
+        let known_whole = known.as_ref().and_then(|known| known.whole.as_deref());
+        let whole = whole_of(key, known_whole, new)?;
+        let sum = match known {
+            None => Cow::Borrowed(new),
+            Some(known) => {
+                let mut sum = cells::decode(key, &known.cells)?;
+                cells::add(&mut sum, new);
+                Cow::Owned(sum)
+            }
+        };
+        let cells = cells::encode(key.level, &sum);
+        self.rows.push(RollupRow::new(tenant, key, whole, cells));
+        if key.level == Level::ApplicationHour {
+            self.hours.push(hour_of(tenant, key, &sum));
+        }
+        Ok(())
+    }
+
     fn write_in_txn(self, connection: &mut AnyConnection) -> QueryResult<()> {
         upsert!(
             connection,
             rollups,
             &self.rows,
             key: (tenant_id, level, start, lead),
-            set: (cells)
+            set: (whole, cells)
         );
         upsert!(
             connection,
@@ -124,45 +146,59 @@ impl Changed {
     }
 }
 
-fn row_of(tenant: TenantId, key: RowKey, all: &Cells) -> RollupRow {
-    RollupRow {
-        tenant_id: tenant.0,
-        level: key.level as i16,
-        start: micros(key.start),
-        lead: column(key.lead),
-        cells: cells::encode(key.level, all),
+impl RollupRow {
+    fn new(tenant: TenantId, key: RowKey, whole: Option<Vec<u8>>, cells: Vec<u8>) -> Self {
+        RollupRow {
+            tenant_id: tenant.0,
+            level: key.level as i16,
+            start: micros(key.start),
+            lead: column(key.lead),
+            whole,
+            cells,
+        }
     }
 }
 
 fn hour_of(tenant: TenantId, key: RowKey, all: &Cells) -> HourRow {
-    let mut whole = Tally::default();
-    for tally in all.values() {
-        whole.add(tally);
-    }
     HourRow {
         tenant_id: tenant.0,
         start: micros(key.start),
         application: column(key.lead),
-        figures: Figures::of(&whole).encode(),
+        figures: Figures::of(&cells::whole(all)).encode(),
     }
 }
 
-/// The cells of those rows that are there.
+/// The whole of a device's row, kept beside its cells: cells are added to it and not added up anew.
+fn whole_of(key: RowKey, known: Option<&[u8]>, new: &Cells) -> QueryResult<Option<Vec<u8>>> {
+    if !key.level.is_of_device() {
+        return Ok(None);
+    }
+    let mut whole = cells::whole(new);
+    if let Some(bytes) = known {
+        Reader(bytes).add_tally(Devices::Unsaid, &mut whole)?;
+    }
+    let mut writer = Writer::default();
+    writer.tally(&whole, false);
+    Ok(Some(writer.0))
+}
+
+/// Those rows that are there.
 pub(super) fn load(
     connection: &mut AnyConnection,
     tenant: TenantId,
     level: Level,
     start: i64,
     leads: &[u32],
-) -> QueryResult<BTreeMap<u32, Vec<u8>>> {
-    let rows: Vec<(i32, Vec<u8>)> = rollups::table
+) -> QueryResult<BTreeMap<u32, Stored>> {
+    let rows: Vec<(i32, Option<Vec<u8>>, Vec<u8>)> = rollups::table
         .filter(rollups::tenant_id.eq(tenant.0))
         .filter(rollups::level.eq(level as i16))
         .filter(rollups::start.eq(micros(start)))
         .filter(rollups::lead.eq_any(columns(leads)))
-        .select((rollups::lead, rollups::cells))
+        .select((rollups::lead, rollups::whole, rollups::cells))
         .load(connection)?;
-    Ok(rows.into_iter().map(|(lead, cells)| (lead.unsigned_abs(), cells)).collect())
+    let stored = |(lead, whole, cells): (i32, _, _)| (lead.unsigned_abs(), Stored { whole, cells });
+    Ok(rows.into_iter().map(stored).collect())
 }
 
 /// Which rows: those of a level that begin within a span of time, of some leads or of all.
@@ -172,13 +208,22 @@ pub(super) struct Stretch {
     pub(super) since: i64,
     pub(super) until: i64,
     pub(super) leads: Option<Vec<u32>>,
+    pub(super) bytes: Bytes,
 }
 
-/// Rows of cells read at once: each up to some KiB.
-const CELLS_AT_ONCE: i64 = 2_000;
+/// Which of a row's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bytes {
+    Cells,
+    /// Its whole, beside the cells. They stand behind it: SQLite does not read them.
+    Whole,
+}
 
-/// Hands the cells of every row to `take`.
-pub(super) fn each_cells<E: From<diesel::result::Error>>(
+/// Rows read at once: each up to some KiB.
+const ROWS_READ_AT_ONCE: i64 = 2_000;
+
+/// Hands the bytes of every row to `take`.
+pub(super) fn each_row<E: From<diesel::result::Error>>(
     connection: &mut AnyConnection,
     tenant: TenantId,
     stretch: &Stretch,
@@ -186,15 +231,18 @@ pub(super) fn each_cells<E: From<diesel::result::Error>>(
 ) -> Result<(), E> {
     let mut from = (micros(stretch.since), i32::MIN);
     loop {
-        let mut select = rollups::table
+        let select = rollups::table
             .filter(rollups::tenant_id.eq(tenant.0))
             .filter(rollups::start.lt(micros(stretch.until)))
             .filter(rollups::start.ge(from.0))
             .filter(rollups::start.gt(from.0).or(rollups::lead.gt(from.1)))
-            .select((rollups::start, rollups::lead, rollups::cells))
             .order((rollups::start, rollups::lead))
-            .limit(CELLS_AT_ONCE)
-            .into_boxed();
+            .limit(ROWS_READ_AT_ONCE);
+        let key = (rollups::start, rollups::lead);
+        let mut select = match stretch.bytes {
+            Bytes::Cells => select.select((key.0, key.1, rollups::cells.nullable())).into_boxed(),
+            Bytes::Whole => select.select((key.0, key.1, rollups::whole)).into_boxed(),
+        };
         select = match (stretch.level, &stretch.leads) {
             // As the partial index has it.
             (Level::DeviceDay, Some(_)) => select.filter(sql::<Bool>("level = 3")),
@@ -203,16 +251,16 @@ pub(super) fn each_cells<E: From<diesel::result::Error>>(
         if let Some(leads) = &stretch.leads {
             select = select.filter(rollups::lead.eq_any(columns(leads)));
         }
-        let rows: Vec<(Micros, i32, Vec<u8>)> = select.load(connection)?;
+        let rows: Vec<(Micros, i32, Option<Vec<u8>>)> = select.load(connection)?;
         let count = i64::try_from(rows.len()).unwrap_or(0);
         if let Some((start, lead, _)) = rows.last() {
             from = (*start, *lead);
         }
         for (start, lead, bytes) in rows {
             let (start, lead) = (start.0.micros(), lead.unsigned_abs());
-            take(RowKey { level: stretch.level, start, lead }, bytes)?;
+            take(RowKey { level: stretch.level, start, lead }, bytes.unwrap_or_default())?;
         }
-        if count < CELLS_AT_ONCE {
+        if count < ROWS_READ_AT_ONCE {
             return Ok(());
         }
     }
@@ -248,6 +296,22 @@ pub(super) fn hours(
             Ok((key, Figures::decode(&bytes)?))
         })
         .collect()
+}
+
+/// From when until when the events were that the rollups have taken in, in whole days. `None` for none.
+pub(super) fn extent(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> QueryResult<Option<(i64, i64)>> {
+    let days = rollups::table
+        .filter(rollups::tenant_id.eq(tenant.0))
+        .filter(rollups::level.eq(Level::Day as i16))
+        .filter(rollups::lead.eq(column(ALL)))
+        .select(rollups::start)
+        .limit(1);
+    let first: Option<Micros> = days.order(rollups::start.asc()).first(connection).optional()?;
+    let last: Option<Micros> = days.order(rollups::start.desc()).first(connection).optional()?;
+    Ok(first.zip(last).map(|(first, last)| (first.0.micros(), last.0.micros() + DAY)))
 }
 
 /// Forgets some of a tenant's; tells whether there may be more.

@@ -2,6 +2,7 @@
 
 use roaring::RoaringBitmap;
 
+use super::counts::Counts;
 use super::spread::Spread;
 use crate::derive::facts::Fact;
 
@@ -49,6 +50,11 @@ impl Tally {
         if let Some(signal) = fact.signal_strength {
             self.signal_strength.add_value(signal);
         }
+    }
+
+    pub(super) fn add_counts(&mut self, counts: Counts) {
+        self.events += counts.events;
+        self.failures += counts.failures;
     }
 
     pub(super) fn add(&mut self, other: &Self) {

@@ -1,6 +1,7 @@
 //! What is derived from the log, held against a plain recomputation from its rows.
 
 mod exact;
+mod local_time;
 mod reference;
 mod running;
 mod scenario;

@@ -102,7 +102,7 @@ on_both_databases! {
             Backend::Postgres => ("", "start - interval '1 hour'"),
         };
         for (table, columns) in [
-            ("rollups", "level, {}, lead, cells"),
+            ("rollups", "level, {}, lead, whole, cells"),
             ("application_hours", "{}, application, figures"),
         ] {
             let named = columns.replace("{}", "start");

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Datelike as _, Offset as _, Timelike as _, Utc};
+use chrono_tz::Tz;
 use conn_log_core::{EventFields, Record, Timestamp};
-use conn_log_store::{GroupBy, Interval, StatisticsQuery, StatisticsRow, Store};
+use conn_log_store::{Figure, GroupBy, Interval, Sort, StatisticsQuery, StatisticsRow, Store};
 use conn_log_test_support::DEFAULT;
 use proptest::prelude::*;
 
@@ -12,8 +14,19 @@ use super::scenario::at;
 
 pub(crate) fn query() -> impl Strategy<Value = StatisticsQuery> {
     let interval = prop::option::of(prop::sample::select(
-        &[Interval::Minute, Interval::FiveMinutes, Interval::Hour, Interval::Day][..],
+        &[
+            Interval::Minute,
+            Interval::FiveMinutes,
+            Interval::QuarterHour,
+            Interval::Hour,
+            Interval::Day,
+            Interval::Week,
+            Interval::Month,
+        ][..],
     ));
+    let zone = prop::sample::select(
+        &["UTC", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe"][..],
+    );
     let time = || prop::option::of((-600..12_000_i64).prop_map(at));
     let by = any::<[bool; 5]>().prop_map(|by| GroupBy {
         application_id: by[0],
@@ -33,8 +46,8 @@ pub(crate) fn query() -> impl Strategy<Value = StatisticsQuery> {
         some(&["established", "terminated"]),
         some(&["success", "timeout"]),
     );
-    (interval, time(), time(), by, filters).prop_map(
-        |(interval, since, until, group_by, filters)| StatisticsQuery {
+    (interval, zone, time(), time(), by, filters, prop::option::of(sort())).prop_map(
+        |(interval, zone, since, until, group_by, filters, sort)| StatisticsQuery {
             since,
             until,
             device_ids: filters.0,
@@ -42,9 +55,22 @@ pub(crate) fn query() -> impl Strategy<Value = StatisticsQuery> {
             connection_types: filters.2,
             statuses: filters.3,
             interval,
+            timezone: zone.parse().unwrap(),
             group_by,
+            sort,
         },
     )
+}
+
+fn sort() -> impl Strategy<Value = Sort> {
+    let by = prop::sample::select(
+        &[Figure::Events, Figure::Failures, Figure::FailureRate, Figure::Devices][..],
+    );
+    (by, any::<bool>(), prop::option::of(1..4_usize)).prop_map(|(by, descending, limit)| Sort {
+        by,
+        descending,
+        limit,
+    })
 }
 
 /// The question whose answer is kept ready: chance hardly ever asks it.
@@ -56,13 +82,36 @@ pub(crate) fn by_hour_and_application() -> StatisticsQuery {
     }
 }
 
-fn millis(interval: Interval) -> i64 {
-    match interval {
-        Interval::Minute => 60_000,
-        Interval::FiveMinutes => 300_000,
-        Interval::Hour => 3_600_000,
-        Interval::Day => 86_400_000,
+/// A quarter of an hour in microseconds.
+const QUARTER: i64 = 900_000_000;
+
+/// When the step of an instant begins, by looking at every quarter of an hour before it: the first of those in a row
+/// that show the same on a wall calendar. Clocks change at whole quarters here.
+fn start_of(interval: Interval, zone: Tz, at: Timestamp) -> Timestamp {
+    let local =
+        |micros: i64| DateTime::<Utc>::from(Timestamp::from_micros(micros)).with_timezone(&zone);
+    let shown = |micros: i64| {
+        let local = local(micros);
+        let (date, hour, offset) = (local.date_naive(), local.hour(), local.offset().fix());
+        match interval {
+            Interval::Hour => format!("{date} {hour} {offset}"),
+            Interval::Day => format!("{date}"),
+            Interval::Week => format!("{:?}", date.iso_week()),
+            Interval::Month => format!("{} {}", date.year(), date.month()),
+            Interval::Minute | Interval::FiveMinutes | Interval::QuarterHour => String::new(),
+        }
+    };
+    let floor = |width: i64| at.micros().div_euclid(width) * width;
+    let mut start = match interval {
+        Interval::Minute => return Timestamp::from_micros(floor(60_000_000)),
+        Interval::FiveMinutes => return Timestamp::from_micros(floor(5 * 60_000_000)),
+        Interval::QuarterHour => return Timestamp::from_micros(floor(QUARTER)),
+        Interval::Hour | Interval::Day | Interval::Week | Interval::Month => floor(QUARTER),
+    };
+    while shown(start - QUARTER) == shown(start) {
+        start -= QUARTER;
     }
+    Timestamp::from_micros(start)
 }
 
 fn network_type(parts: &EventFields) -> Option<String> {
@@ -81,6 +130,17 @@ fn groups<'a>(
     records: &'a [Record],
     query: &StatisticsQuery,
 ) -> BTreeMap<Key, Vec<&'a EventFields>> {
+    let zone: Tz = query.timezone.to_string().parse().unwrap();
+    // Looking for a start takes a while, and events of a quarter of an hour share it.
+    let mut starts: BTreeMap<i64, Timestamp> = BTreeMap::new();
+    let mut start_of = |interval, at: Timestamp| match interval {
+        Interval::Minute | Interval::FiveMinutes | Interval::QuarterHour => {
+            start_of(interval, zone, at)
+        }
+        _ => *starts
+            .entry(at.micros().div_euclid(QUARTER))
+            .or_insert_with(|| start_of(interval, zone, at)),
+    };
     let any = |list: &[String], value: &String| list.is_empty() || list.contains(value);
     let mut groups: BTreeMap<Key, Vec<&EventFields>> = BTreeMap::new();
     for (_, parts) in reference::all(records) {
@@ -93,10 +153,7 @@ fn groups<'a>(
         {
             continue;
         }
-        let start = query.interval.map(|interval| {
-            let (at, width) = (parts.timestamp.micros() / 1_000, millis(interval));
-            Timestamp::from_micros((at - at.rem_euclid(width)) * 1_000)
-        });
+        let start = query.interval.map(|interval| start_of(interval, parts.timestamp));
         let by = query.group_by;
         let key = [
             by.application_id.then(|| parts.application_id.clone()),
@@ -110,6 +167,36 @@ fn groups<'a>(
     groups
 }
 
+type Groups<'a> = Vec<(Key, Vec<&'a EventFields>)>;
+
+/// Groups as they are answered: those that sort first of each step, where it is asked for.
+fn in_order<'a>(groups: BTreeMap<Key, Vec<&'a EventFields>>, sort: Option<Sort>) -> Groups<'a> {
+    let mut groups: Groups<'a> = groups.into_iter().collect();
+    let Some(sort) = sort else { return groups };
+    let figure = |parts: &[&EventFields]| {
+        let failures = parts.iter().filter(|parts| parts.status != "success").count() as f64;
+        let devices: BTreeSet<&str> = parts.iter().map(|parts| parts.device_id.as_str()).collect();
+        let figure = match sort.by {
+            Figure::Events => parts.len() as f64,
+            Figure::Failures => failures,
+            Figure::FailureRate => failures / parts.len() as f64,
+            Figure::Devices => devices.len() as f64,
+        };
+        if sort.descending { -figure } else { figure }
+    };
+    groups.sort_by(|(one, of_one), (other, of_other)| {
+        let order = one.0.cmp(&other.0);
+        order.then(figure(of_one).total_cmp(&figure(of_other))).then(one.1.cmp(&other.1))
+    });
+    let mut places: BTreeMap<Option<Timestamp>, usize> = BTreeMap::new();
+    groups.retain(|((start, _), _)| {
+        let place = places.entry(*start).or_default();
+        *place += 1;
+        sort.limit.is_none_or(|limit| *place <= limit)
+    });
+    groups
+}
+
 /// The store's answer to one question is the plain one.
 pub(crate) fn check(
     store: &Store,
@@ -117,11 +204,11 @@ pub(crate) fn check(
     query: &StatisticsQuery,
 ) -> Result<(), TestCaseError> {
     let found = store.statistics(DEFAULT, query).unwrap();
-    let expected = groups(records, query);
+    let expected = in_order(groups(records, query), query.sort);
     let keys: Vec<Key> = found.rows(0..found.len()).map(key_of).collect();
-    let expected_keys: Vec<Key> = expected.keys().cloned().collect();
+    let expected_keys: Vec<Key> = expected.iter().map(|(key, _)| key.clone()).collect();
     prop_assert_eq!(keys, expected_keys, "{:?}", query);
-    for (row, parts) in found.rows(0..found.len()).zip(expected.values()) {
+    for (row, (_, parts)) in found.rows(0..found.len()).zip(&expected) {
         let figures = row.figures;
         let devices: BTreeSet<&str> = parts.iter().map(|parts| parts.device_id.as_str()).collect();
         let failures = parts.iter().filter(|parts| parts.status != "success").count();

@@ -1,0 +1,38 @@
+//! Refuses filters on names that no event can have: they are mistyped.
+
+use conn_log_store::TenantId;
+
+use crate::http::app::App;
+use crate::http::problem::Problem;
+
+/// Succeeds if the rules or the log know every one of these names.
+///
+/// # Errors
+/// 400 that says which names are known. It repeats no value, as no problem does.
+pub(crate) async fn require(
+    app: &App,
+    tenant: TenantId,
+    connection_types: &[String],
+    statuses: &[String],
+) -> Result<(), Problem> {
+    let policy = &app.options.policy;
+    let types = connection_types.iter().filter(|name| !policy.has_connection_type(name));
+    let statuses_left = statuses.iter().filter(|name| !policy.has_status(name));
+    let unruled: Vec<String> = types.chain(statuses_left).cloned().collect();
+    if unruled.is_empty() {
+        return Ok(());
+    }
+    // Rules may have changed since events were registered.
+    let unknown = app.read(move |store| store.names_unknown(tenant, &unruled)).await?;
+    let (known_types, known_statuses) = policy.names();
+    for (parameter, names, known) in
+        [("connection_type", connection_types, known_types), ("status", statuses, known_statuses)]
+    {
+        if names.iter().any(|name| unknown.contains(name)) {
+            let detail =
+                format!("neither the rules nor the log know a value; the rules know {known}");
+            return Err(Problem::parameter(parameter, "unknown_value", detail));
+        }
+    }
+    Ok(())
+}
