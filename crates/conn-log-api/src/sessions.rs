@@ -100,6 +100,7 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
 #[utoipa::path(
     get,
     path = "/api/v1/sessions/",
+    operation_id = "session_list",
     tag = "Presence",
     params(
         ("device_id" = Option<Vec<String>>, Query, description = "Repeatable"),
@@ -119,9 +120,9 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
     let mut parameters = QueryString::of(&request)?;
     let filter = SessionFilter {
-        device_ids: query::names(&mut parameters, "device_id")?,
-        application_ids: query::names(&mut parameters, "application_id")?,
-        session_ids: query::names(&mut parameters, "session_id")?,
+        device_ids: query::repeatable(&mut parameters, "device_id")?,
+        application_ids: query::repeatable(&mut parameters, "application_id")?,
+        session_ids: query::repeatable(&mut parameters, "session_id")?,
         open: parameters.parsed("open", "true or false")?,
         since: parameters.read("since", RFC3339, Timestamp::parse)?,
         until: parameters.read("until", RFC3339, Timestamp::parse)?,

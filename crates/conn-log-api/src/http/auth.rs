@@ -153,8 +153,9 @@ impl<N: Needs> FromRequest for Caller<N> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = App::of(request);
         let address = client_address::of(request, &app.options.trusted_proxies);
-        let hash = SecretHash::of(bearer(request).unwrap_or_default());
+        let bearer = bearer(request).map(|token| SecretHash::of(token.unwrap_or_default()));
         Box::pin(async move {
+            let hash = bearer?;
             let token = app.tokens.find(hash).await?;
             let now = Timestamp::from(chrono::Utc::now());
             let Some(token) = token.filter(|token| token.is_valid_at(now)) else {
@@ -171,10 +172,20 @@ impl<N: Needs> FromRequest for Caller<N> {
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1).
-fn bearer(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+///
+/// # Errors
+/// 400 for two such headers (RFC 9110, section 5.3): a proxy and this server could each believe another one.
+fn bearer(request: &HttpRequest) -> Result<Option<&str>, Problem> {
+    let mut values = request.headers().get_all(header::AUTHORIZATION);
+    let value = values.next();
+    if values.next().is_some() {
+        let detail = "Authorization is given once";
+        return Err(Problem::new(ProblemKind::InvalidHeader, detail));
+    }
+    let value = value.and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
+    Ok(value
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim()))
 }
 
 fn unauthorized() -> Problem {

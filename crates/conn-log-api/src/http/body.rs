@@ -99,6 +99,18 @@ enum Coding {
     Zstd,
 }
 
+/// Refuses `Upgrade: websocket`: the HTTP library takes the bytes after such a head for those of a new protocol,
+/// and the body would seem to be empty. After the answer the connection is closed.
+fn refuse_upgrade(request: &HttpRequest) -> Result<(), Problem> {
+    let mut protocols = request.headers().get_all(header::UPGRADE);
+    if protocols.any(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket")) {
+        let detail = "a request with a body cannot ask for Upgrade: websocket";
+        return Err(Problem::new(ProblemKind::InvalidHeader, detail)
+            .with_header(header::CONNECTION, "close"));
+    }
+    Ok(())
+}
+
 /// Reads and decodes the body.
 ///
 /// # Errors
@@ -110,6 +122,7 @@ pub(crate) async fn read(
     options: &ApiOptions,
     room: &Room,
 ) -> Result<Body, Problem> {
+    refuse_upgrade(request)?;
     let coding = coding(request)?;
     let mut reservation = Reservation(room.share());
     let sent = receive(payload, options, &mut reservation).await?;

@@ -71,6 +71,7 @@ const OF_ALL: &[(&str, &str)] = &[
     ("401", "No valid token"),
     ("403", "The token lacks the scope"),
     ("406", "Accept leaves out what this answers with"),
+    ("429", "The client's address has failed to authenticate too often; Retry-After"),
     ("500", "The server failed; its log has the cause under the request id"),
     ("503", "Too much to do, or the store cannot be reached; Retry-After"),
 ];
@@ -90,8 +91,8 @@ impl Modify for Problems {
                     add_problems(operation, OF_ALL);
                 }
                 if let Some(operation) = &mut item.post {
-                    add_problems(operation, OF_ALL);
                     add_problems(operation, OF_REGISTRATIONS);
+                    add_problems(operation, OF_ALL);
                 }
                 if let Some(operation) = &mut item.delete {
                     add_problems(operation, OF_ALL);

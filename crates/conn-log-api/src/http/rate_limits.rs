@@ -15,6 +15,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::{IpNet, Ipv6Net};
 use moka::sync::Cache;
 use uuid::Uuid;
 
@@ -155,10 +156,23 @@ impl Allowance {
     }
 }
 
-/// How often each address may fail to authenticate.
+/// The network that one client has to itself.
+fn client_network(address: IpAddr) -> IpNet {
+    /// The bits of an IPv6 address that name the network.
+    const V6_NETWORK_BITS: u8 = 64;
+    match address {
+        IpAddr::V4(_) => address.into(),
+        IpAddr::V6(v6) => {
+            Ipv6Net::new(v6, V6_NETWORK_BITS).map_or(address.into(), |net| net.trunc().into())
+        }
+    }
+}
+
+/// How often each address may fail to authenticate. An IPv6 network of 64 bits counts as one address: one
+/// client has all of it (RFC 6177).
 pub(crate) struct AuthFailures {
     per_minute: NonZeroU32,
-    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    limiter: DefaultKeyedRateLimiter<IpNet>,
 }
 
 impl AuthFailures {
@@ -171,7 +185,7 @@ impl AuthFailures {
     /// # Errors
     /// 429 once the address has failed too often.
     pub(crate) fn count(&self, address: IpAddr) -> Result<(), Problem> {
-        self.limiter.check_key(&address).map_err(|not_until| {
+        self.limiter.check_key(&client_network(address)).map_err(|not_until| {
             let wait = not_until.wait_time_from(DefaultClock::default().now());
             let detail = "this address has failed to authenticate too often";
             let seconds = whole_seconds(wait);

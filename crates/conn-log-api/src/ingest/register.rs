@@ -19,6 +19,7 @@ use crate::http::problem::Problem;
 #[utoipa::path(
     post,
     path = "/api/v1/device_app_connection_log/",
+    operation_id = "event_register",
     tag = "Events",
     params(
         ("atomic" = Option<bool>, Query, description = "Store all events of a batch or none"),

@@ -12,6 +12,7 @@ use crate::http::query_string::QueryString;
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/{id}/",
+    operation_id = "event_get",
     tag = "Events",
     params(("id" = String, Path, description = "The record's id, such as 12 or log_12")),
     responses(

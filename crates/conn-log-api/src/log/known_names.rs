@@ -1,9 +1,22 @@
 //! Refuses filters on names that no event can have: they are mistyped.
 
+use conn_log_core::EventFilter;
 use conn_log_store::TenantId;
 
 use crate::http::app::App;
 use crate::http::problem::Problem;
+
+/// Succeeds if the rules or the log know every type and status of a filter.
+///
+/// # Errors
+/// As [`require`].
+pub(crate) async fn require_in(
+    app: &App,
+    tenant: TenantId,
+    filter: &EventFilter,
+) -> Result<(), Problem> {
+    require(app, tenant, &filter.connection_types, &filter.statuses).await
+}
 
 /// Succeeds if the rules or the log know every one of these names.
 ///

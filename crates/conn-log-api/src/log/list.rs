@@ -5,7 +5,7 @@ use conn_log_core::{EventFilter, EventQuery, Order, Position, Record, Start, Tim
 use conn_log_store::{Page, PageStart, StoreError};
 
 use super::get::parse_id;
-use super::query;
+use super::{known_names, query};
 use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::Reader;
@@ -20,6 +20,7 @@ use crate::http::query_string::QueryString;
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/",
+    operation_id = "event_list",
     tag = "Events",
     params(
         crate::log::shapes::SelectionParameters,
@@ -38,6 +39,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     accept::require(&request, "application/json")?;
     let (tenant, query) = (caller.tenant(), asked.query());
     let app = App::of(&request);
+    known_names::require_in(&app, tenant, &asked.filter).await?;
     let _turn = app.answer_room.turn(asked.limit).await?;
     let (log, page) = app
         .read(move |store| {

@@ -15,15 +15,6 @@ pub(crate) fn repeatable(query: &mut QueryString, name: &str) -> Result<Vec<Stri
     Ok(EventFilter::values_from_query(query.pairs(), name)?)
 }
 
-/// The same where an empty value is refused: no event has one, and it would match nothing.
-pub(crate) fn names(query: &mut QueryString, name: &str) -> Result<Vec<String>, Problem> {
-    let values = repeatable(query, name)?;
-    if values.iter().any(String::is_empty) {
-        return Err(Problem::parameter(name, "invalid_value", "an empty value matches nothing"));
-    }
-    Ok(values)
-}
-
 /// Takes the order out of a query string.
 pub(crate) fn order(query: &mut QueryString) -> Result<Option<Order>, Problem> {
     query.read("order", "-id, id, -timestamp or timestamp", |text| match text {

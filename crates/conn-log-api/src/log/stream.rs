@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::get::parse_id;
-use super::query;
+use super::{known_names, query};
 use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::Reader;
@@ -43,6 +43,7 @@ const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/stream/",
+    operation_id = "event_stream",
     tag = "Events",
     params(
         crate::log::shapes::SelectionParameters,
@@ -61,6 +62,7 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
     let after = parameters.read("after", "an event's id, or 0", parse_id)?;
     parameters.finish()?;
     accept::require(&request, "text/event-stream")?;
+    known_names::require_in(&app, caller.tenant(), &filter).await?;
     if request.method() == Method::HEAD {
         // A body without end has no length to tell, and none is to be sent.
         let nothing = stream::empty::<Result<Bytes, Error>>();

@@ -78,7 +78,7 @@ impl Present for conn_log_store::Device {
     fn filter(parameters: &mut QueryString) -> Result<DeviceFilter, Problem> {
         Ok(DeviceFilter {
             connected: parameters.parsed("connected", "true or false")?,
-            application_ids: query::names(parameters, "application_id")?,
+            application_ids: query::repeatable(parameters, "application_id")?,
             seen_since: parameters.read("seen_since", RFC3339, Timestamp::parse)?,
             seen_until: parameters.read("seen_until", RFC3339, Timestamp::parse)?,
         })

@@ -14,14 +14,14 @@ use crate::http::problem::{Problem, ProblemKind};
 const READY_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Alive: the process answers.
-#[utoipa::path(get, path = "/healthz", tag = "Running",
+#[utoipa::path(get, path = "/healthz", operation_id = "health", tag = "Running",
     responses((status = 200, description = "The process answers")))]
 pub(crate) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(r#"{"status":"ok"}"#)
 }
 
 /// Ready: the store answers, and its migrations are this program's.
-#[utoipa::path(get, path = "/readyz", tag = "Running",
+#[utoipa::path(get, path = "/readyz", operation_id = "readiness", tag = "Running",
     responses(
         (status = 200, description = "Requests can be served"),
         (status = 503, description = "The store cannot be reached",

@@ -262,7 +262,7 @@ async fn lag(app: &App) -> Option<Lag> {
 }
 
 /// The meters, as Prometheus reads them.
-#[utoipa::path(get, path = "/metrics", tag = "Running",
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "Running",
     responses((status = 200, description = "The meters in Prometheus's text format",
         content_type = "text/plain")))]
 pub(crate) async fn metrics(request: HttpRequest) -> Result<HttpResponse, Problem> {

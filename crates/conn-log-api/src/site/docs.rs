@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
+use actix_web::http::header;
 use actix_web::web::{self, Bytes};
 use utoipa::OpenApi as _;
 use utoipa_swagger_ui::Config;
@@ -16,7 +17,7 @@ static DOCUMENT: LazyLock<Result<String, serde_json::Error>> =
     LazyLock::new(|| serde_json::to_string(&ApiDoc::openapi()));
 
 /// The OpenAPI document.
-#[utoipa::path(get, path = "/openapi.json", tag = "Running",
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_get", tag = "Running",
     responses((status = 200, description = "This document")))]
 pub(crate) async fn openapi_json() -> Result<HttpResponse, Problem> {
     let document = DOCUMENT.as_deref().map_err(Problem::internal)?;
@@ -24,17 +25,29 @@ pub(crate) async fn openapi_json() -> Result<HttpResponse, Problem> {
 }
 
 /// A page to read the contract and to try it.
-#[utoipa::path(get, path = "/docs", tag = "Running",
+#[utoipa::path(get, path = "/docs", operation_id = "docs_page", tag = "Running",
     responses((status = 200, description = "A page to try the API", content_type = "text/html")))]
 pub(crate) async fn page() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(PAGE)
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::X_FRAME_OPTIONS, "DENY"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .body(PAGE)
 }
 
 /// The page's own files, all of them built in.
-#[utoipa::path(get, path = "/docs/{file}", tag = "Running",
+#[utoipa::path(get, path = "/docs/{file}", operation_id = "docs_file", tag = "Running",
     params(("file" = String, Path, description = "A file of the page")),
-    responses((status = 200, description = "The file")))]
+    responses(
+        (status = 200, description = "The file"),
+        (status = 404, description = "The page has no such file",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ))]
 pub(crate) async fn file(file: web::Path<String>) -> Result<HttpResponse, Problem> {
+    if file.as_str() == "start.js" {
+        return Ok(HttpResponse::Ok().content_type("text/javascript; charset=utf-8").body(START));
+    }
     let served = utoipa_swagger_ui::serve(&file, Arc::new(Config::from("/openapi.json")));
     match served.map_err(|error| Problem::internal(&*error))? {
         Some(file) => {
@@ -56,7 +69,7 @@ fn held_anyway(mut response: HttpResponse) -> HttpResponse {
 }
 
 /// Every address in it is absolute, so that the page works with and without its trailing slash.
-const PAGE: &str = r##"<!doctype html>
+const PAGE: &str = r#"<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -66,10 +79,15 @@ const PAGE: &str = r##"<!doctype html>
 <body>
 <div id="swagger-ui"></div>
 <script src="/docs/swagger-ui-bundle.js"></script>
-<script>
-SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
-  validatorUrl: null, persistAuthorization: false});
-</script>
+<script src="/docs/start.js"></script>
 </body>
 </html>
-"##;
+"#;
+
+/// Starts Swagger UI. In a file of its own, so that the page needs no script within it.
+const START: &str = include_str!("docs.js");
+
+/// Scripts and requests of this server alone. Swagger UI sets style attributes, and its pictures are in its style.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";

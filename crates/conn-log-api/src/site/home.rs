@@ -68,7 +68,7 @@ pub(crate) async fn home(request: HttpRequest) -> Result<HttpResponse, Problem> 
     } else {
         accept::require(&request, JSON)?;
         let mut response = HttpResponse::Ok();
-        response.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff")).json(ABOUT)
+        response.json(ABOUT)
     };
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)

@@ -6,10 +6,13 @@ use super::html;
 use crate::http::problem::{Problem, ProblemKind};
 
 /// One kind of problem, explained.
-#[utoipa::path(get, path = "/problems/{slug}", tag = "Running",
+#[utoipa::path(get, path = "/problems/{slug}", operation_id = "problem_get", tag = "Running",
     params(("slug" = String, Path, description = "The last part of a problem's type")),
-    responses((status = 200, description = "What the problem means and what to do",
-        content_type = "text/html")))]
+    responses(
+        (status = 200, description = "What the problem means and what to do", content_type = "text/html"),
+        (status = 404, description = "No such problem",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ))]
 pub(crate) async fn page(slug: web::Path<String>) -> Result<HttpResponse, Problem> {
     let kind = ProblemKind::ALL.iter().find(|kind| kind.slug() == slug.as_str());
     let kind = kind.ok_or_else(|| Problem::new(ProblemKind::NotFound, "no such problem"))?;
@@ -18,7 +21,7 @@ pub(crate) async fn page(slug: web::Path<String>) -> Result<HttpResponse, Proble
 }
 
 /// All kinds of problems.
-#[utoipa::path(get, path = "/problems/", tag = "Running",
+#[utoipa::path(get, path = "/problems/", operation_id = "problem_list", tag = "Running",
     responses((status = 200, description = "All kinds of problems", content_type = "text/html")))]
 pub(crate) async fn index() -> HttpResponse {
     let sections: Vec<String> = ProblemKind::ALL.iter().map(|kind| section(*kind)).collect();

@@ -27,6 +27,7 @@ const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/stats/",
+    operation_id = "event_statistics",
     tag = "Events",
     params(
         SelectionParameters,

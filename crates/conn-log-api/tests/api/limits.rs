@@ -72,6 +72,25 @@ async fn an_address_that_fails_too_often_is_told_to_wait_and_valid_tokens_go_on(
 
 #[rstest]
 #[actix_web::test]
+async fn the_addresses_of_an_ipv6_network_of_64_bits_fail_to_authenticate_as_one(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let one = NonZeroU32::new(1).unwrap();
+    let options = ApiOptions { auth_failures_per_minute: one, ..ApiOptions::default() };
+    let app = TestApp::on(database).options(options).await;
+    let wrong_from = |address: &str| {
+        let request = app.request(Method::GET, EVENTS).peer_addr(address.parse().unwrap());
+        request.insert_header(("authorization", "Bearer clog_wrong"))
+    };
+    app.send(wrong_from("[2001:db8:0:1::1]:80")).await.is_problem(401, "unauthorized");
+    app.send(wrong_from("[2001:db8:0:1:ffff::2]:80")).await.is_problem(429, "too-many-requests");
+    app.send(wrong_from("[2001:db8:0:2::1]:80")).await.is_problem(401, "unauthorized");
+    app.send(wrong_from("192.0.2.1:80")).await.is_problem(401, "unauthorized");
+    app.send(wrong_from("192.0.2.2:80")).await.is_problem(401, "unauthorized");
+}
+
+#[rstest]
+#[actix_web::test]
 async fn no_client_makes_a_new_label(#[values(Database::Sqlite)] database: Database) {
     let app = TestApp::on(database).await;
     let strange = Method::from_bytes(b"STRANGE").unwrap();

@@ -245,3 +245,28 @@ async fn a_head_request_has_the_head_of_the_get(
     let app = twelve_events(database).await;
     assert_eq!(app.send(app.request(Method::HEAD, &format!("{EVENTS}3/"))).await.status, 200);
 }
+
+#[rstest]
+#[actix_web::test]
+async fn a_filter_that_can_match_nothing_is_refused_by_every_reader_of_events(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.post(&event()).await;
+    let mistyped = [
+        "status=faliure",
+        "connection_type=establishd",
+        "device_id=",
+        "session_id=",
+        "session_id=%00",
+        "metadata.a.b.c.d.e.f.g.h.i=1",
+    ];
+    for place in ["", "export/", "stream/", "stats/"] {
+        for filter in mistyped {
+            let answer = app.get(&format!("{EVENTS}{place}?{filter}")).await;
+            answer.is_problem(400, "invalid-query");
+        }
+    }
+    let known = app.get(&format!("{EVENTS}?status=timeout&connection_type=suspended")).await;
+    assert_eq!(known.json()["results"], json!([]), "the rules know both");
+}

@@ -48,6 +48,44 @@ async fn the_openapi_document_names_the_server_s_routes_and_no_others(
 
 #[rstest]
 #[actix_web::test]
+async fn every_operation_of_the_document_has_an_id_of_its_own(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let document = app.get("/openapi.json").await.json();
+    let mut ids = BTreeSet::new();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(ids.insert(id.clone()), "{method}: a second {id}");
+        }
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn every_answer_forbids_to_guess_its_type_and_every_page_to_be_framed(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for path in
+        ["/", "/docs", "/docs/swagger-ui.css", "/problems/", "/openapi.json", "/none", EVENTS]
+    {
+        let answer = app.get(path).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+    }
+    for path in ["/", "/docs", "/problems/", "/problems/invalid-event"] {
+        let request = app.request(Method::GET, path).insert_header(("accept", "text/html"));
+        let answer = app.send(request).await;
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{path}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none';"), "{path}: {policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+    }
+}
+
+#[rstest]
+#[actix_web::test]
 async fn the_docs_page_and_all_it_loads_come_from_the_server(
     #[values(Database::Sqlite)] database: Database,
 ) {

@@ -55,3 +55,14 @@ async fn a_revoked_or_expired_token_is_refused_like_an_unknown_one(
     }
     assert!(bodies.iter().all(|body| *body == bodies[0]));
 }
+
+#[rstest]
+#[actix_web::test]
+async fn two_authorization_headers_are_refused_whichever_is_good(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let request =
+        app.request(Method::GET, EVENTS).append_header(("authorization", "Bearer clog_x"));
+    app.send(request).await.is_problem(400, "invalid-header");
+}

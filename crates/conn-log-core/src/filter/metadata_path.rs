@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-/// Member names from the outside in; at least one.
+use crate::event::metadata::METADATA_LEVELS_MAX;
+
+/// Member names from the outside in; at least one, and at most eight: no event's metadata is deeper.
 ///
 /// As text, a dot stands between two names. A dot within a name is written `\.`, and a backslash
 /// before a dot or a backslash is written `\\`.
@@ -19,12 +21,12 @@ use std::fmt;
 pub struct MetadataPath(Vec<String>);
 
 impl MetadataPath {
-    /// The path of these names; `None` if there are none.
+    /// The path of these names; `None` if there are none, or more than eight.
     pub fn new(names: Vec<String>) -> Option<Self> {
-        (!names.is_empty()).then_some(MetadataPath(names))
+        (1..=METADATA_LEVELS_MAX).contains(&names.len()).then_some(MetadataPath(names))
     }
 
-    /// Reads a path's text. An empty name is taken for a mistake, and no name has U+0000.
+    /// Reads a path's text. `None` where a name is empty or has U+0000, and for more than eight names.
     pub fn parse(text: &str) -> Option<Self> {
         let (mut names, mut name) = (Vec::new(), String::new());
         let mut rest = text.chars();
@@ -37,7 +39,7 @@ impl MetadataPath {
         }
         names.push(name);
         let is_name = |name: &String| !name.is_empty() && !name.contains('\0');
-        names.iter().all(is_name).then_some(MetadataPath(names))
+        if names.iter().all(is_name) { MetadataPath::new(names) } else { None }
     }
 
     /// The names, from the outside in.

@@ -15,6 +15,8 @@ const METADATA_FILTERS_MAX: usize = 8;
 
 const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
 
+const SESSION_ID: &str = "a text of at least one character, and without U+0000";
+
 const SECONDS: &str = "a number of seconds, 0 or more";
 
 /// The decoded pairs of a query string.
@@ -45,7 +47,7 @@ impl EventFilter {
             connection_types: Self::values_from_query(pairs, "connection_type")?,
             statuses: Self::values_from_query(pairs, "status")?,
             ip_network: read(pairs, "ip_address", "an address or a CIDR block", network)?,
-            session_id: one(pairs, "session_id")?,
+            session_id: read(pairs, "session_id", SESSION_ID, session_id)?,
             since: read(pairs, "since", RFC3339, Timestamp::parse)?,
             until: read(pairs, "until", RFC3339, Timestamp::parse)?,
             min_duration: read(pairs, "min_duration", SECONDS, seconds)?,
@@ -131,6 +133,10 @@ fn canonical(network: IpNet) -> IpNet {
     }
 }
 
+fn session_id(text: &str) -> Option<String> {
+    (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned())
+}
+
 fn seconds(text: &str) -> Option<f64> {
     text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
 }
@@ -149,7 +155,7 @@ fn metadata(pairs: &mut Pairs) -> Result<Vec<MetadataFilter>, FilterError> {
     };
     let filters: Option<Vec<_>> = given.into_iter().map(filter).collect();
     let mut filters = filters.ok_or_else(|| {
-        let detail = "member names from the outside in, with a dot between two";
+        let detail = "one to eight member names from the outside in, with a dot between two";
         FilterError::new("metadata", FilterErrorCode::InvalidValue, detail)
     })?;
     filters.sort();

@@ -207,12 +207,25 @@ fn a_dot_within_a_name_follows_a_backslash(#[case] text: &str, #[case] names: &[
     assert_eq!(MetadataPath::parse(text).unwrap().names(), names);
 }
 
+#[test]
+fn a_path_has_as_many_names_as_metadata_has_levels() {
+    let of = |names: usize| vec!["a"; names].join(".");
+    assert_eq!(MetadataPath::parse(&of(8)).unwrap().names().len(), 8);
+    assert_eq!(MetadataPath::parse(&of(9)), None);
+    assert_eq!(MetadataPath::new(vec!["a".to_owned(); 9]), None);
+}
+
 fn text() -> impl Strategy<Value = String> {
     any::<String>().prop_map(|text| text.replace('\0', ""))
 }
 
-fn texts() -> impl Strategy<Value = Vec<String>> {
-    vec(text(), 0..4)
+/// A filter's value: an empty one is refused.
+fn value() -> impl Strategy<Value = String> {
+    text().prop_map(|text| if text.is_empty() { "empty".to_owned() } else { text })
+}
+
+fn values() -> impl Strategy<Value = Vec<String>> {
+    vec(value(), 0..4)
 }
 
 fn path() -> impl Strategy<Value = MetadataPath> {
@@ -246,8 +259,8 @@ fn filter() -> impl Strategy<Value = EventFilter> {
     });
     let status = prop_oneof!["[a-eg-z]{1,8}", Just("failure".to_owned())];
     (
-        (texts(), texts(), texts(), vec(status, 0..4)),
-        (of(network()), of(text()), of(time()), of(time())),
+        (values(), values(), values(), vec(status, 0..4)),
+        (of(network()), of(value()), of(time()), of(time())),
         (metadata, of(seconds()), of(seconds())),
     )
         .prop_map(|(names, place, rest)| EventFilter {

@@ -73,6 +73,23 @@ fn resident_mib(server: &Running) -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
 }
 
+/// A library under the server takes the body for bytes of the other protocol.
+#[test]
+fn a_body_behind_an_upgrade_to_websocket_is_told_and_does_not_vanish() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    let server = Running::start(&database);
+    let body = r#"{"device_id": "d", "application_id": "a", "connection_type": "established"}"#;
+    for (protocol, status) in [("websocket", "400"), ("h2c", "422")] {
+        let upgrade = format!("connection: upgrade\r\nupgrade: {protocol}\r\n");
+        let length = format!("content-length: {}\r\n", body.len());
+        let mut client = Client::of(&server);
+        client.send(format!("{}{body}", Client::head(&server, &(upgrade + &length))).as_bytes());
+        let answer = client.answer();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{protocol}: {answer}");
+    }
+    is_well(&server);
+}
+
 #[test]
 fn a_torn_body_is_dropped() {
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };

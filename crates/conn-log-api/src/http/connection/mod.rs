@@ -4,7 +4,7 @@
 //! actix-http bounds the time of a connection's first head alone, reads up to 128 KiB ahead of what it
 //! can use, and waits without end for a client that takes nothing. So the socket it reads is a
 //! [`Connection`], which tells it less: no more than there is room for, and an error once a time is over.
-//! What a request is, the connection learns from [`attend`], the middleware around all others.
+//! What a request is, the connection learns from [`attend()`], the middleware around all others.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};

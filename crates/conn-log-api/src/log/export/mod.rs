@@ -19,8 +19,8 @@ use crate::http::auth::Reader;
 use crate::http::pipe::{Pipe, feed};
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::query_string::QueryString;
-use crate::log::query;
 use crate::log::stream_hub::{self, SPAN_IDS};
+use crate::log::{known_names, query};
 
 /// Events read at a time: enough that a query's own cost does not count, few enough that memory
 /// does not either (250 events of 16 KiB metadata are 4 MiB).
@@ -36,6 +36,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/export/",
+    operation_id = "event_export",
     tag = "Events",
     params(
         crate::log::shapes::SelectionParameters,
@@ -60,6 +61,7 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
     }
     parameters.finish()?;
     accept::require(&request, format.media_type())?;
+    known_names::require_in(&app, caller.tenant(), &filter).await?;
     let mut response = HttpResponse::Ok();
     response.content_type(format.content_type()).insert_header((
         header::CONTENT_DISPOSITION,

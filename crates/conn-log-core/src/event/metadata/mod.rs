@@ -25,7 +25,7 @@ use crate::fault::{Fault, FaultCode, FaultList, pointer_step, push_pointer_step}
 
 /// The metadata's own braces are level 1. Deep enough for any record of a connection, and shallow
 /// enough that no reader's recursion is in danger.
-const METADATA_LEVELS_MAX: usize = 8;
+pub(crate) const METADATA_LEVELS_MAX: usize = 8;
 
 /// Of the canonical text. With 10,000 events a batch this bounds a request's metadata as well.
 const METADATA_BYTES_MAX: usize = 16 * 1024;

@@ -1,0 +1,2 @@
+SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true,
+  validatorUrl: null, persistAuthorization: false});
