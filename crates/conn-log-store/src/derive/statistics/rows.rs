@@ -12,7 +12,7 @@ use super::cells::{self, Cells, Delta};
 use super::codec::{Devices, Reader, Writer};
 use super::counts;
 use super::figures::Figures;
-use super::level::{ALL, DAY, LEVELS, Level, RowKey};
+use super::level::{DAY, LEVELS, Level, RowKey};
 use crate::derive::schema::{application_hours, rollups};
 use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, ROWS_AT_ONCE, clear_some, upsert};
 use crate::tenant_id::TenantId;
@@ -303,10 +303,10 @@ pub(super) fn extent(
     connection: &mut AnyConnection,
     tenant: TenantId,
 ) -> QueryResult<Option<(i64, i64)>> {
+    // A day has no row without its row of all events. Naming that one's lead would have SQLite look for it in every row.
     let days = rollups::table
         .filter(rollups::tenant_id.eq(tenant.0))
         .filter(rollups::level.eq(Level::Day as i16))
-        .filter(rollups::lead.eq(column(ALL)))
         .select(rollups::start)
         .limit(1);
     let first: Option<Micros> = days.order(rollups::start.asc()).first(connection).optional()?;
