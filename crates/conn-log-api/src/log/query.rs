@@ -1,4 +1,4 @@
-//! From query parameters to the events that are asked for.
+//! Parses query parameters into a query of events.
 
 use conn_log_core::{EventFilter, Order};
 
@@ -15,7 +15,8 @@ pub(crate) fn repeatable(query: &mut QueryString, name: &str) -> Result<Vec<Stri
     Ok(EventFilter::values_from_query(query.pairs(), name)?)
 }
 
-/// The same where an empty value is refused: no event has one, and it would match nothing.
+/// Takes the values of a repeatable filter on names. An empty value is refused: no event has one,
+/// so it would match nothing.
 pub(crate) fn names(query: &mut QueryString, name: &str) -> Result<Vec<String>, Problem> {
     let values = repeatable(query, name)?;
     if values.iter().any(String::is_empty) {
