@@ -84,7 +84,7 @@ impl Body {
         &self.bytes
     }
 
-    /// The body's bytes, and a function that reserves room for the bytes parsed from them.
+    /// The body's bytes, and a function that reserves room for the events parsed from them.
     pub(crate) fn parts(&mut self) -> (&[u8], impl FnMut(usize) -> Result<(), NoRoom>) {
         let texts = 2 * self.bytes.len();
         let reservation = &mut self.reservation;

@@ -126,8 +126,8 @@ impl Asked {
     fn feed_goes_on(&self, size: i64, page: &Page<Record>) -> i64 {
         let last = page.items.last().map_or(0, |record| record.id);
         match self.start {
-            // The page ends where the page began whose cursor led here. A client may have made the
-            // cursor up.
+            // The page ends just before the page that gave the cursor. The limit at 0 is for
+            // cursors that a client invented.
             PageStart::Before(Position { id, .. }) => id.saturating_sub(1).max(0),
             _ if page.has_more => last,
             // Every event up to `size` was read, including those that the filters left out.

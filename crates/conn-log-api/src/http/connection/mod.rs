@@ -147,7 +147,8 @@ impl State {
         if self.credit > 0 || self.phase == Phase::Answering {
             return Ok(self.credit);
         }
-        // actix-http discards the bytes beyond its own bound: the rest of a body that nobody read.
+        // actix-http discards the bytes beyond its own bound: the rest of a body that no handler
+        // read.
         if self.share.grow_to(self.read.min(READ_BYTES_MAX)) {
             self.credit = FREE_BYTES;
             return Ok(FREE_BYTES);
