@@ -1,7 +1,7 @@
 //! The HTTP server of the connection log.
 //!
-//! [`create_app`] gives an actix server its routes; the program and the tests share it. Every room
-//! but `http` is a resource or a task; `http` has what they share.
+//! [`create_app`] gives an actix server its routes; the program and the tests share it. Every
+//! module except `http` is a resource or a task; `http` has the code that they share.
 
 mod control;
 mod http;
@@ -22,8 +22,7 @@ pub use http::server::{create_app, serve};
 pub use ingest::appender::{Appender, Appending};
 pub use running::metrics::Metrics;
 
-/// Every path and method that the server answers; paths are without their trailing
-/// slash, but for the root.
+/// Every path and method of the server. Paths have no trailing slash, except for the root.
 pub fn routes() -> Vec<(&'static str, Method)> {
     http::routes::endpoints().into_iter().map(|endpoint| (endpoint.path, endpoint.method)).collect()
 }

@@ -139,5 +139,5 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     Ok(links.respond(page.items.iter().map(|session| json(&Session::from(session)))))
 }
 
-/// Marks the cursors of this list.
+/// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'S');

@@ -1,4 +1,4 @@
-//! The store's append alone: submissions from several tasks, no HTTP.
+//! Times the store's append alone: submissions from several tasks, no HTTP.
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -30,7 +30,7 @@ pub(crate) struct Append {
     stream: bool,
 }
 
-/// Batches that wait while events are made: enough that the store never does.
+/// Batches ready in advance while events are made: enough that the store never waits.
 const BATCHES_AHEAD: usize = 64;
 
 /// The time that the writer has spent.
@@ -88,7 +88,7 @@ impl Append {
         Ok(())
     }
 
-    /// Events as the server would hold them, batch by batch.
+    /// Makes the events batch by batch, in the form in which the server holds them.
     fn make(self) -> (Batches, JoinHandle<()>) {
         let (sender, receiver) = if self.stream {
             let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);

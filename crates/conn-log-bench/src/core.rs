@@ -1,4 +1,4 @@
-//! What the core does for each event, on one thread.
+//! Times the core's work for each event, on one thread.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,6 +1,7 @@
-//! Events as a fleet makes them: few devices make most, each goes through sessions, some fail.
+//! Events like those of a real fleet: few devices make most events, each goes through sessions,
+//! some fail.
 //!
-//! The same shape gives the same events, but for where their time ends.
+//! The same shape gives the same events, except for the end of their time range.
 
 use std::fmt::Write as _;
 
@@ -25,7 +26,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// The events' JSON, in about the order of their timestamps.
+    /// The events' JSON, roughly in the order of their timestamps.
     pub(crate) fn events(&self) -> Events {
         let span = i64::from(self.days) * 86_400_000_000;
         let now = Timestamp::from(chrono::Utc::now()).micros();
@@ -40,10 +41,10 @@ impl Shape {
     }
 }
 
-/// An endless fleet's next events.
+/// The next events of an endless fleet.
 pub(crate) struct Events {
     random: Random,
-    /// Of each device, the one that is open.
+    /// The open session of each device.
     sessions: Vec<Option<Session>>,
     applications: u64,
     time: i64,
@@ -58,12 +59,12 @@ struct Session {
     begun: i64,
 }
 
-/// What happens to a device.
+/// One event of a device.
 struct Step {
     connection_type: &'static str,
     status: &'static str,
     session: Session,
-    /// Seconds, where the session ends.
+    /// Seconds, if the session ends.
     duration: Option<i64>,
 }
 
@@ -112,7 +113,7 @@ impl Events {
     }
 
     fn json(&mut self, device: u64, step: &Step) -> String {
-        // Devices' clocks and networks put events a little out of order.
+        // Device clocks and networks put events a little out of order.
         let late = i64::try_from(self.random.below(5_000_000)).unwrap_or(0);
         let timestamp = Timestamp::from_micros(self.time - late);
         let address = std::net::Ipv4Addr::from_bits(
@@ -147,7 +148,7 @@ impl Events {
     }
 }
 
-/// SplitMix64: small, quick, and even enough for test data.
+/// SplitMix64: small, fast, and uniform enough for test data.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -171,7 +172,8 @@ impl Random {
         words[usize::try_from(self.below(words.len() as u64)).unwrap_or(0)]
     }
 
-    /// 0 to n - 1, each as often as 1 / (it + 1): n to the power of an even number in 0 to 1.
+    /// A number k from 0 to n - 1, with a frequency proportional to 1 / (k + 1): n to the power of
+    /// a uniform number in 0 to 1.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

@@ -1,9 +1,9 @@
-//! What single events over HTTP are compared with: the same body parsed, checked by the same rules
-//! and answered with the same record, on plain actix-web without tokens, meters or log lines.
+//! The baseline for single events over HTTP: the same body parsed, checked by the same rules and
+//! answered with the same record, on plain actix-web without tokens, metrics or log lines.
 //!
-//! Without a database the record is made up on the spot. With one, each request has a transaction of its
-//! own: as most services do it, over a pool of connections into a plain table, or, at its best, by
-//! the store's own writer with one submission a commit.
+//! Without a database the record is made up. With a database, each request has a transaction of its
+//! own. Events go either over a pool of connections into a plain table, as in most services, or
+//! through the store's own writer with one submission per commit, which is the best case.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ struct State {
     keep: Keep,
 }
 
-/// Where events go.
+/// The target of the events.
 enum Keep {
     Nowhere,
     PlainTable(Arc<PlainTable>),

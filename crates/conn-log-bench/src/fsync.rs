@@ -1,4 +1,4 @@
-//! How long the disk takes to make 4 KiB durable.
+//! Times how long the disk takes to make 4 KiB durable.
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -17,7 +17,7 @@ impl Fsync {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let mut file = File::create(&self.file)?;
         let page = [0x5a; 4096];
-        // Written before, as a write-ahead log that is used again.
+        // The file is written once before, like a write-ahead log that is reused.
         for _ in 0..self.times {
             file.write_all(&page)?;
         }

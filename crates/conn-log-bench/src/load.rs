@@ -1,7 +1,7 @@
-//! Requests at a fixed rate, or a fixed number of them as fast as they are answered.
+//! Sends requests at a fixed rate, or a fixed number of requests as fast as they are answered.
 //!
-//! At a fixed rate each request has its moment to be sent, and its latency counts from then, also
-//! when the one before it on its connection is late: a server that stalls does not hide it.
+//! At a fixed rate each request has a due time, and its latency counts from then, even if the
+//! earlier request on its connection is late. So a server that stalls cannot hide it.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -16,7 +16,7 @@ use anyhow::{Context as _, ensure};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-/// No answer takes this long unless the server hangs.
+/// Maximum time for an answer. A longer time means that the server hangs.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -46,8 +46,9 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Two threads, whatever the number of connections: one sends what is due, the other reads answers and
-    /// sends what had to wait for one. What a load takes of the processors, the server does not have.
+    /// Uses two threads for any number of connections: one sends the requests that are due; the
+    /// other reads answers and sends the requests that had to wait for one. The processor time of
+    /// the load is not available to the server.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let requests = self.requests()?;
         let mut poll = Poll::new()?;
@@ -93,7 +94,7 @@ impl Load {
     }
 }
 
-/// What is sent, and when.
+/// The requests to send and their due times.
 struct Schedule<'a> {
     start: Instant,
     rate: Option<f64>,
@@ -110,7 +111,7 @@ impl Schedule<'_> {
         self.rate.map_or(self.requests.len(), |rate| (rate * f64::from(seconds)).ceil() as usize)
     }
 
-    /// The moment of a request; without a rate there is none.
+    /// The due time of a request; `None` without a rate.
     #[expect(clippy::cast_precision_loss, reason = "a number of a request")]
     fn due(&self, number: usize) -> Option<Instant> {
         self.rate.map(|rate| self.start + Duration::from_secs_f64(number as f64 / rate))
@@ -121,7 +122,7 @@ impl Schedule<'_> {
     }
 }
 
-/// A connection that has one request under way at most, and sends the others one after the other.
+/// A connection with at most one request in progress. Further requests wait for their turn.
 struct Connection {
     stream: TcpStream,
     waiting: VecDeque<usize>,
@@ -131,9 +132,9 @@ struct Connection {
 
 struct UnderWay {
     number: usize,
-    /// When it was to be sent.
+    /// The time when it was due.
     due: Instant,
-    /// Bytes of it.
+    /// Bytes sent so far.
     sent: usize,
 }
 
@@ -147,7 +148,7 @@ impl Connection {
         Ok(Connection { stream, waiting: VecDeque::new(), under_way: None, received: Vec::new() })
     }
 
-    /// Sends what it can.
+    /// Sends as much as the socket accepts.
     fn send(&mut self, schedule: &Schedule<'_>) -> anyhow::Result<()> {
         if self.under_way.is_none() {
             self.under_way = self.waiting.pop_front().map(|number| UnderWay {
@@ -170,7 +171,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes what has come; the moment at which the request that it answers was due, if that is all of it.
+    /// Reads the bytes that have arrived. If the answer is complete, returns the time when its
+    /// request was due.
     fn receive(&mut self) -> anyhow::Result<Option<Instant>> {
         let mut part = [0; 16 << 10];
         let mut has_ended = false;
@@ -184,7 +186,8 @@ impl Connection {
         }
         let length = answer_length(&self.received)?.filter(|length| self.received.len() >= *length);
         let Some(length) = length else {
-            // What it ended with may have been an error's answer.
+            // The server may have sent an error before it closed the connection, so check the
+            // answer first.
             ensure!(!has_ended, "the connection ended");
             return Ok(None);
         };
@@ -195,7 +198,7 @@ impl Connection {
     }
 }
 
-/// Each request goes to its connection when it is due, and waits there if another is under way.
+/// Passes each request to its connection when it is due. It waits there if another is in progress.
 fn send_when_due(
     connections: &[Mutex<Connection>],
     schedule: &Schedule<'_>,
@@ -213,7 +216,7 @@ fn send_when_due(
         let mut connection = lock(&connections[number % connections.len()]);
         connection.waiting.push_back(number);
         if connection.under_way.is_none() && connection.send(schedule).is_err() {
-            // Whoever reads finds out why.
+            // The reading thread finds out the reason.
             return;
         }
     }
@@ -239,7 +242,7 @@ fn read_answers(
             let mut connection = lock(&connections[event.token().0]);
             if let Some(due) = connection.receive()? {
                 answered += 1;
-                // At a fixed rate the first second is for warming up.
+                // At a fixed rate the first second is a warm-up.
                 if schedule.rate.is_none() || due >= schedule.start + WARM_UP {
                     answers.push(Answer { latency: due.elapsed(), at: schedule.start.elapsed() });
                 }
@@ -250,13 +253,13 @@ fn read_answers(
     Ok(answers)
 }
 
-/// Who panicked ends the bench.
+/// Locks a connection. A poisoned lock is ignored, because a panic ends the bench.
 fn lock(connection: &Mutex<Connection>) -> std::sync::MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long an answer is with its head, which must be a success with a declared length; `None` before all of
-/// the head is there.
+/// The length of an answer including its head, which must be a success with a declared length;
+/// `None` before the whole head has arrived.
 fn answer_length(received: &[u8]) -> anyhow::Result<Option<usize>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut answer = httparse::Response::new(&mut headers);
@@ -273,7 +276,7 @@ fn answer_length(received: &[u8]) -> anyhow::Result<Option<usize>> {
     Ok(Some(head + std::str::from_utf8(length.value)?.parse::<usize>()?))
 }
 
-/// One answer: how long it took, and when it was there.
+/// One answer: its latency, and the time of its arrival.
 struct Answer {
     latency: Duration,
     at: Duration,

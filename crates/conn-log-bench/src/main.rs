@@ -1,5 +1,5 @@
-//! What `scripts/bench` measures with: realistic events, the floors that it compares with, and a
-//! load at a fixed rate.
+//! The tools of `scripts/bench`: realistic events, the baselines that it compares with, and a load
+//! at a fixed rate.
 //!
 //! Each command prints its result as `name=value` words on one line.
 
@@ -21,7 +21,7 @@ use std::io::{self, BufWriter, Write as _};
 
 use clap::Parser;
 
-/// As in the product itself, so that floors and subject differ in what they do only.
+/// The allocator of the program, so that the baselines differ from it only in their work.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

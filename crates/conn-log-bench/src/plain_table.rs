@@ -1,5 +1,5 @@
-//! What most services do with an event: a row of a plain table with indexes for the two usual
-//! questions, in a transaction of its own, on a connection of a pool.
+//! The usual way to store an event: a row of a plain table with indexes for the two usual queries,
+//! in a transaction of its own, on a connection of a pool.
 
 use conn_log_core::{Event, Record, Timestamp};
 use diesel::connection::SimpleConnection as _;
@@ -31,7 +31,7 @@ const COLUMNS: &str = "created_at BIGINT NOT NULL, device_id TEXT NOT NULL,
 const INDEXES: &str = "CREATE INDEX plain_device ON plain (device_id, timestamp);
     CREATE INDEX plain_timestamp ON plain (timestamp);";
 
-/// As r2d2 has it.
+/// The default of r2d2.
 const CONNECTIONS: u32 = 10;
 
 pub(crate) enum PlainTable {
@@ -39,7 +39,7 @@ pub(crate) enum PlainTable {
     Postgres(Pool<ConnectionManager<PgConnection>>),
 }
 
-/// What every guide to SQLite in a server sets, and as durable as the log.
+/// The settings that guides recommend for SQLite in a server, as durable as the log.
 #[derive(Debug)]
 struct SetUp;
 
@@ -77,7 +77,7 @@ impl PlainTable {
         Ok(PlainTable::Sqlite(pool))
     }
 
-    /// One transaction. Blocks the thread.
+    /// Inserts an event in one transaction. Blocks the thread.
     pub(crate) fn insert(&self, event: Event, created_at: Timestamp) -> anyhow::Result<Record> {
         let parts = event.fields();
         let row = (

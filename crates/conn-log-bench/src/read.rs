@@ -1,8 +1,8 @@
-//! Times the questions that a log is asked, over HTTP on one connection, one after the other.
+//! Times read requests to a log, over HTTP on one connection, one after the other.
 //!
-//! Each is asked many times about things of events picked at random, so that what is busy is asked
-//! about as often as it is busy. Prints a line for each question: its name, the median and the 99th
-//! percentile in microseconds, and how many results an answer has, with tabs between.
+//! Each query runs many times with the values of events picked at random, so that a busy device is
+//! queried about as often as it is busy. Prints a line for each query: its name, the median and the
+//! 99th percentile in microseconds, and the number of results of an answer, separated by tabs.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -27,18 +27,18 @@ pub(crate) struct Read {
     pages: usize,
 }
 
-/// A question that takes longer than this for all of its times is asked no more; with a few dozen
-/// times the 99th percentile is the longest.
+/// Time limit for all repeats of one query. A query stops at this limit. With a few dozen repeats
+/// the 99th percentile is the longest time.
 const QUESTION_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// The first and the last pages that are compared.
+/// The number of first and of last pages that are compared.
 const PAGES_COMPARED: usize = 200;
 
 const HOUR: i64 = 3_600_000_000;
 const EVENTS: &str = "/api/v1/device_app_connection_log";
 const FAILURES: &str = "status=failure&status=denied&status=timeout&status=error";
 
-/// What a question is about: an event of the log.
+/// An event of the log, whose values a query uses.
 struct Sample {
     id: i64,
     device_id: String,
@@ -122,7 +122,7 @@ const QUESTIONS: &[Question] = &[
     },
 ];
 
-/// From an hour's share before the event on.
+/// A time window of that length around the event's timestamp.
 fn window(of: &Sample, length: i64) -> String {
     let since = of.timestamp.micros() - length / 2;
     let instant = Timestamp::from_micros;
@@ -158,7 +158,7 @@ impl Read {
         self.walk(&server, "of the feed", &format!("{EVENTS}/?order=id&after=0"))
     }
 
-    /// Goes through the pages of a list one after the other.
+    /// Reads the pages of a list one after the other.
     fn walk(&self, server: &Server, name: &str, path: &str) -> anyhow::Result<()> {
         let (mut times, mut path) = (Vec::with_capacity(self.pages), path.to_owned());
         for _ in 0..self.pages {

@@ -1,5 +1,5 @@
-//! The product's server as `conn-log serve` has it, with parts left out: what a part costs is the
-//! difference.
+//! The server as `conn-log serve` runs it, with parts left out: the difference is the cost of the
+//! part.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,7 +22,7 @@ pub(crate) struct Serve {
     no_store: bool,
 }
 
-/// Gives events ids, and nothing more.
+/// An appender that gives events ids and stores nothing.
 struct NoStore(AtomicI64);
 
 impl Appender for NoStore {
@@ -39,7 +39,7 @@ impl Appender for NoStore {
 
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        // As the program, which says a line for each request.
+        // Like the program, which logs a line for each request.
         env_logger::Builder::new().parse_filters("info").format_timestamp_millis().init();
         let listener = TcpListener::bind(self.listen)?;
         let metrics = Metrics::new()?;

@@ -1,4 +1,5 @@
-//! Waits until index and projections have caught up with the log, and tells how long that took.
+//! Waits until the index and the projections have caught up with the log, and prints how long that
+//! took.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use conn_log_store::{DatabaseUrl, Store, StoreOptions, TenantId};
 
-/// Fewer events than an index run are left to the reads.
+/// Index lag that counts as caught up: fewer events than one index run are read without the index.
 const INDEX_BEHIND: i64 = 2_048;
 
 #[derive(clap::Args)]

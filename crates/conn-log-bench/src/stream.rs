@@ -1,8 +1,8 @@
-//! Clients that follow the stream, each to the last event expected, and how long events take to
+//! Clients that follow the stream up to the last expected event, and the time that events take to
 //! reach them.
 //!
-//! An event's way is timed from its `created_at`, which it gets before its commit, to the moment
-//! its client has read it, on the same clock. Of what a client reads at once the oldest event counts.
+//! An event's time runs from its `created_at`, which is set before its commit, until its client has
+//! read it, on the same clock. If a client reads several events at once, the oldest counts.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -72,7 +72,8 @@ impl Stream {
         Ok(())
     }
 
-    /// One client: every id once, in order, none left out where there is no filter.
+    /// Runs one client. It must get every id once, in order, and without a filter no id may be
+    /// missing.
     fn follow(&self, connected: &AtomicUsize) -> anyhow::Result<Seen> {
         let mut socket = TcpStream::connect(self.address)?;
         socket.set_read_timeout(Some(Duration::from_secs(self.seconds_max)))?;
@@ -130,12 +131,12 @@ fn age_us(line: &[u8]) -> anyhow::Result<u64> {
     Ok(u64::try_from(now.micros() - created_at.micros()).unwrap_or(0))
 }
 
-/// Lines out of a chunked body (RFC 9112, section 7.1).
+/// Reads lines from a chunked body (RFC 9112, section 7.1).
 struct Chunks {
     reader: BufReader<TcpStream>,
     /// Bytes left of the chunk.
     left: usize,
-    /// Whether a chunk has begun since it was last looked at.
+    /// Whether a chunk has begun since the last check.
     is_fresh: bool,
 }
 
@@ -161,7 +162,7 @@ impl Chunks {
         let mut size = String::new();
         self.reader.read_line(&mut size)?;
         if size.trim().is_empty() {
-            // The line break that ends the chunk before.
+            // This was the line break at the end of the chunk before.
             size.clear();
             self.reader.read_line(&mut size)?;
         }

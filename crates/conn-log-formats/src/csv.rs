@@ -1,8 +1,9 @@
 //! Comma-separated values (RFC 4180), safe to open in a spreadsheet.
 //!
-//! A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, their full-width forms, a tab or a line
-//! break for a formula. Texts that begin so get an apostrophe before them, which spreadsheets do not show
-//! (OWASP, "CSV Injection"). Times always have six digits of fraction: a column has one format.
+//! A spreadsheet reads a cell as a formula if it begins with `=`, `+`, `-`, `@`, their full-width
+//! forms, a tab or a line break. Such texts get an apostrophe in front, which spreadsheets do not
+//! show (OWASP, "CSV Injection"). Times always have six digits of fraction, so that a column has
+//! one format.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -54,7 +55,7 @@ impl<W: Write> RecordWriter for CsvWriter<W> {
     }
 }
 
-/// In the header's order. A field without a value is an empty cell.
+/// A record's cells in the order of the header. A field without a value is an empty cell.
 fn cells(record: &Record) -> [Cow<'_, str>; COLUMNS] {
     let parts = record.event.fields();
     [
@@ -74,13 +75,13 @@ fn cells(record: &Record) -> [Cow<'_, str>; COLUMNS] {
     ]
 }
 
-/// A time with six digits of fraction, whatever it is.
+/// A time, always with six digits of fraction.
 fn time(time: Timestamp) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// The characters that a spreadsheet begins a formula by. The full-width ones are taken for the others where the
-/// locale is Chinese, Japanese or Korean.
+/// The characters that start a formula in a spreadsheet. The full-width ones count as the others if
+/// the locale is Chinese, Japanese or Korean.
 const FORMULA_STARTS: [char; 11] =
     ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 

@@ -1,11 +1,11 @@
-//! Why a format was not found, and why records were not written.
+//! Errors: an unknown format, and records that could not be written.
 
 use std::error::Error;
 use std::io;
 
 use crate::Format;
 
-/// No format of this build has that name.
+/// The error that no format of this build has that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is not a format; the formats are {}", Format::NAMES)]
 pub struct UnknownFormat {
@@ -13,10 +13,10 @@ pub struct UnknownFormat {
     pub name: String,
 }
 
-/// Why records were not written.
+/// The reason why records were not written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The output failed. In a server its reader may have gone away.
+    /// The output failed. In a server, its reader may have disconnected.
     #[error("the output failed")]
     Output(#[source] io::Error),
     /// A record does not fit the format.
@@ -24,7 +24,7 @@ pub enum WriteError {
     Encoding {
         /// The format that was to be written.
         format: Format,
-        /// What its encoder says.
+        /// The encoder's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

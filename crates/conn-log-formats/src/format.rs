@@ -1,4 +1,4 @@
-//! The formats, by the names that clients and files give them.
+//! The formats, with their names in requests and in file names.
 
 use std::fmt;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::{RecordWriter, UnknownFormat, WriteError};
 /// A format of files of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line, as the API answers a record.
+    /// One JSON object per line, in the form in which the API answers a record.
     #[default]
     Ndjson,
     /// Comma-separated values (RFC 4180), safe to open in a spreadsheet.
@@ -32,14 +32,14 @@ impl Format {
         Format::Parquet,
     ];
 
-    /// Their names, for messages.
+    /// The names of the formats, for messages.
     #[cfg(feature = "parquet")]
     pub const NAMES: &str = "ndjson, csv or parquet";
-    /// Their names, for messages.
+    /// The names of the formats, for messages.
     #[cfg(not(feature = "parquet"))]
     pub const NAMES: &str = "ndjson or csv";
 
-    /// The name that [`FromStr`] takes. It is also the usual extension of a file's name.
+    /// The name that [`FromStr`] accepts. It is also the usual extension of a file's name.
     pub fn name(self) -> &'static str {
         match self {
             Format::Ndjson => "ndjson",
@@ -54,7 +54,7 @@ impl Format {
         self.name()
     }
 
-    /// The media type without parameters, as `Accept` names it.
+    /// The media type without parameters, as in an `Accept` header.
     pub fn media_type(self) -> &'static str {
         match self {
             Format::Ndjson => "application/x-ndjson",
@@ -64,7 +64,7 @@ impl Format {
         }
     }
 
-    /// The value of `Content-Type`: the media type, and the charset where the type has one.
+    /// The value of `Content-Type`: the media type, and the charset if the type has one.
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Csv => "text/csv; charset=utf-8",
@@ -72,7 +72,7 @@ impl Format {
         }
     }
 
-    /// A writer of this format. It writes to `out` in small pieces: `out` should gather them.
+    /// A writer of this format. It writes to `out` in small pieces, so `out` should buffer them.
     pub fn writer<'a>(
         self,
         out: impl Write + Send + 'a,

@@ -1,4 +1,4 @@
-//! A record a line, as the API answers it.
+//! NDJSON: one record per line, in the form in which the API answers it.
 
 use std::io::Write;
 

@@ -1,6 +1,6 @@
 //! Parquet with typed columns, for DuckDB, pandas, Spark and the like.
 //!
-//! Records gather into row groups; one row group is in memory at a time.
+//! Records are collected into row groups; one row group is in memory at a time.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use parquet::schema::parser::parse_message_type;
 
 use crate::{RecordWriter, WriteError};
 
-/// Rows of a group. Readers skip and split by groups; a writer holds one.
+/// Rows of a group. Readers skip and split files by groups; a writer holds one group.
 const GROUP_ROWS: usize = 20_000;
 
-/// Bytes of a group's texts, where there is much of them: once as rows, and once as columns.
+/// Maximum bytes of a group's texts. They are in memory once as rows and once as columns.
 const GROUP_BYTES: usize = 8 << 20;
 
 /// The columns, in the order of the record. Instants are microseconds in UTC.
@@ -42,7 +42,7 @@ const SCHEMA: &str = "message connection_log {
 pub(crate) struct ParquetWriter<W: Write + Send> {
     file: SerializedFileWriter<W>,
     rows: Vec<Record>,
-    /// Of the rows' texts.
+    /// Bytes of the rows' texts.
     bytes: usize,
 }
 
@@ -99,7 +99,7 @@ impl<W: Write + Send> RecordWriter for ParquetWriter<W> {
     }
 }
 
-/// One row group on its way, a column after the other.
+/// A row group being written, one column after the other.
 struct Group<'a, W: Write> {
     out: SerializedRowGroupWriter<'a, W>,
     rows: &'a [Record],
@@ -155,7 +155,7 @@ impl<W: Write + Send> Group<'_, W> {
     }
 }
 
-/// The definition levels of an optional column: 1 where there is a value.
+/// The definition levels of an optional column: 1 for a value, 0 for none.
 fn levels(is_there: impl Iterator<Item = bool>) -> Vec<i16> {
     is_there.map(i16::from).collect()
 }

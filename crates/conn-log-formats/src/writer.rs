@@ -1,4 +1,4 @@
-//! What every format's writer does.
+//! The interface of every format's writer.
 
 use conn_log_core::Record;
 
@@ -6,12 +6,12 @@ use crate::WriteError;
 
 /// Writes records in one format, in the order in which they are given.
 ///
-/// A file is complete only after [`finish`](RecordWriter::finish). After an error the writer is of
-/// no more use: its output ends somewhere within a record.
+/// A file is complete only after [`finish`](RecordWriter::finish). After an error the writer must
+/// not be used again: its output ends within a record.
 pub trait RecordWriter {
-    /// Writes some records. The writer may hold a part of them back for now.
+    /// Writes some records. The writer may buffer a part of them.
     fn write(&mut self, records: &[Record]) -> Result<(), WriteError>;
 
-    /// Writes everything held back and the format's end, and flushes the output.
+    /// Writes all buffered records and the end of the format, and flushes the output.
     fn finish(self: Box<Self>) -> Result<(), WriteError>;
 }

@@ -5,7 +5,7 @@
 /// ```
 /// # use conn_log_test_support::*;
 /// on_both_databases! {
-///     /// What the first event gets.
+///     /// The first event gets the id 1.
 ///     async fn the_first_id_is_1(db) {
 ///         let appended = append(&db.open(), events("dev", 1)).await.unwrap();
 ///         assert_eq!(ids(&appended), [1]);

@@ -1,4 +1,4 @@
-//! A PostgreSQL that a test may stop and start: a cluster of its own, in a temporary folder.
+//! A PostgreSQL cluster that a test may stop and start, in a temporary folder.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 
-/// A running cluster, gone with the test.
+/// A running cluster, removed at the end of the test.
 pub struct Cluster {
     folder: TempDir,
     bin: PathBuf,
     port: u16,
-    /// Settings beside its address.
+    /// Connection settings other than its address.
     options: String,
 }
 
@@ -23,7 +23,8 @@ pub struct Cluster {
 const GERMAN: &str = "de_DE.UTF-8";
 
 impl Cluster {
-    /// One whose messages are German. `None` too where the machine has no German locale or no translations.
+    /// Starts a cluster whose messages are German. `None` also if the machine has no German locale
+    /// or no translations.
     pub fn start_german() -> Option<Self> {
         let mut cluster = Self::start_new()?;
         let locales = cluster.folder.path().join("locales");
@@ -48,12 +49,12 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// `None` where PostgreSQL is to be skipped.
+    /// Starts a cluster. `None` if PostgreSQL is to be skipped.
     pub fn start_new() -> Option<Self> {
-        // Where the tests' own server is skipped no other is wanted.
+        // If the tests' own server is skipped, this cluster is skipped too.
         Server::find()?;
         let folder = tempfile::tempdir().unwrap();
-        // A port that is free now; the listener that found it is closed at the end of the line.
+        // A port that is free now. The listener that found it is closed at the end of the line.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let cluster = Cluster { folder, bin: newest_bin(), port, options: String::new() };
         if is_root() {
@@ -72,7 +73,7 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Starts it, after it has ended.
+    /// Starts the cluster again after it has ended.
     pub fn start(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''{}",
@@ -86,49 +87,50 @@ impl Cluster {
             .arg("start"));
     }
 
-    /// Ends every process at once: no session is closed, no checkpoint made. The next start recovers
-    /// from the log, as after a crash.
+    /// Ends every process at once, without closing a session or making a checkpoint. The next start
+    /// recovers from PostgreSQL's log, as after a crash.
     pub fn crash(&self) {
         run(self.pg_ctl().args(["-w", "-m", "immediate", "stop"]));
     }
 
-    /// Kills every process of it with SIGKILL, the server's own first.
+    /// Kills all its processes with SIGKILL, the server's main process first.
     pub fn kill(&self) {
         let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let pid = pid_file.lines().next().unwrap();
         let children = Command::new("pgrep").args(["-P", pid]).output().unwrap().stdout;
         let children = String::from_utf8(children).unwrap();
         run(Command::new("kill").args(["-KILL", pid]).args(children.split_whitespace()));
-        // What it leaves behind would keep the next one from starting.
+        // Child processes that are still running would keep the next server from starting.
         let gone = |pid: &str| !std::path::Path::new(&format!("/proc/{pid}")).exists();
         while !children.split_whitespace().chain([pid]).all(gone) {
             std::thread::yield_now();
         }
     }
 
-    /// Stops every process of it, and leaves its connections as they are: the kernel still takes what is sent.
+    /// Stops all its processes and leaves its connections open: the kernel still accepts bytes for
+    /// them.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Has a frozen one go on.
+    /// Lets a frozen cluster go on.
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
 
-    /// Sends a signal to the server's own process and to its children.
+    /// Sends a signal to the server's main process and to its children.
     fn signal(&self, signal: &str) {
         let pid_file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let pid = pid_file.lines().next().unwrap();
-        // The parent first: it starts no further child then.
+        // The parent first, so that it starts no further child.
         run(Command::new("kill").args([signal, pid]));
         let children = Command::new("pgrep").args(["-P", pid]).output().unwrap().stdout;
         let children = String::from_utf8(children).unwrap();
         run(Command::new("kill").arg(signal).args(children.split_whitespace()));
     }
 
-    /// Makes it take encrypted connections with a password only, under a certificate of its own.
-    /// Gives the certificate's file.
+    /// Makes the cluster accept only encrypted connections with a password, under a certificate of
+    /// its own. Returns the certificate's file.
     pub fn require_tls_and_password(&self, password: &str) -> PathBuf {
         let mut postgres = PgConnection::establish(&self.url()).unwrap();
         postgres.batch_execute(&format!("ALTER ROLE postgres PASSWORD '{password}'")).unwrap();
@@ -166,7 +168,7 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
-    /// PostgreSQL refuses to run as root.
+    /// The command for a program of PostgreSQL, which refuses to run as root.
     fn command(&self, program: &str) -> Command {
         let program = self.bin.join(program);
         if is_root() {

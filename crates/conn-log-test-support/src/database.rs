@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::server::Server;
 
-/// The databases that conn-log runs on.
+/// The kinds of databases that conn-log runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// An embedded file.
@@ -19,19 +19,19 @@ pub enum Backend {
     Postgres,
 }
 
-/// An empty database, gone with the test.
+/// An empty database, removed at the end of the test.
 pub struct TestDatabase {
     home: Home,
 }
 
-/// Where a database is.
+/// The location of a database.
 enum Home {
     Folder(TempDir),
     Server { server: Server, name: String },
 }
 
 impl TestDatabase {
-    /// `None` where PostgreSQL is to be skipped.
+    /// Makes a database. `None` if PostgreSQL is to be skipped.
     pub fn new(backend: Backend) -> Option<Self> {
         let home = match backend {
             Backend::Sqlite => Home::Folder(tempfile::tempdir().unwrap()),
@@ -45,7 +45,7 @@ impl TestDatabase {
         Some(TestDatabase { home })
     }
 
-    /// Which of the two it is on.
+    /// The kind of the database.
     pub fn backend(&self) -> Backend {
         match self.home {
             Home::Folder(_) => Backend::Sqlite,
@@ -53,7 +53,7 @@ impl TestDatabase {
         }
     }
 
-    /// Its URL, as the program takes it. On SQLite neither the file nor its folder is there yet.
+    /// The URL in the program's form. On SQLite neither the file nor its folder exists yet.
     pub fn url(&self) -> String {
         match &self.home {
             Home::Folder(folder) => format!("sqlite://{}", file_in(folder).display()),
@@ -69,7 +69,7 @@ impl TestDatabase {
         }
     }
 
-    /// Runs SQL past the store.
+    /// Runs SQL directly, not through the store.
     pub fn execute(&self, sql: &str) {
         match self.backend() {
             Backend::Sqlite => self.sqlite().batch_execute(sql).unwrap(),
@@ -77,7 +77,7 @@ impl TestDatabase {
         }
     }
 
-    /// A connection to a SQLite database. It sees the file of what is derived as `derived`.
+    /// A connection to a SQLite database. It sees the file of derived data as `derived`.
     pub fn sqlite(&self) -> SqliteConnection {
         let file = self.file();
         let file = file.to_str().unwrap();
@@ -93,7 +93,7 @@ impl TestDatabase {
         PgConnection::establish(&self.url()).unwrap()
     }
 
-    /// Of a PostgreSQL database: `host:port`, and its name there.
+    /// The `host:port` and the name of a PostgreSQL database.
     pub fn host_and_name(&self) -> (&str, &str) {
         match &self.home {
             Home::Folder(_) => panic!("a file has no host"),
@@ -101,7 +101,7 @@ impl TestDatabase {
         }
     }
 
-    /// Ends the store's sessions as a crash of the server would. Nothing on SQLite.
+    /// Ends the store's sessions as a crash of the server would. Does nothing on SQLite.
     pub fn end_sessions(&self) {
         if let Home::Server { server, name } = &self.home {
             let sql = format!(
@@ -117,7 +117,7 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Home::Server { server, name } = &self.home else { return };
         let dropped = server.execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
-        // A test that fails says why first.
+        // If the test has failed, its own message comes first.
         if !thread::panicking() {
             dropped.unwrap();
         }

@@ -1,10 +1,10 @@
-//! Events to register.
+//! Events to register in tests.
 
 use std::net::IpAddr;
 
 use conn_log_core::{Event, EventFields, Timestamp};
 
-/// The values of an event of that device.
+/// The fields of an event of that device.
 pub fn parts(device: &str) -> EventFields {
     EventFields {
         device_id: device.to_owned(),
@@ -26,7 +26,7 @@ pub fn event(device: &str) -> Event {
     Event::from_store(parts(device))
 }
 
-/// So many of them, all the same.
+/// `count` equal events of that device.
 pub fn events(device: &str, count: usize) -> Vec<Event> {
     (0..count).map(|_| event(device)).collect()
 }

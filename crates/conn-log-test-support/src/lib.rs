@@ -1,13 +1,13 @@
-//! What the tests of several crates share.
+//! Code shared by the tests of several crates.
 //!
 //! - [`TestDatabase`]: a fresh database for each test, on SQLite or on PostgreSQL.
 //! - [`Cluster`]: a PostgreSQL that a test may crash, stop and start.
 //! - [`on_both_databases!`]: a test that runs on each of the two.
-//! - events to register, and short forms of what tests do with a store.
+//! - events to register, and helpers for common operations on a store.
 //!
 //! `database`, `cluster` and `server` must not name a type of conn-log-store: its unit tests use
 //! them, and a unit test sees another build of that crate than this one does. Such a test takes a
-//! database's URL as text. Only `log` and `opening` know the store.
+//! database's URL as text. Only `log` and `opening` use the store.
 
 #![expect(
     clippy::unwrap_used,

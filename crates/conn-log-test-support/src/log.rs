@@ -1,9 +1,9 @@
-//! Short forms of what tests do with a log.
+//! Helpers for common operations of tests on a log.
 
 use conn_log_core::{Event, EventQuery, Order, Record};
 use conn_log_store::{AppendError, Appended, Claim, Outcome, Store, Submission, TenantId};
 
-/// The tenant that is there from the start.
+/// The tenant that every new database has.
 pub const DEFAULT: TenantId = TenantId::DEFAULT;
 
 /// Appends to the default tenant's log.
@@ -29,12 +29,12 @@ pub fn whole_log(store: &Store, tenant: TenantId) -> Vec<Record> {
     store.event_list(tenant, &query).unwrap().records
 }
 
-/// The ids that the events have.
+/// The ids of the appended events.
 pub fn ids(appended: &[Appended]) -> Vec<i64> {
     appended.iter().map(|event| event.record().unwrap().id).collect()
 }
 
-/// A claim whose answer tells the ids.
+/// A claim whose answer lists the ids.
 pub fn claim(key: &str, fingerprint: u8) -> Claim {
     Claim {
         answer_bytes: 0,

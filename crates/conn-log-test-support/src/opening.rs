@@ -1,28 +1,28 @@
-//! A test's database, opened by the store.
+//! Opens a test's database with the store.
 
 use conn_log_store::{DatabaseUrl, Store, StoreOptions};
 
 use crate::{Cluster, TestDatabase};
 
 impl TestDatabase {
-    /// Its URL, as the store takes it.
+    /// The database's URL in the store's type.
     pub fn database_url(&self) -> DatabaseUrl {
         self.url().parse().unwrap()
     }
 
-    /// The usual options of a store on it.
+    /// The usual options of a store on this database.
     pub fn options(&self) -> StoreOptions {
         StoreOptions::new(self.database_url())
     }
 
-    /// A store on it, brought up to date.
+    /// A store on this database, with its migrations applied.
     pub fn open(&self) -> Store {
         Store::open(self.options()).unwrap()
     }
 }
 
 impl Cluster {
-    /// The usual options of a store on its first database.
+    /// The usual options of a store on the cluster's first database.
     pub fn options(&self) -> StoreOptions {
         StoreOptions::new(self.url().parse().unwrap())
     }

@@ -1,4 +1,4 @@
-//! Where the tests' PostgreSQL is: the one place that reads `CONN_LOG_TEST_POSTGRES_URL`.
+//! The tests' PostgreSQL server. Only this file reads `CONN_LOG_TEST_POSTGRES_URL`.
 //!
 //! The variable holds the URL of a superuser on a cluster that is for tests only; `scripts/test`
 //! starts one. Its last segment is a database to connect to first.
@@ -8,13 +8,13 @@ use diesel::prelude::*;
 
 const VARIABLE: &str = "CONN_LOG_TEST_POSTGRES_URL";
 
-/// The server that each test makes its own database on.
+/// The server on which each test makes its own database.
 pub(crate) struct Server {
     url: String,
 }
 
 impl Server {
-    /// `None` where PostgreSQL is to be skipped.
+    /// Finds the server. `None` if PostgreSQL is to be skipped.
     pub(crate) fn find() -> Option<Self> {
         let url = std::env::var(VARIABLE).unwrap_or_else(|_| {
             panic!(
@@ -29,12 +29,12 @@ impl Server {
         Some(Server { url })
     }
 
-    /// The URL of another database there.
+    /// The URL of another database on the server.
     pub(crate) fn url_of(&self, database: &str) -> String {
         format!("{}/{database}", self.base())
     }
 
-    /// `host:port`
+    /// The server's `host:port`.
     pub(crate) fn host(&self) -> &str {
         self.base().rsplit(['@', '/']).next().unwrap()
     }

@@ -1,7 +1,7 @@
-//! The connection log in one program: the server, and the command line that looks after it.
+//! The connection log in one program: the server, and the command line that manages it.
 //!
-//! This crate reads the environment and puts the others together; it decides nothing of its own.
-//! Results go to stdout, everything for people to stderr.
+//! This crate reads the environment and connects the other crates; it has no logic of its own.
+//! Results go to stdout, all messages for people to stderr.
 
 mod arguments;
 mod rebuild;
@@ -16,7 +16,8 @@ use conn_log_store::{Store, StoreOptions};
 
 use arguments::{Arguments, Command, Database};
 
-/// Gives freed memory back within a second, which the C library's allocator does not.
+/// An allocator that returns freed memory within a second, which the C library's allocator does
+/// not.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -64,13 +65,13 @@ fn open(database: &Database) -> anyhow::Result<Store> {
     Ok(Store::open(options)?)
 }
 
-/// One line for people.
+/// Prints one line for people.
 #[expect(clippy::print_stderr, reason = "stderr is where people read what the program says")]
 fn say(line: &str) {
     eprintln!("{line}");
 }
 
-/// One line of result.
+/// Prints one line of the result.
 #[expect(clippy::print_stdout, reason = "stdout is where programs read results")]
 fn result(line: &str) {
     println!("{line}");

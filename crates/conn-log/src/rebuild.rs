@@ -8,13 +8,13 @@ use conn_log_store::{Progress, Store, Tenant};
 use crate::arguments::Database;
 use crate::{open, say};
 
-/// The index behind the log. A server builds it.
+/// The name of the log's index. This command only drops the index; a server builds it again.
 const INDEX: &str = "index";
 
-/// Events of one transaction.
+/// Maximum events of one transaction.
 const RUN_EVENTS_MAX: usize = 10_000;
 
-/// Between two looks at a log that a server is at work on.
+/// The pause between two attempts on a log that a server is working on.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(name: &str, tenant: Option<&str>, database: &Database) -> anyhow::Result<()> {
@@ -33,7 +33,8 @@ pub(crate) fn run(name: &str, tenant: Option<&str>, database: &Database) -> anyh
     Ok(())
 }
 
-/// Also while a server runs on the database: both take in what is left, each event once.
+/// Rebuilds one projection or the index of a tenant's log. It can run while a server uses the
+/// database: each event is still taken in once.
 fn rebuild(store: &Store, tenant: &Tenant, name: &str) -> anyhow::Result<()> {
     store.rebuild(tenant.id, name).with_context(|| format!("cannot begin {name} anew"))??;
     if name == INDEX {

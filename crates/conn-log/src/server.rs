@@ -1,4 +1,4 @@
-//! `conn-log serve`: from arguments to a running server, and to its end.
+//! `conn-log serve`: starts a server from its arguments and runs it to its end.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -17,7 +17,8 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
         arguments.queue_events_max,
         arguments.events_max
     );
-    // The socket comes first: a second server by mistake is told before it touches the database.
+    // Bind the socket first: a second server started by mistake fails before it touches the
+    // database.
     let listener = TcpListener::bind(arguments.listen)
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
@@ -35,8 +36,8 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes of the events that wait for the writer, of what the server may take in all (docs/operations.md,
-/// "Memory").
+/// Maximum bytes of the events that wait for the writer, a part of the server's memory bounds
+/// (docs/operations.md, "Memory").
 const QUEUE_BYTES_MAX: usize = 128 << 20;
 
 fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> StoreOptions {
@@ -67,7 +68,7 @@ fn api_options(arguments: &Serve) -> ApiOptions {
     let (sent, decoded) = (arguments.body_mib_max << 20, arguments.decoded_mib_max << 20);
     ApiOptions {
         policy,
-        // The largest body has room while it is copied and events are made of it.
+        // The largest body has room while it is copied and its events are parsed.
         bodies_bytes_max: defaults.bodies_bytes_max.max(2 * (sent + decoded)),
         events_max: arguments.events_max,
         body_bytes_max: sent,
@@ -86,7 +87,7 @@ fn api_options(arguments: &Serve) -> ApiOptions {
     }
 }
 
-/// On a database without a token, makes one and shows it, this once.
+/// On a database without a token, makes a first token and prints its secret once.
 fn greet(store: &Store, address: SocketAddr) -> anyhow::Result<()> {
     let Some((_, secret)) = store.first_token().context("cannot make the first token")? else {
         return Ok(());

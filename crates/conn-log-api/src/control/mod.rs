@@ -1,3 +1,3 @@
-//! What a log is run by: its tokens. For callers with the scope `admin`.
+//! Administration of a log: its tokens. For callers with the scope `admin`.
 
 pub(crate) mod tokens;

@@ -1,4 +1,4 @@
-//! What a client says it can read (RFC 9110, sections 12.5.1 and 12.5.3).
+//! The media types and codings that a client accepts (RFC 9110, sections 12.5.1 and 12.5.3).
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -9,10 +9,10 @@ use actix_web::{Error, HttpRequest, ResponseError as _};
 
 use crate::http::problem::{Problem, ProblemKind};
 
-/// Checks that the client takes `essence`, such as `application/json`.
+/// Checks that the client accepts `essence`, such as `application/json`.
 ///
 /// # Errors
-/// 406 when its `Accept` leaves it out.
+/// 406 if its `Accept` header does not include it.
 pub(crate) fn require(request: &HttpRequest, essence: &str) -> Result<(), Problem> {
     if accepts(request, essence) {
         return Ok(());
@@ -20,8 +20,8 @@ pub(crate) fn require(request: &HttpRequest, essence: &str) -> Result<(), Proble
     Err(Problem::new(ProblemKind::NotAcceptable, format!("this address answers with {essence}")))
 }
 
-/// Around compression, which refuses a client that takes none of its codings by itself: makes that a problem.
-/// Nothing behind it has seen the request.
+/// Middleware around compression. Compression itself refuses a client that accepts none of its
+/// codings; this turns that refusal into a problem. No inner handler has seen the request then.
 pub(crate) async fn explain_codings<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -36,17 +36,18 @@ pub(crate) async fn explain_codings<B: MessageBody>(
     Ok(response.into_response(problem.error_response()).map_into_right_body())
 }
 
-/// Whether the client takes `essence`.
+/// Whether the client accepts `essence`.
 pub(crate) fn accepts(request: &HttpRequest, essence: &str) -> bool {
     quality(request, essence) > Quality::ZERO
 }
 
-/// Whether the client would rather have `essence` than `other`.
+/// Whether the client prefers `essence` to `other`.
 pub(crate) fn prefers(request: &HttpRequest, essence: &str, other: &str) -> bool {
     quality(request, essence) > quality(request, other)
 }
 
-/// How much the client wants `essence`. No header, or one that cannot be read, wants anything.
+/// The quality that the client gives `essence`. Without a readable `Accept` header, everything is
+/// accepted.
 fn quality(request: &HttpRequest, essence: &str) -> Quality {
     if !request.headers().contains_key(header::ACCEPT) {
         return Quality::MAX;
@@ -54,7 +55,7 @@ fn quality(request: &HttpRequest, essence: &str) -> Quality {
     let Ok(accept) = header::Accept::parse(request) else {
         return Quality::MAX;
     };
-    // The most specific range decides, and a quality of 0 leaves its range out.
+    // The most specific range decides, and a quality of 0 excludes the media type.
     let range = accept
         .iter()
         .filter_map(|range| Some((specificity(range.item.essence_str(), essence)?, range.quality)))
@@ -66,7 +67,7 @@ fn quality(request: &HttpRequest, essence: &str) -> Quality {
     }
 }
 
-/// How closely a media range names `essence`; `None` if it does not.
+/// How closely a media range names `essence`; `None` if it does not match.
 fn specificity(range: &str, essence: &str) -> Option<u8> {
     let main = essence.split('/').next().unwrap_or(essence);
     match range {

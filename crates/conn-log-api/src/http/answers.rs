@@ -1,9 +1,10 @@
-//! Answers: how many bytes of them are held, while they are made and while clients take them.
+//! Bounds the bytes of answers held in memory, while they are made and while clients read them.
 //!
-//! [`hold`] stands around every handler: an answer that is whole takes its share of the room until it
-//! is sent, and is sent in pieces. Where there is no room the client is told to come again. A handler whose
-//! work is done by then, such as an append, asks for its share before ([`AnswerRoom::promise`]). Answers that
-//! are made while they are sent have bounds of their own (`pipe`, `log::stream`).
+//! [`hold`] is the middleware around every handler. An answer held in memory takes its share of the
+//! room until it is sent, and is sent in pieces. If there is no room, the client is told to retry
+//! later. A handler that has already done its work by then, such as an append, asks for its share
+//! before the work ([`AnswerRoom::promise`]). Streamed answers have bounds of their own (`pipe`,
+//! `log::stream`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,23 +23,25 @@ use super::app::App;
 use super::problem::Problem;
 use super::room::{Room, Share};
 
-/// Bytes of all answers that wait to be taken: two pages of 1,000 of the largest records, or 1,000 of the
-/// usual pages of 100.
+/// Bytes of all answers that wait for their clients: two pages of 1,000 of the largest records, or
+/// 1,000 of the usual pages of 100.
 const SENT_BYTES_MAX: usize = 48 << 20;
 
-/// Bytes of all pages being read and written: two of 1,000 of the largest records.
+/// Bytes of all pages being made: two pages of 1,000 of the largest records.
 const MADE_BYTES_MAX: usize = 96 << 20;
 
-/// Bytes of one record at most, once as it is read and once as JSON: metadata has 16 KiB, all else less than 8.
+/// Maximum bytes of one record, counted twice: as read and as JSON. Metadata has up to 16 KiB, the
+/// rest less than 8 KiB.
 const RECORD_BYTES_MAX: usize = 2 * (24 << 10);
 
-/// How long a page waits for its turn. Clients cannot hold one: it ends when the page is made.
+/// The maximum time that a page waits for its turn. A client cannot hold a turn: it ends when the
+/// page is made.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Answers up to this size are counted with their connection.
 const FREE_BYTES: usize = 8 << 10;
 
-/// What is handed to the connection at a time, which copies it.
+/// Bytes passed to the connection at a time. The connection copies them.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// Room for answers.
@@ -48,7 +51,7 @@ pub(crate) struct AnswerRoom {
     made: Arc<Semaphore>,
 }
 
-/// The right to read so many records and to make an answer of them, until it is dropped.
+/// A permit to read that many records and to make an answer of them, held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn(#[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
@@ -58,10 +61,10 @@ impl AnswerRoom {
         AnswerRoom { sent: Room::new(SENT_BYTES_MAX), made }
     }
 
-    /// Waits until so many records may be read.
+    /// Waits until that many records may be read.
     ///
     /// # Errors
-    /// Where others take too long.
+    /// [`NoRoom`] if other pages hold their turns for too long.
     pub(crate) async fn turn(&self, records_max: usize) -> Result<Turn, NoRoom> {
         let records = u32::try_from(records_max).unwrap_or(u32::MAX);
         let turn = self.made.clone().acquire_many_owned(records);
@@ -71,16 +74,17 @@ impl AnswerRoom {
         }
     }
 
-    /// The share of an answer that is still to be made, of that size at most: for the answer's extensions.
+    /// Reserves the share of an answer of at most `bytes` bytes that is still to be made. The share
+    /// goes into the answer's extensions.
     ///
     /// # Errors
-    /// Without room.
+    /// [`NoRoom`] if the room is full.
     pub(crate) fn promise(&self, bytes: usize) -> Result<Share, NoRoom> {
         self.sent.take(bytes).ok_or(NoRoom)
     }
 }
 
-/// Other answers take all the room.
+/// The room is full of other answers.
 #[derive(Debug)]
 pub(crate) struct NoRoom;
 
@@ -90,11 +94,12 @@ impl From<NoRoom> for Problem {
     }
 }
 
-/// In an answer's extensions: its bytes are the program's own, or shared by all that ask for them.
+/// A marker in an answer's extensions: its bytes are static in the program, or shared by all
+/// clients that ask for them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeldAnyway;
 
-/// Around every handler: what it answers with is held within the room, or refused.
+/// Middleware around every handler: holds the answer within the room, or refuses it.
 pub(crate) async fn hold<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -154,7 +159,7 @@ fn refusal<B>(problem: &Problem) -> HttpResponse<EitherBody<B, Held>> {
     })
 }
 
-/// An answer in memory, and its share of the room.
+/// An answer in memory and its share of the room.
 pub(crate) struct Held {
     bytes: Bytes,
     _share: Share,

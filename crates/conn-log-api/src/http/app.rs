@@ -1,4 +1,4 @@
-//! What every handler may reach: the store, the tokens seen, the limits.
+//! The state shared by all handlers: the store, the tokens seen, the limits.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,30 +19,31 @@ use crate::ingest::appender::Appender;
 use crate::log::stream_hub::StreamHubs;
 use crate::running::metrics::Metrics;
 
-/// Exports at one time. More would leave lists and statistics without threads and connections.
+/// Exports at one time. More would leave no threads and connections for lists and statistics.
 const EXPORTS_MAX: usize = 4;
 
-/// Bytes of all heads, and of what came along with them, beyond 8 KiB of each.
+/// Bytes of all request heads beyond 8 KiB each, with the bytes that arrived together with them.
 const HEADS_BYTES_MAX: usize = 24 << 20;
 
-/// Bytes that wait for the clients of all streams: for 270 of them as much as one may have waiting. The others
-/// wait, and hold nothing.
+/// Bytes waiting for the clients of all streams: enough for 270 streams with the most that one
+/// stream may have waiting. Further streams wait and hold nothing.
 const STREAMS_BYTES_MAX: usize = 24 << 20;
 
 const CATCH_UPS_MAX: usize = 4;
 const STATISTICS_MAX: usize = 4;
 
-/// Large statistics being sent at one time: each holds up to 20 MB of groups until it is, or 30 MB of JSON.
+/// Large statistics being sent at one time. Each holds up to 20 MB of groups, or 30 MB of JSON,
+/// until it is sent.
 const STATISTICS_SENT_MAX: usize = 8;
 
 /// The state of one server, shared by all its workers.
 pub struct App {
     pub(crate) store: Store,
-    /// Where registered events go: the store, if it is no test.
+    /// The target of registered events: the store, except in tests.
     pub(crate) appender: Box<dyn Appender>,
     pub(crate) tokens: Tokens,
     pub(crate) options: ApiOptions,
-    /// What connections keep to.
+    /// The time limits of connections, and the room for long heads.
     pub(crate) patience: Patience,
     /// Room for the bodies of all requests together.
     pub(crate) body_room: Room,
@@ -51,31 +52,32 @@ pub struct App {
     pub(crate) event_rates: EventRates,
     pub(crate) auth_failures: AuthFailures,
     pub(crate) stream_hubs: StreamHubs,
-    /// Exports that may run at the same time: each holds a thread of the blocking pool.
+    /// Permits for exports. Each export holds a thread of the blocking pool.
     pub(crate) exports: Arc<Semaphore>,
-    /// Streams that may read from the table at the same time: fewer than there are connections.
+    /// Permits for streams to read from the table: fewer than there are database connections.
     pub(crate) catch_ups: Arc<Semaphore>,
-    /// Questions for statistics at the same time: each may hold some hundred MB of groups.
+    /// Permits for statistics queries. Each query may hold some hundred MB of groups.
     pub(crate) statistics: Arc<Semaphore>,
-    /// Large statistics being sent.
+    /// Permits for large statistics being sent.
     pub(crate) statistics_sent: Arc<Semaphore>,
-    /// Looks at how far what is derived is behind: one at a time, however many ask for the meters.
+    /// Permit to measure the lag of derived data: one measurement at a time, for any number of
+    /// requests for the metrics.
     pub(crate) lag_looks: Arc<Semaphore>,
-    /// What streams have handed on and nobody has taken yet, in KiB.
+    /// Permits for the bytes that streams have sent and clients have not read yet, in KiB.
     pub(crate) stream_room: Arc<Semaphore>,
-    /// Streams open at this moment.
+    /// Number of open streams.
     pub(crate) streams: Arc<AtomicUsize>,
-    /// Turns true once the server is to stop: what would go on for ever ends then.
+    /// Becomes true when the server is to stop. Answers without an end, such as streams, end then.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl App {
-    /// A server on `store`, which tells its commits to the same `metrics`.
+    /// A server on `store`. The store reports its commits to the same `metrics`.
     pub fn new(store: Store, options: ApiOptions, metrics: Metrics) -> web::Data<App> {
         Self::with_appender(Box::new(store.clone()), store, options, metrics)
     }
 
-    /// The same, but that registered events go to `appender` and not to the store.
+    /// Like [`App::new`], but registered events go to `appender` and not to the store.
     pub fn with_appender(
         appender: Box<dyn Appender>,
         store: Store,
@@ -110,14 +112,14 @@ impl App {
         })
     }
 
-    /// The app that a request came to.
+    /// The app that received a request.
     #[expect(clippy::expect_used, reason = "`configure` puts it there before any route")]
     pub(crate) fn of(request: &HttpRequest) -> web::Data<App> {
         request.app_data::<web::Data<App>>().expect("configure sets the app").clone()
     }
 
-    /// Asks the store, off the workers: a read may wait for a disk. No caller waits longer than a read may take: a
-    /// database that is frozen ends none by itself.
+    /// Queries the store on the blocking pool, because a read may wait for a disk. No caller waits
+    /// longer than the time limit of a read: a frozen database would not end the wait by itself.
     pub(crate) async fn read<T, E, F>(&self, question: F) -> Result<T, Problem>
     where
         T: Send + 'static,

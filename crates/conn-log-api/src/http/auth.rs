@@ -1,7 +1,7 @@
-//! Who is asking: the bearer token, its tenant and its scopes.
+//! Authentication: the bearer token, its tenant and its scopes.
 //!
-//! A handler gets at a tenant only through [`Writer`], [`Reader`] or [`Admin`], so that none can
-//! forget to ask.
+//! A handler gets a tenant only through [`Writer`], [`Reader`] or [`Admin`], so no handler can skip
+//! authentication.
 
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -22,28 +22,31 @@ use crate::http::app::App;
 use crate::http::client_address;
 use crate::http::problem::{Problem, ProblemKind};
 
-/// How long a token is believed without a look at the store. A token revoked by another process
-/// is refused after at most this long; the contract promises five seconds.
+/// How long a token is trusted without a query to the store. A token revoked by another process
+/// is refused after at most this time; the contract promises five seconds.
 const BELIEVED: Duration = Duration::from_secs(4);
 
-/// How long a token is looked for: as long as a read waits for a connection.
+/// Time limit for finding a token: as long as a read waits for a connection.
 const FIND_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Tokens remembered at most, valid or not. Each is about 200 bytes.
+/// Maximum number of remembered tokens, valid or not. Each takes about 200 bytes.
 const REMEMBERED_MAX: u64 = 10_000;
 
-/// How long this server remembers what it revoked: longer than a look at the store takes that began before.
+/// How long this server remembers the tokens that it revoked: longer than a query to the store that
+/// began before the revocation.
 const REVOKED_REMEMBERED: Duration = Duration::from_mins(1);
 
-/// Revoked tokens remembered at most. One that falls out is refused after [`BELIEVED`].
+/// Maximum number of remembered revoked tokens. A revoked token beyond it is refused after
+/// [`BELIEVED`].
 const REVOKED_MAX: u64 = 10_000;
 
-/// The tokens seen lately, and what the store said of them.
+/// A cache of the tokens seen lately, with the store's result for each.
 #[derive(Clone)]
 pub(crate) struct Tokens {
     store: Store,
     seen: Cache<SecretHash, Option<Arc<Token>>>,
-    /// Revoked here just now, whatever is still remembered of them or being read.
+    /// Ids of tokens that this server revoked lately. They count even if the cache still holds the
+    /// token or a query for it is running.
     revoked: Cache<Uuid, ()>,
 }
 
@@ -58,10 +61,10 @@ impl Tokens {
         Tokens { store, seen, revoked }
     }
 
-    /// Revokes a token of a tenant. From when this returns the server refuses it.
+    /// Revokes a token of a tenant. The server refuses the token once this returns.
     pub(crate) async fn revoke(&self, tenant: TenantId, id: Uuid) -> Result<(), Problem> {
         let Tokens { store, revoked, .. } = self.clone();
-        // To the end even if the client leaves meanwhile.
+        // Runs to the end even if the client disconnects.
         let revoking = web::block(move || {
             store.token_revoke(Some(tenant), id)?;
             revoked.insert(id, ());
@@ -70,8 +73,8 @@ impl Tokens {
         Ok(revoking.await??)
     }
 
-    /// The token behind a secret. Unknown ones are remembered too, so that all that is wrong with
-    /// a token takes the same time to find out.
+    /// The token of a secret. Unknown secrets are remembered too, so that every kind of invalid
+    /// token takes the same time to refuse.
     async fn find(&self, hash: SecretHash) -> Result<Option<Arc<Token>>, Problem> {
         let token = self.look_up(hash).await?;
         Ok(token.filter(|token| !self.revoked.contains_key(&token.id)))
@@ -125,22 +128,22 @@ pub(crate) struct Caller<N> {
 }
 
 impl<N> Caller<N> {
-    /// The token itself.
+    /// The client's token.
     pub(crate) fn token(&self) -> &Token {
         &self.token
     }
 
-    /// Whether the token is still good, for what takes longer than a request.
+    /// Whether the token is still valid, for work that lasts longer than a request.
     pub(crate) async fn is_still_valid(&self, app: &App) -> bool {
         let now = Timestamp::from(chrono::Utc::now());
-        // While the store is away nobody can say that it is not.
+        // While the store is unavailable, the token counts as valid.
         app.tokens
             .find(self.hash)
             .await
             .map_or(true, |token| token.is_some_and(|token| token.is_valid_at(now)))
     }
 
-    /// Whose log this is about.
+    /// The tenant whose log the client may use.
     pub(crate) fn tenant(&self) -> TenantId {
         self.token.tenant
     }

@@ -1,6 +1,7 @@
-//! A request's body: its bytes within every limit, decoded.
+//! Reads a request's body within every limit and decodes it.
 //!
-//! What a client declares about a body is used to refuse it early; what it sends is what counts.
+//! The size that a client declares for a body is used only to refuse the body early. The bytes
+//! received are what the limits count.
 
 use std::io::Read;
 
@@ -14,20 +15,20 @@ use crate::http::options::ApiOptions;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::room::{Room, Share};
 
-/// What is read and thrown away of a body that is too large, before its sender is told: most
-/// clients read the answer only after they have sent everything.
+/// Bytes of a body that is too large that are read and discarded before the client is answered:
+/// most clients read the answer only after they have sent everything.
 const DISCARDED_BYTES_MAX: usize = 128 << 20;
 
 /// Bodies up to this size are counted with their connection.
 const FREE_BYTES: usize = 8 << 10;
 
-/// Deflate gives no more than 1,032 bytes for one (zlib's technical notes).
+/// Deflate makes at most 1,032 bytes of one byte (zlib's technical notes).
 const DEFLATE_RATIO_MAX: u64 = 1_032;
 
-/// What is decoded at a time.
+/// Bytes decoded at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Other bodies take all the room.
+/// The room is full of other bodies.
 #[derive(Debug)]
 pub(crate) struct NoRoom;
 
@@ -37,18 +38,18 @@ impl From<NoRoom> for Problem {
     }
 }
 
-/// The share of the room for all bodies that one of them takes.
+/// One body's share of the room for all bodies.
 #[derive(Debug)]
 struct Reservation(Share);
 
 impl Reservation {
-    /// Makes sure of room for `bytes` in all, before they are there.
+    /// Reserves room for `bytes` in total, before they are allocated.
     fn hold(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let counted = bytes.saturating_sub(FREE_BYTES);
         if counted <= self.0.bytes() {
             return Ok(());
         }
-        // Doubling keeps the number of steps small for a body that grows chunk by chunk.
+        // Doubling keeps the number of steps small if a body grows chunk by chunk.
         let doubled = counted.max(self.0.bytes().saturating_mul(2));
         if self.0.grow_to(doubled) || self.0.grow_to(counted) {
             return Ok(());
@@ -56,9 +57,9 @@ impl Reservation {
         Err(NoRoom)
     }
 
-    /// Adds to a body. Twice its bytes are held, beside `others`: while it grows it is copied, and then
-    /// events are made of it, from a text of their own where it was an envelope or a form. Once they are in the
-    /// queue that counts them.
+    /// Appends a chunk to a body. It reserves twice the body's bytes, beside `others`, because the
+    /// body is copied while it grows, and later events are parsed from it, for an envelope or a
+    /// form from a separate text. Once the events are in the queue, the queue counts them.
     fn append(&mut self, body: &mut Vec<u8>, chunk: &[u8], others: usize) -> Result<(), NoRoom> {
         let size = body.len() + chunk.len();
         self.hold(others + 2 * size)?;
@@ -71,7 +72,7 @@ impl Reservation {
     }
 }
 
-/// A body in memory, and the room that it takes there.
+/// A body in memory and its share of the room.
 #[derive(Debug)]
 pub(crate) struct Body {
     bytes: Vec<u8>,
@@ -83,7 +84,7 @@ impl Body {
         &self.bytes
     }
 
-    /// Its bytes, and what makes sure of room for so many bytes that are made of them.
+    /// The body's bytes, and a function that reserves room for the events parsed from them.
     pub(crate) fn parts(&mut self) -> (&[u8], impl FnMut(usize) -> Result<(), NoRoom>) {
         let texts = 2 * self.bytes.len();
         let reservation = &mut self.reservation;
@@ -91,7 +92,7 @@ impl Body {
     }
 }
 
-/// How a body is packed (RFC 9110, section 8.4).
+/// The content coding of a body (RFC 9110, section 8.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
     Identity,
@@ -114,8 +115,8 @@ fn refuse_upgrade(request: &HttpRequest) -> Result<(), Problem> {
 /// Reads and decodes the body.
 ///
 /// # Errors
-/// 413 beyond a limit, 415 for an unknown coding, 408 for a body that does not arrive, 503 without
-/// room for it, 400 for bytes that do not decode.
+/// 413 if it exceeds a limit, 415 for an unknown coding, 408 if it does not arrive in time, 503 if
+/// there is no room for it, 400 for bytes that cannot be decoded.
 pub(crate) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -154,7 +155,7 @@ fn too_large(what: &str, limit: usize) -> Problem {
     Problem::new(ProblemKind::TooLarge, detail)
 }
 
-/// The bytes as sent.
+/// Receives the bytes as sent.
 async fn receive(
     payload: &mut Payload,
     options: &ApiOptions,
@@ -174,7 +175,7 @@ async fn receive(
     Ok(bytes)
 }
 
-/// Reads on without keeping anything, for a while.
+/// Reads on for a while and discards the bytes.
 async fn discard(
     payload: &mut Payload,
     options: &ApiOptions,
@@ -211,9 +212,9 @@ async fn next_chunk(
     }
 }
 
-/// The size after decompression that the bytes themselves declare: the last four bytes of gzip
-/// (RFC 1952, section 2.3.1), the head of a zstd frame (RFC 8878, section 3.1.1). What deflate cannot
-/// have packed is the end of a body that was cut off, and declares nothing.
+/// The decoded size that the bytes themselves declare: in the last four bytes of gzip (RFC 1952,
+/// section 2.3.1), or in the header of a zstd frame (RFC 8878, section 3.1.1). A gzip size that
+/// deflate cannot reach means that the body was cut off; then there is no declared size.
 fn declared_size(coding: Coding, sent: &[u8]) -> Option<u64> {
     match coding {
         Coding::Identity => None,
@@ -231,8 +232,9 @@ fn decode(
     limit: usize,
     mut reservation: Reservation,
 ) -> Result<Body, Problem> {
-    // An honest bomb declares itself, and is not inflated: its first bytes tell it from what does not
-    // decompress at all. Whoever lies meets the limit below, within the room for all bodies.
+    // A body that declares a size over the limit is refused without being decoded in full. Only its
+    // first bytes are decoded, to tell it from a body that cannot be decoded at all. A body that
+    // declares a false size meets the limit below, within the room for all bodies.
     if declared_size(coding, sent).is_some_and(|size| size > limit as u64) {
         let mut first = Vec::with_capacity(CHUNK_BYTES);
         let first_bytes = decoder(coding, sent)?.take(CHUNK_BYTES as u64).read_to_end(&mut first);

@@ -1,6 +1,6 @@
-//! Where a request comes from, also behind proxies.
+//! The client's address of a request, also behind proxies.
 //!
-//! Anyone can write `Forwarded` or `X-Forwarded-For`. They are believed only as far as the
+//! Anyone can write `Forwarded` or `X-Forwarded-For`. The headers are trusted only as far as the
 //! connection, and then each hop, belongs to a proxy that the deployment has named.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 
-/// The client's address: the nearest hop that is no proxy of ours.
+/// The client's address: the nearest hop that is not one of the deployment's proxies.
 pub(crate) fn of(request: &HttpRequest, proxies: &[IpNet]) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     nearest_stranger(peer, request.headers(), proxies)
@@ -25,8 +25,8 @@ fn nearest_stranger(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpA
     match (forwarded.is_empty(), x_forwarded_for.is_empty()) {
         (true, _) => nearest(peer, &x_forwarded_for, proxies),
         (false, true) => nearest(peer, &forwarded, proxies),
-        // A proxy writes one of the two as a rule, and lets through what the client has written
-        // into the other. Where they differ, no one can tell which is which.
+        // A proxy usually writes one of the two headers and passes on the other as the client wrote
+        // it. If they differ, it is not known which one the proxy wrote.
         (false, false) => {
             let told = nearest(peer, &forwarded, proxies);
             let same = told == nearest(peer, &x_forwarded_for, proxies);
@@ -41,7 +41,7 @@ fn nearest(peer: IpAddr, hops: &[Option<IpAddr>], proxies: &[IpNet]) -> IpAddr {
         if !is_proxy(nearest, proxies) {
             break;
         }
-        // A hop that hides its address leaves nothing to go by but the proxy before it.
+        // If a hop hides its address, the proxy before it is the last known address.
         let Some(address) = hop else { break };
         nearest = address.to_canonical();
     }
@@ -63,7 +63,7 @@ fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     list(headers, "forwarded").map(node).collect()
 }
 
-/// The same in the older header.
+/// The same hops from the older `X-Forwarded-For` header.
 fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     list(headers, "x-forwarded-for").map(address).collect()
 }
@@ -74,7 +74,7 @@ fn list<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h s
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
 
-/// An address as a hop may be written: with a port, an IPv6 one in brackets.
+/// Parses a hop's address, which may have a port; an IPv6 address may be in brackets.
 fn address(node: &str) -> Option<IpAddr> {
     let bare = node.trim_start_matches('[').trim_end_matches(']');
     let bare = bare.parse::<IpAddr>().ok();

@@ -1,4 +1,4 @@
-//! What a client says its body is (RFC 9110, section 8.3).
+//! The media type that a client declares for its body (RFC 9110, section 8.3).
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -8,7 +8,7 @@ use crate::http::problem::{Problem, ProblemKind};
 /// The media type of the body, in lower case and without its parameters; empty if there is none.
 ///
 /// # Errors
-/// 415 for a charset other than UTF-8; `taken` names the media types that the address takes.
+/// 415 for a charset other than UTF-8; `taken` names the media types that the address accepts.
 pub(crate) fn media_type(request: &HttpRequest, taken: &str) -> Result<String, Problem> {
     let value = request.headers().get(header::CONTENT_TYPE);
     let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -25,7 +25,7 @@ pub(crate) fn media_type(request: &HttpRequest, taken: &str) -> Result<String, P
     }
 }
 
-/// 415 for a body of another kind.
+/// 415 for a body of a media type that is not accepted.
 pub(crate) fn not_taken(why: &str, taken: &str) -> Problem {
     Problem::new(ProblemKind::UnsupportedMediaType, format!("{why}; send {taken}"))
 }

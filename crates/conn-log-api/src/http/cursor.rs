@@ -1,33 +1,33 @@
-//! Opaque cursors: an item's key in a list, and the direction to read in from there.
+//! Opaque cursors: an item's key in a list, and the direction to read from there.
 //!
-//! A cursor is base64url of a version, the list that it belongs to, a direction and the key. A cursor
-//! of another version or another list is refused, not misread.
+//! A cursor is base64url of a version, the list that it belongs to, a direction and the key. A
+//! cursor of another version or another list is refused.
 
 use conn_log_core::{Position, Timestamp};
 use conn_log_store::{PageStart, SessionPlace, TokenPlace};
 use data_encoding::BASE64URL_NOPAD;
 use uuid::Uuid;
 
-/// The first byte of every cursor. It changes whenever the bytes after it change their meaning.
+/// The first byte of every cursor. It changes whenever the meaning of the bytes after it changes.
 const VERSION: u8 = 2;
 
 const AFTER: u8 = b'a';
 const BEFORE: u8 = b'b';
 
-/// Which list, in which order: cursors of one are not taken by another.
+/// A list and its order. A cursor of one list is refused by all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListTag(pub(crate) u8);
 
-/// What a list is ordered by, as a cursor holds it.
+/// The sort key of a list, as a cursor holds it.
 pub(crate) trait CursorKey: Sized {
     /// The key as bytes.
     fn to_bytes(&self) -> Vec<u8>;
 
-    /// The key again; `None` for bytes that are none.
+    /// The key from its bytes; `None` for invalid bytes.
     fn of_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
-/// Writes a start as a cursor. The first page has none.
+/// Encodes a start as a cursor. The first page has no cursor.
 pub(crate) fn encode<P: CursorKey>(list: ListTag, start: &PageStart<P>) -> Option<String> {
     let (direction, key) = match start {
         PageStart::First => return None,
@@ -39,7 +39,7 @@ pub(crate) fn encode<P: CursorKey>(list: ListTag, start: &PageStart<P>) -> Optio
     Some(BASE64URL_NOPAD.encode(&bytes))
 }
 
-/// Reads a cursor of the same list.
+/// Decodes a cursor of the same list.
 pub(crate) fn decode<P: CursorKey>(list: ListTag, text: &str) -> Option<PageStart<P>> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
     match bytes.as_slice() {
@@ -53,7 +53,7 @@ pub(crate) fn decode<P: CursorKey>(list: ListTag, text: &str) -> Option<PageStar
     }
 }
 
-/// A name. The databases take no U+0000 in a text.
+/// A name. The databases accept no U+0000 in a text.
 impl CursorKey for String {
     fn to_bytes(&self) -> Vec<u8> {
         self.clone().into_bytes()

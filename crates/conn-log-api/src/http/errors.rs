@@ -1,4 +1,4 @@
-//! Errors of the core and the store, as problems. The one place that knows both.
+//! Turns errors of the core and the store into problems. No other place knows both.
 
 use actix_web::error::BlockingError;
 use actix_web::http::header;
@@ -8,7 +8,7 @@ use conn_log_store::{AppendError, StatisticsError, StoreError};
 use super::problem::{Problem, ProblemKind};
 use super::request_id;
 
-/// What is wrong with one event.
+/// The faults of one event.
 impl From<&Faults> for Problem {
     fn from(faults: &Faults) -> Self {
         let errors: Vec<_> = Problem::errors("", faults).collect();
@@ -31,14 +31,14 @@ impl From<FaultKind> for ProblemKind {
     }
 }
 
-/// A filter that is none.
+/// An invalid filter.
 impl From<FilterError> for Problem {
     fn from(error: FilterError) -> Self {
         Problem::parameter(&error.parameter, error.code.as_str(), error.detail)
     }
 }
 
-/// A read or a small write that failed.
+/// A failed read, or a failed small write.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
@@ -61,7 +61,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// Statistics that were not computed.
+/// Statistics that could not be computed.
 impl From<StatisticsError> for Problem {
     fn from(error: StatisticsError) -> Self {
         match error {
@@ -75,7 +75,7 @@ impl From<StatisticsError> for Problem {
     }
 }
 
-/// An append that failed. In each case nothing was stored.
+/// A failed append. In each case nothing was stored.
 impl From<AppendError> for Problem {
     fn from(error: AppendError) -> Self {
         match error {
@@ -89,7 +89,7 @@ impl From<AppendError> for Problem {
     }
 }
 
-/// Work off the workers that did not come to its end.
+/// Work on the blocking pool that ended early.
 impl From<BlockingError> for Problem {
     fn from(error: BlockingError) -> Self {
         Problem::internal(&error)
@@ -97,7 +97,7 @@ impl From<BlockingError> for Problem {
 }
 
 fn unavailable(cause: &dyn std::fmt::Display) -> Problem {
-    // The store says once that it is away; each request that meets it is no news.
+    // The store logs once that it is unavailable, so each request logs it at the debug level only.
     log::debug!("{}: store unavailable: {cause}", request_id::current());
     Problem::new(ProblemKind::StoreUnavailable, "the store cannot be reached at the moment")
         .with_header(header::RETRY_AFTER, "5")

@@ -1,7 +1,8 @@
-//! The body of a request that makes or changes something: one small JSON object, read member by member.
+//! The body of a request that creates or changes something: one small JSON object.
 //!
-//! [`Members`] hands out the members as the types that they should have, and notes each fault: a client
-//! sees all of them at once. It knows no resource. Events, which are many and large, have readers of their own.
+//! [`Members`] returns the members as the types that they must have, and notes each fault, so that
+//! a client sees all faults at once. It knows no resource. Events, which are many and large, have
+//! readers of their own.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,19 +20,19 @@ use super::content_type;
 use super::options::ApiOptions;
 use super::problem::{Problem, ProblemKind, raw};
 
-/// Bytes of such a body, as sent and decoded: some hundred times what an honest one has.
+/// Maximum bytes of such a body, as sent and decoded: some hundred times the usual size.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// Elements of an array of names at most.
+/// Maximum elements of an array of names.
 const CHOICES_MAX: usize = 16;
 
-/// Faults told at most.
+/// Maximum faults in one problem.
 const FAULTS_MAX: usize = 32;
 
 /// Reads the body.
 ///
 /// # Errors
-/// 415 for anything but JSON, and those of [`body::read`].
+/// 415 for a body that is not JSON, and the errors of [`body::read`].
 pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<Body, Problem> {
     const TAKEN: &str = "application/json";
     if content_type::media_type(request, TAKEN)? != TAKEN {
@@ -46,7 +47,7 @@ pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result
     body::read(request, payload, &options, &app.body_room).await
 }
 
-/// One thing that is wrong with the object.
+/// One fault of the object.
 #[derive(Debug)]
 struct Fault {
     /// A JSON Pointer (RFC 6901).
@@ -64,10 +65,10 @@ pub(crate) struct Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// Splits the object that the body is.
+    /// Parses the body into the members of its object.
     ///
     /// # Errors
-    /// 400 for what is no JSON object.
+    /// 400 for a body that is not a JSON object.
     pub(crate) fn parse(body: &'a Body) -> Result<Self, Problem> {
         let bytes = body.bytes();
         if bytes.trim_ascii().is_empty() {
@@ -89,12 +90,12 @@ impl<'a> Members<'a> {
         Ok(members)
     }
 
-    /// Takes a member. Null means that it is not given.
+    /// Takes a member. A member that is null counts as not given.
     fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         self.rest.remove(name).filter(|value| value.get() != "null")
     }
 
-    /// Takes a member that has to be there.
+    /// Takes a required member.
     fn take_required(&mut self, name: &str) -> Option<&'a RawValue> {
         let is_given = self.rest.contains_key(name);
         let value = self.take(name);
@@ -110,13 +111,13 @@ impl<'a> Members<'a> {
         self.rest.get(name).is_some_and(|value| value.get() != "null")
     }
 
-    /// A name of 1 to 255 characters, without control characters and space around it.
+    /// A name of 1 to 255 characters, without control characters and without space around it.
     pub(crate) fn label(&mut self, name: &str) -> Option<String> {
         let value = self.take(name)?;
         self.read_label(&pointer(name), value)
     }
 
-    /// The same of a member that has to be there.
+    /// The same for a required member.
     pub(crate) fn required_label(&mut self, name: &str) -> Option<String> {
         let value = self.take_required(name)?;
         self.read_label(&pointer(name), value)
@@ -133,7 +134,7 @@ impl<'a> Members<'a> {
         self.read_choice(pointer(name), value, known, name_of)
     }
 
-    /// An array, which has to be there, of one or more of a few names. One that stands there twice counts once.
+    /// A required array of one or more of a few names. A name given twice counts once.
     pub(crate) fn required_choices<T: Copy + PartialEq>(
         &mut self,
         name: &str,
@@ -179,7 +180,7 @@ impl<'a> Members<'a> {
         count.map(|number| number as u32)
     }
 
-    /// Notes that a member has to be there beside another.
+    /// Notes a missing member that another member requires.
     pub(crate) fn missing_beside(&mut self, name: &str, other: &str) {
         self.shape(pointer(name), "missing", format!("this member is required with {other}"));
     }
@@ -187,7 +188,7 @@ impl<'a> Members<'a> {
     /// Ends the reading.
     ///
     /// # Errors
-    /// 400 or 422 with all faults, where there are any. A member that nobody has taken is one.
+    /// 400 or 422 with all faults, if there are any. A member that was not taken is a fault.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         for name in std::mem::take(&mut self.rest).into_keys() {
             self.shape(pointer(&name), "unknown", "there is no such member here");
@@ -252,7 +253,7 @@ fn not_an_object(code: &'static str, detail: String) -> Problem {
     problem(vec![Fault { pointer: String::new(), code, detail: detail.into(), kind }])
 }
 
-/// 400 as soon as one fault is of shape, else 422.
+/// 400 if at least one fault is of shape, else 422.
 fn problem(mut faults: Vec<Fault>) -> Problem {
     faults.sort_by(|a, b| a.pointer.cmp(&b.pointer));
     let is_of_shape = faults.iter().any(|fault| fault.kind == FaultKind::Shape);
@@ -267,7 +268,7 @@ fn problem(mut faults: Vec<Fault>) -> Problem {
     Problem::new(kind, detail).with_member("errors", &errors.collect::<Vec<_>>())
 }
 
-/// The JSON Pointer of a member. A name of the client's is told in part.
+/// The JSON Pointer of a member. A long name from the client is shortened.
 fn pointer(name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))

@@ -1,7 +1,7 @@
-//! What all rooms need to speak HTTP: who asks, what they ask for, how they are answered.
+//! HTTP code shared by all modules: authentication, reading requests, writing answers.
 //!
-//! Architecture invariant: apart from [`app`], which holds the state of every room, [`routes`] and
-//! [`openapi`], which list their handlers, and [`server`], nothing here knows a resource.
+//! Architecture invariant: no code here knows a resource, except [`app`], which holds the state of
+//! every module, [`routes`] and [`openapi`], which list the handlers, and [`server`].
 
 pub(crate) mod accept;
 pub(crate) mod answers;

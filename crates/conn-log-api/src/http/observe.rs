@@ -1,4 +1,4 @@
-//! Around every request: its id, its time, its line in the log and its place in the meters.
+//! Middleware around every request: its id, its duration, its log line and its metrics.
 
 use std::time::Instant;
 
@@ -11,8 +11,8 @@ use actix_web::middleware::Next;
 use crate::http::app::App;
 use crate::http::request_id::{self, X_REQUEST_ID};
 
-/// Gives the request its id and writes one line when it is answered. The line holds the path
-/// alone: a query may hold what nobody wants in a log, and headers and bodies do.
+/// Gives the request its id and writes one log line when it is answered. The line holds the path
+/// only: a query may hold private data, and headers and bodies do.
 pub(crate) async fn observe<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,

@@ -1,7 +1,7 @@
-//! The OpenAPI document: put together from the handlers, and the shapes that they take and give.
+//! The OpenAPI document, assembled from the handlers and the types of their requests and answers.
 //!
-//! Each room describes what it takes and gives; what all of them may answer is here. Tests hold the
-//! document against the server's routes and its real answers.
+//! Each module describes its own requests and answers; the answers common to all are here. Tests
+//! compare the document with the server's routes and its real answers.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -102,7 +102,7 @@ impl Modify for Problems {
     }
 }
 
-/// Those that the operation does not describe by itself.
+/// Adds the problems that the operation does not describe itself.
 fn add_problems(operation: &mut Operation, problems: &[(&str, &str)]) {
     for (status, description) in problems {
         operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| {

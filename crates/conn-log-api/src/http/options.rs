@@ -7,37 +7,39 @@ use conn_log_core::EventPolicy;
 use conn_log_store::Rate;
 use ipnet::IpNet;
 
-/// What a deployment may set about the HTTP server. [`Default`] is the contract's own limits.
+/// The options of the HTTP server that a deployment may set. [`Default`] gives the contract's
+/// limits.
 #[derive(Clone, Debug)]
 pub struct ApiOptions {
-    /// Which events are taken.
+    /// The policy that accepts or rejects events.
     pub policy: EventPolicy,
-    /// Events a request at most. A batch is committed whole, and everybody waits for it.
+    /// Maximum events in a request. A batch is committed whole, and all other requests wait for it.
     pub events_max: usize,
-    /// Bytes of a body as sent.
+    /// Maximum bytes of a body as sent.
     pub body_bytes_max: usize,
-    /// Bytes of a body after decompression.
+    /// Maximum bytes of a body after decompression.
     pub decoded_bytes_max: usize,
-    /// Bytes of all the bodies held at one time, and of what is made of them, so that a thousand large ones
-    /// cannot take the machine's memory. Bodies of less than 8 KiB do not count.
+    /// Maximum bytes of all bodies held at one time and of the data parsed from them, so that a
+    /// thousand large bodies cannot use up the machine's memory. Bodies of less than 8 KiB do not
+    /// count.
     pub bodies_bytes_max: usize,
-    /// How long a body may take to arrive.
+    /// Maximum time for a body to arrive.
     pub body_time_max: Duration,
-    /// How long a body may pause on its way.
+    /// Maximum pause while a body arrives.
     pub body_pause_max: Duration,
-    /// How long a request's head may take, from its first byte.
+    /// Maximum time for a request's head to arrive, from its first byte.
     pub head_time_max: Duration,
-    /// How long an answer may wait for a client that takes nothing of it.
+    /// Maximum time that an answer waits for a client that reads nothing of it.
     pub answer_pause_max: Duration,
-    /// How long a connection is kept that waits for its next request: longer than the pools of common
-    /// proxies and clients keep theirs, so that it is they who close it.
+    /// How long an idle connection is kept: longer than the connection pools of common proxies and
+    /// clients keep theirs, so that they close the connection and not the server.
     pub keep_alive: Duration,
     /// The rate of tokens that have none of their own; `None` for no limit.
     pub default_rate: Option<Rate>,
-    /// How often an address may fail to authenticate in a minute. No token can be guessed; this
-    /// keeps whoever tries from being a load.
+    /// Maximum failed authentications of an address in a minute. A token cannot be guessed; the
+    /// limit keeps attempts from becoming a load.
     pub auth_failures_per_minute: NonZeroU32,
-    /// Proxies whose word on the client's address and scheme is taken.
+    /// Proxies that are trusted to give the client's address and scheme.
     pub trusted_proxies: Vec<IpNet>,
 }
 

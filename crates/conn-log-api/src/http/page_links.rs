@@ -9,7 +9,8 @@ use super::app::App;
 use super::cursor::{self, CursorKey, ListTag};
 use super::{client_address, query_string};
 
-/// The addresses of a page's neighbours: the request's own, with another place in it.
+/// The addresses of the next and the previous page: the request's own address with another
+/// position.
 pub(crate) struct PageLinks {
     base: String,
     parameters: Vec<(String, String)>,
@@ -19,7 +20,8 @@ pub(crate) struct PageLinks {
 }
 
 impl PageLinks {
-    /// Those of a page of `list` that was read from `start`; `key` gives an item's place in it.
+    /// The links of a page of `list` that was read from `start`; `key` gives an item's key in the
+    /// list.
     pub(crate) fn of<T, P: CursorKey>(
         request: &HttpRequest,
         list: ListTag,
@@ -46,7 +48,7 @@ impl PageLinks {
     }
 
     fn none(request: &HttpRequest) -> Self {
-        // A query that is no query was refused before there was a page.
+        // A malformed query was refused before a page was read.
         let parameters = query_string::pairs(request.query_string().as_bytes()).flatten();
         let keep = |(name, _): &query_string::Pair<'_>| name != "cursor" && name != "after";
         let owned = |(name, value): query_string::Pair<'_>| (name.into_owned(), value.into_owned());
@@ -59,12 +61,13 @@ impl PageLinks {
         }
     }
 
-    /// Says that the log's beginning was removed, and which id is the first that may still be there.
+    /// Notes that the beginning of the log was removed; `id` is the first id that may still be
+    /// there.
     pub(crate) fn first_id(&mut self, id: i64) {
         self.first_id = Some(id);
     }
 
-    /// Has the next page begin elsewhere.
+    /// Makes the next page begin at another position.
     pub(crate) fn next(&mut self, parameter: &str, value: &str) {
         self.next = Some(self.address(parameter, value));
     }
@@ -72,11 +75,11 @@ impl PageLinks {
     fn address(&self, parameter: &str, value: &str) -> String {
         let own = [(parameter.to_owned(), value.to_owned())];
         let all: Vec<_> = self.parameters.iter().chain(&own).collect();
-        // Pairs of texts can always be written.
+        // Pairs of texts can always be serialized.
         format!("{}?{}", self.base, serde_urlencoded::to_string(all).unwrap_or_default())
     }
 
-    /// The answer: a page of results, each given as JSON once it is its turn.
+    /// The answer: a page of results. Each result becomes JSON only when it is needed.
     pub(crate) fn respond(&self, results: impl Iterator<Item = String>) -> HttpResponse {
         let (next, previous) = (json!(self.next), json!(self.previous));
         let mut response = HttpResponse::Ok();
@@ -88,8 +91,9 @@ impl PageLinks {
         if !links.is_empty() {
             response.insert_header((header::LINK, links.join(", ")));
         }
-        // What a result was made of is gone once it is made, and a result once it is written, into a body that
-        // never grows: a page is there twice at most (`answers::AnswerRoom::turn`).
+        // A source item is dropped once its result is made, and a result once it is written into
+        // the body, which never grows: a page is in memory at most twice
+        // (`answers::AnswerRoom::turn`).
         let results: Vec<String> = results.collect();
         let first_id = self.first_id.map_or_else(String::new, |id| format!(",\"first_id\":{id}"));
         let end = format!("],\"next\":{next},\"previous\":{previous}{first_id}}}");
@@ -107,10 +111,10 @@ impl PageLinks {
     }
 }
 
-/// How the body of a page begins.
+/// The beginning of a page's body.
 const BEGIN: &str = "{\"results\":[";
 
-/// The request's address without its query: absolute where the client says whom it asked.
+/// The request's address without its query: absolute if the client names the host.
 fn base(request: &HttpRequest) -> String {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let plain = |host: &&str| {
@@ -123,8 +127,8 @@ fn base(request: &HttpRequest) -> String {
     }
 }
 
-/// The scheme that the client used. Only a proxy of the deployment's can know of another than the
-/// server's own.
+/// The scheme that the client used. A scheme other than the server's own is believed only from one
+/// of the deployment's proxies.
 fn scheme(request: &HttpRequest) -> &'static str {
     let app = App::of(request);
     let by_proxy = client_address::is_by_proxy(request, &app.options.trusted_proxies);

@@ -1,4 +1,4 @@
-//! Pages of a list: what a request may say about them, and what an answer holds.
+//! Pages of a list: their query parameters and their answers.
 
 use conn_log_store::{PageQuery, PageStart};
 use utoipa::IntoParams;
@@ -7,10 +7,10 @@ use super::cursor::{self, CursorKey, ListTag};
 use super::problem::Problem;
 use super::query_string::QueryString;
 
-/// Results of one page at most: some hundred kilobytes of JSON.
+/// Maximum results of one page: some hundred kilobytes of JSON.
 const LIMIT_MAX: usize = 1_000;
 
-/// Results of one page unless the request says how many.
+/// Results of one page if the request does not set a limit.
 const LIMIT_DEFAULT: usize = 100;
 
 /// The parameters of every list.

@@ -1,8 +1,8 @@
-//! From a thread or a task that writes to a body that is sent, with a bounded amount in between.
+//! A pipe from a thread or task into the body of an answer, with a bounded amount in between.
 //!
-//! A body is whole once its writing end says so. Where that end is dropped before, because it failed or
-//! the client took nothing for too long, the body fails: the connection breaks off, and no client takes
-//! a part for the whole.
+//! A body is complete only when its writing end says so. If that end is dropped before, because it
+//! failed or the client read nothing for too long, the body fails: the connection is broken off, so
+//! no client mistakes a part for the whole.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-/// Bytes that a writer gathers before they are sent on.
+/// Bytes that a writer collects before it sends them.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A client that takes nothing for this long has left, or keeps others from answers of theirs.
+/// A client that reads nothing for this long has left, or keeps other clients from their answers.
 const STALLED_MAX: Duration = Duration::from_secs(30);
 
 /// The writing end.
@@ -37,7 +37,7 @@ pub(crate) struct FedBody {
     is_whole: Arc<AtomicBool>,
 }
 
-/// Both ends, with that many chunks between them.
+/// Makes both ends, with room for that many chunks between them.
 pub(crate) fn feed(chunks_max: usize) -> (Feed, FedBody) {
     let (sender, receiver) = channel(chunks_max);
     let is_whole = Arc::new(AtomicBool::new(false));
@@ -46,7 +46,8 @@ pub(crate) fn feed(chunks_max: usize) -> (Feed, FedBody) {
 }
 
 impl Feed {
-    /// Sends some, once there is room. Fails if the client is gone, or takes nothing for too long.
+    /// Sends a chunk once there is room. Fails if the client is gone, or reads nothing for too
+    /// long.
     pub(crate) async fn send(&self, chunk: Bytes) -> io::Result<()> {
         match timeout(self.stalled_max, self.sender.send(chunk)).await {
             Ok(Ok(())) => Ok(()),
@@ -55,7 +56,7 @@ impl Feed {
         }
     }
 
-    /// Says that all was sent: by the last of the writing ends.
+    /// Marks the body as complete. Only the last of the writing ends may call it.
     pub(crate) fn end(self) {
         self.is_whole.store(true, Ordering::Release);
     }
@@ -67,7 +68,7 @@ impl Stream for FedBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
             Some(chunk) => Some(Ok(chunk)),
-            // An error is told once.
+            // The error is returned only once.
             None if self.is_whole.swap(true, Ordering::Acquire) => None,
             None => Some(Err(io::Error::other("the answer ended early"))),
         })
@@ -78,7 +79,7 @@ impl Stream for FedBody {
 pub(crate) struct Pipe {
     chunk: Vec<u8>,
     feed: Feed,
-    /// Why it failed: then it does at once, whoever writes what they still hold.
+    /// The reason of an earlier failure. Further writes then fail at once.
     failed: Option<io::ErrorKind>,
 }
 
@@ -123,7 +124,7 @@ mod tests {
 
     const CHUNK: Bytes = Bytes::from_static(b"chunk");
 
-    /// What a client is sent, and whether it sees an end.
+    /// Bytes that a client receives, and whether the body ends without an error.
     async fn taken(body: FedBody) -> (usize, bool) {
         let items: Vec<io::Result<Bytes>> = body.collect().await;
         (items.iter().filter(|item| item.is_ok()).count(), items.iter().all(Result::is_ok))
@@ -168,7 +169,7 @@ mod tests {
         let writing = tokio::task::spawn_blocking(move || {
             let mut write = || pipe.write_all(&vec![0; CHUNK_BYTES]).map_err(|error| error.kind());
             let first = [write(), write()];
-            // There is room now, but something between is lost.
+            // There is room now, but an earlier chunk is lost.
             drop(body);
             (first, write())
         });

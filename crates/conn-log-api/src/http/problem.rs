@@ -1,7 +1,7 @@
-//! Problems: every error that a client sees (RFC 9457), from one table.
+//! Problems: all errors that a client sees (RFC 9457), from one table.
 //!
-//! Nothing outside this file chooses a status or a title. Errors of the core and the store become
-//! problems in [`errors`](super::errors), and problems become HTTP only in [`ResponseError`].
+//! No other file chooses a status or a title. Errors of the core and the store become problems in
+//! [`errors`](super::errors), and problems become HTTP answers only in [`ResponseError`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::http::request_id;
 
 macro_rules! problem_kinds {
     ($($variant:ident = $status:literal, $slug:literal, $title:literal, $page:literal;)*) => {
-        /// Every kind of problem there is. Its page is at `/problems/<slug>`.
+        /// Every kind of problem. Its page is at `/problems/<slug>`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum ProblemKind {
             $(#[doc = $title] $variant,)*
@@ -36,12 +36,12 @@ macro_rules! problem_kinds {
                 StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
 
-            /// What all problems of the kind have in common.
+            /// The title, the same for all problems of the kind.
             pub(crate) fn title(self) -> &'static str {
                 match self { $(ProblemKind::$variant => $title,)* }
             }
 
-            /// What the page says: what it means and what to do.
+            /// The text of the kind's page: the meaning and the remedy.
             pub(crate) fn explanation(self) -> &'static str {
                 match self { $(ProblemKind::$variant => $page,)* }
             }
@@ -136,7 +136,7 @@ problem_kinds! {
          session_id, or a time window with since and until.";
 }
 
-/// One problem, on its way to a client.
+/// One problem, as it is sent to a client.
 #[derive(Debug)]
 pub(crate) struct Problem {
     kind: ProblemKind,
@@ -157,7 +157,7 @@ impl Problem {
             .with_header(header::RETRY_AFTER, retry_after_seconds.to_string())
     }
 
-    /// The entries of `errors` for faults of what stands at `place` in the body, a JSON Pointer.
+    /// The entries of `errors` for the faults of the value at `place` in the body, a JSON Pointer.
     pub(crate) fn errors(place: &str, faults: &Faults) -> impl Iterator<Item = Box<RawValue>> {
         faults.as_slice().iter().map(move |fault| {
             let pointer = format!("{place}{}", fault.pointer);
@@ -165,7 +165,7 @@ impl Problem {
         })
     }
 
-    /// The same without the list of them.
+    /// The same problem without its list of errors.
     pub(crate) fn without_errors(mut self) -> Self {
         if self.members.remove("errors").is_some() {
             self.detail.push_str("; send the event alone to have them listed");
@@ -173,14 +173,14 @@ impl Problem {
         self
     }
 
-    /// What is wrong with a body as a whole.
+    /// A fault of a body as a whole.
     pub(crate) fn body_fault(code: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let error = json!({"pointer": "", "code": code, "detail": detail});
         Problem::new(ProblemKind::InvalidBody, detail).with_member("errors", &[error])
     }
 
-    /// A query parameter that is not taken.
+    /// A query parameter that is not accepted.
     pub(crate) fn parameter(name: &str, code: &str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let error = json!({"parameter": name, "code": code, "detail": detail});
@@ -188,7 +188,7 @@ impl Problem {
             .with_member("errors", &[error])
     }
 
-    /// A fault of the server. The cause goes into the log, under the request id, and nowhere else.
+    /// A fault of the server. The cause is only logged, under the request id, and never sent.
     pub(crate) fn internal(cause: &(impl fmt::Display + ?Sized)) -> Self {
         log::error!("{}: {cause}", request_id::current());
         Problem::new(ProblemKind::Internal, "the server failed; its log says more")
@@ -212,7 +212,7 @@ impl Problem {
         self.kind.status()
     }
 
-    /// The problem as JSON. Within a batch's results it stands without the request's id.
+    /// The problem as JSON. In a batch's results, the request's id is left out.
     pub(crate) fn to_json(&self, instance: Option<&str>) -> Box<RawValue> {
         #[derive(Serialize)]
         struct Members<'a> {
@@ -246,9 +246,10 @@ pub(crate) fn json(value: &impl Serialize) -> String {
     Box::<str>::from(raw(value)).into()
 }
 
-/// `value` as JSON text that goes into other JSON as it is.
+/// `value` as JSON text, to be embedded in other JSON.
 pub(crate) fn raw(value: &impl Serialize) -> Box<RawValue> {
-    // It fails only for maps with keys that are not text and for numbers that are not finite.
+    // Serializing fails only for maps with keys that are not text and for numbers that are not
+    // finite.
     serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
@@ -273,5 +274,5 @@ impl ResponseError for Problem {
     }
 }
 
-/// RFC 9457, section 3.
+/// The media type of problems (RFC 9457, section 3).
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";

@@ -1,4 +1,4 @@
-//! Query parameters: every one is known, or the request is refused.
+//! Query parameters: a request with an unknown one is refused.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 
 use crate::http::problem::{Problem, ProblemKind};
 
-/// The parameters of one request, taken out one by one. What is left at the end is unknown.
+/// The parameters of one request, taken out one by one. Those left at the end are unknown.
 #[derive(Debug)]
 pub(crate) struct QueryString(Vec<(String, String)>);
 
@@ -25,12 +25,12 @@ impl QueryString {
         self.0.extract_if(.., |(n, _)| n == name).map(|(_, value)| value).collect()
     }
 
-    /// The parameters that are left, for other code to take out what it knows.
+    /// The parameters that are left, from which other code takes those that it knows.
     pub(crate) fn pairs(&mut self) -> &mut Vec<(String, String)> {
         &mut self.0
     }
 
-    /// The value of a parameter that may stand once.
+    /// The value of a parameter that may be given once.
     pub(crate) fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let mut values = self.all(name);
         match values.len() {
@@ -39,7 +39,7 @@ impl QueryString {
         }
     }
 
-    /// The same, read as `T`; `expected` says what it takes.
+    /// The same, parsed as `T`; `expected` describes the accepted values.
     pub(crate) fn parsed<T: FromStr>(
         &mut self,
         name: &str,
@@ -48,7 +48,7 @@ impl QueryString {
         self.read(name, expected, |text| text.parse().ok())
     }
 
-    /// The same, read by `read`.
+    /// The same, parsed by `read`.
     pub(crate) fn read<T>(
         &mut self,
         name: &str,
@@ -64,10 +64,10 @@ impl QueryString {
         }
     }
 
-    /// Whether nothing is left.
+    /// Checks that no parameter is left.
     ///
     /// # Errors
-    /// 400 that names every unknown parameter.
+    /// 400 that names the unknown parameters.
     pub(crate) fn finish(self) -> Result<(), Problem> {
         if self.0.is_empty() {
             return Ok(());
@@ -87,10 +87,10 @@ impl QueryString {
     }
 }
 
-/// The pairs of a text in the form of `application/x-www-form-urlencoded`, one by one: a search for one of
-/// them holds no others. What that form's own rules would mend, a stray percent sign or bytes that are not
-/// UTF-8, is a fault: mended, two different names could come out the same. More pairs than [`PAIRS_MAX`]
-/// are a fault too.
+/// The pairs of a text in the form of `application/x-www-form-urlencoded`, one by one: a search for
+/// one of them keeps no others. A stray percent sign and bytes that are not UTF-8 are faults,
+/// although that form's own rules would repair them: after a repair, two different names could
+/// become equal. More pairs than [`PAIRS_MAX`] are a fault too.
 pub(crate) fn pairs(text: &[u8]) -> impl Iterator<Item = Result<Pair<'_>, &'static str>> {
     let parts = text.split(|byte| *byte == b'&').filter(|part| !part.is_empty());
     parts.take(PAIRS_MAX + 1).zip(1..).map(|(part, count)| {
@@ -109,10 +109,11 @@ pub(crate) fn pairs(text: &[u8]) -> impl Iterator<Item = Result<Pair<'_>, &'stat
 /// A name and its value.
 pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// Fields of a form or a query at most: a filter takes 100 values, and no request needs ten such filters.
+/// Maximum fields of a form or a query: a filter takes 100 values, and no request needs ten such
+/// filters.
 const PAIRS_MAX: usize = 1_000;
 
-/// A name or a value as it was before it was written into a form.
+/// Decodes a name or a value of a form.
 fn decoded(text: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     let is_escape = |rest: &[u8]| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit);
     if !text.split(|byte| *byte == b'%').skip(1).all(is_escape) {
@@ -121,7 +122,7 @@ fn decoded(text: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| NOT_UTF_8);
     }
-    // The pluses are spaces; an escaped plus is none.
+    // A plus is a space; an escaped plus is not.
     let mut bytes = Vec::with_capacity(text.len());
     for (place, part) in text.split(|byte| *byte == b'+').enumerate() {
         if place > 0 {
@@ -134,7 +135,7 @@ fn decoded(text: &[u8]) -> Result<Cow<'_, str>, &'static str> {
 
 const NOT_UTF_8: &str = "not UTF-8";
 
-/// Unknown parameters named in one problem at most.
+/// Maximum unknown parameters named in one problem.
 const UNKNOWN_TOLD_MAX: usize = 20;
 
 #[cfg(test)]

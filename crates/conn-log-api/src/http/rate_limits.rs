@@ -1,7 +1,7 @@
-//! How much each token may send, and how often an address may fail to authenticate.
+//! Limits on the events that a token may send and on the failed authentications of an address.
 //!
-//! Both are token buckets (governor's GCRA), kept in this process: with several servers each
-//! gives its own share.
+//! Both are token buckets (governor's GCRA), kept in this process: each of several servers grants
+//! its own share.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -21,10 +21,10 @@ use uuid::Uuid;
 
 use crate::http::problem::{Problem, ProblemKind};
 
-/// Buckets kept at most. One that falls out starts full again.
+/// Maximum number of buckets. A bucket removed beyond it starts full again.
 const BUCKETS_MAX: u64 = 100_000;
 
-/// A bucket that nobody has used for this long is full, whatever its rate.
+/// A bucket unused for this long is full, whatever its rate.
 const IDLE_MAX: Duration = Duration::from_hours(1);
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
@@ -39,18 +39,18 @@ pub(crate) struct EventRates {
 /// A token's bucket.
 struct Bucket {
     limiter: Limiter,
-    /// Until when a batch that was larger than the bucket is being paid for.
+    /// The time until which the token pays for a batch larger than the bucket.
     debt_until: Mutex<Instant>,
 }
 
-/// What is left of a token's rate, for the answer's headers.
+/// The rest of a token's rate, for the answer's headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
     rate: Rate,
     remaining: u32,
 }
 
-/// A token's rate is used up, for a time.
+/// A token has used up its rate for now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OverRate {
     rate: Rate,
@@ -65,11 +65,11 @@ impl EventRates {
 
     /// Takes `events` out of the token's bucket. `None` for a token without a rate.
     ///
-    /// A batch larger than the bucket passes where the bucket is full: it could never pass otherwise.
-    /// The token waits then until the rate has made up for all of it.
+    /// A batch larger than the bucket passes if the bucket is full: otherwise it could never pass.
+    /// The token then waits until the rate has made up for the whole batch.
     ///
     /// # Errors
-    /// How long to wait, where the bucket does not have as many.
+    /// [`OverRate`] with the time to wait, if the bucket does not have that many.
     pub(crate) fn take(&self, token: &Token, events: usize) -> Result<Option<Allowance>, OverRate> {
         let Some(rate) = token.rate.or(self.default) else { return Ok(None) };
         let bucket = self.buckets.get_with((token.id, rate), || Arc::new(Bucket::new(rate)));
@@ -93,7 +93,7 @@ impl EventRates {
                 let wait = not_until.wait_time_from(DefaultClock::default().now());
                 Err(OverRate { rate, wait })
             }
-            // The bucket is at least as large as what is taken.
+            // The bucket is at least as large as the amount taken.
             Err(_) => Err(OverRate { rate, wait: Duration::from_secs(1) }),
         }
     }
@@ -129,11 +129,11 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
-/// Of draft-ietf-httpapi-ratelimit-headers, and so the next.
+/// This header and the next are from draft-ietf-httpapi-ratelimit-headers.
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// What the headers say of a token's events.
+/// The rate-limit headers for a token's events.
 fn headers(allowance: Allowance, wait: Duration) -> [(HeaderName, String); 2] {
     let Allowance { rate, remaining } = allowance;
     let window = u64::from(rate.burst_events.div_ceil(rate.events_per_second.max(1))).max(1);
@@ -144,7 +144,7 @@ fn headers(allowance: Allowance, wait: Duration) -> [(HeaderName, String); 2] {
 }
 
 impl Allowance {
-    /// Tells the client what is left, and when the bucket is full again.
+    /// Adds headers that give the rest of the rate and the time until the bucket is full again.
     pub(crate) fn tell(self, response: &mut HttpResponse) {
         let missing = self.rate.burst_events.saturating_sub(self.remaining);
         let full_in = f64::from(missing) / f64::from(self.rate.events_per_second.max(1));
@@ -168,7 +168,7 @@ fn client_network(address: IpAddr) -> IpNet {
     }
 }
 
-/// How often each address may fail to authenticate. An IPv6 network of 64 bits counts as one address: one
+/// Limits the failed authentications of each address. An IPv6 network of 64 bits counts as one address: one
 /// client has all of it (RFC 6177).
 pub(crate) struct AuthFailures {
     per_minute: NonZeroU32,
@@ -180,7 +180,7 @@ impl AuthFailures {
         AuthFailures { per_minute, limiter: RateLimiter::keyed(Quota::per_minute(per_minute)) }
     }
 
-    /// Counts a failure.
+    /// Counts a failed authentication.
     ///
     /// # Errors
     /// 429 once the address has failed too often.
@@ -196,7 +196,7 @@ impl AuthFailures {
         })
     }
 
-    /// Forgets the addresses that have not failed for a while, so that memory stays bounded.
+    /// Removes the addresses without a recent failure, so that memory stays bounded.
     pub(crate) fn forget_idle(&self) {
         self.limiter.retain_recent();
     }

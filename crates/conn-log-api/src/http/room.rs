@@ -1,12 +1,12 @@
 //! Rooms: bounds on the bytes that are held for all clients together.
 //!
-//! Code that is to hold bytes takes a share of a room first, and gives it back by dropping the share. A room
-//! knows nothing of what is in it.
+//! Code takes a share of a room before it holds bytes, and gives the share back by dropping it. A
+//! room does not know what its bytes are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A bound on bytes, shared by all that hold some.
+/// A bound on bytes, shared by all holders.
 #[derive(Clone, Debug)]
 pub(crate) struct Room(Arc<Inner>);
 
@@ -16,7 +16,7 @@ struct Inner {
     taken: AtomicUsize,
 }
 
-/// The bytes that one holder has of a room.
+/// The bytes of a room that one holder has.
 #[derive(Debug)]
 pub(crate) struct Share {
     room: Room,
@@ -28,7 +28,7 @@ impl Room {
         Room(Arc::new(Inner { bytes_max, taken: AtomicUsize::new(0) }))
     }
 
-    /// A share of nothing yet.
+    /// An empty share.
     pub(crate) fn share(&self) -> Share {
         Share { room: self.clone(), bytes: 0 }
     }
@@ -39,8 +39,8 @@ impl Room {
         share.grow_to(bytes).then_some(share)
     }
 
-    /// A share of that many bytes, of which the room keeps account though it may have none left: for what
-    /// is held already and cannot be refused any more.
+    /// A share of that many bytes, which is counted even if the room is full: for bytes that are
+    /// held already and cannot be refused any more.
     pub(crate) fn take_anyway(&self, bytes: usize) -> Share {
         self.0.taken.fetch_add(bytes, Ordering::Relaxed);
         Share { room: self.clone(), bytes }
@@ -52,7 +52,7 @@ impl Share {
         self.bytes
     }
 
-    /// Makes it that many bytes at least; says whether there was room.
+    /// Grows the share to at least that many bytes; says whether there was room.
     pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
@@ -67,7 +67,7 @@ impl Share {
         has_grown
     }
 
-    /// Makes it that many bytes at most.
+    /// Shrinks the share to at most that many bytes.
     pub(crate) fn shrink_to(&mut self, bytes: usize) {
         let less = self.bytes.saturating_sub(bytes);
         self.room.0.taken.fetch_sub(less, Ordering::Relaxed);

@@ -1,6 +1,6 @@
-//! Every address that the server answers, in one table.
+//! Every address of the server, in one table.
 //!
-//! `configure` builds the server from it, and a test holds it against the OpenAPI document.
+//! `configure` builds the server from it, and a test compares it with the OpenAPI document.
 
 use actix_web::guard;
 use actix_web::http::Method;
@@ -16,9 +16,9 @@ use crate::running::{health, metrics};
 use crate::site::{docs, home, problems};
 use crate::{sessions, statistics};
 
-/// One address and method.
+/// One path and method.
 pub(crate) struct Endpoint {
-    /// Without a trailing slash, but for the root; the server takes both.
+    /// The path without a trailing slash, except for the root. The server accepts both.
     pub(crate) path: &'static str,
     pub(crate) method: Method,
     route: Route,
@@ -26,14 +26,14 @@ pub(crate) struct Endpoint {
 
 const EVENTS: &str = "/api/v1/device_app_connection_log";
 
-/// All of them; those of one path stand together.
+/// All endpoints. Those of the same path stand together.
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         get(EVENTS, list::list),
         post(EVENTS, register::register),
         get("/api/v1/device_app_connection_log/export", export::export),
         get("/api/v1/device_app_connection_log/stream", stream::stream),
-        // Before the ids: the first path that matches is taken.
+        // These come before the paths with an id: the first path that matches is used.
         get("/api/v1/device_app_connection_log/stats", statistics::stats),
         get("/api/v1/device_app_connection_log/{id}", get::get),
         get("/api/v1/devices", devices::list),

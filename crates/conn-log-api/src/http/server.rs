@@ -1,4 +1,4 @@
-//! The server itself: the app with all that surrounds its routes, and its life on a socket.
+//! The server: the app with the middleware around its routes, and its run on a socket.
 
 use std::net::TcpListener;
 use std::num::NonZero;
@@ -21,28 +21,29 @@ use crate::http::observe::observe;
 use crate::http::{accept, answers, routes};
 use crate::jobs;
 
-/// How long requests under way may take once the server is to stop. A commit takes milliseconds;
-/// a body may take a minute, and its sender will try again elsewhere.
+/// Time limit for the requests in progress when the server stops. A commit takes milliseconds. A
+/// body may take a minute, but its client will retry elsewhere.
 const STOP_TIME_SECONDS_MAX: u64 = 30;
 
-/// Connections open at one time. Each takes 24 KiB at most that are counted nowhere else: 8 KiB read, 8 KiB to
-/// be written, and its tasks and timers. Together that is 192 MiB.
+/// Maximum number of open connections. Each takes at most 24 KiB that are not counted elsewhere: 8
+/// KiB read, 8 KiB to be written, and its tasks and timers. Together that is 192 MiB.
 const CONNECTIONS_MAX: usize = 8_192;
 
-/// Bytes of an answer that are gathered before they are written.
+/// Bytes of an answer that are collected before they are written.
 const WRITE_BYTES: usize = 8 << 10;
 
 /// How long a client may take to close a connection that the server has ended.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Threads that serve requests: one more than there are processors. While all requests of one wait for the
-/// same commit the others go on (docs/performance.md has the figures).
+/// Number of threads that serve requests: one more than there are processors. While all requests of
+/// one thread wait for the same commit, the other threads go on (docs/performance.md has the
+/// figures).
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get) + 1
 }
 
-/// The app: every route; around each, compression as the client accepts it, and its id and log
-/// line.
+/// The app with every route. Around each route: compression as the client accepts it, the request
+/// id and the log line.
 pub fn create_app(
     app: web::Data<App>,
 ) -> actix_web::App<
@@ -64,8 +65,8 @@ pub fn create_app(
         .wrap(from_fn(attend))
 }
 
-/// Serves the app on `listener` until the process is told to stop (SIGTERM or SIGINT): then it
-/// takes no more connections, ends the streams, finishes the requests under way, and returns.
+/// Serves the app on `listener` until the process gets SIGTERM or SIGINT. Then it accepts no more
+/// connections, ends the streams, finishes the requests in progress, and returns.
 ///
 /// # Errors
 /// If the socket cannot be used or signals cannot be caught.
@@ -97,7 +98,7 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
     server.await
 }
 
-/// HTTP on each connection, with the bounds that actix-http does not keep put beneath it.
+/// HTTP on each connection, over a [`Connection`] with the bounds that actix-http lacks.
 fn http(
     app: &web::Data<App>,
     stopping: &GracefulShutdownSignal,
@@ -106,7 +107,7 @@ fn http(
     let (stopping, patience) = (stopping.clone(), app.patience.clone());
     let factory = create_app(app.clone()).into_factory().map_err(|error| error.error_response());
     let service = HttpService::build()
-        // The connection has a time for each head, the first as well.
+        // [`Connection`] limits the time of each head, including the first.
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(CLOSE_TIME_MAX)
         .keep_alive(app.options.keep_alive)
@@ -122,8 +123,9 @@ fn http(
     fn_service(move |socket: TcpStream| {
         let patience = patience.clone();
         async move {
-            // What a streamed answer ends with waits for no acknowledgement of what came before (RFC 9293,
-            // section 3.7.4). A socket that takes no such wish is closed already.
+            // Sends the end of a streamed answer without waiting for the acknowledgement of earlier
+            // bytes (RFC 9293, section 3.7.4). If the option cannot be set, the socket is closed
+            // already.
             socket.set_nodelay(true).ok();
             let address = socket.peer_addr().ok();
             Ok((Connection::new(socket, patience), Protocol::Http1, address))

@@ -1,5 +1,5 @@
-//! The answer to a POST, as something that can be kept: whoever repeats the request with the same
-//! idempotency key gets it again to the byte.
+//! The answer to a POST, in a form that can be kept. A repeat of the request with the same
+//! idempotency key gets the same bytes again.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -12,7 +12,7 @@ use crate::http::problem::PROBLEM_JSON;
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: String,
-    /// Where the one event that was registered can be read.
+    /// The address of the record, for a single registered event.
     pub(crate) location: Option<String>,
     /// Whether `Prefer: return=minimal` was honoured.
     pub(crate) minimal: bool,
@@ -23,9 +23,9 @@ impl Answer {
         Answer { status: status.as_u16(), body, location: None, minimal: false }
     }
 
-    /// The form in which the store keeps it.
+    /// The bytes that the store keeps.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        // It fails only for maps with keys that are not text, and there is none in here.
+        // Serializing fails only for maps with keys that are not text, and the answer has none.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
@@ -52,7 +52,7 @@ impl Answer {
 mod tests {
     use super::*;
 
-    /// An update of the server must not change what a repeat of an earlier request gets.
+    /// An update of the server must not change the answer to a repeat of an earlier request.
     #[test]
     fn an_answer_that_was_kept_reads_back_to_the_byte() {
         let kept = br#"{"status":201,"body":"{\"id\":7}","location":"/7/","minimal":false}"#;

@@ -1,16 +1,17 @@
-//! Where registered events go: the store, but for tests and measurements of all that is around it.
+//! The target of registered events: the store, except in tests and benchmarks of the code around
+//! it.
 
 use std::future::Future;
 use std::pin::Pin;
 
 use conn_log_store::{AppendError, Outcome, Store, Submission};
 
-/// An append on its way.
+/// A pending append.
 pub type Appending = Pin<Box<dyn Future<Output = Result<Outcome, AppendError>> + Send>>;
 
-/// Takes events in. [`Store`] is the one that keeps them.
+/// Appends events. [`Store`] is the implementation that keeps them.
 pub trait Appender: Send + Sync {
-    /// As [`Store::append`]: the answer comes once the events are on disk, or known not to be.
+    /// Like [`Store::append`]: the answer comes once it is known whether the events are on disk.
     fn append(&self, submission: Submission) -> Appending;
 }
 

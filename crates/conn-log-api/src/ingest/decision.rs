@@ -1,4 +1,4 @@
-//! What is decided about a request's events before the append: which are for the store.
+//! The decision for each event of a request, made before the append: store it or not.
 
 use conn_log_core::{Edition, Event};
 use conn_log_store::Appended;
@@ -10,59 +10,62 @@ use super::request::Preferences;
 use super::submitted::{Item, ParsedEvent, Submitted};
 use crate::http::request_id;
 
-/// Bytes of one event's result without its problem: `{"index":99999,"line":999999,"status":201,"id":…},`.
+/// Bytes of one event's result without its problem:
+/// `{"index":99999,"line":999999,"status":201,"id":…},`.
 const RESULT_BYTES_MAX: usize = 80;
 
 /// Bytes of the problem of an event that was not attempted, or whose `event_id` is in conflict.
 const REFUSAL_BYTES_MAX: usize = 200;
 
-/// What is to happen to one event.
+/// The decision for one event.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// It is the store's next one.
+    /// The event goes to the store.
     Store,
-    /// It is at fault.
+    /// The event has faults.
     Reject(Rejection),
-    /// Another event of its atomic batch is.
+    /// Another event of its atomic batch has faults.
     NotAttempted,
 }
 
-/// One event's place in the request.
+/// One event's place in the request, and the decision for it.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) line: Option<usize>,
     pub(crate) verdict: Verdict,
 }
 
-/// What the answer is about.
+/// Whether the answer covers a single event or a batch.
 #[derive(Debug)]
 pub(crate) enum Form {
-    /// One event. The edition is unknown where it is at fault.
+    /// One event. The edition is unknown if the event has faults.
     Single(Option<Edition>),
-    /// A list of results.
+    /// A batch, answered by a list of results.
     Batch(Batch),
 }
 
-/// What a batch's answer says beside the events' own results.
+/// The parts of a batch's answer other than the events' own results.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Every fault, where none of the events is for the store.
+    /// Every fault, if no event goes to the store; else empty.
     pub(crate) errors: Vec<Box<RawValue>>,
-    /// Events for the store that it may refuse: each with an `event_id`, and all of an atomic batch that has one.
+    /// Number of events that go to the store and that the store may still refuse: each event with
+    /// an `event_id`, and every event of an atomic batch that has one.
     pub(crate) refusable: usize,
     pub(crate) minimal: bool,
 }
 
-/// The decisions about a request's events, in their order.
+/// The decisions for a request's events, in request order.
 #[derive(Debug)]
 pub(crate) struct Decisions {
-    /// The id of the request, for a problem's `instance`: the writer's thread, which makes answers, knows it from here.
+    /// The request id, for a problem's `instance`. The writer's thread makes answers and reads the
+    /// id from here.
     pub(crate) instance: String,
     pub(crate) form: Form,
     pub(crate) slots: Vec<Slot>,
 }
 
-/// Decides about a request's events; gives those for the store, in order.
+/// Decides on a request's events. Returns the decisions and the events to store, in order.
 pub(crate) fn decide(submitted: Submitted, preferences: Preferences) -> (Decisions, Vec<Event>) {
     match submitted {
         Submitted::Single(Ok(ParsedEvent { edition, event })) => {
@@ -114,7 +117,8 @@ impl Decisions {
         Decisions { instance: request_id::current(), form, slots }
     }
 
-    /// What became of each event, by its index: of those for the store as far as it has answered.
+    /// The outcome of each decided event, with its index. An event that goes to the store has an
+    /// outcome only if `appended` holds one for it.
     pub(crate) fn outcomes<'a>(
         &'a self,
         appended: &'a [Appended],
@@ -130,20 +134,21 @@ impl Decisions {
         })
     }
 
-    /// The size of the answer at most. That to a single event is counted with its connection.
+    /// The maximum size of the answer in bytes. It is 0 for a single event: that answer is counted
+    /// with its connection.
     pub(crate) fn answer_bytes_max(&self) -> usize {
         let Form::Batch(batch) = &self.form else {
             return 0;
         };
         let not_attempted =
             self.slots.iter().filter(|slot| matches!(slot.verdict, Verdict::NotAttempted));
-        // The problems stand in it twice where nothing is stored.
+        // If nothing is stored, the answer holds each problem twice.
         self.slots.len() * RESULT_BYTES_MAX
             + (not_attempted.count() + batch.refusable) * REFUSAL_BYTES_MAX
             + 2 * self.bytes()
     }
 
-    /// About the memory that they take.
+    /// The approximate memory that the decisions take, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let problems = self.slots.iter().map(|slot| match &slot.verdict {
             Verdict::Reject(rejection) => rejection.problem.get().len(),

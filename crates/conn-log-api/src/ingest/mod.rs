@@ -1,4 +1,4 @@
-//! Registering events: one pipeline, whatever kind of body they come in.
+//! Registers events: one pipeline for all kinds of bodies.
 //!
 //! ```text
 //! register ─▶ adapters ─▶ decision ─▶ rate ─▶ append ─▶ outcome ─▶ render ─▶ answer
@@ -6,13 +6,14 @@
 //!             to events   stored                                   and bodies retries
 //! ```
 //!
-//! Between `register` and `render` nothing knows an HTTP status: what becomes of an event is an
+//! Between `register` and `render` no code uses an HTTP status: the outcome of an event is an
 //! [`outcome::EventOutcome`].
 //!
-//! A further kind of body is a file in [`adapters`] and a line in its table; one that is answered in
-//! another form has a handler of its own beside [`register`], which hands its body to [`pipeline`]. A
-//! further way to treat what is at fault is a member of [`request::Preferences`], which [`decision`] obeys; a
-//! token has settings of that kind, which are to hold where the request does not say.
+//! To add a kind of body, add a file in [`adapters`] and a line in its table. A kind that needs
+//! another form of answer gets a handler of its own beside [`register`], which passes its body to
+//! [`pipeline`]. To add a way to treat events with faults, add a member to [`request::Preferences`]
+//! and use it in [`decision`]. A token has settings of that kind; they apply if the request does
+//! not set them.
 
 pub(crate) mod adapters;
 pub(crate) mod answer;

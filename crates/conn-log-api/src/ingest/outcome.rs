@@ -1,20 +1,21 @@
-//! What became of events. Nothing here knows how it is said in HTTP.
+//! The outcomes of events, independent of HTTP.
 
 use conn_log_core::{FaultKind, Record};
 use conn_log_store::Appended;
 
 use super::rejection::Rejection;
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum EventOutcome<'a> {
-    /// It is in the log.
+    /// The event is in the log.
     Stored(&'a Record),
-    /// It was in the log before, and was not stored again.
+    /// The event was in the log before, and was not stored again.
     Duplicate(&'a Record),
-    /// It is at fault.
+    /// The event has faults.
     Rejected(&'a Rejection),
-    /// Its `event_id` belongs to another event: to the one with this id, or to one of its atomic batch.
+    /// The event's `event_id` belongs to another event: to the one with this id, or to an event of
+    /// the same atomic batch.
     Conflict(Option<i64>),
     /// Another event of its atomic batch is refused.
     NotAttempted,
@@ -31,21 +32,21 @@ impl<'a> From<&'a Appended> for EventOutcome<'a> {
     }
 }
 
-/// What came of a batch.
+/// The outcome of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchOutcome {
-    /// Every event is in the log, and new there.
+    /// Every event is in the log and was not there before.
     Stored,
     /// Every event was in the log before.
     Duplicates,
-    /// Any mixture.
+    /// The events have different outcomes.
     Mixed,
-    /// No event is in the log: all faults are of shape, or some are of value. A conflict, and an event that is not its
-    /// client's to register, count as faults of value.
+    /// No event is in the log: all faults are of shape, or some are of value. A conflict, and an
+    /// event that its client may not register, count as faults of value.
     Rejected(FaultKind),
 }
 
-/// How many events came to what.
+/// The number of events for each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) stored: usize,
@@ -84,7 +85,7 @@ impl Counts {
         }
     }
 
-    /// Events that are not in the log.
+    /// The number of events that are not in the log.
     pub(crate) fn rejected(&self) -> usize {
         self.forbidden
             + self.faults_of_shape
@@ -93,7 +94,7 @@ impl Counts {
             + self.not_attempted
     }
 
-    /// What came of a batch of these events.
+    /// The outcome of a batch with these counts.
     pub(crate) fn batch(&self) -> BatchOutcome {
         match (self.stored, self.duplicates, self.rejected()) {
             (1.., 0, 0) => BatchOutcome::Stored,

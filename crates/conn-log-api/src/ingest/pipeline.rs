@@ -1,7 +1,8 @@
-//! The way of a request's events into the log: read, decide, take from the rate, append.
+//! The pipeline that brings a request's events into the log: read, decide, take from the rate,
+//! append.
 //!
-//! It knows no header and no status. What it needs of the client is the token: whose log, whose rate and
-//! whose binding it is.
+//! It uses no header and no status. From the client it needs only the token, which gives the
+//! tenant, the rate and the binding.
 
 use std::sync::Arc;
 
@@ -22,31 +23,31 @@ use crate::http::rate_limits::{Allowance, OverRate};
 use crate::http::room::Share;
 use crate::running::metrics::Rejection;
 
-/// Bodies of more bytes are parsed on the blocking pool: 64 KiB take about a millisecond, which is
-/// as long as one request may hold up the others of its worker.
+/// Larger bodies are parsed on the blocking pool. Parsing 64 KiB takes about a millisecond, the
+/// longest time that one request may block the others of its worker.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// What came of a request.
+/// The result of a request.
 pub(crate) struct Ingested {
     pub(crate) came_of_it: CameOfIt,
-    /// What is left of the token's rate, where it has one.
+    /// The rest of the token's rate, if the token has one.
     pub(crate) allowance: Option<Allowance>,
     /// The answer's share of the room for answers.
     pub(crate) answer_share: Share,
 }
 
-/// Its events were taken, or had been before.
+/// The outcome of a request whose events were accepted now or by an earlier request.
 pub(crate) enum CameOfIt {
     /// Each event has an outcome.
     Outcomes(Arc<Decisions>, Vec<Appended>),
-    /// The idempotency key was used with the same body before: the answer that was kept.
+    /// The idempotency key was used with the same body before. Holds the answer kept for it.
     Replayed(Vec<u8>),
 }
 
-/// Why a request as a whole came to nothing.
+/// The reason why a request failed as a whole.
 #[derive(Debug)]
 pub(crate) enum IngestError {
-    /// No events could be found in the body.
+    /// The events could not be read from the body.
     Body(BodyFault),
     /// The token's rate is used up.
     OverRate(OverRate),
@@ -54,7 +55,7 @@ pub(crate) enum IngestError {
     NoRoomForAnswer(NoRoom),
     /// The idempotency key belongs to another body.
     KeyReused,
-    /// The store did not take the events.
+    /// The store did not append the events.
     Append(AppendError),
     /// A task of the server ended early.
     Task(String),
@@ -66,10 +67,10 @@ impl From<AppendError> for IngestError {
     }
 }
 
-/// Makes the answer that a repeat with the same idempotency key will get.
+/// Makes the answer that is kept for a repeat with the same idempotency key.
 pub(crate) type Keep = fn(&Decisions, &[Appended]) -> Vec<u8>;
 
-/// Takes the events of a body into the log of the token's tenant.
+/// Appends the events of a body to the log of the token's tenant.
 pub(crate) async fn run(
     app: web::Data<App>,
     token: &Token,
@@ -80,14 +81,16 @@ pub(crate) async fn run(
     let key = head.key.map(|key| (key, Sha256::digest(body.bytes()).into()));
     let (submitted, body) = read(app.clone(), head.kind, token.binding.clone(), body).await?;
     let (decisions, events) = decide(submitted, head.preferences);
-    // What is left of it has bounds of its own: the queue's, and those of problems and answers.
+    // The parsed events are bounded elsewhere: by the queue, and by the limits of problems and
+    // answers.
     drop(body);
     let tally = Tally::start(app.metrics.clone(), decisions.slots.len());
     let allowance = app.event_rates.take(token, decisions.slots.len()).map_err(|over_rate| {
         tally.all_rejected(Rejection::Rate);
         IngestError::OverRate(over_rate)
     })?;
-    // Once the events are stored, the answer cannot be refused any more.
+    // The share is taken before the append: once the events are stored, the answer cannot be
+    // refused.
     let answer_share =
         app.answer_room.promise(decisions.answer_bytes_max()).map_err(|no_room| {
             tally.all_rejected(Rejection::Overloaded);
@@ -105,7 +108,8 @@ pub(crate) async fn run(
     Ok(Ingested { came_of_it, allowance, answer_share })
 }
 
-/// Finds the events in a body and holds them against the rules. The body comes back: they take of its room.
+/// Parses the events of a body and checks them against the rules. It returns the body too, because
+/// the events are counted in the body's share of the room.
 async fn read(
     app: web::Data<App>,
     kind: BodyKind,
@@ -133,14 +137,14 @@ async fn read(
     web::block(read).await.map_err(|error| IngestError::Task(error.to_string()))?
 }
 
-/// The key, and how the answer is made that a repeat will get.
+/// The claim on an idempotency key, with the function that makes the answer kept for a repeat.
 fn claim(key: String, fingerprint: [u8; 32], decisions: Arc<Decisions>, keep: Keep) -> Claim {
     let answer_bytes = decisions.bytes();
     let answer = Box::new(move |appended: &[Appended]| keep(&decisions, appended));
     Claim { key, fingerprint, answer, answer_bytes }
 }
 
-/// Appends and counts, to the end even if the client leaves meanwhile.
+/// Appends and counts. Both run to the end even if the client disconnects.
 async fn append(
     app: &App,
     submission: Submission,

@@ -1,4 +1,4 @@
-//! Why a request as a whole came to nothing, as a problem.
+//! Problems for requests that failed as a whole.
 
 use super::pipeline::IngestError;
 use super::submitted::BodyFault;

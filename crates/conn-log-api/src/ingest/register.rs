@@ -76,12 +76,12 @@ pub(crate) async fn register(
     Ok(response)
 }
 
-/// The answer, as it is kept for a repeat.
+/// The answer as bytes, kept for a repeat.
 fn kept(decisions: &Decisions, appended: &[Appended]) -> Vec<u8> {
     render::answer(decisions, appended).to_bytes()
 }
 
-/// The answer that an earlier request with the same key got.
+/// The kept answer of an earlier request with the same key.
 fn replayed(bytes: &[u8]) -> Result<HttpResponse, Problem> {
     let Some(answer) = Answer::from_bytes(bytes) else {
         return Err(Problem::internal("a stored answer cannot be read"));

@@ -1,7 +1,8 @@
-//! Events that are refused: what is wrong with them, as the answer will say it.
+//! Rejected events and their problems, as the answer will show them.
 //!
-//! The text is made before the append. The writer's thread, which makes the answer for a request
-//! with an idempotency key, then only copies it, and a queue full of batches holds no lists of faults.
+//! The text of a problem is made before the append. For a request with an idempotency key, the
+//! writer's thread makes the answer and then only copies the text. A queue full of batches also
+//! holds no lists of faults.
 
 use std::borrow::Cow;
 
@@ -12,12 +13,13 @@ use serde_json::value::RawValue;
 use crate::http::problem::{Problem, raw};
 use crate::http::request_id;
 
-/// Bytes of a batch's problems that list each fault. Beyond it they say what and how many: an answer
-/// is not many times as large as its request, nor what is remembered of it. Where nothing can be stored, the
-/// same faults stand once more under the whole problem's `errors`.
+/// Bytes of a batch's problems that list each fault. Problems beyond this limit give only the kind
+/// and the number of faults. The limit keeps an answer, and the copy kept for a repeat, from being
+/// many times as large as the request. If nothing can be stored, the same faults are listed once
+/// more in `errors` of the whole batch's problem.
 const PROBLEM_BYTES_MAX: usize = 1 << 20;
 
-/// Why one event is refused.
+/// The rejection of one event.
 #[derive(Debug)]
 pub(crate) struct Rejection {
     pub(crate) kind: FaultKind,
@@ -26,13 +28,14 @@ pub(crate) struct Rejection {
 }
 
 impl Rejection {
-    /// Of the only event of a request: its problem is the whole answer.
+    /// The rejection of a request's only event. Its problem is the whole answer.
     pub(crate) fn alone(faults: &Faults) -> Self {
         let problem = Problem::from(faults).to_json(Some(&request_id::current()));
         Rejection { kind: faults.kind(), problem }
     }
 
-    /// The faults that its problem lists, for the problem of a whole batch in which the event has that index.
+    /// The faults that the event's problem lists, for the problem of the whole batch. `index` is
+    /// the event's index in the batch.
     pub(crate) fn errors(&self, index: usize) -> Vec<Box<RawValue>> {
         #[derive(Deserialize, Serialize)]
         struct Fault<'a> {
@@ -47,7 +50,7 @@ impl Rejection {
             #[serde(borrow, default)]
             errors: Vec<Fault<'a>>,
         }
-        // This server has written it.
+        // This server has written the JSON, so it can be parsed.
         let Ok(Listed { errors }) = serde_json::from_str(self.problem.get()) else {
             return Vec::new();
         };
@@ -62,7 +65,8 @@ impl Rejection {
 #[derive(Debug)]
 pub(crate) struct Rejections {
     bytes_left: usize,
-    /// `None` once an event is for the store: then hardly ever a problem of the whole batch lists them.
+    /// `None` once an event goes to the store, because a problem of the whole batch then hardly
+    /// ever lists the faults.
     errors: Option<Vec<Box<RawValue>>>,
 }
 
@@ -71,12 +75,12 @@ impl Rejections {
         Rejections { bytes_left: PROBLEM_BYTES_MAX, errors: Some(Vec::new()) }
     }
 
-    /// Says that an event of the batch is for the store.
+    /// Notes that an event of the batch goes to the store.
     pub(crate) fn one_is_good(&mut self) {
         self.errors = None;
     }
 
-    /// Of the event at `index`.
+    /// Makes the rejection of the event at `index`.
     pub(crate) fn reject(&mut self, index: usize, faults: &Faults) -> Rejection {
         let mut problem = Problem::from(faults).to_json(None);
         if problem.get().len() > self.bytes_left {
@@ -88,8 +92,8 @@ impl Rejections {
         Rejection { kind: faults.kind(), problem }
     }
 
-    /// The faults that the problems list, each with its place in the batch; none where an event of
-    /// it is for the store.
+    /// The faults that the problems list, each with its place in the batch. Empty if an event of
+    /// the batch goes to the store.
     pub(crate) fn into_errors(self) -> Vec<Box<RawValue>> {
         self.errors.unwrap_or_default()
     }

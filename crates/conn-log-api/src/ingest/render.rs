@@ -1,4 +1,4 @@
-//! What became of events, as an answer: the one place where outcomes become statuses and bodies.
+//! Turns outcomes into answers. This is the only place where outcomes become statuses and bodies.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ use super::decision::{Batch, Decisions, Form};
 use super::outcome::{BatchOutcome, Counts, EventOutcome};
 use crate::http::problem::{Problem, ProblemKind, json};
 
-/// The answer, once the store has said what became of the events that it was given.
+/// The answer, made after the store has returned the outcomes of its events.
 pub(crate) fn answer(decisions: &Decisions, appended: &[Appended]) -> Answer {
     match &decisions.form {
         Form::Single(edition) => match decisions.outcomes(appended).next() {
@@ -86,7 +86,7 @@ fn single(edition: Edition, outcome: EventOutcome<'_>, decisions: &Decisions) ->
     }
 }
 
-/// The address of one record.
+/// The address of a record.
 fn location(id: i64) -> String {
     format!("/api/v1/device_app_connection_log/{id}/")
 }
@@ -201,7 +201,8 @@ fn results<'a>(
     }
 }
 
-/// Every fault of a batch of which nothing was stored. If the store refused events of it, the list is not made yet.
+/// Every fault of a batch of which nothing was stored. The list is built here if the store refused
+/// events of the batch.
 fn errors<'a>(
     decisions: &Decisions,
     batch: &'a Batch,
@@ -217,7 +218,7 @@ fn errors<'a>(
     errors.collect()
 }
 
-/// The problem that stands for a batch of which nothing was stored.
+/// The problem for a batch of which nothing was stored.
 fn none_stored(
     kind: ProblemKind,
     instance: &str,
@@ -254,7 +255,7 @@ mod tests {
         Item { line: Some(999_999), parsed: Ok(ParsedEvent { edition, event }) }
     }
 
-    /// What is promised before the append must hold, whatever the store says.
+    /// The size promised before the append must be enough for every reply of the store.
     #[rstest]
     #[case::alone(false, [Appended::Conflict(Some(i64::MAX)), Appended::Conflict(Some(i64::MAX))])]
     #[case::atomic(true, [Appended::NotAttempted, Appended::Conflict(None)])]

@@ -1,4 +1,4 @@
-//! What a registration's head asks for: the kind of its body, its preferences, its idempotency key.
+//! A registration's head: the kind of its body, its preferences and its idempotency key.
 
 use actix_web::HttpRequest;
 
@@ -7,12 +7,12 @@ use crate::http::problem::{Problem, ProblemKind};
 use crate::http::query_string::QueryString;
 use crate::http::{accept, content_type};
 
-/// How the client wants its events treated, and its answer.
+/// The client's preferences for its events and for the answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Preferences {
-    /// All events of a batch, or none.
+    /// Store all events of a batch, or none.
     pub(crate) atomic: bool,
-    /// A batch's counts and rejected events only.
+    /// Answer a batch with its counts and its rejected events only.
     pub(crate) minimal: bool,
 }
 
@@ -25,11 +25,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// The request's own.
+    /// Reads the head of a request.
     ///
     /// # Errors
-    /// 400 for a parameter or a header that is not taken, 406 for a client that takes no JSON,
-    /// 415 for another content type, and for none.
+    /// 400 for a parameter or a header that is not accepted, 406 for a client that does not accept
+    /// JSON, 415 for another content type or none.
     pub(crate) fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let preferences = preferences(request)?;
         let key = idempotency_key(request)?;
@@ -39,7 +39,7 @@ impl Head {
     }
 }
 
-/// The media types of events.
+/// The media types accepted for events.
 const TAKEN: &str = "application/json, application/x-www-form-urlencoded or application/x-ndjson";
 
 fn body_kind(request: &HttpRequest) -> Result<BodyKind, Problem> {
@@ -55,7 +55,8 @@ fn preferences(request: &HttpRequest) -> Result<Preferences, Problem> {
     Ok(Preferences { atomic, minimal: prefers_minimal(request) })
 }
 
-/// `Prefer: return=minimal` (RFC 7240, section 4.2); what is unknown is ignored, as it says.
+/// Whether the client sends `Prefer: return=minimal` (RFC 7240, section 4.2). Unknown preferences
+/// are ignored, as the RFC requires.
 fn prefers_minimal(request: &HttpRequest) -> bool {
     let values = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split([',', ';'])).any(|preference| {

@@ -1,5 +1,5 @@
-//! What a registration may send and is answered, for the OpenAPI document. Nothing is built from these
-//! types.
+//! The types of a registration's body and answer for the OpenAPI document. The server does not use
+//! these types for anything else.
 
 #![allow(dead_code, reason = "fields of these types are only described")]
 

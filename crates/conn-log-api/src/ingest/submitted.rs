@@ -1,33 +1,34 @@
-//! What a body holds: events, each held against the rules on its own.
+//! The events parsed from a body, each checked against the rules on its own.
 
 use conn_log_core::{Edition, Event, Faults};
 
 use crate::http::body::NoRoom;
 
-/// Bytes of an event in memory, beside its texts.
+/// Bytes of an event in memory, without its texts.
 const EVENT_BYTES: usize = 512;
 
-/// Bytes of a fault, with its pointer and its detail. 10,000 events with 32 each have room beside 64 MiB of body.
+/// Bytes of a fault, with its pointer and its detail. 10,000 events with 32 faults each fit beside
+/// a body of 64 MiB.
 const FAULT_BYTES: usize = 160;
 
-/// An event, and the edition that its client speaks.
+/// A parsed event, and the edition that its client uses.
 #[derive(Debug)]
 pub(crate) struct ParsedEvent {
-    /// Which answer the client expects.
+    /// The edition, which decides the form of the answer.
     pub(crate) edition: Edition,
     pub(crate) event: Event,
 }
 
-/// One event of a body, or what is wrong with it.
+/// One event of a body, or its faults.
 #[derive(Debug)]
 pub(crate) struct Item {
-    /// Where it stands in a body of lines, from 1.
+    /// The event's line number in a body of lines, counted from 1.
     pub(crate) line: Option<usize>,
     pub(crate) parsed: Result<ParsedEvent, Faults>,
 }
 
 impl Item {
-    /// The memory it takes, beside the texts of its body.
+    /// Bytes of memory that the item takes, without the texts of its body.
     pub(super) fn bytes(&self) -> usize {
         match &self.parsed {
             Ok(_) => EVENT_BYTES,
@@ -40,32 +41,32 @@ impl Item {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one a request, taken apart where it is made")]
 pub(crate) enum Submitted {
-    /// One event, answered by its record.
+    /// One event. The answer is its record.
     Single(Result<ParsedEvent, Faults>),
-    /// Any number but zero, answered by a list of results.
+    /// One or more events. The answer is a list of results.
     Batch(Vec<Item>),
 }
 
-/// Why a body as a whole is refused.
+/// The reason why a whole body is refused.
 #[derive(Debug)]
 pub(crate) enum BodyFault {
-    /// It is not the JSON that it should be.
+    /// The body is not the expected JSON.
     Json(Faults),
-    /// It is not a form.
+    /// The body is not a form.
     NotAForm(&'static str),
-    /// The form has no field data.
+    /// The form has no `data` field.
     NoData,
-    /// The form has two of them.
+    /// The form has two `data` fields.
     DataTwice,
-    /// An envelope, or a form, holds an envelope.
+    /// An envelope or a form holds an envelope.
     NestedEnvelope,
-    /// There is no event in it.
+    /// The body has no event.
     NoEvent,
-    /// There are more events in it than a request may have.
+    /// The body has more than `events_max` events.
     TooManyEvents { events_max: usize },
-    /// More brackets than that are open at once in it.
+    /// More than `brackets_max` brackets are open at once in the body.
     NestsDeep { brackets_max: usize },
-    /// There is no room for what is made of it.
+    /// There is no room in memory for the parsed events.
     NoRoom(NoRoom),
 }
 

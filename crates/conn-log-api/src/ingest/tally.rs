@@ -1,4 +1,4 @@
-//! Counts what becomes of a request's events, so that received = stored + duplicates + rejected.
+//! Counts the outcomes of a request's events, so that received = stored + duplicates + rejected.
 
 use conn_log_store::{AppendError, Outcome};
 
@@ -6,26 +6,27 @@ use super::decision::Decisions;
 use super::outcome::Counts;
 use crate::running::metrics::{Metrics, Rejection};
 
-/// Counts one request's events in the meters.
+/// Counts one request's events in the metrics.
 pub(crate) struct Tally {
     metrics: Metrics,
     received: usize,
 }
 
 impl Tally {
-    /// Counts them as received.
+    /// Counts the events as received.
     pub(crate) fn start(metrics: Metrics, received: usize) -> Self {
         metrics.received(received);
         Tally { metrics, received }
     }
 
-    /// Counts what the store has said.
+    /// Counts the outcomes that the store returned.
     pub(crate) fn end(&self, decisions: &Decisions, outcome: &Result<Outcome, AppendError>) {
         match outcome {
             Ok(Outcome::Appended(appended)) => {
                 self.count(Counts::of(decisions.outcomes(appended)));
             }
-            // The same body has the same faults; what was stored the first time is a repeat now.
+            // A repeated body has the same faults. The events stored the first time are duplicates
+            // now.
             Ok(Outcome::Replayed(_)) => {
                 let counts = Counts::of(decisions.outcomes(&[]));
                 let duplicates = self.received - counts.rejected();
@@ -40,7 +41,7 @@ impl Tally {
         }
     }
 
-    /// Counts all of them as refused for one reason.
+    /// Counts all the events as rejected for one reason.
     pub(crate) fn all_rejected(&self, reason: Rejection) {
         self.metrics.rejected(reason, self.received);
     }

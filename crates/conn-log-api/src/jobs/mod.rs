@@ -1,4 +1,4 @@
-//! What the server does by itself, now and then, beside answering.
+//! Background tasks that the server runs from time to time.
 
 use std::time::Duration;
 
@@ -7,14 +7,13 @@ use conn_log_store::{Store, StoreError};
 
 use crate::http::app::App;
 
-/// How often it looks whether there is something to do. Each of the tasks is a cheap look when
-/// there is not.
+/// How often each task runs. A run is cheap if there is nothing to do.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// Keys forgotten by one transaction at most: events wait for it on SQLite.
+/// Maximum idempotency keys deleted by one transaction: on SQLite, events wait for it.
 const EXPIRED_MAX: u32 = 2_000;
 
-/// Spans of time that have their partitions ahead of need.
+/// Number of time ranges whose partitions are created in advance.
 const PARTITIONS_AHEAD: u32 = 2;
 
 /// Starts the tasks. They end with the server's runtime.

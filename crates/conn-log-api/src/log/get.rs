@@ -36,7 +36,7 @@ pub(crate) async fn get(
     Ok(HttpResponse::Ok().content_type("application/json").body(record.to_json()))
 }
 
-/// An id as either edition writes it.
+/// Parses an id in the form of either edition.
 pub(crate) fn parse_id(text: &str) -> Option<i64> {
     let digits = text.strip_prefix("log_").unwrap_or(text);
     let plain = digits.bytes().all(|b| b.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Refuses filters on names that no event can have: they are mistyped.
+//! Refuses filters on names that no event can have, because they are typing errors.
 
 use conn_log_core::EventFilter;
 use conn_log_store::TenantId;
@@ -21,7 +21,7 @@ pub(crate) async fn require_in(
 /// Succeeds if the rules or the log know every one of these names.
 ///
 /// # Errors
-/// 400 that says which names are known. It repeats no value, as no problem does.
+/// 400 that lists the known names. Like every problem, it repeats no value of the request.
 pub(crate) async fn require(
     app: &App,
     tenant: TenantId,
@@ -35,7 +35,7 @@ pub(crate) async fn require(
     if unruled.is_empty() {
         return Ok(());
     }
-    // Rules may have changed since events were registered.
+    // The log may know names that the rules do not, because the rules may have changed.
     let unknown = app.read(move |store| store.names_unknown(tenant, &unruled)).await?;
     let (known_types, known_statuses) = policy.names();
     for (parameter, names, known) in

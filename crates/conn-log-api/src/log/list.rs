@@ -43,7 +43,8 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     let _turn = app.answer_room.turn(asked.limit).await?;
     let (log, page) = app
         .read(move |store| {
-            // Read first: every event up to its end is committed before the page is read.
+            // Read before the page, so every event up to this end is committed when the page is
+            // read.
             let log = store.log_bounds(tenant)?;
             let page = store.event_list(tenant, &query)?;
             Ok::<_, StoreError>((log, Page { items: page.records, has_more: page.has_more }))
@@ -53,17 +54,17 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     if asked.of_feed && log.first_id > 1 {
         links.first_id(log.first_id);
     }
-    // Each record goes as its JSON comes.
+    // Each record is dropped once its JSON is made.
     Ok(links.respond(page.items.into_iter().map(|record| record.to_json())))
 }
 
-/// What a list request asks for.
+/// The parameters of a list request.
 struct Asked {
     filter: EventFilter,
     order: Order,
     start: PageStart<Position>,
     limit: usize,
-    /// Whether it follows the log by id.
+    /// Whether the request follows the log by id.
     of_feed: bool,
 }
 
@@ -127,20 +128,22 @@ impl Asked {
     fn feed_goes_on(&self, size: i64, page: &Page<Record>) -> i64 {
         let last = page.items.last().map_or(0, |record| record.id);
         match self.start {
-            // The page ends where the one began that led here; a cursor may be made up.
+            // The page ends just before the page that gave the cursor. The limit at 0 is for
+            // cursors that a client invented.
             PageStart::Before(Position { id, .. }) => id.saturating_sub(1).max(0),
             _ if page.has_more => last,
-            // Up to `size` every event was looked at, also those that the filters left out.
+            // Every event up to `size` was read, including those that the filters left out.
             PageStart::After(from) => last.max(size).max(from.id),
             PageStart::First => last.max(size),
         }
     }
 }
 
-/// The feed's list has no end: a cursor of it, which leads back, must not lead out of it.
+/// The tag of the feed's cursors. A cursor that leads back in the feed must keep the client in the
+/// feed.
 const FEED: ListTag = ListTag(b'f');
 
-/// The list in that order.
+/// The tag of the list in that order.
 fn tag(order: Order) -> ListTag {
     ListTag(match order {
         Order::IdDescending => b'd',
@@ -150,7 +153,7 @@ fn tag(order: Order) -> ListTag {
     })
 }
 
-/// Where a cursor leads, and whether that is in the feed.
+/// The start that a cursor gives, and whether it is in the feed.
 fn start_at(order: Order, text: &str) -> Option<(PageStart<Position>, bool)> {
     let of_feed = || Some((cursor::decode(FEED, text)?, true));
     match cursor::decode(tag(order), text) {

@@ -1,4 +1,4 @@
-//! From query parameters to the events that are asked for.
+//! Parses query parameters into a query of events.
 
 use conn_log_core::{EventFilter, Order};
 

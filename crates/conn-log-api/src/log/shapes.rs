@@ -1,4 +1,5 @@
-//! What reads of the log take and give, for the OpenAPI document. Nothing is built from these types.
+//! The types of the parameters and answers of reads of the log, for the OpenAPI document. The
+//! server does not use these types for anything else.
 
 #![allow(dead_code, reason = "fields of these types are only described")]
 

@@ -1,4 +1,4 @@
-//! `GET /device_app_connection_log/stream/`: the log as it grows, as server-sent events.
+//! `GET /device_app_connection_log/stream/`: new events of the log as server-sent events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,18 +24,20 @@ use crate::http::problem::{Problem, ProblemKind};
 use crate::http::query_string::QueryString;
 use crate::log::stream_hub::{self, ROUND_BYTES_MAX, Round, SPAN_IDS};
 
-/// Between two comments: proxies close connections that seem idle, most after 30 seconds and more.
+/// The time between two comments. Proxies close connections that seem idle, most after 30 seconds
+/// or more.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Streams open at one time. Each holds a connection, and there are to be some left for requests.
+/// Maximum number of open streams. Each holds a connection, and some must be left for requests.
 const STREAMS_MAX: usize = 6_000;
 
-/// Events that a stream reads from the table at a time: at first, and at most. In between it is as many as
-/// are handed on at a time, so that large ones are not read again and again.
+/// Events that a stream reads from the table at a time: the first and the maximum number. In
+/// between, it is the number of events that fit in one send, so that large events are not read
+/// again and again.
 const PAGE_EVENTS_FIRST: usize = 8;
 const PAGE_EVENTS_MAX: usize = 250;
 
-/// Bytes that one stream hands on at a time at most: a round, or as much of a page, and one event more.
+/// Maximum bytes that a stream sends at a time: a round, or as much of a page, and one more event.
 const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
 
 /// The log as it grows: each event once it is committed, none left out. A connection that breaks
@@ -64,14 +66,14 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
     accept::require(&request, "text/event-stream")?;
     known_names::require_in(&app, caller.tenant(), &filter).await?;
     if request.method() == Method::HEAD {
-        // A body without end has no length to tell, and none is to be sent.
+        // A body without end has no length, and a HEAD request gets no body.
         let nothing = stream::empty::<Result<Bytes, Error>>();
         return Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(nothing));
     }
     let place = Place::take(&app)?;
     let resumed = last_event_id(&request)?.or(after);
 
-    // Followed first, read then: what is committed in between is seen twice and told once.
+    // Follow first, then read. An event committed in between is seen twice, but sent once.
     let rounds = app.stream_hubs.follow(caller.tenant()).await?;
     let tenant = caller.tenant();
     let position = match resumed {
@@ -105,7 +107,7 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<i64>, Problem> {
-    // Some clients send it empty where they have none yet.
+    // Some clients send an empty header if they have no id yet.
     let Some(value) = request.headers().get("last-event-id").filter(|value| !value.is_empty())
     else {
         return Ok(None);
@@ -141,23 +143,23 @@ impl Drop for Place {
     }
 }
 
-/// One client, and how far it has been told the log.
+/// One client, and its position in the log.
 struct Follower {
     app: web::Data<App>,
     caller: Reader,
     filter: EventFilter,
-    /// The last id that the client has, or that the filter has left out.
+    /// The last id that was sent to the client or left out by the filter.
     position: i64,
     rounds: Receiver<Arc<Round>>,
-    /// Whether there may be events in the table that no round will bring.
+    /// Whether the table may have events that no round will bring.
     behind: bool,
-    /// Events to read from the table next.
+    /// Number of events to read from the table next.
     page_events: usize,
-    /// The room of what was handed on and waits to be taken.
+    /// The permits for the bytes that were sent and that the client has not read yet.
     waiting: Option<OwnedSemaphorePermit>,
-    /// When the last comment was made.
+    /// The time of the last comment.
     commented: Option<Instant>,
-    /// When its token was last known to be good.
+    /// The time when the client's token was last known to be valid.
     checked: Instant,
     stopping: watch::Receiver<bool>,
     _place: Place,
@@ -167,11 +169,13 @@ impl Follower {
     /// The next bytes for the client; `None` ends the stream.
     async fn next(&mut self) -> Option<Bytes> {
         let Some(commented) = self.commented else {
-            // The answer begins at once, and the client knows that it is connected.
+            // Send a comment at once, so that the answer begins and the client knows it is
+            // connected.
             self.commented = Some(Instant::now());
             return Some(Bytes::from_static(b": conn-log\n\n"));
         };
-        // It is asked for more once there is room for more: what was handed on is as good as sent.
+        // This is called again only when there is room for more, so the earlier bytes count as
+        // sent.
         self.waiting = None;
         loop {
             if *self.stopping.borrow() || !self.is_welcome().await {
@@ -192,7 +196,7 @@ impl Follower {
         }
     }
 
-    /// Whether the client's token is still good, looked up now and then.
+    /// Whether the client's token is still valid; checked from time to time.
     async fn is_welcome(&mut self) -> bool {
         if self.checked.elapsed() < KEEP_ALIVE {
             return true;
@@ -201,8 +205,8 @@ impl Follower {
         self.caller.is_still_valid(&self.app).await
     }
 
-    /// Reads a page from the table, once there is room for it; it is told everything once it has come to the
-    /// log's end.
+    /// Reads a page from the table, once there is room for it. The follower is caught up once it
+    /// has reached the end of the log.
     async fn catch_up(&mut self) -> Option<Bytes> {
         let tenant = self.caller.tenant();
         let position = self.position;
@@ -212,15 +216,17 @@ impl Follower {
             room = room.acquire_many_owned(kib(CHUNK_BYTES_MAX)) => room.ok()?,
             _ = self.stopping.changed() => return None,
         };
-        // A thousand clients that come back at once take turns.
+        // A thousand clients that reconnect at once take turns.
         let turn = self.app.catch_ups.clone().acquire_owned().await.ok()?;
         let page = self.app.read(move |store| {
-            // Read first: every event up to its end is committed before the page is read.
+            // Read before the page, so every event up to this end is committed when the page is
+            // read.
             let log = store.log_bounds(tenant)?;
             let end = log.size.min(position.max(log.first_id - 1).saturating_add(SPAN_IDS));
             Ok::<_, StoreError>((log.size, end, store.event_list_to(tenant, &query, end)?))
         });
-        // The client comes back with its Last-Event-ID, and finds the store well or hears of it.
+        // On an error the stream ends. The client reconnects with its Last-Event-ID, and the store
+        // works again or the client gets the error.
         let (size, end, page) = page.await.ok()?;
         drop(turn);
         let (bytes, told) = frames(&page.records);
@@ -237,7 +243,7 @@ impl Follower {
         Some(bytes)
     }
 
-    /// Waits for a round, for the next comment's moment, or for the server's end.
+    /// Waits for a round, for the time of the next comment, or for the server's stop.
     async fn wait(&mut self, comment_at: Instant) -> Option<Bytes> {
         let round = tokio::select! {
             round = timeout_at(comment_at, self.rounds.recv()) => round,
@@ -259,8 +265,8 @@ impl Follower {
         }
     }
 
-    /// What there is for the client in a round. Where it is not there, or there is no room for it to wait in,
-    /// the table is read once there is.
+    /// The client's bytes of a round. If the round has no events in memory, or there is no room for
+    /// the bytes to wait in, the client's events are read from the table later.
     fn take(&mut self, round: &Round) -> Bytes {
         if let Some(bytes) = round.frames(&self.filter, self.position)
             && let Ok(room) = self.app.stream_room.clone().try_acquire_many_owned(kib(bytes.len()))
@@ -274,7 +280,7 @@ impl Follower {
     }
 }
 
-/// Records as they are sent, as many as are handed on at a time; and how many those are.
+/// As many records as are sent at a time, as bytes, and the number of those records.
 fn frames(records: &[Record]) -> (Bytes, usize) {
     let (mut text, mut told) = (String::new(), 0);
     for record in records {
@@ -287,7 +293,7 @@ fn frames(records: &[Record]) -> (Bytes, usize) {
     (Bytes::from(text), told)
 }
 
-/// Bytes as the room for streams counts them.
+/// Bytes in KiB, the unit of the room for streams.
 fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,8 @@
-//! Reads what is new in a log once, for all who follow it.
+//! Reads the new events of a log once for all its followers.
 //!
-//! A hub waits for commits, reads the events past the last one it has seen, and hands them to its
-//! followers as one round. It owns no promise: a follower that misses a round reads the table
-//! instead, and so may fall behind, but never loses an event.
+//! A hub waits for commits, reads the events after the last one it has seen, and passes them to its
+//! followers as one round. Delivery does not depend on the hub: a follower that misses a round
+//! reads the table instead, so it may fall behind but never loses an event.
 
 use std::collections::HashMap;
 use std::iter::Peekable;
@@ -17,36 +17,36 @@ use tokio::sync::broadcast;
 
 use crate::http::room::{Room, Share};
 
-/// Rounds kept for followers that are slow for a moment: some seconds' worth. A follower that falls further
-/// behind reads the table.
+/// Rounds kept for followers that are slow for some seconds. A follower that falls further behind
+/// reads the table.
 const ROUNDS_MAX: usize = 128;
 
-/// Bytes of the rounds of all logs. A round without room is told by its ids alone: its followers read the
-/// table.
+/// Bytes of the rounds of all logs. A round without room holds only its ids, and its followers read
+/// the table.
 const ROUNDS_BYTES_MAX: usize = 24 << 20;
 
-/// Events read at a time: of the largest, 6 MiB.
+/// Events read at a time: 6 MiB of the largest events.
 const READ_EVENTS_MAX: usize = 250;
 
-/// Bytes of one round, but for its last event: what is handed to a connection at a time.
+/// Bytes of one round without its last event: the bytes passed to a connection at a time.
 pub(crate) const ROUND_BYTES_MAX: usize = 64 << 10;
 
-/// After a round, before the next: with a thousand followers every round is a thousand writes to
+/// The pause between two rounds: with a thousand followers every round is a thousand writes to
 /// sockets. The first event after a quiet moment does not wait.
 const ROUND_PAUSE: Duration = Duration::from_millis(25);
 
-/// Between attempts to read from a store that fails.
+/// The pause between attempts to read from a store that fails.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest wait for a commit before a hub looks whether anyone is still following.
+/// The longest wait for a commit before a hub checks whether it still has followers.
 const IDLE_MAX: Duration = Duration::from_secs(15);
 
-/// Events that follow each other without a gap.
+/// Consecutive events of a log, without a gap.
 #[derive(Debug)]
 pub(crate) struct Round {
     pub(crate) first_id: i64,
     pub(crate) last_id: i64,
-    /// Absent where there was no room for them.
+    /// `None` if there was no room for them.
     events: Option<Events>,
 }
 
@@ -54,13 +54,13 @@ pub(crate) struct Round {
 #[derive(Debug)]
 struct Events {
     records: Vec<Record>,
-    /// All of them, ready to send.
+    /// All the events, ready to send.
     whole: Bytes,
     _share: Share,
 }
 
 impl Round {
-    /// Takes the next round off the records.
+    /// Takes the next round from the records.
     fn next(records: &mut Peekable<impl Iterator<Item = Record>>, room: &Room) -> Option<Self> {
         let (mut some, mut whole) = (Vec::new(), String::new());
         while let Some(record) = records.next_if(|_| whole.len() < ROUND_BYTES_MAX) {
@@ -68,14 +68,15 @@ impl Round {
             some.push(record);
         }
         let (first_id, last_id) = (some.first()?.id, some.last()?.id);
-        // The records take about what their JSON does.
+        // The records take about as much memory as their JSON.
         let share = room.take(2 * whole.len());
         let events =
             share.map(|share| Events { records: some, whole: Bytes::from(whole), _share: share });
         Some(Round { first_id, last_id, events })
     }
 
-    /// What a follower with that filter gets of it, from after an id on; `None` if it has to look for itself.
+    /// The events of the round after an id that match the filter; `None` if the follower has to
+    /// read the table.
     pub(crate) fn frames(&self, filter: &EventFilter, after: i64) -> Option<Bytes> {
         let Events { records, whole, .. } = self.events.as_ref()?;
         if after < self.first_id && *filter == EventFilter::default() {
@@ -105,7 +106,8 @@ impl StreamHubs {
         StreamHubs { store, hubs: Arc::default(), room: Room::new(ROUNDS_BYTES_MAX) }
     }
 
-    /// The rounds from now on. What is committed before this returns is in the table, or comes.
+    /// Returns the rounds from now on. Every event committed before this returns is in the table or
+    /// in a round.
     pub(crate) async fn follow(
         &self,
         tenant: TenantId,
@@ -113,7 +115,7 @@ impl StreamHubs {
         if let Some(hub) = self.hubs().get(&tenant) {
             return Ok(hub.subscribe());
         }
-        // A hub begins at a place that was the log's end before anyone follows it.
+        // The hub begins at the end of the log, read before anyone follows it.
         let last = ask(&self.store, move |store| store.log_size(tenant)).await?;
         let mut hubs = self.hubs();
         if let Some(hub) = hubs.get(&tenant) {
@@ -130,7 +132,7 @@ impl StreamHubs {
         self.hubs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a hub without followers out. It stays if somebody has come in the meantime.
+    /// Removes a hub without followers. It stays if a follower has come in the meantime.
     fn retire(&self, tenant: TenantId) -> bool {
         let mut hubs = self.hubs();
         let is_alone = hubs.get(&tenant).is_none_or(|hub| hub.receiver_count() == 0);
@@ -155,7 +157,8 @@ async fn run(
         commits.mark_unchanged();
         let query = after(last, EventFilter::default(), READ_EVENTS_MAX);
         match ask(&hubs.store, move |store| store.event_list(tenant, &query)).await {
-            // Now and then it looks around even if nothing is committed: its followers may have left.
+            // From time to time, check for followers even if nothing is committed: they may have
+            // left.
             Ok(page) if page.records.is_empty() => {
                 drop(rt::time::timeout(IDLE_MAX, commits.changed()).await);
             }
@@ -163,7 +166,7 @@ async fn run(
                 let mut records = page.records.into_iter().peekable();
                 while let Some(round) = Round::next(&mut records, &hubs.room) {
                     last = round.last_id;
-                    // It fails only without followers, and then nobody misses it.
+                    // Sending fails only without followers, and then no one needs the round.
                     hub.send(Arc::new(round)).ok();
                 }
                 if !page.has_more {
@@ -178,7 +181,7 @@ async fn run(
     }
 }
 
-/// Asks the store off the workers.
+/// Queries the store on the blocking pool.
 async fn ask<T, F>(store: &Store, question: F) -> Result<T, StoreError>
 where
     T: Send + 'static,
@@ -189,8 +192,8 @@ where
     answer.map_err(|error| StoreError::Internal(error.into()))?
 }
 
-/// Ids that who goes through a log looks at in one read: a filter that leaves few of them does not keep
-/// the read from ending. A second or two where no index helps.
+/// The range of ids that one read of the log covers, so that a read ends even if its filter matches
+/// few events. A range takes a second or two without an index.
 pub(crate) const SPAN_IDS: i64 = 1_000_000;
 
 /// The events after an id, in the order of the log.

@@ -1,6 +1,6 @@
-//! Presence: what the log knows of each device and each application, by its name.
+//! Presence: the state of each device and each application in the log.
 //!
-//! Both are read in the same two ways, a list and one by its name, which are written here once.
+//! Both can be read as a list and one by name. The code for both is here once.
 
 pub(crate) mod applications;
 pub(crate) mod devices;
@@ -18,26 +18,26 @@ use crate::http::pages;
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
 
-/// A kind of thing that the log knows by name: the store's row of it, and how it is read.
+/// A kind of row that the log keeps by name, and how it is read from the store.
 trait Present: Send + Sized + 'static {
-    /// As answers show it.
+    /// The row as answers show it.
     type Shown<'a>: From<&'a Self> + Serialize;
 
-    /// Marks the cursors of the list.
+    /// The tag of the list's cursors.
     const LIST: ListTag;
 
-    /// What to say where there is none of that name.
+    /// The text of the problem if no row has that name.
     const NONE_SUCH: &'static str;
 
     fn name(&self) -> &str;
 
-    /// What a list can be narrowed to.
+    /// The filters of the list.
     type Filter: Send + 'static;
 
     /// Takes the filters out of a query string.
     fn filter(parameters: &mut QueryString) -> Result<Self::Filter, Problem>;
 
-    /// Blocks the thread.
+    /// Reads a page of rows. Blocks the thread.
     fn list(
         store: &Store,
         tenant: TenantId,
@@ -45,7 +45,7 @@ trait Present: Send + Sized + 'static {
         query: &PageQuery<String>,
     ) -> Result<Page<Self>, StoreError>;
 
-    /// Blocks the thread.
+    /// Reads the row of that name. Blocks the thread.
     fn get(store: &Store, tenant: TenantId, name: &str) -> Result<Option<Self>, StoreError>;
 }
 

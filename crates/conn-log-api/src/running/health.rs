@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: for whoever starts, stops and routes to servers.
+//! `/healthz` and `/readyz`: for supervisors and load balancers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::http::app::App;
 use crate::http::problem::{Problem, ProblemKind};
 
-/// Whoever routes by the answer has given up by then.
+/// Time limit of the readiness check. A load balancer has given up by then.
 const READY_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Alive: the process answers.

@@ -1,6 +1,6 @@
-//! What the server counts and times, and `/metrics`, where Prometheus reads it.
+//! The server's metrics, and `/metrics`, from which Prometheus reads them.
 //!
-//! Labels have few values, all of them this program's own: a client cannot make a new one.
+//! Labels have few values, all defined in this program: a client cannot add one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,25 +17,25 @@ use tokio::time::timeout;
 use crate::http::app::App;
 use crate::http::problem::Problem;
 
-/// Seconds, from a fast fsync to a client's patience.
+/// Histogram buckets in seconds, from a fast fsync to the longest wait of a client.
 const SECONDS: [f64; 13] =
     [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// Events of a group commit.
+/// Histogram buckets for the events of a group commit.
 const EVENTS: [f64; 9] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_000.0, 4_000.0, 10_000.0, 100_000.0];
 
-/// Why events were not stored.
+/// The reason why events were not stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rejection {
-    /// They name another device or application than the token is bound to.
+    /// The events name another device or application than the token is bound to.
     NotBound,
-    /// Their shape is wrong.
+    /// The shape of the events is invalid.
     InvalidBody,
-    /// A value in them is.
+    /// A value in the events is invalid.
     InvalidEvent,
-    /// Their `event_id` belongs to an event of other content.
+    /// The `event_id` belongs to an event of other content.
     EventIdConflict,
-    /// Another event of their atomic batch is refused.
+    /// Another event of the atomic batch is refused.
     NotAttempted,
     /// The idempotency key belongs to another body.
     KeyReused,
@@ -79,7 +79,7 @@ impl Rejection {
     }
 }
 
-/// All meters. Cheap to clone: every clone counts into the same ones.
+/// All metrics. Cheap to clone: every clone counts in the same metrics.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
@@ -100,14 +100,14 @@ pub struct Metrics {
     index_behind: IntGauge,
 }
 
-/// A database that does not answer by then keeps no one from the other meters.
+/// Time limit for measuring the lag, so that a slow database does not block the other metrics.
 const LAG_TIME_MAX: Duration = Duration::from_secs(1);
 
 impl Metrics {
-    /// Meters at zero.
+    /// Creates the metrics, all at zero.
     ///
     /// # Errors
-    /// If two of them had one name, which they have not.
+    /// If two metrics have the same name, which is not the case.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("conn_log".to_owned()), None)?;
         let metrics = Metrics {
@@ -157,7 +157,8 @@ impl Metrics {
             registry,
         };
         metrics.register()?;
-        // A rate is told from the first refusal on only if there was a zero before.
+        // Start each counter at zero: without it, Prometheus cannot compute a rate at the first
+        // refusal.
         for reason in Rejection::ALL {
             metrics.rejected.with_label_values(&[reason.label()]);
         }
@@ -188,7 +189,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// To be told of the store's commits.
+    /// An observer that receives the store's commits.
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::new(self.clone())
     }
@@ -211,9 +212,9 @@ impl Metrics {
         }
     }
 
-    /// `route` is the pattern that the path matched.
+    /// Counts an answered request. `route` is the pattern that the path matched.
     pub(crate) fn answered(&self, method: &str, route: &str, status: u16, time: Duration) {
-        // A method is the client's own word, unless it is one of these.
+        // The client can send any method, so only these are used as labels.
         let method = match method {
             "GET" | "HEAD" | "POST" | "PATCH" | "DELETE" | "PUT" | "OPTIONS" => method,
             _ => "other",
@@ -222,7 +223,7 @@ impl Metrics {
         self.request_seconds.with_label_values(&labels).observe(time.as_secs_f64());
     }
 
-    /// Where the lag is not known, it is told as it was.
+    /// The metrics as text. If the lag is unknown, the last known value is kept.
     fn text(&self, stats: Stats, lag: Option<Lag>) -> Result<String, prometheus::Error> {
         let gauge =
             |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -250,11 +251,12 @@ impl Observer for Metrics {
     }
 }
 
-/// How far what is derived is behind, unless somebody else is asking or the database takes long.
+/// The lag of derived data. `None` if another request is measuring it or the database takes too
+/// long.
 async fn lag(app: &App) -> Option<Lag> {
     let turn = app.lag_looks.clone().try_acquire_owned().ok()?;
     let look = app.read(move |store| {
-        // Held to the end of the look, also where nobody waits for it any more.
+        // Held until the measurement ends, even if no request waits for it any more.
         let _turn = turn;
         store.lag()
     });

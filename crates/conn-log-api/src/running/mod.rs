@@ -1,4 +1,4 @@
-//! For the programs that run the server: health and meters.
+//! Health and metrics, for the programs that operate the server.
 
 pub(crate) mod health;
 pub(crate) mod metrics;

@@ -62,13 +62,14 @@ pub(crate) async fn file(file: web::Path<String>) -> Result<HttpResponse, Proble
     }
 }
 
-/// An answer whose bytes are the program's own, however many ask for them.
+/// Marks an answer whose bytes are static in the program, however many clients ask for them.
 fn held_anyway(mut response: HttpResponse) -> HttpResponse {
     response.extensions_mut().insert(HeldAnyway);
     response
 }
 
-/// Every address in it is absolute, so that the page works with and without its trailing slash.
+/// The page's HTML. Every address in it is absolute, so that the page works with and without its
+/// trailing slash.
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -1,4 +1,4 @@
-//! `/`: what this server is, and where to go on from here.
+//! `/`: a description of the server and links to its other pages.
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};

@@ -1,4 +1,5 @@
-//! The frame of every page: its style, and headers that let a browser load and run nothing else.
+//! The frame of every page: its style, and headers that forbid the browser to load or run anything
+//! else.
 
 use std::sync::LazyLock;
 
@@ -7,11 +8,11 @@ use actix_web::http::header;
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 
-/// All that pages look like, in light and dark, on wide and narrow screens.
+/// The style of all pages, in light and dark, on wide and narrow screens.
 const STYLE: &str = include_str!("style.css");
 
-/// No script, no form, no frame, nothing from elsewhere: the style alone, known by its hash, and an
-/// icon within the page.
+/// The content security policy: no script, no form, no frame, nothing from other hosts. Only the
+/// style, by its hash, and an icon within the page are allowed.
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = BASE64.encode(&Sha256::digest(STYLE));
     format!(

@@ -1,4 +1,4 @@
-//! Pages for people: what this server is, its contract to read and try, its problems explained.
+//! Pages for people: the server's home page, its API documentation, and its problems explained.
 
 pub(crate) mod docs;
 pub(crate) mod home;

@@ -1,4 +1,4 @@
-//! `/problems/…`: the pages that the types of problems lead to.
+//! `/problems/…`: the pages that explain the types of problems.
 
 use actix_web::{HttpResponse, web};
 
@@ -28,7 +28,7 @@ pub(crate) async fn index() -> HttpResponse {
     html::page("Problems", &format!("<h1>Problems</h1>{}", sections.concat()))
 }
 
-/// All of it is this program's own text, so that nothing needs to be escaped.
+/// The HTML of one kind. All of it is this program's own text, so nothing needs to be escaped.
 fn section(kind: ProblemKind) -> String {
     format!(
         "<h2 id=\"{slug}\">{title}</h2><p>Status <strong>{status}</strong> · type \

@@ -1,4 +1,4 @@
-//! The answer's JSON, which is made in parts: there may be a hundred thousand groups.
+//! The answer's JSON, made in parts because there may be a hundred thousand groups.
 
 use actix_web::web::Bytes;
 use conn_log_core::Timestamp;
@@ -130,7 +130,7 @@ const PART_GROUPS: usize = 500;
 /// Bytes of one group's JSON, roughly.
 const GROUP_BYTES: usize = 320;
 
-/// An answer's JSON, which is made in parts: there may be a hundred thousand groups.
+/// An answer's JSON, made in parts because there may be a hundred thousand groups.
 pub(super) struct Body {
     pub(super) interval: Option<Interval>,
     pub(super) by: GroupBy,
@@ -138,12 +138,12 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// How many parts there are, 1 or more.
+    /// The number of parts, 1 or more.
     pub(super) fn parts(&self) -> usize {
         self.groups.len().div_ceil(PART_GROUPS).max(1)
     }
 
-    /// One of them, counted from 0.
+    /// The part at `index`, counted from 0.
     pub(super) fn part(&self, index: usize) -> Result<Bytes, serde_json::Error> {
         let places = index * PART_GROUPS..(index + 1) * PART_GROUPS;
         let mut json = Vec::with_capacity(64 + PART_GROUPS.min(self.groups.len()) * GROUP_BYTES);
@@ -170,7 +170,8 @@ fn rate(failures: u64, events: u64) -> f64 {
     if events == 0 { 0.0 } else { rounded(failures as f64 / events as f64) }
 }
 
-/// To a millionth: beyond it digits only say how the sum was made. Tiny values keep theirs.
+/// Rounds to a millionth: further digits depend only on how the sum was made. Tiny values keep
+/// theirs.
 fn rounded(value: f64) -> f64 {
     let rounded = (value * 1e6).round() / 1e6;
     if value.abs() < 1e-3 || !rounded.is_finite() { value } else { rounded }

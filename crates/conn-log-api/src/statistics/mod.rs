@@ -20,7 +20,7 @@ use crate::http::query_string::QueryString;
 use crate::log::known_names;
 use crate::log::shapes::SelectionParameters;
 
-/// How long a request waits for a permit to compute, and a large answer for one to be sent.
+/// How long a request waits for a permit to compute, and a large answer for a permit to be sent.
 const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Counts, failures, distinct devices and percentiles of events, in steps of time and by groups.
@@ -62,7 +62,7 @@ pub(crate) async fn stats(request: HttpRequest, caller: Reader) -> Result<HttpRe
     };
     let (body, first) = app
         .read(move |store| {
-            // Held to the end of the work, also where nobody waits for it any more.
+            // Held until the work ends, even if no request waits for it any more.
             let _permit = permit;
             let groups = store.statistics(caller.tenant(), &asked)?;
             let body = Body { interval: asked.interval, by: asked.group_by, groups };

@@ -1,4 +1,4 @@
-//! From query parameters to the figures that are asked for.
+//! Parses query parameters into a statistics query.
 
 use conn_log_core::Timestamp;
 use conn_log_store::{Figure, GroupBy, Interval, STATISTICS_ROWS_MAX, Sort, StatisticsQuery};
@@ -7,7 +7,7 @@ use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
 use crate::log::query::{self, RFC3339};
 
-/// What a request asks for.
+/// Parses a request's parameters.
 pub(super) fn of(mut parameters: QueryString) -> Result<StatisticsQuery, Problem> {
     let asked = StatisticsQuery {
         since: parameters.read("since", RFC3339, Timestamp::parse)?,
@@ -38,7 +38,7 @@ fn interval_of(text: &str) -> Option<Interval> {
     }
 }
 
-/// An interval as a request names it.
+/// The name of an interval in a request.
 pub(super) fn name_of(interval: Interval) -> &'static str {
     match interval {
         Interval::Minute => "1m",
@@ -56,7 +56,7 @@ const ZONE: &str = "the name of a time zone in the IANA database, such as UTC or
 const SORT: &str =
     "events, failures, failure_rate or devices, the largest first with a minus before";
 
-/// Which groups come first, and how many of them.
+/// The sort order of the groups, and the maximum number of groups.
 fn sort(parameters: &mut QueryString) -> Result<Option<Sort>, Problem> {
     let sort = parameters.read("sort", SORT, sort_of)?;
     let read =

@@ -1,4 +1,4 @@
-//! How an answer is sent: a small one at once, a large one as it is made.
+//! Sends answers: a small one at once, a large one in parts as it is made.
 
 use std::future::ready;
 use std::pin::pin;
@@ -19,10 +19,11 @@ use crate::http::app::App;
 use crate::http::pipe::{FedBody, feed};
 use crate::http::problem::Problem;
 
-/// How long a large answer may take to be sent: at 30 MB, for a client that takes 100 KB a second.
+/// Time limit for sending a large answer: enough for 30 MB to a client that takes 100 KB a second.
 const SENDING_TIME_MAX: Duration = Duration::from_mins(5);
 
-/// Sends what is small at once, and what is large as it is made: for a while, and a few at a time.
+/// Sends a small answer at once. Sends a large one in parts as it is made, within a time limit, and
+/// only a few large ones at a time.
 pub(super) async fn respond(
     request: &HttpRequest,
     body: Body,
@@ -34,7 +35,7 @@ pub(super) async fn respond(
         return Ok(response.body(first));
     }
     if request.method() == Method::HEAD {
-        // Its length is not known before it is made.
+        // The length is not known before the answer is made.
         return Ok(response.streaming(stream::empty::<Result<Bytes, actix_web::Error>>()));
     }
     let permits = App::of(request).statistics_sent.clone();
@@ -43,7 +44,7 @@ pub(super) async fn respond(
     };
     let parts = stream::once(ready(Ok(first))).chain(rest(body));
     if request.version() < Version::HTTP_11 {
-        // Its clients know no chunks (RFC 9112, section 6.1).
+        // HTTP/1.0 clients do not know chunks (RFC 9112, section 6.1).
         let whole: Vec<Bytes> =
             parts.try_collect().await.map_err(|error| Problem::internal(&error))?;
         let length = whole.iter().map(|part| part.len() as u64).sum();
@@ -53,8 +54,8 @@ pub(super) async fn respond(
     Ok(response.streaming(sent(parts, permit)))
 }
 
-/// A body of those parts. The permit is kept until the last of them waits alone, or the client has taken
-/// too long: then the body breaks off.
+/// A body of those parts. The permit is held until only the last part waits, or until the client
+/// has taken too long: then the body breaks off.
 fn sent(
     parts: impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static,
     permit: OwnedSemaphorePermit,
@@ -80,13 +81,13 @@ fn sent(
     body
 }
 
-/// The parts of a body after its first, written off the workers, two at a time; a client that takes none
-/// has no more than a few of them waiting.
+/// The parts of a body after its first, made on the blocking pool, two at a time. If the client
+/// reads nothing, only a few parts wait in memory.
 fn rest(body: Body) -> impl Stream<Item = Result<Bytes, actix_web::Error>> {
     let (parts, body) = (body.parts(), Arc::new(body));
     let written = stream::iter(1..parts).map(move |part| {
         let body = Arc::clone(&body);
-        // Begun when it is asked for.
+        // Starts only when it is polled.
         async move { Ok(web::block(move || body.part(part)).await??) }
     });
     written.buffered(2)

@@ -55,7 +55,7 @@ async fn a_body_beyond_a_limit_is_refused_before_or_after_decompression(
     let bomb = gzip(&vec![b' '; 1_000_000]);
     assert!(bomb.len() < 10_000);
     post_encoded(&app, "gzip", bomb.clone()).await.is_problem(413, "too-large");
-    // One whose last member lies about how little there is.
+    // A body whose last gzip member declares a false small size.
     let mut lying = bomb;
     lying.extend(gzip(b" "));
     post_encoded(&app, "gzip", lying).await.is_problem(413, "too-large");

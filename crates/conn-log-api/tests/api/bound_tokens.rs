@@ -1,4 +1,4 @@
-//! Tokens that speak for one device or application alone.
+//! Tokens that are bound to one device or application.
 
 use actix_web::http::Method;
 use conn_log_core::Binding;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::test_app::{Answer, Database, EVENTS, TestApp, event, event_of};
 
-/// A token of `dev_1`, and of `app_1` if it is bound to that as well.
+/// A token bound to `dev_1`, and to `app_1` if that is given.
 fn bound(app: &TestApp, application_id: Option<&str>) -> String {
     let application_id = application_id.map(str::to_owned);
     let binding = Binding { device_id: Some("dev_1".to_owned()), application_id };
@@ -105,7 +105,7 @@ async fn an_event_of_another_device_or_application_is_refused_with_403(
     other_application.is_problem(403, "not-bound");
     assert_eq!(other_application.faults(), [("/app_id".to_owned(), "not_bound".to_owned())]);
 
-    // Whatever else is wrong with it, it is not its client's to register.
+    // Whatever other faults the event has, its client may not register it.
     let mut worse = event_of("dev_2");
     worse["duration"] = json!("1");
     worse["status"] = json!("fine");

@@ -1,4 +1,4 @@
-//! The cookbook's requests, sent as they stand there, answer as it says.
+//! The cookbook's requests, sent as written, get the answers that it shows.
 
 use rstest::rstest;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::test_app::{Database, TestApp};
 
 const COOKBOOK: &str = include_str!("../../../../docs/cookbook.md");
 
-/// The insides of the page's fences of one kind.
+/// The contents of the page's code fences of one kind.
 fn fences(kind: &str) -> Vec<&'static str> {
     let opening = format!("```{kind}\n");
     COOKBOOK
@@ -18,8 +18,8 @@ fn fences(kind: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Whether `actual` has everything that `shown` shows: members of objects may be left out there,
-/// elements of arrays may not.
+/// Whether `actual` contains everything in `shown`: `shown` may leave out members of objects, but
+/// no elements of arrays.
 fn shows(shown: &Value, actual: &Value) -> bool {
     match (shown, actual) {
         (Value::Object(shown), Value::Object(actual)) => {

@@ -1,4 +1,5 @@
-//! What is received is stored, a duplicate, or rejected for a reason: /metrics says so, whatever happens.
+//! Every received event is counted in /metrics as stored, as a duplicate, or as rejected with a
+//! reason.
 
 use actix_web::http::Method;
 use conn_log_api::{ApiOptions, Appender, Appending};
@@ -16,7 +17,7 @@ impl Counts {
         Counts(app.get("/metrics").await.body)
     }
 
-    /// The value of that counter, or of all of its labels together.
+    /// The value of that counter, or the sum over all its labels.
     fn of_name(&self, name: &str) -> u64 {
         let name = format!("conn_log_{name}");
         let lines = self.0.lines().filter(|line| {
@@ -67,7 +68,7 @@ async fn what_is_received_is_stored_a_duplicate_or_rejected(
     assert!(counts.of_name("commit_seconds_count") >= 2);
     assert!(counts.0.contains("route=\"/api/v1/device_app_connection_log\",status=\"207\""));
 
-    // A key that had another body, and a batch that one bad event holds back.
+    // A key that was used with another body, and a batch that fails because of one bad event.
     app.post_keyed("success", &json!([event(), event()]))
         .await
         .is_problem(422, "idempotency-key-reused");
@@ -119,7 +120,7 @@ async fn what_is_over_a_rate_is_rejected_for_it(
     counts.add_up();
 }
 
-/// Takes nothing in.
+/// An appender that stores nothing.
 struct Refusing(AppendError);
 
 impl Appender for Refusing {

@@ -54,7 +54,7 @@ async fn an_export_that_fails_on_its_way_has_no_end(
     let app = TestApp::on(database).await;
     let mut event = event_of("d");
     event["user_agent"] = "a".repeat(500).into();
-    // Its first page is more than waits for a client.
+    // The first page has more bytes than may wait for a client.
     assert_eq!(app.post(&json!(vec![event; 2_000])).await.status, 201);
     let export = app.open(app.request(Method::GET, &format!("{EVENTS}export/"))).await;
     assert_eq!(export.status(), 200);
@@ -151,7 +151,8 @@ async fn parquet_of_several_row_groups_holds_every_event_in_order(
     assert_eq!(ids, (1..=24_000).collect::<Vec<i64>>());
 }
 
-/// Four may run at a time: a thread that waited for a client that is gone would keep its place.
+/// Four exports may run at a time. A thread that waited for a disconnected client would keep its
+/// permit.
 #[rstest]
 #[actix_web::test]
 async fn an_export_ends_with_its_client(

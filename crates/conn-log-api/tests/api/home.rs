@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::test_app::{Answer, Database, TestApp};
 
-/// What browsers send.
+/// The `Accept` header of browsers.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 async fn home_for(app: &TestApp, accept: &str) -> Answer {

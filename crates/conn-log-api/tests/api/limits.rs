@@ -1,4 +1,4 @@
-//! Rates, and the meters that count what came of everything.
+//! Rates, and the metrics that count all outcomes.
 
 use std::num::NonZeroU32;
 
@@ -30,7 +30,7 @@ async fn over_its_rate_a_token_is_told_when_to_come_back(
     assert_eq!(app.get(EVENTS).await.json()["results"].as_array().unwrap().len(), 3);
 }
 
-/// Otherwise whoever sends large batches sends as much as they like.
+/// Without this, a client that sends large batches could send without limit.
 #[actix_web::test]
 async fn a_batch_larger_than_the_bucket_passes_once_and_is_paid_for() {
     let app = TestApp::on(Database::Sqlite).await;

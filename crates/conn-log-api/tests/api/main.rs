@@ -2,7 +2,7 @@
 //!
 //! Every test runs on SQLite and on PostgreSQL.
 
-// So that Clippy takes all of this for tests, helpers too: clippy.toml says what tests may do.
+// Makes Clippy treat all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
 mod batches;

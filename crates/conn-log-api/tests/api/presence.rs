@@ -1,4 +1,4 @@
-//! Devices, applications and sessions, exact the moment a POST returns.
+//! Devices, applications and sessions are exact as soon as a POST returns.
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
@@ -170,7 +170,7 @@ async fn sessions_without_an_id_pair_by_device_and_application(
         [
             (&null, &null, &yes, &null),
             (&json!("2024-01-15T11:30:00Z"), &json!(12.5), &no, &json!(6)),
-            // Its own end is missing: the next start ended it.
+            // Its own end is missing, so the next start ended it.
             (&json!("2024-01-15T11:00:00Z"), &json!(3600.0), &no, &null),
         ]
     );

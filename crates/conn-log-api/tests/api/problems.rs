@@ -1,4 +1,4 @@
-//! What is refused, and exactly how. Nothing of it is stored.
+//! Refused requests and their exact problems. Nothing of a refused request is stored.
 
 use actix_web::http::Method;
 use conn_log_store::{Scope, StoreOptions};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::test_app::{Database, EVENTS, TestApp, event};
 
-/// An event with one member set otherwise; null takes it out.
+/// An event with one member changed; null removes the member.
 fn with(name: &str, value: Value) -> String {
     let mut event = event();
     match value {
@@ -84,7 +84,7 @@ async fn every_bad_input_gets_its_own_problem_and_stores_nothing(
         (deep.into_bytes(), 400, &[][..]),
     ] {
         if faults.is_empty() {
-            // An array is a batch: its one element is no event.
+            // An array is a batch: its one element is not an event.
             assert_eq!(app.post_as("application/json", body).await.status, status);
         } else {
             refused(&app, &body, status, faults).await;
@@ -221,7 +221,8 @@ async fn a_full_queue_is_a_503_that_says_when_to_come_back(
     assert!(metrics.contains(rejected), "{metrics}");
 }
 
-/// A small request must not make an answer of many times its size, nor one that is remembered.
+/// A small request must not make an answer of many times its size, and not such a kept answer
+/// either.
 #[actix_web::test]
 async fn a_batch_of_faults_only_lists_them_as_far_as_a_mebibyte_goes() {
     let app = TestApp::on(Database::Sqlite).await;
@@ -235,7 +236,7 @@ async fn a_batch_of_faults_only_lists_them_as_far_as_a_mebibyte_goes() {
     assert!(answer.body.len() < 5 << 20, "{}", answer.body.len());
 }
 
-/// Mended, two different names would come out the same.
+/// If bad bytes were repaired, two different names could become equal.
 #[actix_web::test]
 async fn text_that_is_not_utf8_is_refused_in_a_form_and_in_a_query() {
     let app = TestApp::on(Database::Sqlite).await;

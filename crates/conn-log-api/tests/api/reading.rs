@@ -12,7 +12,7 @@ fn ids(answer: &Answer) -> Vec<i64> {
     body["results"].as_array().unwrap().iter().map(|r| r["id"].as_i64().unwrap()).collect()
 }
 
-/// The path and query of a link, which a client would follow on the same server.
+/// The path and query of a link, as a client would follow it on the same server.
 fn link(answer: &Answer, name: &str) -> Option<String> {
     let link = answer.json()[name].as_str()?.to_owned();
     Some(link.strip_prefix("http://log.test").unwrap().to_owned())
@@ -187,7 +187,7 @@ async fn who_goes_back_in_the_feed_is_in_the_feed_still(
     assert_eq!(ids(&app.get(&link(&page, "next").unwrap()).await), [13]);
 }
 
-/// Cursors are opaque, and anybody can make one up.
+/// Cursors are opaque, and a client can make one up.
 #[rstest]
 #[actix_web::test]
 async fn a_made_up_cursor_of_the_feed_leads_on_to_an_id_that_there_can_be(
@@ -216,7 +216,7 @@ async fn a_filtered_feed_moves_on_past_what_it_leaves_out(
     assert!(link(&page, "next").unwrap().ends_with("after=12"));
 }
 
-/// As retention will leave it.
+/// The state that retention will leave.
 #[rstest]
 #[actix_web::test]
 async fn a_log_whose_beginning_was_removed_says_so_in_the_feed_and_is_read_from_there(

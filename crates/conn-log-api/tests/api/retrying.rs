@@ -115,7 +115,7 @@ async fn an_event_id_with_other_content_is_a_conflict_that_names_the_first(
     assert!(other.json()["detail"].as_str().unwrap().contains("event 2 "), "{}", other.body);
     assert_eq!(other.header("location"), None);
 
-    // Each thing that a client says of an event counts.
+    // Each value of an event from the client counts.
     for (name, value) in [
         ("application_id", json!("app_2")),
         ("connection_type", json!("terminated")),
@@ -156,7 +156,7 @@ async fn conflicts_in_a_batch_cost_no_other_event(
     assert_eq!(results[2], json!({"index": 2, "status": 201, "id": 2}));
     assert_eq!(results[3], json!({"index": 3, "status": 200, "id": 1}));
 
-    // One that is at fault besides: every fault of the body is listed.
+    // One event has a fault in addition: every fault of the body is listed.
     let none = app.post(&json!([named("1", "c"), {"device_id": 5}, named("2", "c")])).await;
     none.is_problem(422, "invalid-event");
     assert_eq!(
@@ -189,7 +189,7 @@ async fn a_conflict_keeps_the_whole_of_an_atomic_batch_out(
         assert_eq!(found, statuses);
         assert_eq!(results[1]["problem"]["id"], first);
     }
-    // Nothing of it was stored, nor does its event_id belong to anyone.
+    // No event of it was stored, and its event_ids are still free.
     let answer = app.send(post(json!([named("2", "b"), named("1", "a")]))).await;
     assert_eq!(answer.status, 207, "{}", answer.body);
     assert_eq!(answer.json()["results"][0], json!({"index": 0, "status": 201, "id": 2}));
@@ -212,7 +212,7 @@ async fn a_conflict_is_replayed_to_the_byte(
     }
 }
 
-/// An event of a device that names it itself.
+/// An event of a device with the `event_id` given.
 fn named(event_id: &str, device_id: &str) -> Value {
     let mut event = event_of(device_id);
     event["event_id"] = event_id.into();

@@ -1,4 +1,4 @@
-//! What surrounds the API: health, documents, and that they say what the server does.
+//! The server besides its resources: health, documents, and that they match the server's behaviour.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -133,7 +133,7 @@ async fn a_client_that_takes_no_coding_at_all_is_told_so_and_nothing_is_stored(
     assert_eq!(app.get(EVENTS).await.json()["results"], json!([]));
 }
 
-/// A kernel takes what is sent to a process that is stopped, and no connection breaks.
+/// The kernel accepts bytes for a process that is stopped, so no connection breaks.
 #[actix_web::test]
 async fn a_read_of_a_postgres_that_is_frozen_ends() {
     let Some(cluster) = Cluster::start_new() else { return };

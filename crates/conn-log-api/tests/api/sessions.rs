@@ -1,4 +1,4 @@
-//! Sessions and presence are one fact: they agree whatever happens.
+//! Sessions and presence come from the same data, so they always agree.
 
 use std::time::Duration;
 
@@ -30,15 +30,15 @@ async fn list(app: &TestApp, path: &str) -> Vec<Value> {
     answer.json()["results"].as_array().unwrap().clone()
 }
 
-/// Those members of each session, oldest first.
+/// The given members of each session, oldest first.
 async fn sessions<const N: usize>(app: &TestApp, members: [&str; N]) -> Vec<Value> {
     let mut sessions = list(app, "sessions/").await;
     sessions.reverse();
     sessions.iter().map(|session| members.map(|name| session[name].clone()).into()).collect()
 }
 
-/// Whether `dev_1` is connected, and how many sessions it has open. Devices, applications and the list of sessions
-/// say the same.
+/// Whether `dev_1` is connected, and the number of its open sessions. Checks that devices,
+/// applications and the list of sessions agree.
 async fn presence(app: &TestApp) -> (bool, i64) {
     let device = app.get("/api/v1/devices/dev_1/").await.json();
     let connected = device["connected"].as_bool().unwrap();
@@ -123,7 +123,7 @@ async fn a_session_id_that_devices_or_reboots_share_is_not_one_session(
             with(of("established", "08:01:00"), "device_id", "dev_2"),
             of("established", "08:02:00"),
             of("terminated", "08:30:00"),
-            // After a reboot the device counts from the beginning.
+            // After a reboot the device counts its session ids from the beginning.
             of("established", "09:00:00"),
         ]),
     )
@@ -136,7 +136,7 @@ async fn a_session_id_that_devices_or_reboots_share_is_not_one_session(
     ];
     assert_eq!(found, expected);
     assert_eq!(list(&app, "sessions/?session_id=7").await.len(), 3);
-    // The end before the reboot comes late.
+    // The end of the session before the reboot arrives late.
     post(&app, of("terminated", "08:01:30")).await;
     assert_eq!(sessions(&app, ["device_id"]).await.len(), 4);
 }

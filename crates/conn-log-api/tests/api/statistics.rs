@@ -1,4 +1,4 @@
-//! `GET /device_app_connection_log/stats/`, exact the moment a POST returns.
+//! `GET /device_app_connection_log/stats/`: the figures are exact as soon as a POST returns.
 
 use actix_web::body::{self, BodySize, MessageBody as _};
 use actix_web::http::{Method, Version};
@@ -115,12 +115,12 @@ async fn every_interval_group_and_filter_narrows_it_down(
 #[actix_web::test]
 async fn an_answer_of_many_groups_is_whole_and_in_order(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
-    // Around the ends of the parts that it is sent in.
+    // Around the limits of the parts in which an answer is sent.
     #[values(499, 500, 501, 1_700)] groups: usize,
 ) {
     let app = TestApp::on(database).await;
     let names: Vec<String> = (0..groups).map(|i| format!("app_{i:04}")).collect();
-    // The order in which they are registered is none that an answer has.
+    // The events are registered in an order that no answer has.
     let events: Vec<Value> = names.iter().rev().map(|name| event_for(name)).collect();
     assert_eq!(app.post(&json!(events)).await.status, 201);
     for query in ["group_by=application_id", "interval=1h&group_by=application_id"] {
@@ -145,7 +145,7 @@ async fn as_many_large_answers_are_sent_at_a_time_as_memory_is_meant_for(
     let events: Vec<Value> = (0..2_000).map(|i| event_for(&format!("app_{i:04}"))).collect();
     assert_eq!(app.post(&json!(events)).await.status, 201);
     let large = format!("{EVENTS}stats/?group_by=application_id");
-    // Clients that take nothing.
+    // Clients that read nothing.
     let mut open = Vec::new();
     while open.len() < 8 {
         let answer = app.open(app.request(Method::GET, &large)).await;
@@ -156,7 +156,8 @@ async fn as_many_large_answers_are_sent_at_a_time_as_memory_is_meant_for(
     assert_eq!(refused.header("retry-after"), Some("30"));
     refused.is_problem(503, "overloaded");
     assert_eq!(results(&app, "").await.len(), 1, "what is small takes no place");
-    // One that leaves makes room for one that waits, and so does one that has taken all of it.
+    // A client that disconnects makes room for a waiting one, and so does one that has read all its
+    // answer.
     for has_taken_all in [false, true] {
         let answer = open.pop().unwrap().into_body();
         if has_taken_all {
@@ -219,7 +220,7 @@ async fn a_name_that_neither_the_rules_nor_the_log_know_is_a_400_that_says_what_
         assert_eq!(problem["errors"][0]["code"], "unknown_value");
         assert!(problem["detail"].as_str().unwrap().contains(expected), "{query}: {problem}");
     }
-    // As of a deployment that took more names once, taken in or not.
+    // Like events of a deployment that accepted more names once, in projections or not.
     let mut parts = conn_log_test_support::parts("dev_9");
     (parts.status, parts.connection_type) = ("throttled".to_owned(), "roamed".to_owned());
     let old = conn_log_core::Event::from_store(parts);
@@ -302,7 +303,7 @@ async fn the_first_groups_of_each_step_are_answered_alone(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
-    // Of device n there are n + 2 events, and n % 3 of them fail; device 4 is there the next day, too.
+    // Device n has n + 2 events, and n % 3 of them fail; device 4 has events on the next day, too.
     let event = |device: i64, minute: i64, status: &str, day: i64| {
         json!({"device_id": format!("dev_{device}"), "application_id": format!("app_{}", device % 2),
             "connection_type": "established", "status": status,
@@ -342,7 +343,7 @@ async fn the_first_groups_of_each_step_are_answered_alone(
         }
         let rows = results(&app, "group_by=application_id&sort=-devices&limit=1").await;
         assert_eq!((&rows[0]["application_id"], &rows[0]["devices"]), (&json!("app_0"), &json!(3)));
-        // The rows that are answered have all of their figures.
+        // The rows in the answer have all of their figures.
         let rows = results(&app, "group_by=device_id&sort=-events&limit=1").await;
         assert_eq!(
             (&rows[0]["device_id"], &rows[0]["duration"]["count"]),

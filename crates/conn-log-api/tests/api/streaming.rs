@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::test_app::{Database, EVENTS, TestApp, event_of};
 
-/// Waits that only a broken server lets pass.
+/// Time limit that only a broken server exceeds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A stream being read.
 pub(crate) struct Stream {
     body: BoxBody,
     text: String,
-    /// Comments passed on the way to events.
+    /// Number of comments read between events.
     comments: usize,
 }
 
@@ -32,13 +32,13 @@ impl Stream {
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers().get("content-type").unwrap(), "text/event-stream");
         let mut stream = Stream { body: response.into_body(), text: String::new(), comments: 0 };
-        // The first comment says that it is open.
+        // The first comment says that the stream is open.
         stream.read_more().await;
         stream.text.clear();
         stream
     }
 
-    /// Whether there was more.
+    /// Reads more; returns whether there was more.
     async fn read_more(&mut self) -> bool {
         let next = poll_fn(|context| Pin::new(&mut self.body).poll_next(context));
         match tokio::time::timeout(PATIENCE, next).await.expect("the stream says something") {
@@ -50,7 +50,7 @@ impl Stream {
         }
     }
 
-    /// The next event: its id as the stream has it, and its record.
+    /// The next event: its id in the stream, and its record.
     pub(crate) async fn event(&mut self) -> (i64, Value) {
         loop {
             if let Some((frame, rest)) = self.text.split_once("\n\n") {
@@ -128,7 +128,8 @@ async fn a_stream_tells_large_events_in_parts_and_leaves_none_out(
     post(&app, &vec!["small"; 300]).await;
     let mut stream = Stream::open(&app, "?after=0", None).await;
     assert_eq!(stream.ids(10).await, (1..=10).collect::<Vec<i64>>());
-    // It has not come to the end yet, and what is new is told after what is old.
+    // The stream has not reached the end of the log yet. It must send the old events before the new
+    // ones.
     assert_eq!(app.post(&few(20)).await.status, 201);
     assert_eq!(stream.ids(350).await, (11..=360).collect::<Vec<i64>>());
     assert_eq!(app.post(&few(20)).await.status, 201);
@@ -156,7 +157,7 @@ async fn a_client_that_does_not_read_for_a_while_misses_nothing(
     let app = TestApp::on(database).await;
     let mut slow = Stream::open(&app, "", None).await;
     let mut fast = Stream::open(&app, "", None).await;
-    // Each post is a round of its own, and there are more of them than rounds are kept.
+    // Each post is a round of its own, and there are more rounds than the hub keeps.
     for n in 1..=150 {
         post(&app, &["d"]).await;
         assert_eq!(fast.ids(1).await, [n]);
@@ -183,7 +184,7 @@ async fn a_stream_without_events_says_now_and_then_that_it_lives(
 ) {
     let app = TestApp::on(database).await;
     let mut stream = Stream::open(&app, "", None).await;
-    // From here on time passes as fast as nothing happens.
+    // From here on the clock skips idle time.
     tokio::time::pause();
     for _ in 0..3 {
         stream.text.clear();
@@ -208,7 +209,7 @@ async fn a_stream_with_events_says_every_15_seconds_that_it_lives(
         post(&app, &["d"]).await;
         assert_eq!(stream.ids(1).await, [n]);
     }
-    // After 15 and 30 of the 35 seconds.
+    // One comment after 15 of the 35 seconds, and one after 30.
     assert_eq!(stream.comments, 2);
 }
 

@@ -1,4 +1,4 @@
-//! A server in the test's own process, made by the same `create_app` as the program's.
+//! A server in the test's own process, made by the program's own `create_app`.
 
 use std::rc::Rc;
 use std::thread;
@@ -17,12 +17,12 @@ use conn_log_test_support::TestDatabase;
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
-/// The path that everything here is about.
+/// The path of the events.
 pub(crate) const EVENTS: &str = "/api/v1/device_app_connection_log/";
 
 type Call = Box<dyn Fn(Request) -> LocalBoxFuture<'static, ServiceResponse<BoxBody>>>;
 
-/// A server, its database, and a token for everything.
+/// A server, its database, and a token with every scope.
 pub(crate) struct TestApp {
     call: Call,
     pub(crate) store: Store,
@@ -38,7 +38,8 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// A server to be made: as it is by default, but for what is said. Awaiting it makes it.
+/// Builds a server with the default settings and the given changes. Awaiting the builder makes the
+/// server.
 pub(crate) struct TestAppBuilder {
     database: Database,
     options: ApiOptions,
@@ -51,12 +52,12 @@ impl TestAppBuilder {
         TestAppBuilder { options, ..self }
     }
 
-    /// Changes what the store is told.
+    /// Changes the store's options.
     pub(crate) fn store(self, store: fn(StoreOptions) -> StoreOptions) -> Self {
         TestAppBuilder { store, ..self }
     }
 
-    /// Has it give its events to another than the store.
+    /// Replaces the store as the target of registered events.
     pub(crate) fn appender(self, appender: impl Appender + 'static) -> Self {
         TestAppBuilder { appender: Some(Box::new(appender)), ..self }
     }
@@ -89,7 +90,7 @@ impl IntoFuture for TestAppBuilder {
 }
 
 impl TestApp {
-    /// On a fresh database of that kind.
+    /// Builds a server on a fresh database of that kind.
     pub(crate) fn on(database: Database) -> TestAppBuilder {
         TestAppBuilder {
             database,
@@ -104,13 +105,13 @@ impl TestApp {
         self.store.token_create(new).unwrap().1.reveal().to_owned()
     }
 
-    /// A token to be made.
+    /// A new token, not yet created.
     #[expect(clippy::unused_self, reason = "it reads like what it stands beside")]
     pub(crate) fn new_token(&self, tenant: TenantId, scopes: &[Scope]) -> NewToken {
         NewToken::new(tenant, "test", scopes.to_vec())
     }
 
-    /// A request with the token for everything.
+    /// A request with the token that has every scope.
     pub(crate) fn request(&self, method: Method, path: &str) -> TestRequest {
         TestRequest::with_uri(path)
             .method(method)
@@ -118,12 +119,12 @@ impl TestApp {
             .insert_header(("host", "log.test"))
     }
 
-    /// The answer's head; its body is still to come.
+    /// The answer's head; its body is not read yet.
     pub(crate) async fn open(&self, request: TestRequest) -> ServiceResponse<BoxBody> {
         (self.call)(request.to_request()).await
     }
 
-    /// The body of a GET, whatever is in it.
+    /// The body of a GET, as bytes.
     pub(crate) async fn get_body(&self, path: &str) -> Bytes {
         let response = self.open(self.request(Method::GET, path)).await;
         assert_eq!(response.status(), 200);
@@ -141,7 +142,7 @@ impl TestApp {
         self.send(self.request(Method::GET, path)).await
     }
 
-    /// Posts a body of some type to the events.
+    /// Posts a body of that content type to the events.
     pub(crate) async fn post_as(&self, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
         let request =
             self.request(Method::POST, EVENTS).insert_header(("content-type", content_type));
@@ -160,11 +161,11 @@ impl TestApp {
     }
 }
 
-/// A test may leave nothing behind that is never stored and never answered.
+/// At the end of a test, no event may be left unstored and no request unanswered.
 impl Drop for TestApp {
     fn drop(&mut self) {
         let is_done = self.store.clone().close();
-        // A test that fails says why first.
+        // If the test has failed, its own message comes first.
         assert!(is_done || thread::panicking(), "the store has something left to do");
     }
 }
@@ -178,7 +179,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The faults of a problem: where, and which.
+    /// The faults of a problem: the place and the code of each.
     pub(crate) fn faults(&self) -> Vec<(String, String)> {
         let problem = self.json();
         let errors = problem["errors"].as_array().cloned().unwrap_or_default();
@@ -197,7 +198,7 @@ impl Answer {
     }
 }
 
-/// An event that nothing is wrong with.
+/// A valid event.
 pub(crate) fn event() -> Value {
     serde_json::json!({
         "device_id": "dev_1", "application_id": "app_1", "connection_type": "established",
@@ -205,7 +206,7 @@ pub(crate) fn event() -> Value {
     })
 }
 
-/// The same of some device.
+/// A valid event of that device.
 pub(crate) fn event_of(device_id: &str) -> Value {
     let mut event = event();
     event["device_id"] = device_id.into();

@@ -1,9 +1,9 @@
-//! A program that writes files takes neither a server nor a database along, and Parquet only if it
-//! wants to.
+//! A program that writes files depends on no server and no database, and on Parquet only if it asks
+//! for it.
 
 use std::process::Command;
 
-/// Cargo's list of what this crate depends on, a package a line.
+/// Cargo's list of this crate's dependencies, one package per line.
 fn dependencies(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--locked", "--prefix", "none", "--edges", "normal"])

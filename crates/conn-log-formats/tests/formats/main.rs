@@ -1,6 +1,6 @@
-//! Each format as a reader of its files sees it.
+//! Each format, as a reader of its files sees it.
 
-// So that Clippy takes all of this for tests, helpers too: clippy.toml says what tests may do.
+// Makes Clippy treat all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
 mod csv;
@@ -18,7 +18,7 @@ use conn_log_formats::Format;
 fn file(format: Format, records: &[Record]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut writer = format.writer(&mut file).unwrap();
-    // As an export does it, page by page.
+    // Page by page, as an export does it.
     for page in records.chunks(1_000) {
         writer.write(page).unwrap();
     }
@@ -31,7 +31,7 @@ fn record(id: i64, parts: EventFields) -> Record {
     Record { id, created_at, event: Event::from_store(parts) }
 }
 
-/// An event with no value that it may leave out.
+/// An event without any optional value.
 fn sparse() -> EventFields {
     EventFields {
         device_id: "dev_1".to_owned(),

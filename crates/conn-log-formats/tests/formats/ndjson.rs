@@ -1,4 +1,4 @@
-//! NDJSON holds each record as the API answers it.
+//! NDJSON holds each record in the form in which the API answers it.
 
 use conn_log_formats::Format;
 

@@ -1,4 +1,4 @@
-//! An output that fails is told as it is, whatever the format.
+//! An error of the output is returned unchanged, in every format.
 
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use conn_log_formats::{Format, WriteError};
 
 use crate::{full, record};
 
-/// Takes so many bytes, and then no more.
+/// An output that accepts that many bytes, and then fails.
 struct Full(usize);
 
 impl Write for Full {
@@ -35,7 +35,8 @@ fn write(format: Format, room: usize) -> Result<(), WriteError> {
 #[test]
 fn the_error_of_a_full_disk_is_the_cause() {
     for &format in Format::ALL {
-        // The first bytes, and the last: a writer that buffers meets the end in `finish`.
+        // The output fails at the first bytes and at the last: a writer that buffers fails in
+        // `finish`.
         for room in [0, 2, 200] {
             let error = write(format, room).unwrap_err();
             let WriteError::Output(output) = &error else { panic!("{format}: {error:?}") };

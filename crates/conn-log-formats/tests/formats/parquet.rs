@@ -92,7 +92,7 @@ fn group_sizes(file: &SerializedFileReader<Bytes>) -> Vec<i64> {
     file.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect()
 }
 
-/// More rows than are written at a time.
+/// More rows than one row group holds.
 #[test]
 fn row_groups_have_twenty_thousand_rows_and_keep_the_order() {
     let records: Vec<Record> = (1..=45_000).map(|id| record(id, sparse())).collect();

@@ -1,4 +1,4 @@
-//! The command line: what it prints, and what it says when something is wrong.
+//! The command line: its output and its error messages.
 
 use std::net::TcpListener;
 use std::process::Output;
@@ -128,7 +128,7 @@ fn a_port_in_use_a_folder_that_cannot_be_written_and_a_newer_database_are_told()
     assert!(!output.status.success());
     assert!(said(&output).contains(&address), "{}", said(&output));
 
-    // Where a file stands no folder can be made, whoever asks.
+    // No user can create a folder where a file exists, not even root.
     let file = tempfile::NamedTempFile::new().unwrap();
     let url = format!("sqlite://{}/data/log.db", file.path().display());
     let output = program().args(["migrate", "--database-url", &url]).output().unwrap();

@@ -1,4 +1,4 @@
-//! Whatever ends the program, what it has acknowledged is there.
+//! Every acknowledged event is stored, however the program ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::running::{Running, wait_until};
 
 const CLIENTS: usize = 12;
 
-/// Each client posts single events until the server no longer answers 201. Gives the ids that were
-/// acknowledged, by device; `name` tells this load's devices from others'.
+/// Each client posts single events until an answer is not 201. Returns the acknowledged ids by
+/// device; `name` distinguishes this load's devices from those of other loads.
 fn load(
     name: &str,
     server: &Running,
@@ -38,7 +38,7 @@ fn load(
                 if answer.status() != 201 {
                     break;
                 }
-                // The head of the answer is the acknowledgement; its body may be cut off.
+                // The head of the answer is the acknowledgement; the body may be cut off.
                 let location = answer.headers()["location"].to_str().unwrap().to_owned();
                 let id =
                     location.trim_end_matches('/').rsplit('/').next().unwrap().parse().unwrap();
@@ -122,7 +122,7 @@ fn two_processes_on_one_postgres_keep_one_log() {
     for counter in &counters {
         wait_for(counter, 500);
     }
-    // Each server's feed is the whole log in order, whoever took an event in.
+    // Each server's feed is the whole log in order, whichever server took an event in.
     let feeds = servers.each_ref().map(Running::feed);
     for feed in &feeds {
         let ids: Vec<i64> = feed.iter().map(|record| record["id"].as_i64().unwrap()).collect();
@@ -142,8 +142,8 @@ fn two_processes_on_one_postgres_keep_one_log() {
     assert_eq!(ids.len(), all.len(), "no id was given twice");
 }
 
-/// What a client cannot know, whether the request that was under way was stored, a key settles: it
-/// sends everything again.
+/// A client cannot know whether its request in progress was stored. With an idempotency key it can
+/// simply send everything again.
 #[rstest]
 fn requests_with_keys_that_are_sent_again_after_a_kill_are_stored_once(
     #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,

@@ -1,8 +1,8 @@
-//! What a plain `cargo build` of the workspace compiles: the program, and nothing for developers.
+//! The packages that a plain `cargo build` of the workspace compiles: no developer tools.
 
 use std::process::Command;
 
-/// The names of the packages that the workspace's default members are built from.
+/// The names of the packages that the workspace's default members depend on.
 fn built_from(arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--locked", "--prefix", "none", "--edges", "normal,build"])

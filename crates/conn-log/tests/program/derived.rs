@@ -1,4 +1,4 @@
-//! What is derived from the log, when whoever derives it is killed.
+//! Derived data stays correct when the process that derives it is killed.
 
 use std::process::Stdio;
 use std::thread;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::running::{Running, program};
 use crate::two_servers::{get, post};
 
-/// Connections of 40 devices, each begun in one half and ended in the other.
+/// Connections of 40 devices, each started in one half and ended in the other.
 fn batch(round: i64) -> Value {
     let event = |n: i64| {
         let kind = if n < 500 { "established" } else { "terminated" };
@@ -41,7 +41,7 @@ fn answers(server: &Running) -> Vec<Value> {
     QUESTIONS.iter().map(|path| get(server, path)).collect()
 }
 
-/// The answers name the server's address in their links.
+/// Only the results are compared, because the links in the answers name the server's address.
 fn results(answers: &[Value]) -> Vec<&Value> {
     answers.iter().map(|answer| &answer["results"]).collect()
 }
@@ -65,7 +65,7 @@ fn a_rebuild_that_is_killed_at_any_moment_leaves_every_answer_as_it_was(
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Some way into it, whatever that is.
+        // The process is killed at an arbitrary point of its work.
         thread::sleep(Duration::from_millis(pause));
         was_cut_short |= rebuild.try_wait().unwrap().is_none();
         rebuild.kill().unwrap();

@@ -1,4 +1,4 @@
-//! Clients that misbehave on the wire: the server tells them, or lets go of them, and goes on.
+//! Clients that misbehave on the wire: the server answers or disconnects them, and goes on.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -25,12 +25,12 @@ impl Client {
         )
     }
 
-    /// Sends what it can: the server may hang up meanwhile.
+    /// Sends as much as it can: the server may close the connection meanwhile.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).ok();
     }
 
-    /// The first line of the answer; empty if the server hung up without one.
+    /// The first line of the answer; empty if the server closed the connection without one.
     pub(crate) fn status(&mut self) -> String {
         let mut answer = [0; 64];
         match self.0.read(&mut answer) {
@@ -43,12 +43,12 @@ impl Client {
         }
     }
 
-    /// The head of an answer, with whatever came along with it.
+    /// The head of an answer, with the bytes that arrived together with it.
     pub(crate) fn answer(&mut self) -> String {
         self.reads_until("\r\n\r\n")
     }
 
-    /// Reads until it has read some text.
+    /// Reads until the answer contains `text`.
     pub(crate) fn reads_until(&mut self, text: &str) -> String {
         let (mut all, mut bytes) = (String::new(), vec![0; 64 << 10]);
         while !all.contains(text) {

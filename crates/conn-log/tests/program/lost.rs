@@ -1,4 +1,4 @@
-//! A log that comes back shorter than it was.
+//! A log that has lost its last events.
 
 use conn_log_test_support::{Backend, TestDatabase};
 use diesel::prelude::*;
@@ -25,7 +25,7 @@ fn a_server_whose_write_ahead_log_was_deleted_starts_only_if_the_loss_is_accepte
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
     let server = Running::start(&database);
     let kept = database.file().with_extension("kept");
-    // Without what is in the write-ahead log.
+    // The copy lacks the content of the write-ahead log.
     std::fs::copy(database.file(), &kept).unwrap();
     let event = json!({
         "device_id": "device_1", "application_id": "app_1", "connection_type": "established",

@@ -1,6 +1,6 @@
 //! The program as people and machines run it: started, killed, stopped, misused.
 
-// So that Clippy takes all of this for tests, helpers too: clippy.toml says what tests may do.
+// Makes Clippy treat all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
 mod command_line;

@@ -1,5 +1,5 @@
-//! Memory belongs to the server: however many clients want it to hold something, it holds as much as its
-//! bounds say, and serves the others. The bounds stand in docs/operations.md, "Memory".
+//! The server's memory stays within its bounds, however many clients make it hold data, and it
+//! still serves other clients. The bounds are in docs/operations.md, "Memory".
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,32 +11,33 @@ use serde_json::json;
 use crate::hostile_clients::Client;
 use crate::running::{Running, wait_until};
 
-/// What a server takes that is asked for little: the program, its threads, single events.
+/// Memory of a server with few requests: the program, its threads, single events.
 const QUIET_MIB: usize = 64;
 
-/// What the C library's allocator may keep of freed memory, more than jemalloc (docs/operations.md, "Memory"). Up to
-/// 77 MiB were seen in six runs; the attacks take a gigabyte and more of a server without bounds.
+/// Freed memory that the C library's allocator keeps, beyond jemalloc (docs/operations.md,
+/// "Memory"): up to 77 MiB in six runs. The attacks take a gigabyte and more of a server without
+/// bounds.
 const KEPT_MIB: usize = if cfg!(feature = "jemalloc") { 0 } else { 128 };
 
-/// Bodies and what is made of them, `ApiOptions::bodies_bytes_max`.
+/// Bodies and the data parsed from them, `ApiOptions::bodies_bytes_max`.
 const BODIES_MIB: usize = 192;
 
 /// Heads beyond 8 KiB of each connection.
 const HEADS_MIB: usize = 24;
 
-/// Pages that are made, and answers that wait to be taken.
+/// Pages being made, and answers that wait for their clients.
 const ANSWERS_MIB: usize = 96 + 48;
 
-/// Rounds of streams, what their clients have waiting, and four pages being read.
+/// Rounds of streams, bytes that wait for the streams' clients, and four pages being read.
 const STREAMS_MIB: usize = 24 + 24 + 24;
 
-/// SQLite's caches of two writers and of all readers, once they are warm.
+/// SQLite's caches of two writers and of all readers, once they are full.
 const CACHES_MIB: usize = 120;
 
 /// A connection's own 24 KiB, with its task and its timers.
 const CONNECTION_KIB: usize = 32;
 
-/// The most memory that the server ever had.
+/// The server's peak memory.
 fn peak_mib(server: &Running) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -48,7 +49,7 @@ fn stays_within(server: &Running, mib: usize) {
     assert!(peak <= QUIET_MIB + KEPT_MIB + mib, "{peak} MiB, of {QUIET_MIB} + {KEPT_MIB} + {mib}");
 }
 
-/// Another client, which wants little and is to get it.
+/// Checks that the server still answers another client with small requests.
 fn serves_others(server: &Running) {
     let authorization = format!("Bearer {}", server.token);
     let event = json!({"device_id": "d", "application_id": "a", "connection_type": "established",
@@ -97,7 +98,7 @@ fn a_small_body_that_is_large_within_takes_no_more_than_the_room_for_bodies() {
     let server = Running::start(&database);
     let (json, form, lines) =
         ("application/json", "application/x-www-form-urlencoded", "application/x-ndjson");
-    // As many faults as are told, in as few bytes as they take.
+    // As many faults as an answer lists, in as few bytes as possible.
     let faulty = format!("{{{}\"a\":0}},", "\"a\":0,".repeat(40));
     let bodies = [
         (json, "[", faulty.as_str(), "0]", 400),
@@ -115,7 +116,7 @@ fn a_small_body_that_is_large_within_takes_no_more_than_the_room_for_bodies() {
         (lines, "\"\n", "[", "", 400),
     ];
     for (place, (media_type, begin, unit, end, status)) in bodies.into_iter().enumerate() {
-        // Parts that are packed each on its own: 60 MiB are packed in no time.
+        // The parts are compressed separately, so that 60 MiB are compressed in no time.
         let part = gzip(unit.repeat((1 << 20) / unit.len()).as_bytes());
         let parts = part.repeat(if unit == faulty { 2 } else { 60 });
         let body = [gzip(begin.as_bytes()), parts, gzip(end.as_bytes())].concat();
@@ -139,7 +140,7 @@ fn a_small_body_that_is_large_within_takes_no_more_than_the_room_for_bodies() {
         if place >= 3 {
             continue;
         }
-        // Of several at once there may be room for none to its end.
+        // If several are sent at once, there may be room for none of them to the end.
         let mut clients: Vec<Client> =
             (0..if unit == faulty { 20 } else { 3 }).map(|_| post()).collect();
         let answers: Vec<String> = clients.iter_mut().map(Client::status).collect();
@@ -159,7 +160,7 @@ fn heads_that_never_end_take_no_more_than_their_room() {
     let long = format!("GET / HTTP/1.1\r\nx-long: {}", "a".repeat(120 << 10));
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        // After a request that was answered: the head of the first one is not the only one.
+        // After an answered request, so that the head is not the connection's first one.
         let mut client = Client::of(&server);
         client.send(b"GET /healthz HTTP/1.1\r\nhost: log.test\r\n\r\n");
         assert_eq!(client.status(), "HTTP/1.1 200 OK");
@@ -212,7 +213,7 @@ fn answers_that_nobody_takes_are_held_within_their_room_and_for_a_while() {
     assert!(refused.iter().all(|answer| answer.starts_with("HTTP/1.1 503 ")), "{answers:?}");
     serves_others(&server);
     stays_within(&server, ANSWERS_MIB + CACHES_MIB);
-    // What nobody takes is dropped, also without anyone's doing.
+    // An answer that no client reads is dropped without further action.
     wait_until("there is room again", || {
         let answer = get(&server, page).status();
         assert!(answer == "HTTP/1.1 200 OK" || answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -233,7 +234,7 @@ fn streams_that_nobody_reads_take_no_more_than_their_room() {
         assert_eq!(client.status(), "HTTP/1.1 200 OK");
         clients.push(client);
     }
-    // They are at the table, and what is new comes on top.
+    // The streams read from the table, and new events are added to it.
     store_large_events(&server);
     let mut reader = get(&server, "/api/v1/device_app_connection_log/stream/?after=1999");
     reader.0.set_read_timeout(Some(Duration::from_mins(1))).unwrap();

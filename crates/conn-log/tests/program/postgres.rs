@@ -1,4 +1,4 @@
-//! The program and a PostgreSQL of its own: encrypted, guarded by a password, killed.
+//! The program on a PostgreSQL of its own: encrypted, with a password, killed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,8 +53,8 @@ fn a_password_comes_from_the_environment_or_a_pgpass_file_over_tls() {
     }
 }
 
-/// Posts single events until it is told to stop, whatever the answers are; gives what was
-/// acknowledged, and how often it was told that the store is away.
+/// Posts single events until it is told to stop, whatever the answers are. Returns the acknowledged
+/// events, and the number of answers that the store is unavailable.
 fn keep_on(
     server: &Running,
     client: usize,

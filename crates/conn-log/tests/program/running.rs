@@ -1,4 +1,4 @@
-//! A program under test: started on a port of its own, gone with the test.
+//! A program under test: started on a port of its own, and ended with the test.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use conn_log_test_support::TestDatabase;
 use serde_json::Value;
 
-/// The program, with nothing of this environment's own settings.
+/// The program, without the settings of this environment.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_conn-log"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONN_LOG_")) {
@@ -17,7 +17,7 @@ pub(crate) fn program() -> Command {
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 pub(crate) fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
     run_at(&database.url(), arguments)
 }
@@ -26,14 +26,15 @@ fn run_at(url: &str, arguments: &[&str]) -> Output {
     program().args(arguments).args(["--database-url", url]).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A server that has said where it listens.
+/// A server that has printed its address.
 pub(crate) struct Running {
     child: Child,
     pub(crate) base: String,
     pub(crate) token: String,
-    /// What it said before it listened.
+    /// Its output before it listened.
     pub(crate) greeting: String,
-    /// What it says after that: read all the time, or it would wait for room to say more.
+    /// Its output after that. A thread reads it all the time, because a full pipe would block the
+    /// server.
     said: Option<JoinHandle<String>>,
 }
 
@@ -50,11 +51,11 @@ impl Running {
         Self::start_at(url, &[])
     }
 
-    /// Starts it and waits until it listens. Where it shows no first token, one is made.
+    /// Starts a server and waits until it listens. If it prints no first token, a token is made.
     fn start_at(url: &str, arguments: &[&str]) -> Self {
         let mut child = program()
             .env("CONN_LOG_LOG", "warn")
-            // As docs/operations.md advises for the C library's allocator.
+            // As docs/operations.md recommends for the C library's allocator.
             .env("MALLOC_ARENA_MAX", "2")
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(["--database-url", url])
@@ -88,7 +89,7 @@ impl Running {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    /// Waits for its end; gives the exit code, and what it said since it listened.
+    /// Waits for its end; returns the exit code, and its output since it listened.
     pub(crate) fn wait(mut self) -> (Option<i32>, String) {
         let said = self.said.take().unwrap().join().unwrap();
         (self.child.wait().unwrap().code(), said)
@@ -130,7 +131,7 @@ impl Drop for Running {
     }
 }
 
-/// Waits until something is so, which only a broken program lets take long.
+/// Waits until a condition is true. Only a broken program takes long.
 pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while !is_so() {

@@ -1,4 +1,4 @@
-//! The script that developers run against a live server finds nothing to say.
+//! The smoke script for developers finds no fault on a live server.
 
 use std::process::Command;
 

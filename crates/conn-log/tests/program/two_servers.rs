@@ -1,4 +1,4 @@
-//! What servers do together and by themselves: two on one PostgreSQL, streams that end, keys forgotten.
+//! Servers side by side and alone: two on one PostgreSQL, streams that end, expired keys deleted.
 
 use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::running::{Running, wait_until};
 
-/// An event-stream that is being read.
+/// An event stream that is being read.
 pub(crate) struct Stream(BufReader<ureq::BodyReader<'static>>);
 
 impl Stream {
-    /// Open once the server's first comment is there.
+    /// Opens a stream and waits for the server's first comment.
     pub(crate) fn open(server: &Running) -> Self {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_recv_body(Some(Duration::from_mins(1)))
@@ -28,7 +28,7 @@ impl Stream {
         stream
     }
 
-    /// `None` at its end.
+    /// The next line; `None` at the end of the stream.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         (self.0.read_line(&mut line).unwrap() > 0).then_some(line)
@@ -58,7 +58,7 @@ pub(crate) fn get(server: &Running, path: &str) -> Value {
     answer.unwrap().body_mut().read_json().unwrap()
 }
 
-/// Some devices' connections, of which `round` ends those that the one before began.
+/// Connections of some devices. Each `round` ends the connections that the round before started.
 fn events(round: usize) -> Value {
     let kind = if round.is_multiple_of(2) { "established" } else { "terminated" };
     let event = |n: usize| {
@@ -86,7 +86,8 @@ fn two_servers_on_one_postgres_give_one_answer_and_one_stream() {
         "device_app_connection_log/stats/?interval=1h&group_by=application_id",
     ];
     for round in 0..6_usize {
-        // Each in turn has the events, and both answer at once, whoever's projections are at work.
+        // The servers get the events in turn. Both must answer at once, whichever server runs the
+        // projections.
         post(if round.is_multiple_of(3) { &one } else { &other }, &events(round));
         for path in questions {
             assert_eq!(get(&one, path), get(&other, path), "{path} after round {round}");
@@ -111,7 +112,7 @@ fn a_stream_ends_whole_when_its_server_stops() {
             assert_eq!(stream.record()["id"], id);
         }
         server.signal("-TERM");
-        // An end, and no error: the last chunk of the body has come.
+        // The stream ends without an error: the last chunk of the body has arrived.
         while let Some(line) = stream.line() {
             assert!(!line.starts_with("data"), "{line}");
         }
@@ -140,7 +141,7 @@ fn keys_whose_window_has_passed_are_forgotten_by_the_server_itself() {
     drop(server);
     let stored = Instant::now();
     wait_until("their window has passed", || stored.elapsed() > Duration::from_secs(1));
-    // It looks when it starts, and each minute.
+    // The server deletes expired keys when it starts, and each minute.
     let _server = Running::start_with(&database, &arguments);
     wait_until("both are forgotten", || count() == 0);
 }

@@ -1,6 +1,6 @@
-//! `/tokens/`: who may use a tenant's log. The tenant is the caller's own.
+//! `/tokens/`: the tokens of a tenant's log. The tenant is the caller's own.
 //!
-//! A secret is in one answer only, that to the request that made it.
+//! A secret appears only in the answer to the request that made its token.
 
 mod new_token;
 mod shapes;
@@ -22,7 +22,7 @@ use crate::http::pages::{self, PageParameters};
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
 
-/// Marks the cursors of this list.
+/// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'T');
 
 /// The tenant's tokens, newest first, without their secrets. Revoked and expired ones too.

@@ -1,4 +1,4 @@
-//! From a body to a token to be made, and whether its maker may give it.
+//! Reads a new token from a body, and checks that its maker may grant it.
 
 use chrono::TimeDelta;
 use conn_log_core::{Binding, Timestamp};
@@ -7,13 +7,13 @@ use conn_log_store::{Handling, NewToken, OnReject, Rate, Scope, TenantId, Token}
 use crate::http::json_object::Members;
 use crate::http::problem::{Problem, ProblemKind};
 
-/// A hundred years: beyond, a token that never ends is meant.
+/// A hundred years. Instead of a longer time, a client should make a token that never expires.
 const EXPIRES_IN_SECONDS_MAX: u32 = 100 * 366 * 24 * 60 * 60;
 
-/// Events a second, and at once: more than a server takes.
+/// Maximum events a second, and maximum burst: more than a server can take.
 const RATE_MAX: u32 = 1_000_000_000;
 
-/// Reads the members of a token of that tenant.
+/// Reads the members of a new token for that tenant.
 ///
 /// # Errors
 /// 400 or 422 with all faults.
@@ -40,7 +40,7 @@ pub(super) fn read(
     Ok(new)
 }
 
-/// Without a burst it is one second's.
+/// Reads the rate. Without a burst, the burst is the events of one second.
 fn rate(members: &mut Members<'_>) -> Option<Rate> {
     let has_rate = members.has("rate");
     let events_per_second = members.count("rate", RATE_MAX);
@@ -52,11 +52,11 @@ fn rate(members: &mut Members<'_>) -> Option<Rate> {
     Some(Rate { events_per_second, burst_events: burst_events.unwrap_or(events_per_second) })
 }
 
-/// Whether `maker` may give all that the token is to have. Its rate and its end do not bind what it makes: it
-/// can make any number of tokens.
+/// Checks that `maker` may grant all that the new token is to have. The maker's rate and expiry do
+/// not limit the new token, because the maker can make any number of tokens.
 ///
 /// # Errors
-/// 403 where it may not.
+/// 403 if it may not.
 pub(super) fn check_given(new: &NewToken, maker: &Token) -> Result<(), Problem> {
     let refused = |detail: String| Err(Problem::new(ProblemKind::BeyondToken, detail));
     if new.scopes.contains(&Scope::Operator) {

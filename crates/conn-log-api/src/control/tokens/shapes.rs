@@ -1,4 +1,4 @@
-//! Tokens as requests and answers have them.
+//! The types of tokens in requests and answers.
 
 use conn_log_core::Timestamp;
 use conn_log_store::{Handling, OnReject, Scope};

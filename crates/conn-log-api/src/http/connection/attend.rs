@@ -1,4 +1,4 @@
-//! Tells a connection when a request begins and ends, and when its body is asked for.
+//! Middleware that tells a connection when a request begins and ends, and when its body is read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,7 +16,8 @@ use futures_util::Stream;
 use super::Exchange;
 use crate::http::app::App;
 
-/// Around every request. One that came over no [`Connection`](super::Connection), as in tests, is let through.
+/// Middleware around every request. It passes on a request that did not come over a
+/// [`Connection`](super::Connection), as in tests.
 pub(crate) async fn attend<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
@@ -35,7 +36,8 @@ pub(crate) async fn attend<B: MessageBody + 'static>(
     Ok(response.map_body(|_, body| Attended { body: Box::pin(body), _under_way: under_way }))
 }
 
-/// `Keep-Alive: timeout=…`: clients that know do not send a request just when the connection is closed.
+/// Adds `Keep-Alive: timeout=…`. A client that knows it does not send a request just when the
+/// connection is closed.
 fn say_how_long_it_is_kept<B>(response: &mut ServiceResponse<B>) {
     let request = response.request();
     let is_to_close = |headers: &header::HeaderMap| {
@@ -55,7 +57,7 @@ fn say_how_long_it_is_kept<B>(response: &mut ServiceResponse<B>) {
     }
 }
 
-/// A request from its head to the end of its answer.
+/// A request in progress, from its head to the end of its answer.
 struct UnderWay(Exchange);
 
 impl UnderWay {
@@ -71,7 +73,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// A body whose end is the request's.
+/// An answer's body. The request ends when it ends.
 pub(crate) struct Attended<B> {
     body: Pin<Box<B>>,
     _under_way: Option<UnderWay>,
@@ -92,7 +94,7 @@ impl<B: MessageBody> MessageBody for Attended<B> {
     }
 }
 
-/// A request's body, of which more is read while somebody waits for more.
+/// A request's body. It asks the connection for more bytes only while a reader waits for them.
 struct Asking {
     payload: Payload,
     exchange: Exchange,

@@ -1,10 +1,11 @@
-//! A client's connection, beneath HTTP: how long it may keep the server waiting, and how many of its bytes
-//! the server holds before they are asked for.
+//! A client's connection, below HTTP: limits on how long it may keep the server waiting, and on how
+//! many of its bytes the server holds before they are needed.
 //!
-//! actix-http bounds the time of a connection's first head alone, reads up to 128 KiB ahead of what it
-//! can use, and waits without end for a client that takes nothing. So the socket it reads is a
-//! [`Connection`], which tells it less: no more than there is room for, and an error once a time is over.
-//! What a request is, the connection learns from [`attend()`], the middleware around all others.
+//! actix-http limits only the time of a connection's first head, reads up to 128 KiB more than it
+//! can use, and waits without end for a client that reads nothing. So actix-http reads from a
+//! [`Connection`] instead of the socket. The connection passes on only as many bytes as there is
+//! room for, and returns an error once a time limit is over. [`attend()`], the outermost middleware,
+//! tells the connection when a request begins and ends.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -24,39 +25,39 @@ mod tests;
 
 pub(crate) use attend::attend;
 
-/// Bytes that any connection may have read and not used: the buffer that actix-http has for each.
+/// Bytes that every connection may have read and not used: the size of actix-http's buffer.
 const FREE_BYTES: usize = 8 << 10;
 
-/// Where actix-http reads no further, until it has used some.
+/// Bytes that actix-http buffers before it stops reading, until it has used some.
 const READ_BYTES_MAX: usize = 128 << 10;
 
-/// Bytes of a body that are read before they are asked for.
+/// Bytes of a body that are read before the handler asks for them.
 const BODY_AHEAD_BYTES: usize = 16 << 10;
 
-/// What all connections keep to.
+/// The limits of all connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Patience {
-    /// How long a request's head may take, from its first byte.
+    /// Maximum time for a request's head to arrive, from its first byte.
     pub(crate) head_time_max: Duration,
-    /// How long a connection may be without a request.
+    /// Maximum time that a connection may be without a request.
     pub(crate) idle_time_max: Duration,
-    /// How long an answer may wait for a client that takes nothing of it.
+    /// Maximum time that an answer waits for a client that reads nothing of it.
     pub(crate) answer_pause_max: Duration,
-    /// Room for heads longer than [`FREE_BYTES`], with what came along with them.
+    /// Room for heads longer than [`FREE_BYTES`], with the bytes that arrived together with them.
     pub(crate) heads: Room,
 }
 
-/// A socket, read and written within bounds.
+/// A socket with limits on reading and writing.
 pub(crate) struct Connection<T> {
     socket: T,
     exchange: Exchange,
     /// Rings when a head has taken too long.
     alarm: Pin<Box<Sleep>>,
-    /// Rings when a client has taken nothing for too long; there is none while it does.
+    /// Rings when a client has read nothing for too long. `None` while the client reads.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-/// What a connection is at: shared by its socket and by the requests that come through it.
+/// The state of a connection, shared by its socket and by the requests that come through it.
 #[derive(Clone, Debug)]
 pub(crate) struct Exchange(Rc<RefCell<State>>);
 
@@ -68,21 +69,22 @@ struct State {
     credit: usize,
     /// Bytes read since the last request ended.
     read: usize,
-    /// Those of them that are not free.
+    /// The connection's share of the room: the bytes of `read` that are not free.
     share: Share,
     /// Wakes the socket's reader, which waits for credit or for bytes.
     reader: Option<Waker>,
-    /// Whether the alarm will have the socket looked at again.
+    /// Whether the alarm will wake the socket's task again.
     is_alarm_set: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// No request is under way. Its head is to be here by then.
+    /// No request is in progress. The next head must arrive by this time.
     Waiting(Instant),
-    /// The same, without room for more of a head: actix-http looks once more at what it has.
+    /// The same, without room for more of a head. actix-http gets one more chance to use the bytes
+    /// that it has.
     Short(Instant),
-    /// A request is under way.
+    /// A request is in progress.
     Answering,
 }
 
@@ -101,15 +103,15 @@ impl Exchange {
         })))
     }
 
-    /// A request's head is here.
+    /// Marks that a request's head has arrived.
     fn begin(&self) {
         let mut state = self.0.borrow_mut();
         state.phase = Phase::Answering;
-        // Enough to hear of a client that leaves.
+        // Enough to notice a client that disconnects.
         state.credit = FREE_BYTES;
     }
 
-    /// The request is answered, or given up. What it was read into is free again.
+    /// Marks that the request is answered or given up. The room of its bytes is free again.
     fn end(&self) {
         let mut state = self.0.borrow_mut();
         let Patience { head_time_max, idle_time_max, .. } = state.patience;
@@ -122,7 +124,7 @@ impl Exchange {
         }
     }
 
-    /// The request's handler asks for more of its body.
+    /// Lets the socket read more of the body, for the request's handler.
     fn ask(&self) {
         let mut state = self.0.borrow_mut();
         let was_out = state.credit == 0;
@@ -140,18 +142,19 @@ impl State {
         }
     }
 
-    /// Bytes that may be read now. Fails where a head is too long for the room there is.
+    /// Bytes that may be read now. Fails if a head is too long for the room that is left.
     fn credit(&mut self, context: &Context<'_>) -> Result<usize, Refusal> {
         if self.credit > 0 || self.phase == Phase::Answering {
             return Ok(self.credit);
         }
-        // What actix-http reads beyond its own bound is thrown away: the rest of a body that nobody took.
+        // actix-http discards the bytes beyond its own bound: the rest of a body that no handler
+        // read.
         if self.share.grow_to(self.read.min(READ_BYTES_MAX)) {
             self.credit = FREE_BYTES;
             return Ok(FREE_BYTES);
         }
         let Phase::Waiting(until) = self.phase else { return Err(Refusal::NoRoom) };
-        // The head may be whole, and what follows it a body that is read when it is asked for.
+        // The head may be complete, and the bytes after it may be a body, which is read on demand.
         self.phase = Phase::Short(until);
         context.waker().wake_by_ref();
         Ok(0)
@@ -168,7 +171,7 @@ impl State {
     }
 }
 
-/// Why a connection is ended, and what its client is told.
+/// The reason why a connection is ended. It decides the answer to the client.
 #[derive(Clone, Copy, Debug)]
 enum Refusal {
     TooSlow,
@@ -176,7 +179,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    /// A whole answer: no request is under way, so nothing else is being written.
+    /// A complete answer. No request is in progress, so no other answer is being written.
     fn answer(self) -> &'static [u8] {
         match self {
             Refusal::TooSlow => {
@@ -200,11 +203,11 @@ impl<T> Connection<T> {
         &self.exchange
     }
 
-    /// Sets the alarm to the time by which a head is to be here; says whether that is over.
+    /// Sets the alarm to the time by which a head must arrive; says whether that time is over.
     fn is_too_late(&mut self, context: &mut Context<'_>) -> bool {
         let mut state = self.exchange.0.borrow_mut();
         let (Phase::Waiting(until) | Phase::Short(until)) = state.phase else {
-            // It rings once more at most; the end of the request sets it again.
+            // The alarm rings at most once more; the end of the request sets it again.
             state.is_alarm_set &= self.alarm.as_mut().poll(context).is_pending();
             return false;
         };
@@ -217,7 +220,7 @@ impl<T> Connection<T> {
 }
 
 impl<T: AsyncWrite + Unpin> Connection<T> {
-    /// Ends the connection. The client is told, if it has room for a line.
+    /// Ends the connection. The client gets an answer if the socket takes it at once.
     fn refuse<R>(&mut self, context: &mut Context<'_>, refusal: Refusal) -> Poll<io::Result<R>> {
         let told = Pin::new(&mut self.socket).poll_write(context, refusal.answer());
         log::debug!("a connection is ended: {refusal:?}, told: {}", told.is_ready());
@@ -256,7 +259,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<T> {
             buffer.advance(read);
         }
         self.exchange.0.borrow_mut().has_read(buffer.filled().len() - before);
-        // A head that begins has an earlier time to be here by.
+        // The time limit of a head is earlier once its first byte has arrived.
         if self.is_too_late(context) {
             return self.refuse(context, Refusal::TooSlow);
         }

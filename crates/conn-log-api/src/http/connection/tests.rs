@@ -1,4 +1,4 @@
-//! Connections over a pipe in memory, in a time that passes as fast as nothing happens.
+//! Tests of connections over an in-memory pipe, with a paused clock that skips idle time.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -24,7 +24,7 @@ fn connection(patience: &Patience) -> (DuplexStream, Connection<DuplexStream>) {
     (client, Connection::new(socket, patience.clone()))
 }
 
-/// Reads as a server does, until there is nothing more or an end; says how much it was.
+/// Reads as a server does, until there are no more bytes or the end; returns the bytes read.
 async fn read(connection: &mut Connection<DuplexStream>) -> io::Result<usize> {
     let mut bytes = vec![0; 1 << 20];
     let mut read = 0;
@@ -38,7 +38,8 @@ async fn read(connection: &mut Connection<DuplexStream>) -> io::Result<usize> {
     }
 }
 
-/// What ends a connection whose client drips a byte a second, after how many seconds, and what it is told.
+/// Sends a byte a second until the connection ends. Returns the error, the seconds until then, and
+/// the text sent to the client.
 async fn drip(
     client: &mut DuplexStream,
     connection: &mut Connection<DuplexStream>,
@@ -101,11 +102,12 @@ async fn a_connection_is_woken_when_a_head_is_late() {
     let mut bytes = [0; 100];
     let reading = timeout(Duration::from_mins(5), connection.read(&mut bytes));
     let ending = async {
-        // The alarm of the first head rings within the request, and is set anew when it ends.
+        // The alarm of the first head rings during the request, and is set again when the request
+        // ends.
         tokio::time::sleep(Duration::from_mins(1)).await;
         exchange.end();
     };
-    // The reader waits already when the request ends.
+    // The reader is already waiting when the request ends.
     let (read, ()) = tokio::join!(biased; reading, ending);
     assert_eq!(read.unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(start.elapsed().as_secs(), 60 + 75 + 10, "it is woken, and not by chance");
@@ -144,7 +146,7 @@ async fn heads_take_no_more_than_their_room() {
         clients.push((client, connection));
     }
     assert!(held <= ROOM_BYTES + 20 * FREE_BYTES, "{held}");
-    // A head of the usual size always has room, and one that is given up makes some.
+    // There is always room for a head of the usual size, and a head that is given up frees some.
     let (mut client, mut usual) = connection(&patience);
     client.write_all(&vec![b'a'; FREE_BYTES - 1]).await.unwrap();
     assert_eq!(read(&mut usual).await.unwrap(), FREE_BYTES - 1);

@@ -14,7 +14,7 @@ pub(super) fn read(
     json::unwrapped(data(body)?.as_bytes(), checker, hold)
 }
 
-/// The field `data`. The other fields are looked at, one by one, and not kept.
+/// The `data` field. The other fields are read one by one and not kept.
 fn data(body: &[u8]) -> Result<Cow<'_, str>, BodyFault> {
     let mut data = None;
     for pair in query_string::pairs(body) {

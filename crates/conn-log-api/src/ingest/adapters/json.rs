@@ -17,7 +17,7 @@ pub(super) fn read(
     }
 }
 
-/// What an envelope or a form holds: an event or an array, and no further envelope.
+/// The content of an envelope or a form: an event or an array of events, but no further envelope.
 pub(super) fn unwrapped(
     text: &[u8],
     checker: &Checker<'_>,

@@ -1,7 +1,7 @@
-//! From a body's bytes to the events in it: an adapter for each kind of body.
+//! Parses the events of a body, with one adapter for each kind of body.
 //!
-//! An adapter finds the events in a body and hands each to the [`Checker`]. It knows no rule of an
-//! event, and nothing of HTTP but the name of its media type, which stands in [`BodyKind`].
+//! An adapter finds the events in a body and passes each to the [`Checker`]. It contains no rules
+//! for events, and nothing of HTTP except the name of its media type, which is in [`BodyKind`].
 
 mod form;
 mod json;
@@ -13,19 +13,19 @@ use conn_log_core::{Binding, EventDraft, EventPolicy, Faults, Timestamp};
 use super::submitted::{BodyFault, Item, ParsedEvent, Submitted};
 use crate::http::body::NoRoom;
 
-/// The kinds of bodies that events are taken in.
+/// The kinds of bodies that can hold events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyKind {
     /// An event, an array of events, or an envelope around either.
     Json,
     /// A form whose field `data` is such JSON.
     Form,
-    /// An event a line.
+    /// One event per line.
     Ndjson,
 }
 
 impl BodyKind {
-    /// The kind of a media type, which is given in lower case.
+    /// The kind for a media type given in lower case.
     pub(crate) fn of_media_type(essence: &str) -> Option<Self> {
         match essence {
             "application/json" => Some(BodyKind::Json),
@@ -50,33 +50,33 @@ impl BodyKind {
     }
 }
 
-/// Makes sure of room for so many bytes of events in all, before they are there.
+/// Reserves room for that many bytes of events in total, before they are allocated.
 pub(crate) type Hold<'a> = &'a mut dyn FnMut(usize) -> Result<(), NoRoom>;
 
-/// What each event of a body is held against.
+/// Checks each event of a body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checker<'a> {
     pub(crate) policy: &'a EventPolicy,
-    /// What the token registers events of.
+    /// The device and the application that the token is bound to.
     pub(crate) binding: &'a Binding,
     pub(crate) now: Timestamp,
     pub(crate) events_max: usize,
 }
 
 impl Checker<'_> {
-    /// One event's JSON, held against the policy.
+    /// Parses one event's JSON and checks it against the policy.
     fn event(&self, json: &str) -> Result<ParsedEvent, Faults> {
         self.check(EventDraft::from_json(json)?)
     }
 
-    /// One event's draft, bound as the token is and held against the policy.
+    /// Applies the token's binding to one event's draft and checks it against the policy.
     fn check<'e>(&'e self, mut draft: EventDraft<'e>) -> Result<ParsedEvent, Faults> {
         draft.bind(self.binding);
         let edition = draft.edition();
         Ok(ParsedEvent { edition, event: self.policy.check(draft, self.now)? })
     }
 
-    /// A batch of events, read no further than one beyond the limit.
+    /// Parses a batch of events. It reads at most one event beyond the limit.
     fn batch(
         &self,
         items: impl Iterator<Item = Item>,

@@ -1,4 +1,4 @@
-//! NDJSON: an event a line. Empty lines are skipped; a torn last line is an error of that line.
+//! NDJSON: one event per line. Empty lines are skipped; a truncated last line is that line's fault.
 
 use conn_log_core::utf8;
 

@@ -1,13 +1,13 @@
-//! How deep JSON may nest before it is parsed.
+//! A limit on the nesting of JSON, checked before parsing.
 
 use crate::ingest::submitted::BodyFault;
 
-/// Brackets that may be open at once in a body. What is deeper than metadata's eight levels is told as a fault
-/// of its event, up to here.
+/// Brackets that may be open at once in a body. Up to this limit, metadata deeper than its eight
+/// levels is reported as a fault of its event.
 const OPEN_BRACKETS_MAX: usize = 64 << 10;
 
-/// Refuses JSON of brackets within brackets: the parser keeps a byte for each that is open, and more while
-/// it grows, so that such a text would take its size two or three times again.
+/// Refuses JSON with too many open brackets. The parser keeps a byte for each open bracket, and
+/// more while its buffer grows, so such a text would take two or three times its size in addition.
 pub(super) fn nests_little(json: &[u8]) -> Result<(), BodyFault> {
     if json.len() <= OPEN_BRACKETS_MAX {
         return Ok(());

@@ -1,8 +1,8 @@
 //! `GET /device_app_connection_log/export/`: the log as a file of any size.
 //!
-//! One thread of the blocking pool reads pages and writes them in the format asked for; the client
-//! is sent what is written. A bounded channel between the two keeps the reader at the client's
-//! pace, and ends it when the client goes away.
+//! One thread of the blocking pool reads pages and writes them in the requested format. A bounded
+//! channel passes the bytes to the client. The channel slows the reader to the client's pace, and
+//! ends the reader when the client disconnects.
 
 use std::io::Write as _;
 
@@ -22,14 +22,15 @@ use crate::http::query_string::QueryString;
 use crate::log::stream_hub::{self, SPAN_IDS};
 use crate::log::{known_names, query};
 
-/// Events read at a time: enough that a query's own cost does not count, few enough that memory
-/// does not either (250 events of 16 KiB metadata are 4 MiB).
+/// Events read at a time: enough that the cost of a query is negligible, few enough that the memory
+/// is too (250 events of 16 KiB metadata are 4 MiB).
 const PAGE_EVENTS: usize = 250;
 
-/// Chunks between the reader and the client: with those at either end, about half a megabyte an export.
+/// Chunks between the reader and the client. With the chunks at both ends, that is about half a
+/// megabyte for an export.
 const CHUNKS_MAX: usize = 4;
 
-/// U+FEFF in UTF-8. Spreadsheets take a file without it for one in the code page of the machine.
+/// U+FEFF in UTF-8. Without it, spreadsheets read the file in the code page of the machine.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The log as a file, in the order of the log, up to what was committed when the request came.
@@ -68,7 +69,7 @@ pub(crate) async fn export(request: HttpRequest, caller: Reader) -> Result<HttpR
         format!("attachment; filename=\"connection-log.{}\"", format.extension()),
     ));
     if request.method() == Method::HEAD {
-        // Its length is not known before it is made.
+        // The length is not known before the file is made.
         return Ok(response.streaming(stream::empty::<Result<web::Bytes, Error>>()));
     }
     let place = app.exports.clone().try_acquire_owned().map_err(|_| {
