@@ -1,11 +1,11 @@
-//! Where in an event's metadata a value stands.
+//! Paths to values in an event's metadata.
 
 use std::fmt;
 
-/// Member names from the outside in; at least one.
+/// The member names of a path, from the outermost to the innermost; at least one.
 ///
-/// As text, a dot stands between two names. A dot within a name is written `\.`, and a backslash
-/// before a dot or a backslash is written `\\`.
+/// In the text form, names are separated by dots. A dot within a name is written `\.`, and a
+/// backslash before a dot or a backslash is written `\\`.
 ///
 /// ```
 /// use conn_log_core::MetadataPath;
@@ -24,7 +24,7 @@ impl MetadataPath {
         (!names.is_empty()).then_some(MetadataPath(names))
     }
 
-    /// Reads a path's text. An empty name is taken for a mistake, and no name has U+0000.
+    /// Parses the text of a path. Returns `None` if a name is empty or has U+0000.
     pub fn parse(text: &str) -> Option<Self> {
         let (mut names, mut name) = (Vec::new(), String::new());
         let mut rest = text.chars();
@@ -40,7 +40,7 @@ impl MetadataPath {
         names.iter().all(is_name).then_some(MetadataPath(names))
     }
 
-    /// The names, from the outside in.
+    /// The names, from the outermost to the innermost.
     pub fn names(&self) -> &[String] {
         &self.0
     }
