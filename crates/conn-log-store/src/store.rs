@@ -402,8 +402,8 @@ impl Store {
         self.0.derivation.behind(tenant, name)
     }
 
-    /// Events of a tenant's log that the slowest of its followers, the index excepted, has not taken in. Blocks
-    /// the thread.
+    /// Events of a tenant's log that the slowest of its followers, the index excepted, has not
+    /// taken in. Blocks the thread.
     pub fn projections_behind(&self, tenant: TenantId) -> Result<i64, StoreError> {
         self.0.derivation.behind_slowest(tenant, Pace::Patient)
     }

@@ -17,7 +17,7 @@ use crate::tenant_id::TenantId;
 pub(crate) struct Names {
     numbers: HashMap<String, i32>,
     texts: HashMap<i32, String>,
-    /// How many numbers were given only for this read.
+    /// The number of temporary numbers, which are given only for this read.
     temporary: i32,
 }
 

@@ -50,8 +50,8 @@ impl AnyConnection {
         }
     }
 
-    /// Begins a transaction that may write. On SQLite it takes the write lock at once: a transaction
-    /// that begins by reading can fail to get the lock later, however long it waits.
+    /// Begins a transaction that may write. On SQLite it takes the write lock at once: a
+    /// transaction that begins by reading can fail to get the lock later, however long it waits.
     pub(crate) fn begin(&mut self) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN IMMEDIATE"),

@@ -92,7 +92,8 @@ pub(crate) fn is_any_of_scattered(tenant: TenantId, ids: &[i64], dialect: Dialec
     }
 }
 
-/// The range of `created_at` that lets PostgreSQL prune partitions. `None` where there are no partitions.
+/// The range of `created_at` that lets PostgreSQL prune partitions. `None` if there are no
+/// partitions.
 pub(crate) fn created_within(range: (Micros, Micros), dialect: Dialect) -> Option<Condition> {
     match dialect {
         Dialect::Sqlite => None,
