@@ -6,9 +6,8 @@
 //!     cargo run -p conn-log-core --example check_events
 //! ```
 //!
-//! Prints, for each line, the record that a log would keep of it, or everything that is wrong
-//! with it, by the same rules as the server and without one. Its exit status is 1 if a line was
-//! no event.
+//! Prints, for each line, the record that a log would keep of it, or all of its faults, by the same
+//! rules as the server, but without a server. Its exit status is 1 if a line was not an event.
 #![expect(clippy::print_stdout, reason = "stdout is what this program is for")]
 
 use std::io::{self, BufRead};
@@ -18,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use conn_log_core::{EventDraft, EventPolicy, FaultKind, Record, Timestamp};
 
 fn main() -> io::Result<ExitCode> {
-    // A deployment's own names belong here, as on its server: `.with_connection_type("roamed")`.
+    // Add a deployment's own names here, as on its server: `.with_connection_type("roamed")`.
     let policy = EventPolicy::default();
     let mut id = 0;
     let mut refused = 0;
@@ -52,7 +51,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(refused > 0)))
 }
 
-/// A policy reads no clock: the program tells it the time.
+/// The current time: a policy reads no clock.
 fn now() -> Timestamp {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = since_1970.map_or(0, |time| time.as_micros());

@@ -1,4 +1,4 @@
-//! What a JSON request body is: one event, an envelope around more JSON, or an array of events.
+//! A JSON request body: one event, an envelope around more JSON, or an array of events.
 
 use std::borrow::Cow;
 
@@ -9,25 +9,25 @@ use crate::event::json_object::{JSON_SPACE, JsonObject, invalid_json};
 use crate::event::member_name::string;
 use crate::fault::{Fault, FaultCode, Faults};
 
-/// A JSON body, told apart but not yet held against the rules.
+/// A JSON body with a known shape, but not yet checked against the rules.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one a request, taken apart where it is made")]
 pub enum JsonBody<'a> {
     /// One event.
     Event(EventDraft<'a>),
-    /// An array; each element is the JSON text of what should be an event.
+    /// An array; each element is the JSON text of an expected event.
     Events(Vec<&'a RawValue>),
-    /// `{"data": "<JSON text>"}`, unwrapped: the text inside is the body.
+    /// `{"data": "<JSON text>"}`, unwrapped: the inner text is the body.
     Envelope(String),
 }
 
 impl<'a> JsonBody<'a> {
-    /// Tells what `bytes` is. An array of more than `events_max` elements is read no further
-    /// than to know that.
+    /// Finds the shape of `bytes`. Stops reading an array once it has more than `events_max`
+    /// elements.
     ///
     /// # Errors
-    /// [`BodyError::Faults`] if it is not JSON, or an envelope without text in it;
-    /// [`BodyError::TooManyEvents`] for an array beyond the limit.
+    /// [`BodyError::Faults`] if it is not JSON, or an envelope without a text;
+    /// [`BodyError::TooManyEvents`] for an array with more elements than the limit.
     pub fn read(bytes: &'a [u8], events_max: usize) -> Result<Self, BodyError> {
         let text = utf8(bytes)?;
         let start = text.trim_start_matches(JSON_SPACE);
@@ -45,13 +45,13 @@ impl<'a> JsonBody<'a> {
     }
 }
 
-/// Why a body holds no events.
+/// The reason why a body has no events.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum BodyError {
-    /// The body's own shape is wrong.
+    /// The shape of the body is wrong.
     #[error(transparent)]
     Faults(Faults),
-    /// There are more events in it than the limit.
+    /// It has more events than the limit.
     #[error("more events than the limit")]
     TooManyEvents,
 }
@@ -71,7 +71,7 @@ impl From<Fault> for BodyError {
 /// `bytes` as text; JSON is UTF-8 (RFC 8259, section 8.1).
 ///
 /// # Errors
-/// One fault, which says at which byte the text breaks off.
+/// One fault, which names the byte at which the text becomes invalid.
 pub fn utf8(bytes: &[u8]) -> Result<&str, Faults> {
     std::str::from_utf8(bytes).map_err(|error| {
         let detail = format!("not UTF-8 from byte {} on", error.valid_up_to());

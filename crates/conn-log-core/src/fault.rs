@@ -1,14 +1,14 @@
-//! What can be wrong with an event: one table of codes, and the list that a client gets.
+//! The faults of an event: one table of codes, and the list that a client gets.
 
 use std::fmt;
 
-/// Whether an event is not its client's to register, its shape is wrong, or a value in an event of the right shape.
-/// The first of these that an event has is the one that its client is told.
+/// The kind of a fault: the client may not register the event, its shape is wrong, or a value of it
+/// is wrong. If an event has faults of several kinds, its client is told the first of these kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
-    /// It names what its client may not speak for.
+    /// It names a device or application that its client is not bound to.
     Forbidden,
-    /// Not JSON, a field missing, of the wrong type, given twice.
+    /// Not JSON, or a field is missing, of the wrong type, or repeated.
     Shape,
     /// A value that breaks a rule of its field.
     Value,
@@ -24,17 +24,17 @@ macro_rules! fault_codes {
         }
 
         impl FaultCode {
-            /// Every code there is.
+            /// Every code.
             pub const ALL: &[FaultCode] = &[$(FaultCode::$variant,)*];
 
-            /// The name as clients see it.
+            /// The name in answers to clients.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(FaultCode::$variant => $text,)*
                 }
             }
 
-            /// Whether the shape is wrong or a value.
+            /// The kind of the fault.
             pub fn kind(self) -> FaultKind {
                 match self {
                     $(FaultCode::$variant => FaultKind::$kind,)*
@@ -49,19 +49,19 @@ fault_codes! {
     NotBound = "not_bound", Forbidden;
     /// The text is not JSON, or not UTF-8.
     InvalidJson = "invalid_json", Shape;
-    /// There is no event in it.
+    /// The text has no event.
     Empty = "empty", Shape;
-    /// The JSON is not an object where an event is expected.
+    /// An event was expected, but the JSON is not an object.
     NotAnObject = "not_an_object", Shape;
-    /// A required field is not there.
+    /// A required field is missing.
     Missing = "missing", Shape;
     /// A required field is null.
     Null = "null", Shape;
-    /// A field has another JSON type than its own.
+    /// A field has a wrong JSON type.
     WrongType = "wrong_type", Shape;
-    /// A member name stands twice in one object.
+    /// A member name is repeated in an object.
     DuplicateKey = "duplicate_key", Shape;
-    /// One thing is given under the names of two editions.
+    /// The same field is given under the names of two editions.
     MixedEditions = "mixed_editions", Shape;
     /// A text is shorter or longer than its field allows.
     Length = "length", Value;
@@ -71,7 +71,7 @@ fault_codes! {
     SurroundingSpace = "surrounding_space", Value;
     /// U+0000 in a text.
     NulCharacter = "nul_character", Value;
-    /// None of the values that the field takes.
+    /// The value is not one of the allowed values.
     UnknownValue = "unknown_value", Value;
     /// Not an RFC 3339 date-time with an offset.
     InvalidTimestamp = "invalid_timestamp", Value;
@@ -87,30 +87,30 @@ fault_codes! {
     TooLarge = "too_large", Value;
     /// Metadata of more than 8 levels.
     TooDeep = "too_deep", Value;
-    /// JSON that RFC 7493 (I-JSON) does not take: a lone surrogate, or an integer beyond 2^53 - 1.
+    /// JSON that RFC 7493 (I-JSON) does not allow: a lone surrogate, or an integer beyond 2^53 - 1.
     NotIJson = "not_i_json", Value;
 }
 
-/// Faults told of one event at most. An honest event has one a field; without a bound, a batch of
-/// hostile ones would make an answer far larger than its request.
+/// Limit of reported faults of one event. An honest event has at most one for each field; without a
+/// limit, the answer to a batch of hostile events would be far larger than the request.
 pub(crate) const FAULTS_MAX: usize = 32;
 
-/// Bytes of a fault's pointer at most, for the same reason.
+/// Limit of bytes of a fault's pointer, for the same reason.
 const POINTER_BYTES_MAX: usize = 512;
 
-/// One thing that is wrong, and where.
+/// One fault, and its place in the event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where in the event: a JSON Pointer (RFC 6901), empty for the whole of it.
+    /// The place in the event: a JSON Pointer (RFC 6901), empty for the whole event.
     pub pointer: String,
-    /// What, for programs.
+    /// The code, for programs.
     pub code: FaultCode,
-    /// What, for people. Never repeats a value of the client's.
+    /// A description for people. It never repeats a client's value.
     pub detail: String,
 }
 
 impl Fault {
-    /// A fault there. A pointer that is too long for an answer is cut.
+    /// A fault at that pointer. A pointer that is too long for an answer is cut.
     pub fn new(pointer: impl Into<String>, code: FaultCode, detail: impl Into<String>) -> Self {
         let mut pointer = pointer.into();
         if pointer.len() > POINTER_BYTES_MAX {
@@ -122,12 +122,12 @@ impl Fault {
     }
 }
 
-/// Everything that is wrong with one event; never empty.
+/// All faults of one event; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Whether the event may have more faults than are told.
+    /// Whether the event may have more faults than are reported.
     pub fn may_be_more(&self) -> bool {
         self.0.len() >= FAULTS_MAX
     }
@@ -137,19 +137,19 @@ impl Faults {
         &self.0
     }
 
-    /// The first kind, in the order of [`FaultKind`], that there is a fault of.
+    /// The first kind of fault of the event, in the order of [`FaultKind`].
     pub fn kind(&self) -> FaultKind {
         self.0.iter().map(|fault| fault.code.kind()).min().unwrap_or(FaultKind::Value)
     }
 }
 
-/// The faults found so far. It holds no more than it may tell, however many are put in.
+/// The faults found so far. It keeps no more than it may report.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FaultList(Vec<Fault>);
 
 impl FaultList {
-    /// Adds a fault, unless the same is there or there are enough of its kind. The kinds are
-    /// counted apart, so that many faults of value do not hide that the shape is wrong.
+    /// Adds a fault, unless it is already there or there are enough of its kind. Each kind has its
+    /// own count, so that many value faults do not hide a shape fault.
     pub(crate) fn push(&mut self, fault: Fault) {
         let kind = fault.code.kind();
         let of_kind = self.0.iter().filter(|other| other.code.kind() == kind);
@@ -173,12 +173,12 @@ impl FaultList {
         self.0.iter().any(|fault| fault.pointer == pointer)
     }
 
-    /// Forgets that something is missing there.
+    /// Removes the fault that the field at this pointer is missing.
     pub(crate) fn forget_missing(&mut self, pointer: &str) {
         self.0.retain(|fault| fault.pointer != pointer || fault.code != FaultCode::Missing);
     }
 
-    /// Forgets all but the first `len`.
+    /// Keeps only the first `len` faults.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }
@@ -231,7 +231,7 @@ pub(crate) fn pointer_step(name: &str) -> String {
     step
 }
 
-/// Makes `pointer` a step longer.
+/// Adds a step to `pointer`.
 pub(crate) fn push_pointer_step(pointer: &mut String, name: &str) {
     pointer.push('/');
     if name.contains(['~', '/']) {

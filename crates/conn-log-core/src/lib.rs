@@ -1,4 +1,4 @@
-//! Connection events between devices and applications: the model, and every rule that it keeps.
+//! Connection events between devices and applications: the model, and all of its rules.
 //!
 //! A service that depends on this crate alone builds and checks events exactly as the server
 //! does. Nothing here does I/O, reads a clock or knows a database or HTTP.
@@ -33,8 +33,8 @@
 //! # }
 //! ```
 //!
-//! JSON is one source of an [`EventDraft`]; code builds one field by field as well. An [`EventPolicy`]
-//! makes an [`Event`] of a draft, or returns everything that is wrong with it:
+//! JSON is one source of an [`EventDraft`]; code can also build one field by field. An
+//! [`EventPolicy`] makes an [`Event`] from a draft, or returns all of its faults:
 //!
 //! ```
 //! use conn_log_core::{EventDraft, EventPolicy, FaultCode, Timestamp};

@@ -1,6 +1,6 @@
 //! Instants: microseconds since 1970 in UTC, and their RFC 3339 text.
 //!
-//! This module reads no clock. Whoever needs "now" passes it in.
+//! This module reads no clock. Callers pass the current time in.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Timelike as _, U
 
 /// An instant in UTC, to the microsecond.
 ///
-/// Microseconds are what PostgreSQL's `timestamptz` keeps; finer digits are cut off, so that an
-/// event reads back the same from every database.
+/// PostgreSQL's `timestamptz` also keeps microseconds; finer digits are cut off, so that an event
+/// reads back the same from every database.
 ///
 /// ```
 /// use conn_log_core::Timestamp;
@@ -31,14 +31,14 @@ impl Timestamp {
     /// The first microsecond of the year 0, the earliest that RFC 3339 can write.
     pub const MIN: Timestamp = Timestamp(-62_167_219_200_000_000);
 
-    /// The instant that many microseconds after 1970, held within the years 0 to 9999.
+    /// The instant that many microseconds after 1970, limited to the years 0 to 9999.
     pub fn from_micros(micros: i64) -> Self {
         Timestamp(micros.clamp(Self::MIN.0, Self::MAX.0))
     }
 
-    /// Reads an RFC 3339 date-time, which must carry an offset. `None` if it is not one.
+    /// Parses an RFC 3339 date-time, which must have an offset. `None` if it is not one.
     pub fn parse(text: &str) -> Option<Self> {
-        // chrono also takes U+2212, the typographer's minus, before an offset.
+        // chrono also accepts U+2212, the typographic minus sign, before an offset.
         if !text.is_ascii() {
             return None;
         }
@@ -51,7 +51,7 @@ impl Timestamp {
         self.0
     }
 
-    /// This instant moved by `delta`, held within the years 0 to 9999.
+    /// This instant moved by `delta`, limited to the years 0 to 9999.
     #[must_use]
     pub fn plus(self, delta: TimeDelta) -> Self {
         let micros = delta.num_microseconds().unwrap_or(if delta < TimeDelta::zero() {
@@ -63,12 +63,12 @@ impl Timestamp {
     }
 }
 
-/// chrono has the second :60 as one of more than a thousand million nanoseconds.
+/// chrono represents the second :60 as a second with more than a thousand million nanoseconds.
 fn is_leap_second(time: DateTime<Utc>) -> bool {
     time.nanosecond() >= 1_000_000_000
 }
 
-/// Leap seconds come at the end of a month in UTC (RFC 3339, section 5.7 and appendix D).
+/// Leap seconds are only at the end of a month in UTC (RFC 3339, section 5.7 and appendix D).
 fn may_be_leap_second(time: DateTime<Utc>) -> bool {
     let is_last_of_day = time.hour() == 23 && time.minute() == 59;
     is_last_of_day && time.date_naive().succ_opt().is_some_and(|next| next.day() == 1)
@@ -86,7 +86,7 @@ impl From<Timestamp> for DateTime<Utc> {
     }
 }
 
-/// RFC 3339 in UTC with `Z`; a fraction of 3 or 6 digits, and only where there is one.
+/// RFC 3339 in UTC with `Z`; with a fraction of 3 or 6 digits, if it is not zero.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&DateTime::<Utc>::from(*self).to_rfc3339_opts(SecondsFormat::AutoSi, true))

@@ -1,17 +1,18 @@
-//! The only place of this crate that asks what time it is.
+//! The only module of this crate that reads the clock.
 
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use conn_log_core::Timestamp;
 
-/// A step ahead of the clock that is more than a correction.
+/// A larger step ahead of the clock is not a normal correction.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
-/// How long the clock has to stay ahead after such a step to be believed: time for a time service to take it back.
+/// The time that the clock must stay ahead after such a step before it is trusted: a time service
+/// can take the step back meanwhile.
 const BELIEVED_AFTER: Duration = Duration::from_mins(1);
 
-/// Now, to the microsecond.
+/// The current time, to the microsecond.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from(chrono::Utc::now())
 }
@@ -21,27 +22,27 @@ pub(crate) fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
-/// The system's clock, without the steps ahead that are soon taken back.
+/// The system's clock without steps ahead that are soon taken back.
 ///
-/// Time does not run backwards within a log. One event that is stored while the clock is a day ahead gives its time to
-/// all events of that day.
+/// Time does not run backwards within a log: an event that is stored while the clock is a day ahead
+/// gives its time to all events of that day.
 #[derive(Debug)]
 pub(crate) struct SteadyClock {
-    /// What the clock said when it was last believed.
+    /// The clock's time when it was last trusted.
     wall: Timestamp,
-    /// The same moment by the clock that nobody sets.
+    /// The same moment on the monotonic clock.
     at: Instant,
-    /// When the step was first seen.
+    /// The first time that the step was seen.
     stepped_at: Option<Instant>,
 }
 
 impl SteadyClock {
-    /// Believes what the clock says now.
+    /// Trusts the clock's present time.
     pub(crate) fn new() -> Self {
         SteadyClock { wall: now(), at: Instant::now(), stepped_at: None }
     }
 
-    /// Now, to the microsecond.
+    /// The current time, to the microsecond.
     pub(crate) fn now(&mut self) -> Timestamp {
         self.read(now(), Instant::now())
     }
@@ -74,7 +75,7 @@ mod tests {
 
     const HOUR: i64 = 3_600;
 
-    /// What a clock says at these seconds, of which the system's clock shows those.
+    /// The times that a clock gives, for pairs of monotonic seconds and the system clock's seconds.
     fn read(seconds: &[(u64, i64)]) -> Vec<i64> {
         let begun = Instant::now();
         let mut clock = SteadyClock { wall: Timestamp::EPOCH, at: begun, stepped_at: None };

@@ -1,11 +1,11 @@
-//! What can go wrong, in the store's own words. Each error keeps its cause. Nothing here knows HTTP or a database.
+//! The store's errors. Each error keeps its cause. Nothing here knows HTTP or a database.
 
 use std::error::Error;
 use std::fmt;
 
 use conn_log_core::Timestamp;
 
-/// What an error comes from: another error, or a sentence where there is none.
+/// The cause of an error: another error, or a sentence if there is none.
 pub struct Cause(Box<dyn Error + Send + Sync>);
 
 impl Cause {
@@ -33,20 +33,20 @@ impl fmt::Debug for Cause {
     }
 }
 
-/// Why a read, or a write of something other than events, did not happen.
+/// The reason why a read, or a write of other data than events, failed.
 #[derive(Debug)]
 pub enum StoreError {
-    /// The database cannot be reached, or has no connection to spare. It may come back by itself.
+    /// The database cannot be reached, or has no free connection. It may come back by itself.
     Unavailable(Cause),
-    /// There is no such thing.
+    /// The requested item does not exist.
     NotFound(&'static str),
     /// The name is taken.
     NameTaken(&'static str),
-    /// There are as many as there can be.
+    /// The limit for such items is reached.
     Full(&'static str),
-    /// A read took longer than it may: the index does not help its filter enough.
+    /// A read took longer than the limit: the index does not help its filter enough.
     QueryTimeout,
-    /// The database refused, or gave something that makes no sense: a fault to look into.
+    /// The database refused, or returned invalid data: a fault to look into.
     Internal(Cause),
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for StoreError {
     }
 }
 
-/// The text holds the cause already, so that the source is what lies behind the cause.
+/// The text already contains the cause, so the source is the cause's own source.
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
@@ -85,15 +85,15 @@ impl Error for StoreError {
     }
 }
 
-/// Why a store could not be opened.
+/// The reason why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder of the file could not be made.
+    /// The folder of the file could not be created.
     #[error("cannot create the folder {folder}")]
     Folder {
         /// Its path.
         folder: String,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// The database could not be connected to.
@@ -101,7 +101,7 @@ pub enum OpenError {
     Connect {
         /// Its URL without the password.
         url: String,
-        /// What the database said.
+        /// The database's error.
         source: diesel::ConnectionError,
     },
     /// A newer program has changed the database so that this one cannot work on it.
@@ -122,23 +122,23 @@ pub enum OpenError {
          with --database-url, or move the file away"
     )]
     BeforeFirstRelease,
-    /// Derived data knows events that the log does not have.
+    /// Derived data was made from events that are missing in the log.
     #[error(
         "events are lost: the log no longer has {lost}, which were registered. Its write-ahead log (the file that ends \
          in -wal) was deleted, or its file was restored from a backup. Put the missing files back; or start once with \
          --accept-lost-events (CONN_LOG_ACCEPT_LOST_EVENTS=true) to go on without these events"
     )]
     EventsLost {
-        /// Which, in words.
+        /// The missing events, in words.
         lost: String,
     },
-    /// The clock cannot be right.
+    /// The clock must be wrong.
     #[error(
         "the clock says {now}, and the log had its last event at {last}: set the clock. docs/operations.md says what \
          to do if the log is wrong"
     )]
     Clock {
-        /// What the clock says.
+        /// The clock's time.
         now: Timestamp,
         /// The time of the last event of any log, or of this program's first release.
         last: Timestamp,
@@ -146,27 +146,27 @@ pub enum OpenError {
     /// A migration failed.
     #[error("cannot bring the database up to date")]
     Migration(#[source] Box<dyn Error + Send + Sync>),
-    /// Anything else that the database says.
+    /// Any other database error.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why events were not stored. None of them was.
+/// The reason why events were not stored. None of them was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// More is waiting than the store takes in.
+    /// More events are waiting than the store accepts.
     #[error("too many events are waiting to be stored")]
     Overloaded,
-    /// The database cannot be reached or cannot write; it may come back by itself. Where the
-    /// connection was lost during COMMIT, and the database stayed away for as long as the writer
-    /// tries, the events may yet be there when it is back: an idempotency key or `event_id` makes
-    /// the retry safe.
+    /// The database cannot be reached or cannot write; it may come back by itself. If the
+    /// connection was lost during COMMIT, and the database was not available for as long as the
+    /// writer tries, the events may still be stored: an idempotency key or `event_id` makes the
+    /// retry safe.
     #[error("the database cannot be written to")]
     Unavailable,
     /// The store is closing.
     #[error("the store is closed")]
     Closed,
-    /// This submission failed where others do not: a fault to look into.
+    /// This submission failed although others work: a fault to look into.
     #[error("the store failed on these events")]
     Internal,
 }

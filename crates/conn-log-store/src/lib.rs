@@ -1,18 +1,18 @@
 //! The connection log on disk: SQLite or PostgreSQL behind one interface.
 //!
-//! [`Store::open`] gives a [`Store`]; [`Store::append`] stores events through the sequencer, which
-//! gives gap-free ids in commit order; `event_get` and `event_list` read them back; tenants and
-//! tokens live beside the log. Every question to a log carries a [`TenantId`].
+//! [`Store::open`] returns a [`Store`]; [`Store::append`] stores events through the sequencer,
+//! which gives gap-free ids in commit order; `event_get` and `event_list` read them back; tenants
+//! and tokens are stored beside the log. Every question to a log has a [`TenantId`].
 //!
-//! | room | owns |
+//! | module | owns |
 //! | --- | --- |
 //! | `store` | the facade, and nothing else |
-//! | `derive` | what follows the log: index, presence, sessions, statistics |
+//! | `derive` | followers of the log: index, presence, sessions, statistics |
 //! | `log` | the log: the sequencer, reads by id and by scan, idempotency keys |
 //! | `control` | tenants and tokens |
 //! | `engine` | SQLite and PostgreSQL: connections, turns, leases, migrations |
 //!
-//! Arrows point down this table, never up.
+//! A module depends only on modules below it in this table.
 //!
 //! Architecture invariant: nothing here knows HTTP, reads the environment, or decides what a valid
 //! event is.

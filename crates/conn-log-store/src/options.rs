@@ -1,4 +1,4 @@
-//! What a store can be told, each limit with its reason.
+//! The options of a store, each limit with its reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,47 +6,48 @@ use std::time::Duration;
 use crate::engine::DatabaseUrl;
 use crate::observer::Observer;
 
-/// How to open a store. [`StoreOptions::new`] fills in what suits most.
+/// The options for opening a store. [`StoreOptions::new`] sets defaults that fit most deployments.
 #[derive(Clone)]
 pub struct StoreOptions {
-    /// Where the log is.
+    /// The database of the log.
     pub url: DatabaseUrl,
-    /// Connections that read. Each is one query at a time; more than a few times the cores only
-    /// queue up in the database instead.
+    /// Connections that read. Each runs one query at a time; more than a few times the number of
+    /// cores would only wait in the database instead.
     pub readers_max: u32,
-    /// Longest wait for one of them: beyond it a client is better told to come back.
+    /// Longest wait for such a connection: after it, a client had better try again later.
     pub reader_wait_max: Duration,
-    /// Longest read. What takes longer fails with
-    /// [`QueryTimeout`](crate::StoreError::QueryTimeout).
+    /// Longest read. A longer one fails with [`QueryTimeout`](crate::StoreError::QueryTimeout).
     pub read_time_max: Duration,
-    /// Events that may wait for the writer: a few seconds of its work.
+    /// Limit of events that wait for the writer: a few seconds of its work.
     pub queue_events_max: usize,
-    /// Bytes that may wait for the writer: the memory that a burst can take.
+    /// Limit of bytes that wait for the writer: the memory that a burst can take.
     pub queue_bytes_max: usize,
-    /// A commit takes in no more small submissions than this many events, nor further batches
-    /// beyond it: its share of the commit's time is past a tenth by then, and answers wait for it.
+    /// A commit takes no more small submissions than this many events, and no further batch above
+    /// it: from there on its events take more than a tenth of the commit's time, and answers wait
+    /// for that.
     pub group_events_max: usize,
-    /// As soon as this many events have come, they are indexed. A read looks through fewer
-    /// one by one, which takes a millisecond or two; and a smaller number makes more runs to merge.
+    /// Number of new events after which they are indexed. A read goes through fewer events one by
+    /// one, which takes a millisecond or two; a smaller number makes more runs to merge.
     pub index_run_events: u32,
-    /// How long an idempotency key is remembered.
+    /// The time for which an idempotency key is remembered.
     pub idempotency_window: Duration,
-    /// How long an `event_id` is remembered.
+    /// The time for which an `event_id` is remembered.
     pub event_id_window: Duration,
-    /// An open session without an event for that long has ended. `None` where none ends so. Reads apply it, and
-    /// nothing is stored: a change counts at once.
+    /// An open session without an event for this long counts as ended. With `None` no session times
+    /// out. Reads apply this, and nothing is stored: a change has an effect at once.
     pub session_timeout: Option<Duration>,
     /// The span of a partition of `events` on PostgreSQL.
     pub partition: PartitionSize,
     /// Whether this store's own thread keeps the projections close behind the log. A store that is
-    /// opened for one command leaves that to the server.
+    /// opened for one command leaves this to the server.
     pub projections: bool,
-    /// Whether this store's own thread keeps the index close behind the log. The same goes for it.
+    /// Whether this store's own thread keeps the index close behind the log. A store for one
+    /// command leaves this to the server, too.
     pub indexing: bool,
-    /// Whether to go on without events that the log had and has no more. Their ids are not given again as far as
-    /// derived data knows them.
+    /// Whether to open a log that has lost events. Their ids are not given again as far as derived
+    /// data knows them.
     pub accept_lost_events: bool,
-    /// Told of each commit.
+    /// Receives a report of each commit.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
@@ -81,7 +82,7 @@ impl std::fmt::Debug for StoreOptions {
     }
 }
 
-/// The span of one partition: what retention drops at a time.
+/// The span of one partition: retention drops one partition at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PartitionSize {
     /// From midnight to midnight, UTC.

@@ -1,31 +1,31 @@
-//! Pages of lists: from where, which way, and how far.
+//! Pages of lists: their start, direction and size.
 
 use conn_log_core::Record;
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Page<T> {
-    /// In the list's order, whichever way the page was read.
+    /// The items in the list's order, even if the page was read backwards.
     pub items: Vec<T>,
-    /// Whether there are more beyond the page, in the direction that it was read.
+    /// Whether there are more items beyond the page, in the direction of the read.
     pub has_more: bool,
 }
 
-/// From where, and which way, a page is read. `P` is a position in the list.
+/// The start and direction of a page. `P` is a position in the list.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PageStart<P> {
     /// The first page.
     First,
-    /// What follows this position.
+    /// The page after this position.
     After(P),
-    /// What comes just before this position.
+    /// The page just before this position.
     Before(P),
 }
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageQuery<P> {
-    /// From where on.
+    /// The start and direction.
     pub start: PageStart<P>,
     /// At most this many, 1 or more.
     pub limit: usize,
@@ -43,8 +43,8 @@ impl<P: Clone> PageQuery<P> {
         matches!(self.start, PageStart::Before(_))
     }
 
-    /// The page out of items sorted in the direction of reading, one more than the page at least
-    /// where there are more.
+    /// Makes the page from items sorted in the direction of reading. If there is more than one
+    /// page, `items` must have at least one more than the page.
     pub(crate) fn page<T>(&self, mut items: Vec<T>) -> Page<T> {
         let has_more = items.len() > self.limit;
         items.truncate(self.limit);
@@ -58,8 +58,8 @@ impl<P: Clone> PageQuery<P> {
 /// A page of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventPage {
-    /// In the order that was asked for, whichever way the page was read.
+    /// The records in the requested order, even if the page was read backwards.
     pub records: Vec<Record>,
-    /// Whether there are more beyond the page, in the direction that it was read.
+    /// Whether there are more records beyond the page, in the direction of the read.
     pub has_more: bool,
 }

@@ -1,4 +1,5 @@
-//! The facade: opens a database, starts the store's threads, and passes each question to the room that answers it.
+//! The facade: opens a database, starts the store's threads, and passes each question to the module
+//! that answers it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -27,19 +28,21 @@ use crate::options::StoreOptions;
 use crate::page::{EventPage, Page, PageQuery};
 use crate::tenant_id::TenantId;
 
-/// How long accepted events may take to be stored at the end: more than all of the writer's attempts.
+/// Longest wait for accepted events to be stored when the store closes: more than all of the
+/// writer's attempts.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Events of a submission that are prepared where it is made: some tenths of a millisecond.
+/// Submissions of up to this many events are prepared on the caller's thread: some tenths of a
+/// millisecond.
 const PREPARED_AT_ONCE: usize = 128;
 
-/// 2026-01-01T00:00:00Z: no log is older, and no clock is right that is behind it.
+/// 2026-01-01T00:00:00Z: no log is older, so a clock with an earlier time is wrong.
 const CLOCK_MIN_MICROS: i64 = 1_767_225_600_000_000;
 
-/// A clock that is further behind the last event would give all events of a day one time.
+/// With a clock further behind the last event, all events of a day would get the same time.
 const CLOCK_BEHIND_MAX: Duration = Duration::from_hours(24);
 
-/// A connection log. Clones share it; the last one to go closes it.
+/// A connection log. Clones share it; dropping the last clone closes it.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
@@ -53,7 +56,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// Takes no more events, and ends the threads once they have done what they must.
+    /// Accepts no more events, and ends the threads once their remaining work is done.
     fn stop(&self) {
         self.queue.close();
         self.signals.stop();
@@ -81,8 +84,8 @@ impl std::fmt::Debug for Store {
 
 /// Opening and closing.
 impl Store {
-    /// Opens a log: makes the folder and file of an embedded one, applies migrations, makes the
-    /// tenant `default`, and starts to take events in.
+    /// Opens a log: creates the folder and file of an embedded log, applies migrations, creates the
+    /// tenant `default`, and starts to accept events.
     pub fn open(options: StoreOptions) -> Result<Store, OpenError> {
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
@@ -129,7 +132,7 @@ impl Store {
         Ok(())
     }
 
-    /// Applies migrations and nothing else. Gives the names of those applied.
+    /// Only applies migrations. Returns the names of those applied.
     pub fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let applied = Engine::migrate(url)?;
         let mut connection = AnyConnection::open(url, Role::Writer).map_err(StoreError::from)?;
@@ -137,14 +140,14 @@ impl Store {
         Ok(applied)
     }
 
-    /// Takes nothing in any more, stores what was taken in, and returns when that is done, or
-    /// after ten seconds. Tells whether it is done: a database that hangs can keep it from that. A client that
-    /// was not answered by then was not told that anything is stored. Blocks the thread.
+    /// Accepts no more events, stores the accepted ones, and returns when this is done, or after
+    /// ten seconds. Returns whether it is done: a database that hangs can prevent it. A client
+    /// without an answer by then was not told that anything is stored. Blocks the thread.
     pub fn close(self) -> bool {
         self.0.stop();
         let threads = std::mem::take(&mut *self.0.threads());
         let (sender, ended) = mpsc::channel();
-        // It is left behind where a thread does not end.
+        // This thread is left running if another thread does not end.
         std::thread::spawn(move || {
             for thread in threads {
                 thread.thread().unpark();
@@ -164,9 +167,9 @@ impl Store {
 
 /// The log.
 impl Store {
-    /// Stores events. Returns once they are on disk, or are known not to be.
+    /// Stores events. Returns once they are on disk, or are known not to be stored.
     pub async fn append(&self, submission: Submission) -> Result<Outcome, AppendError> {
-        // Making the leaves of many takes a while.
+        // Hashing many events takes a while.
         let (pending, answer) = if submission.events.len() > PREPARED_AT_ONCE {
             let prepared = tokio::task::spawn_blocking(|| Pending::new(submission)).await;
             prepared.map_err(|_| AppendError::Internal)?
@@ -182,13 +185,13 @@ impl Store {
         answer.await.unwrap_or(Err(AppendError::Internal))
     }
 
-    /// Changes after each commit that stored events, of any tenant and any process. Tells that
-    /// there may be something to read, and not what.
+    /// Changes after each commit that stored events, of any tenant and any process. It only tells
+    /// that there may be new events, and not which.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.0.signals.commits()
     }
 
-    /// The record of that id. Blocks the thread.
+    /// The record with that id. Blocks the thread.
     pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
         Ok(find_in(&mut *self.0.engine.reader()?, tenant, &[id], None)?.pop())
     }
@@ -202,8 +205,9 @@ impl Store {
         self.event_page(tenant, query, None)
     }
 
-    /// The same, of the events up to an id: however few the filter leaves, the read ends there. For
-    /// a reader that goes through the log in its order, span by span. Blocks the thread.
+    /// A page of the log up to an id: even if the filter lets few events through, the read ends at
+    /// this id. For a reader that goes through the log in its order, span by span. Blocks the
+    /// thread.
     pub fn event_list_to(
         &self,
         tenant: TenantId,
@@ -225,18 +229,18 @@ impl Store {
         })
     }
 
-    /// Where a log begins and ends. Blocks the thread.
+    /// The first and last id of a log. Blocks the thread.
     pub fn log_bounds(&self, tenant: TenantId) -> Result<LogBounds, StoreError> {
         heads::bounds(&mut *self.0.engine.watcher()?, tenant)
     }
 
-    /// The last id of the log; 0 while it is new. Blocks the thread.
+    /// The last id of the log; 0 for a new log. Blocks the thread.
     pub fn log_size(&self, tenant: TenantId) -> Result<i64, StoreError> {
         Ok(self.log_bounds(tenant)?.size)
     }
 
-    /// Forgets idempotency keys and event ids whose window has passed, at most `limit` of each.
-    /// Gives how many; fewer than `limit` means that there are no more. Blocks the thread.
+    /// Deletes idempotency keys and event ids whose window has passed, at most `limit` of each.
+    /// Returns their number; fewer than `limit` means that there are no more. Blocks the thread.
     pub fn idempotency_expire(&self, limit: u32) -> Result<usize, StoreError> {
         let windows = [
             (Kind::Request, self.0.options.idempotency_window),
@@ -252,9 +256,9 @@ impl Store {
         Ok(count)
     }
 
-    /// Makes the partitions of this moment and of the next `ahead` spans, where the database has partitions. The
-    /// writer makes one that is missing itself; made ahead, no append waits for it. Blocks the
-    /// thread.
+    /// Creates the partitions of this moment and of the next `ahead` spans, if the database has
+    /// partitions. The writer creates a missing partition itself; with partitions created ahead, no
+    /// append waits for it. Blocks the thread.
     pub fn partitions_ensure(&self, ahead: u32) -> Result<(), StoreError> {
         let size = self.0.options.partition;
         self.0.engine.write(move |connection| {
@@ -272,10 +276,10 @@ impl Store {
     }
 }
 
-/// How things stand.
+/// The state of the store.
 impl Store {
-    /// Whether the store can be reached and written to, and has a schema that this program can work on. Blocks the
-    /// thread.
+    /// Checks that the store can be reached and written to, and has a schema that this program can
+    /// work on. Blocks the thread.
     pub fn ready(&self) -> Result<(), StoreError> {
         self.0.engine.check_files()?;
         if !self.0.queue.is_available() {
@@ -284,12 +288,13 @@ impl Store {
         self.0.engine.check_schema()
     }
 
-    /// Longest read. A caller on another thread need not wait longer: a database that is frozen ends none.
+    /// Longest read. A caller on another thread need not wait longer: a frozen database never ends
+    /// a read.
     pub fn read_time_max(&self) -> Duration {
         self.0.engine.read_time_max()
     }
 
-    /// How full the queue and the pool are.
+    /// The load of the queue and of the pool.
     pub fn stats(&self) -> Stats {
         let (queue_events, queue_bytes) = self.0.queue.depth();
         let (readers, readers_idle) = self.0.engine.readers_state();
@@ -297,7 +302,7 @@ impl Store {
         Stats { queue_events, queue_bytes, readers, readers_idle, available }
     }
 
-    /// How far derived data is behind. Blocks the thread.
+    /// The lag of derived data. Blocks the thread.
     pub fn lag(&self) -> Result<Lag, StoreError> {
         let (index_events, projections_events) = self.0.derivation.lag()?;
         Ok(Lag { projections_events, index_events })
@@ -349,7 +354,7 @@ impl Store {
         sessions::session_list(&self.0.derivation, tenant, filter, query)
     }
 
-    /// Answers a question about events, exact to the last one. Blocks the thread.
+    /// Answers a question about events; the counts include the last event. Blocks the thread.
     pub fn statistics(
         &self,
         tenant: TenantId,
@@ -358,8 +363,9 @@ impl Store {
         statistics::statistics(&self.0.derivation, tenant, query)
     }
 
-    /// Those of some texts that no event of a log has as the name of its device, application, connection type, status
-    /// or network: who filters by one of them has mistyped it. Blocks the thread.
+    /// Returns the texts that no event of a log has as the name of its device, application,
+    /// connection type, status or network: a filter with such a text is likely mistyped. Blocks the
+    /// thread.
     pub fn names_unknown(
         &self,
         tenant: TenantId,
@@ -368,8 +374,9 @@ impl Store {
         statistics::unknown_names(&self.0.derivation, tenant, texts)
     }
 
-    /// Has something that follows the log, such as `presence` or `index`, forget a tenant's log and begin anew, in
-    /// the background. Reads of it take part in the work meanwhile, or are told to come back. Blocks the thread.
+    /// Makes a follower of the log, such as `presence` or `index`, delete a tenant's data and build
+    /// it again in the background. Meanwhile reads of this data help with the work, or fail and
+    /// must be tried again later. Blocks the thread.
     pub fn rebuild(
         &self,
         tenant: TenantId,
@@ -378,8 +385,8 @@ impl Store {
         self.0.derivation.rebuild(tenant, name)
     }
 
-    /// Lets what follows a tenant's log, the index excepted, take in up to that many more events each. The
-    /// store's own thread does this as events come. Blocks the thread.
+    /// Makes the followers of a tenant's log, the index excepted, take in up to that many more
+    /// events each. The store's own thread does this as events come. Blocks the thread.
     pub fn projections_step(
         &self,
         tenant: TenantId,
@@ -395,14 +402,14 @@ impl Store {
         self.0.derivation.behind(tenant, name)
     }
 
-    /// Events of a tenant's log that the slowest of its followers, the index excepted, has not taken in. Blocks
-    /// the thread.
+    /// Events of a tenant's log that the slowest of its followers, the index excepted, has not
+    /// taken in. Blocks the thread.
     pub fn projections_behind(&self, tenant: TenantId) -> Result<i64, StoreError> {
         self.0.derivation.behind_slowest(tenant, Pace::Patient)
     }
 
-    /// Events of a tenant's log that the index does not know yet; reads look through these one by one. Blocks the
-    /// thread.
+    /// Events of a tenant's log that the index does not have yet; reads go through these one by
+    /// one. Blocks the thread.
     pub fn index_lag(&self, tenant: TenantId) -> Result<i64, StoreError> {
         self.behind(tenant, index::INDEX)
     }
@@ -410,8 +417,8 @@ impl Store {
 
 /// Tenants and tokens.
 impl Store {
-    /// Makes a tenant with an empty log. Fails with [`StoreError::NameTaken`] if there is one of
-    /// that name.
+    /// Creates a tenant with an empty log. Fails with [`StoreError::NameTaken`] if the name is
+    /// taken.
     pub fn tenant_create(&self, name: &str) -> Result<Tenant, StoreError> {
         tenants::create(&self.0.engine, name)
     }
@@ -426,19 +433,20 @@ impl Store {
         tenants::find_by_name(&self.0.engine, name)
     }
 
-    /// Makes a token. The secret is given once, here. Fails with [`StoreError::NotFound`] if there
-    /// is no such tenant, with [`StoreError::Full`] if the tenant has as many valid ones as it may have.
+    /// Creates a token, and returns its secret, which is not shown again. Fails with
+    /// [`StoreError::NotFound`] if there is no such tenant, with [`StoreError::Full`] if the tenant
+    /// already has the most valid tokens that it may have.
     pub fn token_create(&self, new: NewToken) -> Result<(Token, Secret), StoreError> {
         tokens::create(&self.0.engine, new)
     }
 
-    /// Makes an admin token for the tenant `default`, only if there is no token at all; in any
-    /// number of processes at once, once.
+    /// Creates an admin token for the tenant `default` if there is no token at all; only once, even
+    /// with several processes at the same time.
     pub fn first_token(&self) -> Result<Option<(Token, Secret)>, StoreError> {
         tokens::create_first(&self.0.engine)
     }
 
-    /// A tenant's tokens, or all of them; oldest first.
+    /// The tokens of a tenant, or of all tenants; oldest first.
     pub fn token_list(&self, tenant: Option<TenantId>) -> Result<Vec<Token>, StoreError> {
         tokens::list(&self.0.engine, tenant)
     }
@@ -452,19 +460,19 @@ impl Store {
         tokens::page(&self.0.engine, tenant, query)
     }
 
-    /// Takes a token back, of that tenant or of any. A token that is revoked already stays as it
-    /// is. Fails with [`StoreError::NotFound`] if there is none.
+    /// Revokes a token, of that tenant or of any. A token that is already revoked stays unchanged.
+    /// Fails with [`StoreError::NotFound`] if there is no such token.
     pub fn token_revoke(&self, tenant: Option<TenantId>, id: Uuid) -> Result<Token, StoreError> {
         tokens::revoke(&self.0.engine, tenant, id)
     }
 
-    /// The token with that secret, expired and revoked ones too.
+    /// The token with that secret, even if it is expired or revoked.
     pub fn token_find(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
         tokens::find(&self.0.engine, hash)
     }
 }
 
-/// Fails if the clock cannot be right.
+/// Fails if the clock must be wrong.
 fn check_clock(engine: &Engine) -> Result<(), OpenError> {
     let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
     let least = Timestamp::from_micros(CLOCK_MIN_MICROS);

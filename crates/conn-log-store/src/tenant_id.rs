@@ -1,6 +1,6 @@
 //! The number of a tenant.
 
-/// A tenant's number. Every question to a log carries one.
+/// A tenant's number. Every question to a log has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(pub i32);
 

@@ -1,11 +1,11 @@
-//! Clients that speak for one device, or one application, alone.
+//! Clients that may register events only of one device, or of one application.
 
 use std::borrow::Cow;
 
 use super::draft::EventDraft;
 use crate::fault::{Fault, FaultCode, FaultList};
 
-/// The one device, and the one application, that a client registers events of. `None` for any.
+/// The device and the application whose events a client may register. `None` for any.
 ///
 /// ```
 /// use conn_log_core::{Binding, EventDraft, EventPolicy, FaultCode, Timestamp};
@@ -32,7 +32,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Whether everything that `other` lets through this lets through too.
+    /// Whether this binding allows every event that `other` allows.
     pub fn covers(&self, other: &Binding) -> bool {
         let covers = |own: &Option<String>, other: &Option<String>| own.is_none() || own == other;
         covers(&self.device_id, &other.device_id)
@@ -41,8 +41,8 @@ impl Binding {
 }
 
 impl<'a> EventDraft<'a> {
-    /// Fills in the device and the application that the client is bound to, where it left them out. One that
-    /// names another has a fault; null and what is no text keep theirs.
+    /// Fills in the bound device and application if the event leaves them out. Another device or
+    /// application is a fault; null and a value of another type keep their own fault.
     pub fn bind(&mut self, binding: &'a Binding) {
         let names = self.source.names;
         let faults = &mut self.source.faults;

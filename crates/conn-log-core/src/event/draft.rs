@@ -1,7 +1,7 @@
-//! An event as any code puts it together: typed, borrowed where it can be, and not yet checked.
+//! An event before the check: typed, and borrowed if possible.
 //!
-//! A draft promises nothing. [`EventPolicy::check`](crate::EventPolicy::check) makes an event of it,
-//! or says what is wrong with it. JSON is one source of drafts (`editions`).
+//! A draft may break any rule. [`EventPolicy::check`](crate::EventPolicy::check) makes an event of
+//! it, or returns its faults. JSON is one source of drafts (`editions`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,9 +14,9 @@ use super::editions::{Edition, FieldNames};
 use crate::Timestamp;
 use crate::fault::{Fault, FaultList};
 
-/// What a client wants to register.
+/// A connection event that a client wants to register.
 ///
-/// Every field may be missing or wrong: the check says so.
+/// Any field may be missing or wrong: the check reports it.
 ///
 /// ```
 /// use conn_log_core::{EventDraft, EventPolicy, Timestamp};
@@ -48,23 +48,23 @@ pub struct EventDraft<'a> {
     pub connection_type: Option<Cow<'a, str>>,
     /// Required.
     pub status: Option<Cow<'a, str>>,
-    /// Required. When it happened.
+    /// Required. The time of the event.
     pub timestamp: Option<Timestamp>,
     /// The address that the device connected from.
     pub ip_address: Option<IpAddr>,
-    /// The program that connected, as it names itself.
+    /// The name of the program that connected, as the program gives it.
     pub user_agent: Option<Cow<'a, str>>,
-    /// Seconds.
+    /// In seconds.
     pub duration: Option<f64>,
-    /// The session that the event belongs to. Without it, the metadata's `session_id` is taken.
+    /// The session of the event. If it is `None`, the metadata's `session_id` is taken.
     pub session_id: Option<Cow<'a, str>>,
-    /// The client's own name for the event.
+    /// The client's own id for the event.
     pub event_id: Option<Cow<'a, str>>,
     /// A JSON object.
     pub metadata: Option<MetadataJson<'a>>,
-    /// Members that move into the metadata. A name that is there already wins.
+    /// Members that move into the metadata. An existing member of the same name is kept.
     pub extra_metadata: Vec<(Cow<'a, str>, MetadataJson<'a>)>,
-    /// Where the draft comes from. The default is right for a draft that code builds field by field.
+    /// The source of the draft. The default is right for a draft that code builds field by field.
     pub source: DraftSource,
 }
 
@@ -82,8 +82,8 @@ impl EventDraft<'_> {
     }
 }
 
-/// What the check must know of a draft's source: the names that the client uses for the fields, and
-/// the faults that were found in reading.
+/// Data about a draft's source that the check needs: the client's names of the fields, and the
+/// faults that were found in reading.
 #[derive(Clone, Debug, Default)]
 pub struct DraftSource {
     pub(super) edition: Edition,
@@ -91,7 +91,7 @@ pub struct DraftSource {
     pub(super) faults: FaultList,
 }
 
-/// JSON for an event's metadata, not yet looked into.
+/// JSON for an event's metadata, not yet parsed.
 #[derive(Clone)]
 pub enum MetadataJson<'a> {
     /// JSON text.
@@ -118,7 +118,7 @@ impl From<Value> for MetadataJson<'_> {
     }
 }
 
-/// Shows nothing of the content: it may hold secrets, which only the check redacts.
+/// Shows no content: it may contain secrets, which only the check redacts.
 impl fmt::Debug for MetadataJson<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MetadataJson(..)")

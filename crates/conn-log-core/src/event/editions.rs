@@ -1,7 +1,7 @@
-//! From an event's JSON, in either edition, to a draft.
+//! Reads an event's JSON, in either edition, into a draft.
 //!
-//! The field names tell the edition. The first edition's fields become the second's here, and
-//! nowhere else.
+//! The field names tell the edition. Only this module changes fields of the first edition to those
+//! of the second.
 
 use std::borrow::Cow;
 
@@ -12,12 +12,12 @@ use super::field_reader::FieldReader;
 use super::json_object::{FieldName, JsonObject};
 use crate::fault::{Fault, FaultCode, FaultList, Faults};
 
-/// A published shape of the request.
+/// A published version of the request's format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Edition {
-    /// `app_id` and `connection_status`, with `connection_type` the kind of network.
+    /// `app_id` and `connection_status`; `connection_type` is the type of network.
     First,
-    /// `application_id` and `status`, with `connection_type` what happened.
+    /// `application_id` and `status`; `connection_type` is the type of event.
     #[default]
     Second,
 }
@@ -26,7 +26,7 @@ impl<'a> EventDraft<'a> {
     /// Reads one event's JSON, in either edition.
     ///
     /// # Errors
-    /// Only for what is no JSON object. The draft keeps all other faults, and
+    /// Only if the text is not a JSON object. The draft keeps all other faults, and
     /// [`EventPolicy::check`](crate::EventPolicy::check) returns them with its own.
     pub fn from_json(json: &'a str) -> Result<Self, Faults> {
         JsonObject::parse(json).map(Self::from_object)
@@ -47,11 +47,11 @@ impl<'a> EventDraft<'a> {
     }
 }
 
-/// The names that a client uses for the fields whose names differ between the editions.
+/// The client's names of the fields that have different names in the two editions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FieldNames {
     application_id: FieldName,
-    /// In the first edition the connection status tells the connection type too.
+    /// In the first edition the connection status also tells the connection type.
     connection_type: FieldName,
     status: FieldName,
 }
@@ -82,14 +82,14 @@ impl FieldNames {
         names
     }
 
-    /// One name of the first edition makes an event one of the first edition.
+    /// The edition of an event: the first, if any field name is one of the first edition.
     fn edition(self) -> Edition {
         let first =
             self.application_id == FieldName::AppId || self.status == FieldName::ConnectionStatus;
         if first { Edition::First } else { Edition::Second }
     }
 
-    /// Where the client finds a draft's field in its event: a JSON Pointer.
+    /// The JSON Pointer of a draft's field in the client's event.
     pub(super) fn pointer(self, field: &str) -> String {
         match field {
             "application_id" => self.application_id.pointer(),
@@ -145,8 +145,8 @@ fn read_fields<'a>(
     }
 }
 
-/// What the first edition calls a connection type is a kind of network, and its connection status
-/// is a connection type and a status.
+/// Reads a first-edition event: its connection type becomes the type of network, and its connection
+/// status becomes the connection type and the status.
 fn first_edition<'a>(object: &JsonObject<'a>, draft: &mut EventDraft<'a>, faults: &mut FaultList) {
     draft.extra_metadata.reserve(2 + object.extra.len());
     if let Some(network) = draft.connection_type.take() {
@@ -189,7 +189,7 @@ fn add_text<'a>(draft: &mut EventDraft<'a>, name: &'static str, text: Cow<'a, st
     draft.extra_metadata.push((Cow::Borrowed(name), Value::from(text).into()));
 }
 
-/// The connection type and the status that a connection status stands for.
+/// The connection type and the status for a connection status.
 fn meaning(connection_status: &str) -> Option<(&'static str, &'static str)> {
     match connection_status {
         "connected" => Some(("established", "success")),
@@ -202,7 +202,7 @@ fn meaning(connection_status: &str) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// The first edition's measurements are numbers. They move into the metadata as they are.
+/// Checks that the first edition's measurements are numbers. They move into the metadata unchanged.
 fn check_measurements(object: &JsonObject<'_>, faults: &mut FaultList) {
     for (name, raw) in &object.extra {
         let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());

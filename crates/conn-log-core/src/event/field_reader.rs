@@ -1,4 +1,4 @@
-//! Reads an event's JSON members as their fields' own types, and notes those that are not.
+//! Reads an event's JSON members as the types of their fields, and adds faults for wrong types.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,13 +10,13 @@ use super::member_name::string;
 use crate::Timestamp;
 use crate::fault::{Fault, FaultCode, FaultList};
 
-/// Reads raw members as their own types, and notes those that are not.
+/// Reads raw members as the types of their fields, and adds faults for wrong types.
 pub(super) struct FieldReader<'f> {
     pub(super) faults: &'f mut FaultList,
 }
 
 impl FieldReader<'_> {
-    /// The member, unless it is missing or null, which is noted.
+    /// The member. If it is missing or null, adds a fault.
     pub(super) fn required<'a>(
         &mut self,
         field: FieldName,
@@ -31,7 +31,7 @@ impl FieldReader<'_> {
         None
     }
 
-    /// The member, unless it is missing or null, which both mean that it is not given.
+    /// The member, or `None` if it is missing or null.
     pub(super) fn optional(raw: Option<&RawValue>) -> Option<&RawValue> {
         raw.filter(|raw| !is_null(raw))
     }

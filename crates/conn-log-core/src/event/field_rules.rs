@@ -1,4 +1,5 @@
-//! The contract's table of rules: the attributes of [`FieldRules`], one line or two for a field.
+//! The contract's table of rules: the attributes of [`FieldRules`], one or two lines for each
+//! field.
 
 use chrono::TimeDelta;
 use validator::{ValidateArgs, ValidationError};
@@ -8,17 +9,17 @@ use super::editions::FieldNames;
 use crate::fault::{Fault, FaultCode, FaultList};
 use crate::{EventPolicy, Timestamp};
 
-/// How far a client's clock may run ahead of the server's.
+/// The longest time that a client's clock may be ahead of the server's.
 const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
 
-/// What the rules are held against.
+/// The data that the rules compare with.
 struct Context<'a> {
     policy: &'a EventPolicy,
     now: Timestamp,
 }
 
-/// Adds every field of `draft` that is missing or breaks its rule to `faults`, under the name that
-/// the client uses for it.
+/// Adds a fault to `faults` for every field of `draft` that is missing or breaks its rule, under
+/// the client's name of the field.
 pub(super) fn check(
     draft: &EventDraft<'_>,
     policy: &EventPolicy,
@@ -34,11 +35,11 @@ pub(super) fn check(
         let pointer = names.pointer(&field);
         faults.extend(errors.iter().map(|error| fault(&pointer, error, policy)));
     }
-    // The validator keeps its findings in a hash map; clients get them in one order.
+    // The validator keeps its findings in a hash map; sorted, clients get them in a fixed order.
     faults.sort_by_pointer();
 }
 
-/// A required field without a value is missing, unless a fault says already why it has none.
+/// Adds a fault for a required field without a value, unless a fault already says why it has none.
 fn require(draft: &EventDraft<'_>, names: FieldNames, faults: &mut FaultList) {
     for (field, is_given) in [
         ("device_id", draft.device_id.is_some()),

@@ -1,7 +1,7 @@
-//! The shape of an event's JSON: an object's members by name, not yet looked into.
+//! The shape of an event's JSON: an object's members by name, not yet parsed.
 //!
-//! Values stay the text they are, so that a member no rule asks about costs no parsing, and a
-//! fault in one member does not hide the faults of the others.
+//! Values stay JSON text, so that a member without a rule is not parsed, and a fault in one member
+//! does not hide the faults of the others.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::member_name::{MemberName, broken_name, duplicate_key};
 use super::metadata::EXTRA_MEMBERS_MAX;
 use crate::fault::{FAULTS_MAX, Fault, FaultCode, FaultList, Faults};
 
-/// The fields that either edition names. All other members are extra.
+/// The fields of either edition. All other members are extra.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldName {
     DeviceId,
@@ -75,21 +75,21 @@ impl FieldName {
     }
 }
 
-/// One JSON object's members: the known fields, and the rest in the order given.
+/// The members of one JSON object: the known fields, and the others in the order given.
 #[derive(Debug, Default)]
 pub(crate) struct JsonObject<'a> {
     known: [Option<&'a RawValue>; FieldName::ALL.len()],
-    /// One more than the metadata holds is kept, so that the check sees that there are too many.
+    /// Keeps one more than the metadata can hold, so that the check sees that there are too many.
     pub(crate) extra: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// Fields given twice, and names that are no text.
+    /// Repeated fields, and names that are not texts.
     pub(crate) faults: FaultList,
 }
 
 impl<'a> JsonObject<'a> {
-    /// Splits the object that `json` is.
+    /// Splits a JSON object into its members.
     pub(crate) fn parse(json: &'a str) -> Result<Self, Faults> {
         if !json.trim_start_matches(JSON_SPACE).starts_with('{') {
-            // What is not JSON at all is told from what is JSON of another type.
+            // Tells a text that is not JSON from JSON of another type.
             serde_json::from_str::<&RawValue>(json).map_err(|e| invalid_json(&e))?;
             return Err(Fault::new("", FaultCode::NotAnObject, "an event is a JSON object").into());
         }
@@ -104,7 +104,7 @@ impl<'a> JsonObject<'a> {
         self.get(field).is_some()
     }
 
-    /// The value of the object's only member, if that is `data`.
+    /// The value of `data`, if this is the object's only member.
     pub(crate) fn envelope(&self) -> Option<&'a RawValue> {
         match self.extra.as_slice() {
             [(name, data)] if name == "data" && self.known.iter().all(Option::is_none) => {
@@ -133,7 +133,8 @@ impl<'a> JsonObject<'a> {
         }
     }
 
-    /// Sorted, not compared each with each: a hostile body has thousands of names.
+    /// Sorts the names, because a hostile body has thousands: comparing all pairs would take too
+    /// long.
     fn find_repeated_extra(&mut self) {
         let mut names: Vec<&str> = self.extra.iter().map(|(name, _)| name.as_ref()).collect();
         names.sort_unstable();
@@ -143,7 +144,7 @@ impl<'a> JsonObject<'a> {
     }
 }
 
-/// The four characters that JSON takes as white space (RFC 8259, section 2).
+/// The four characters that are white space in JSON (RFC 8259, section 2).
 pub(crate) const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 pub(crate) fn invalid_json(error: &serde_json::Error) -> Fault {

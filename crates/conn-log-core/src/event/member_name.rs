@@ -1,7 +1,7 @@
-//! The names and texts of JSON members, where they are texts at all.
+//! The names and strings of JSON members, which may not be valid texts.
 //!
-//! JSON's escapes can write a lone surrogate, which no text holds. Such a name is a fault of value
-//! and not of shape, so that it does not hide the other faults of its object.
+//! A JSON escape can write a lone surrogate, which a text cannot hold. Such a name is a value fault
+//! and not a shape fault, so that it does not hide the other faults of its object.
 
 use std::borrow::Cow;
 
@@ -12,9 +12,9 @@ use crate::fault::{Fault, FaultCode, pointer_step};
 
 /// A member's name.
 pub(crate) enum MemberName<'a> {
-    /// The name, borrowed from the JSON text wherever no escape stands in it.
+    /// The name, borrowed from the JSON text if it has no escape.
     Text(Cow<'a, str>),
-    /// A lone surrogate is in it; the name as it stands in the JSON text.
+    /// A name with a lone surrogate, as written in the JSON text.
     Broken(&'a str),
 }
 
@@ -26,7 +26,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for MemberName<'a> {
     }
 }
 
-/// The text that a JSON string stands for; `None` if a lone surrogate is in it.
+/// The text of a JSON string; `None` if it has a lone surrogate.
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let raw = raw.get();
     let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
@@ -37,7 +37,7 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The fault of a name that is no text; `raw` is the name as the client wrote it.
+/// The fault of a name that is not a text; `raw` is the name as the client wrote it.
 pub(crate) fn broken_name(parent: &str, raw: &str) -> Fault {
     Fault::new(
         format!("{parent}{}", pointer_step(raw)),
@@ -46,7 +46,7 @@ pub(crate) fn broken_name(parent: &str, raw: &str) -> Fault {
     )
 }
 
-/// The fault of a name that its object has already.
+/// The fault of a repeated name in an object.
 pub(crate) fn duplicate_key(parent: &str, name: &str) -> Fault {
     Fault::new(
         format!("{parent}{}", pointer_step(name)),

@@ -1,8 +1,9 @@
-//! A connection event: what a client registered, checked and redacted.
+//! A connection event that a client registered, checked and redacted.
 //!
 //! Architecture invariant: an [`Event`] keeps every rule. It comes from
-//! [`EventPolicy::check`](crate::EventPolicy::check), which makes it of an [`EventDraft`], or back from the
-//! store that was given it, through [`Event::from_store`]. Code that holds one never checks again.
+//! [`EventPolicy::check`](crate::EventPolicy::check), which makes it from an [`EventDraft`], or
+//! from a store, which gives back its stored event through [`Event::from_store`]. Code with an
+//! event never checks it again.
 
 mod binding;
 mod draft;
@@ -24,7 +25,7 @@ pub use self::policy::{CONNECTION_TYPES, EventPolicy, STATUSES};
 pub use self::redaction::{REDACTED, SensitiveKeys};
 use crate::Timestamp;
 
-/// The fields of an event, for a store to write and to give back.
+/// The fields of an event, which a store writes and reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventFields {
     /// 1 to 255 characters.
@@ -35,17 +36,17 @@ pub struct EventFields {
     pub connection_type: String,
     /// One of the vocabulary's statuses, such as `success`.
     pub status: String,
-    /// When it happened, as the client says.
+    /// The time of the event, as the client gives it.
     pub timestamp: Timestamp,
     /// The address that the device connected from.
     pub ip_address: Option<IpAddr>,
     /// At most 1,024 characters.
     pub user_agent: Option<String>,
-    /// Seconds; finite, 0 or more.
+    /// In seconds; finite, 0 or more.
     pub duration: Option<f64>,
-    /// The session that the event belongs to, given as a field or within the metadata.
+    /// The session of the event, given as a field or in the metadata.
     pub session_id: Option<String>,
-    /// The client's own name for the event, 1 to 64 characters.
+    /// The client's own id for the event, 1 to 64 characters.
     pub event_id: Option<String>,
     /// A JSON object as RFC 8785 canonical text, redacted.
     pub metadata: String,
@@ -62,7 +63,7 @@ pub struct EventFields {
 /// fn fields(event: Event) -> EventFields { event.into_fields() }
 /// ```
 ///
-/// It cannot put fields in,
+/// Code cannot put fields in,
 ///
 /// ```compile_fail
 /// use conn_log_core::{Event, EventFields};
@@ -78,7 +79,7 @@ pub struct EventFields {
 /// fn forge(fields: EventFields) -> Event { Event::from(fields) }
 /// ```
 ///
-/// nor change one that is there,
+/// nor change an existing one,
 ///
 /// ```compile_fail
 /// use conn_log_core::Event;
@@ -94,7 +95,7 @@ pub struct EventFields {
 /// fn forge() -> Event { Event::default() }
 /// ```
 ///
-/// nor read one past the rules:
+/// nor read one without the check of the rules:
 ///
 /// ```compile_fail
 /// use conn_log_core::Event;
@@ -105,9 +106,9 @@ pub struct EventFields {
 pub struct Event(EventFields);
 
 impl Event {
-    /// Takes back the event that a store was given. **Only for a store**, and only with fields that
-    /// it read from where it wrote them: nothing is checked here. All other code makes an
-    /// [`EventDraft`] and asks [`EventPolicy::check`] for the event.
+    /// Makes an event from stored fields. **Only for a store**, and only with fields that the store
+    /// has written itself: nothing is checked here. All other code makes an [`EventDraft`] and
+    /// calls [`EventPolicy::check`].
     pub fn from_store(fields: EventFields) -> Self {
         Event(fields)
     }
@@ -117,7 +118,7 @@ impl Event {
         &self.0
     }
 
-    /// Its fields, for code that needs them and not the event.
+    /// Its fields, for code that does not need the event itself.
     pub fn into_fields(self) -> EventFields {
         self.0
     }

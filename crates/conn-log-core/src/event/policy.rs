@@ -1,4 +1,4 @@
-//! The rules that every event is held against: the contract's own, and a deployment's additions.
+//! The rules for every event: the contract's own rules, and a deployment's additions.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -9,14 +9,15 @@ use super::{Event, EventFields, field_rules};
 use crate::fault::{Fault, FaultCode, FaultList, Faults};
 use crate::{SensitiveKeys, Timestamp};
 
-/// The connection types that every deployment takes.
+/// The connection types that every deployment accepts.
 pub const CONNECTION_TYPES: [&str; 6] =
     ["attempted", "authenticated", "established", "resumed", "suspended", "terminated"];
 
-/// The statuses that every deployment takes.
+/// The statuses that every deployment accepts.
 pub const STATUSES: [&str; 5] = ["success", "failure", "denied", "timeout", "error"];
 
-/// Which events a deployment takes. The only way from an [`EventDraft`] to an [`Event`].
+/// The rules for the events of a deployment. It is the only way from an [`EventDraft`] to an
+/// [`Event`].
 ///
 /// ```
 /// use conn_log_core::{EventDraft, EventPolicy, Timestamp};
@@ -37,43 +38,43 @@ pub struct EventPolicy {
 }
 
 impl EventPolicy {
-    /// Also takes this connection type.
+    /// Also accepts this connection type.
     #[must_use]
     pub fn with_connection_type(mut self, name: impl Into<String>) -> Self {
         self.connection_types.insert(name.into());
         self
     }
 
-    /// Also takes this status.
+    /// Also accepts this status.
     #[must_use]
     pub fn with_status(mut self, name: impl Into<String>) -> Self {
         self.statuses.insert(name.into());
         self
     }
 
-    /// Also redacts what stands under this name.
+    /// Also redacts the value under this name.
     #[must_use]
     pub fn with_sensitive_key(mut self, name: &str) -> Self {
         self.sensitive = self.sensitive.with(name);
         self
     }
 
-    /// Whether `name` is a connection type here.
+    /// Whether this policy has the connection type `name`.
     pub fn has_connection_type(&self, name: &str) -> bool {
         CONNECTION_TYPES.contains(&name) || self.connection_types.contains(name)
     }
 
-    /// Whether `name` is a status here.
+    /// Whether this policy has the status `name`.
     pub fn has_status(&self, name: &str) -> bool {
         STATUSES.contains(&name) || self.statuses.contains(name)
     }
 
-    /// Holds a draft against every rule, redacts it and brings it into its canonical form.
+    /// Checks a draft against every rule, redacts it and makes it canonical.
     ///
-    /// `now` is the server's time, which the timestamp is compared with.
+    /// `now` is the server's time; the timestamp is compared with it.
     ///
     /// # Errors
-    /// All faults at once: those of reading, and those of the rules.
+    /// All faults together: those from reading and those of the rules.
     pub fn check(&self, mut draft: EventDraft<'_>, now: Timestamp) -> Result<Event, Faults> {
         let DraftSource { names, mut faults, .. } = std::mem::take(&mut draft.source);
         let mut metadata = MetadataBuilder::new(&self.sensitive);
@@ -88,7 +89,7 @@ impl EventPolicy {
         event(draft, metadata, faults)
     }
 
-    /// The connection types and the statuses taken here, each in one line for people.
+    /// The accepted connection types and statuses, each in one line for people.
     pub fn names(&self) -> (String, String) {
         let list = |fixed: &[&str], own: &BTreeSet<String>| {
             let own = own.iter().map(String::as_str);
@@ -98,7 +99,7 @@ impl EventPolicy {
     }
 }
 
-/// The event, if nothing is wrong.
+/// Makes the event, if there is no fault.
 fn event(
     draft: EventDraft<'_>,
     metadata: MetadataBuilder<'_>,
@@ -122,7 +123,7 @@ fn event(
         Some(timestamp),
     ) = required
     else {
-        // The rules have left a fault for each that is missing, so this is not reached.
+        // The rules add a fault for each missing field, so this is not reached.
         return Err(Fault::new("", FaultCode::Missing, "a required field is missing").into());
     };
     Ok(Event(EventFields {
@@ -131,10 +132,10 @@ fn event(
         connection_type: connection_type.into_owned(),
         status: status.into_owned(),
         timestamp,
-        // An IPv4-mapped IPv6 address is that IPv4 address.
+        // An IPv4-mapped IPv6 address becomes the IPv4 address.
         ip_address: draft.ip_address.map(|address| address.to_canonical()),
         user_agent: draft.user_agent.map(Cow::into_owned),
-        // Minus zero is zero, in JSON's canonical form too.
+        // Minus zero becomes zero, as in JSON's canonical form.
         duration: draft.duration.map(|seconds| seconds + 0.0),
         session_id,
         event_id: draft.event_id.map(Cow::into_owned),

@@ -1,17 +1,16 @@
-//! Which metadata may hold a secret, told by its name.
+//! Redaction: finds metadata that may hold a secret, by its name.
 //!
-//! A secret that is never stored cannot leak. What stands under a sensitive name is replaced
-//! before the event is hashed, stored or shown; the name stays, so that readers see that
-//! something was there.
+//! A secret that is never stored cannot leak. The value under a sensitive name is replaced before
+//! the event is hashed, stored or shown; the name stays, so that readers see that there was a
+//! value.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// What stands in a sensitive value's place.
+/// The text that replaces a sensitive value.
 pub const REDACTED: &str = "[REDACTED]";
 
-/// A name with one of these in it is sensitive, whatever stands around it: `db_password`,
-/// `X-Api-Key`, `clientSecret`.
+/// A name that contains one of these is sensitive: `db_password`, `X-Api-Key`, `clientSecret`.
 const SENSITIVE_PARTS: &[&str] = &[
     "password",
     "passwd",
@@ -28,18 +27,18 @@ const SENSITIVE_PARTS: &[&str] = &[
     "socialsecurity",
 ];
 
-/// A name that ends in one of these is sensitive: `access_token`, but not `token_count`.
+/// A name that ends with one of these is sensitive: `access_token`, but not `token_count`.
 const SENSITIVE_ENDINGS: &[&str] = &["token", "tokens", "jwt", "bearer"];
 
-/// Only these names as a whole: they are parts of harmless words too.
+/// Sensitive only as whole names: harmless words contain them too.
 const SENSITIVE_NAMES: &[&str] = &["auth", "pwd", "pin", "cvv", "cvc", "ssn", "otp", "iban"];
 
-/// The contract's own names in metadata. Most events have some of them, and none is sensitive unless
-/// a deployment says so: the lists above are not asked for them.
+/// The contract's own names in metadata. Most events have some of them, and none is sensitive
+/// unless a deployment says so: they are not compared with the lists above.
 const CONTRACT_NAMES: &[&str] =
     &["connection_status", "data_transferred", "network_type", "session_id", "signal_strength"];
 
-/// Tells sensitive names from others. Case, `_`, `-`, `.` and spaces make no difference.
+/// Finds sensitive names. Case, `_`, `-`, `.` and spaces make no difference.
 ///
 /// ```
 /// use conn_log_core::SensitiveKeys;
@@ -54,14 +53,14 @@ pub struct SensitiveKeys {
 }
 
 impl SensitiveKeys {
-    /// Also takes `name` as sensitive.
+    /// Adds `name` as sensitive.
     #[must_use]
     pub fn with(mut self, name: &str) -> Self {
         self.own.insert(squash(name).into_owned());
         self
     }
 
-    /// Whether what stands under `name` is to be redacted.
+    /// Whether the value under `name` must be redacted.
     pub fn matches(&self, name: &str) -> bool {
         if CONTRACT_NAMES.contains(&name) {
             return !self.own.is_empty() && self.own.contains(&*squash(name));
@@ -74,8 +73,8 @@ impl SensitiveKeys {
     }
 }
 
-/// Whether one of [`SENSITIVE_PARTS`] stands anywhere in `name`. Every name of every event comes by
-/// here: one pass, which looks closer only where the first byte of a part stands.
+/// Whether `name` contains one of [`SENSITIVE_PARTS`]. It runs for every name of every event: one
+/// pass, which compares the parts only at bytes that a part begins with.
 fn has_sensitive_part(name: &str) -> bool {
     const FIRST_BYTES: [bool; 256] = {
         let mut first = [false; 256];
@@ -93,7 +92,7 @@ fn has_sensitive_part(name: &str) -> bool {
     })
 }
 
-/// `name` in lower case, without what separates its words.
+/// `name` in lower case, without the separators of its words.
 fn squash(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return Cow::Borrowed(name);

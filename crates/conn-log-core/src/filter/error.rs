@@ -1,15 +1,15 @@
-//! Why a filter cannot be taken.
+//! Errors in filters.
 
-/// What is wrong with one filter.
+/// An error in one filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{parameter}: {detail}")]
 pub struct FilterError {
-    /// The filter's name, such as `since`; `metadata` for every filter on metadata; empty for the
-    /// whole of a JSON filter.
+    /// The filter's name, such as `since`; `metadata` for every filter on metadata; empty for a
+    /// whole JSON filter.
     pub parameter: String,
-    /// What, for programs.
+    /// The code, for programs.
     pub code: FilterErrorCode,
-    /// What, for people.
+    /// A description, for people.
     pub detail: String,
 }
 
@@ -23,24 +23,24 @@ impl FilterError {
     }
 }
 
-/// The stable name of what is wrong with a filter.
+/// The stable name of an error in a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FilterErrorCode {
     /// More values than a query may have.
     TooMany,
-    /// A value that the filter does not take.
+    /// A value that the filter does not accept.
     InvalidValue,
-    /// A second value of a filter that takes one.
+    /// A second value of a filter that accepts only one.
     Repeated,
     /// No filter has this name.
     Unknown,
-    /// Another JSON type than the filter's own.
+    /// A JSON type that the filter does not accept.
     WrongType,
 }
 
 impl FilterErrorCode {
-    /// The name as clients see it.
+    /// The name in answers to clients.
     pub fn as_str(self) -> &'static str {
         match self {
             FilterErrorCode::TooMany => "too_many",

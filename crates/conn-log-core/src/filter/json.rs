@@ -1,5 +1,5 @@
-//! Filters from JSON and back: the names and the rules of a query string. A filter that may be
-//! repeated is one value or an array of values.
+//! Filters from JSON and back: with the names and the rules of a query string. A repeatable filter
+//! is one value or an array of values.
 
 use std::collections::BTreeMap;
 
@@ -22,8 +22,8 @@ impl EventFilter {
     /// ```
     ///
     /// # Errors
-    /// The first filter that cannot be taken. A null and an empty array are refused as well: a
-    /// mistake must not turn into a filter that lets everything pass.
+    /// The first invalid filter. A null and an empty array are refused as well: a mistake must not
+    /// become a filter that matches everything.
     pub fn from_json(json: &Value) -> Result<Self, FilterError> {
         let Some(object) = json.as_object() else {
             return Err(FilterError::new(
@@ -40,7 +40,7 @@ impl EventFilter {
         EventFilter::from_query(&mut pairs)
     }
 
-    /// The filter as JSON, which [`EventFilter::from_json`] reads as the same filter.
+    /// The filter as JSON; [`EventFilter::from_json`] reads it back as the same filter.
     pub fn to_json(&self) -> Value {
         let mut object = Map::new();
         let mut set = |name: &str, value: Option<Value>| {
@@ -67,7 +67,7 @@ impl EventFilter {
     }
 }
 
-/// None, one, or an array of them.
+/// The values as JSON: `None`, one value, or an array.
 fn values<T: AsRef<str>>(texts: &[T]) -> Option<Value> {
     match texts {
         [] => None,
@@ -84,7 +84,7 @@ fn network_text(network: IpNet) -> String {
     }
 }
 
-/// The values of one member, as a query string has them.
+/// The values of one member, in their query string form.
 fn texts(name: &str, value: &Value) -> Result<Vec<String>, FilterError> {
     match name {
         "device_id" | "application_id" | "connection_type" | "status" => {
@@ -104,7 +104,7 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>, FilterError> {
     }
 }
 
-/// Reads one JSON value as the text that a query string has for it.
+/// Converts one JSON value to its query string form.
 type ReadText = fn(&Value) -> Option<String>;
 
 fn single(

@@ -1,5 +1,5 @@
-//! Whether an event is one of those that a filter asks for: the same answer that a database gives,
-//! for streams, exports and rules that meet events outside one.
+//! Whether an event matches a filter: the same result as in a database, for streams, exports and
+//! rules, which check events outside a database.
 
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ impl EventFilter {
         if self.metadata.is_empty() {
             return true;
         }
-        // Canonical metadata is JSON always.
+        // Canonical metadata is always valid JSON.
         let metadata: Value = serde_json::from_str(&fields.metadata).unwrap_or_default();
         self.metadata.iter().all(|filter| filter.matches(&metadata))
     }

@@ -1,13 +1,14 @@
-//! Where in an event's metadata a value stands.
+//! Paths to values in an event's metadata.
 
 use std::fmt;
 
 use crate::event::metadata::METADATA_LEVELS_MAX;
 
-/// Member names from the outside in; at least one, and at most eight: no event's metadata is deeper.
+/// The member names of a path, from the outermost to the innermost; at least one, and at most eight:
+/// no event's metadata is deeper.
 ///
-/// As text, a dot stands between two names. A dot within a name is written `\.`, and a backslash
-/// before a dot or a backslash is written `\\`.
+/// In the text form, names are separated by dots. A dot within a name is written `\.`, and a
+/// backslash before a dot or a backslash is written `\\`.
 ///
 /// ```
 /// use conn_log_core::MetadataPath;
@@ -26,7 +27,8 @@ impl MetadataPath {
         (1..=METADATA_LEVELS_MAX).contains(&names.len()).then_some(MetadataPath(names))
     }
 
-    /// Reads a path's text. `None` where a name is empty or has U+0000, and for more than eight names.
+    /// Parses the text of a path. Returns `None` if a name is empty or has U+0000, or if there are
+    /// more than eight names.
     pub fn parse(text: &str) -> Option<Self> {
         let (mut names, mut name) = (Vec::new(), String::new());
         let mut rest = text.chars();
@@ -42,7 +44,7 @@ impl MetadataPath {
         if names.iter().all(is_name) { MetadataPath::new(names) } else { None }
     }
 
-    /// The names, from the outside in.
+    /// The names, from the outermost to the innermost.
     pub fn names(&self) -> &[String] {
         &self.0
     }

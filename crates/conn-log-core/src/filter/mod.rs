@@ -1,7 +1,7 @@
-//! Which events a reader asks for: one definition for lists, streams, exports, rules and policies.
+//! Filters of events: one definition for lists, streams, exports, rules and policies.
 //!
-//! A filter is read from a query string or from JSON, under the same names and by the same rules. It
-//! is written back as JSON. It knows neither HTTP nor SQL.
+//! A filter is read from a query string or from JSON, with the same names and rules. It can be
+//! written as JSON. It knows neither HTTP nor SQL.
 
 mod error;
 mod json;
@@ -15,7 +15,7 @@ pub use self::error::{FilterError, FilterErrorCode};
 pub use self::metadata_path::MetadataPath;
 use crate::Timestamp;
 
-/// The events that a list, a stream or an export is about. Every given filter must hold; within a
+/// A filter for events of a list, a stream or an export. Every given condition must hold; within a
 /// repeatable one any value may.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EventFilter {
@@ -45,12 +45,12 @@ pub struct EventFilter {
 
 /// One `metadata.<path>=<value>` filter.
 ///
-/// It holds where the path leads to the text `value`, or to a number, `true`, `false` or `null`
+/// It holds if the value at the path is the text `value`, or a number, `true`, `false` or `null`
 /// whose JSON text is `value`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MetadataFilter {
-    /// Where to look.
+    /// The path to the value.
     pub path: MetadataPath,
-    /// What is to be there.
+    /// The expected value.
     pub value: String,
 }

@@ -7,10 +7,11 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{EventFilter, FilterError, FilterErrorCode, MetadataFilter, MetadataPath};
 use crate::Timestamp;
 
-/// Values of one repeatable filter at most: each is a branch of the query.
+/// Limit of values of one repeatable filter: each value is a branch of the query.
 const VALUES_MAX: usize = 100;
 
-/// `metadata.<path>=<value>` filters at most, each looked for in every event that is left.
+/// Limit of `metadata.<path>=<value>` filters: each is checked for every event that the other
+/// filters let through.
 const METADATA_FILTERS_MAX: usize = 8;
 
 const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
@@ -23,8 +24,8 @@ const SECONDS: &str = "a number of seconds, 0 or more";
 type Pairs = Vec<(String, String)>;
 
 impl EventFilter {
-    /// Takes the filters out of a query string's decoded pairs. Pairs of other names are left, for
-    /// the caller to take or to refuse.
+    /// Takes the filters from a query string's decoded pairs. Pairs with other names stay in
+    /// `pairs`, for the caller to use or to refuse.
     ///
     /// ```
     /// use conn_log_core::EventFilter;
@@ -39,7 +40,7 @@ impl EventFilter {
     /// ```
     ///
     /// # Errors
-    /// The first filter that cannot be taken.
+    /// The first invalid filter.
     pub fn from_query(pairs: &mut Vec<(String, String)>) -> Result<Self, FilterError> {
         Ok(EventFilter {
             device_ids: Self::values_from_query(pairs, "device_id")?,
@@ -56,11 +57,11 @@ impl EventFilter {
         })
     }
 
-    /// Takes the values of one repeatable filter, for a list that knows some of the filters only.
-    /// As in events, the status `failed` is taken as `failure`.
+    /// Takes the values of one repeatable filter, for a list that has only some of the filters. As
+    /// in events, the status `failed` is read as `failure`.
     ///
     /// # Errors
-    /// Too many values, or one that no event can have.
+    /// Too many values, or a value that no event can have.
     pub fn values_from_query(
         pairs: &mut Vec<(String, String)>,
         name: &str,
@@ -120,9 +121,10 @@ fn network(text: &str) -> Option<IpNet> {
     }
 }
 
-/// A block of IPv4-mapped IPv6 addresses is the block of those IPv4 addresses: no event has a mapped one.
+/// Converts a block of IPv4-mapped IPv6 addresses to the block of the IPv4 addresses: no event has
+/// a mapped address.
 fn canonical(network: IpNet) -> IpNet {
-    /// Bits of a mapped address before its IPv4 address.
+    /// The number of bits before the IPv4 address in a mapped address.
     const MAPPED_BITS: u8 = 96;
     match (network, network.network().to_canonical()) {
         (IpNet::V6(mapped), IpAddr::V4(first)) => {
@@ -141,7 +143,7 @@ fn seconds(text: &str) -> Option<f64> {
     text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
 }
 
-/// Sorted, so that two texts of one filter are read as the same.
+/// Sorted, so that equal filters in another order give the same result.
 fn metadata(pairs: &mut Pairs) -> Result<Vec<MetadataFilter>, FilterError> {
     let given = pairs.extract_if(.., |(name, _)| name.starts_with("metadata."));
     let given: Pairs = given.collect();

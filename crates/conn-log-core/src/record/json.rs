@@ -1,17 +1,17 @@
-//! How a record's members are written as JSON: by hand, since every record is written on the hot path.
+//! Writes a record's members as JSON: by hand, since every record is written on the hot path.
 
 use std::net::IpAddr;
 
 use crate::EventFields;
 
-/// The session id that stands beside the metadata: none where the metadata already shows it.
+/// The session id beside the metadata: `None` if the metadata already shows it.
 pub(super) fn own_session_id(fields: &EventFields) -> Option<&str> {
     let session_id = fields.session_id.as_deref()?;
     (crate::event::metadata::session_id(&fields.metadata).as_deref() != Some(session_id))
         .then_some(session_id)
 }
 
-/// Writes one JSON object, its members in the order they are given.
+/// Writes one JSON object, with its members in the order of the calls.
 pub(super) struct ObjectWriter(String);
 
 impl ObjectWriter {
@@ -41,7 +41,7 @@ impl ObjectWriter {
 
     pub(super) fn text(&mut self, name: &str, value: &str) {
         self.raw(name, "");
-        // A str has no key to sort and no number to write: either is RFC 8785's form.
+        // A string has no keys to sort and no numbers to format: both ways give RFC 8785's form.
         if value.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
             self.0.push_str(&serde_json::Value::from(value).to_string());
         } else {
@@ -59,9 +59,9 @@ impl ObjectWriter {
     }
 
     pub(super) fn address(&mut self, fields: &EventFields) {
-        // An address has no character that JSON escapes.
+        // An address has no character that JSON must escape.
         match fields.ip_address {
-            // Four numbers: through a formatter they take as long as the rest of the record.
+            // Four numbers: with a formatter they would take as long as the rest of the record.
             Some(IpAddr::V4(address)) => {
                 let mut before = '"';
                 self.raw("ip_address", "");

@@ -1,23 +1,23 @@
-//! What a record's leaf hash is made of, before the log has given the event its place.
+//! The input of a record's leaf hash, made before the log gives the event its id.
 
 use sha2::{Digest, Sha256};
 
 use super::json::{ObjectWriter, own_session_id};
 use crate::{Event, Timestamp};
 
-/// A record's RFC 8785 canonical JSON, but for the two members that the log gives: `id` and
+/// A record's RFC 8785 canonical JSON without the two members that the log gives: `id` and
 /// `created_at`. Making it is most of the work of a leaf hash, and can be done before.
 #[derive(Clone, Debug)]
 pub struct LeafInput {
     json: String,
-    /// Where in it the text of `created_at` belongs.
+    /// The position for the text of `created_at`.
     created_at: usize,
-    /// The same of `id`, which comes later.
+    /// The position for `id`, which is further back.
     id: usize,
 }
 
 impl LeafInput {
-    /// The input of that event's leaf, whatever place the log gives it.
+    /// The input of that event's leaf hash, for any id.
     pub fn of(event: &Event) -> Self {
         let fields = event.fields();
         let mut json = ObjectWriter::with_capacity(fields);
@@ -44,7 +44,7 @@ impl LeafInput {
         LeafInput { json: json.end(), created_at, id }
     }
 
-    /// About the bytes of memory that it takes.
+    /// About the bytes of memory of this input.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.json.capacity()
     }

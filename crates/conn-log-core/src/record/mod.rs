@@ -1,4 +1,4 @@
-//! A registered event: the event, its place in its log, and the exact JSON that stands for it.
+//! A registered event: the event, its id in its log, and its exact JSON.
 
 mod json;
 mod leaf;
@@ -7,19 +7,19 @@ use self::json::{ObjectWriter, own_session_id};
 pub use self::leaf::LeafInput;
 use crate::{Event, Timestamp};
 
-/// An event as the log holds it.
+/// An event in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// The event's place in its log: 1, 2, 3 … with no gap.
+    /// The event's number in its log: 1, 2, 3 … with no gap.
     pub id: i64,
-    /// When the log took it in.
+    /// The time at which the log stored it.
     pub created_at: Timestamp,
-    /// What was registered.
+    /// The registered event.
     pub event: Event,
 }
 
 impl Record {
-    /// The record as the API answers it: members in the contract's order.
+    /// The record as JSON for the API: members in the contract's order.
     pub fn to_json(&self) -> String {
         let fields = self.event.fields();
         let mut json = ObjectWriter::with_capacity(fields);

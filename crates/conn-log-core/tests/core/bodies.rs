@@ -1,4 +1,4 @@
-//! What a JSON body is, before anything is held against the rules.
+//! The shapes of a JSON body, before any check of the rules.
 
 use conn_log_core::{BodyError, FaultKind, Faults, JsonBody, utf8};
 use rstest::rstest;

@@ -1,9 +1,8 @@
-//! Another service can depend on this crate alone: no server, database, runtime or clock comes
-//! with it.
+//! Another service can depend on this crate alone: it brings no server, database, runtime or clock.
 
 use std::process::Command;
 
-/// What cargo says of this crate's normal dependencies, a line each.
+/// The output of cargo for this crate's normal dependencies, one line each.
 fn tree(edges: &str) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--locked", "--prefix", "none"])

@@ -1,4 +1,4 @@
-//! A draft that code builds field by field is held against the same rules as one from JSON.
+//! A draft that code builds field by field is checked by the same rules as one from JSON.
 
 use conn_log_core::{Edition, EventDraft, EventFields, EventPolicy, Fault, FaultCode, Faults};
 use rstest::rstest;

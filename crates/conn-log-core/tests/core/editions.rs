@@ -7,7 +7,7 @@ use crate::{
     FIRST, SECOND, assert_faults, edition, event, fields, first, now, second, time, without,
 };
 
-/// The vendor's page, first edition, to the letter.
+/// The example of the vendor's page for the first edition, unchanged.
 const FIRST_EXAMPLE: &str = r#"{"data": "{\"device_id\": \"dev_12345\", \"app_id\": \"app_67890\", \"connection_type\": \"wifi\", \"connection_status\": \"connected\", \"timestamp\": \"2024-01-15T10:30:00Z\", \"ip_address\": \"192.168.1.100\", \"signal_strength\": -45, \"data_transferred\": 1024}"}"#;
 
 fn envelope_text(body: &str) -> String {

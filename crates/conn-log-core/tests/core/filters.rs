@@ -1,4 +1,4 @@
-//! A filter: from a query string, from JSON and back.
+//! Filters from a query string, from JSON and back.
 
 use conn_log_core::{
     EventFilter, FilterError, FilterErrorCode, MetadataFilter, MetadataPath, Timestamp,
@@ -18,7 +18,7 @@ fn from_query(query: &[(&str, &str)]) -> Result<EventFilter, FilterError> {
     EventFilter::from_query(&mut pairs(query))
 }
 
-/// The name and the code of what is wrong.
+/// The name and the code of a filter's error.
 fn refusal(filter: Result<EventFilter, FilterError>) -> (String, &'static str) {
     let error = filter.unwrap_err();
     (error.parameter, error.code.as_str())

@@ -1,4 +1,4 @@
-//! Input made to hurt: refused, and cheaply so.
+//! Hostile input: it is refused, and at a low cost.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use rstest::rstest;
 
 use crate::{assert_faults, check, faults, list, second};
 
-/// Far more than any of these takes, and far less than work that grows with a square would.
+/// Much more time than any of these tests takes, and much less than quadratic work would take.
 const LONG: Duration = Duration::from_secs(20);
 
-/// 512, and the mark of what was cut off.
+/// 512, and the mark for a cut text.
 const POINTER_BYTES_MAX: usize = 512 + '…'.len_utf8();
 
 fn nested(open: &str, close: &str, levels: usize) -> String {
@@ -27,7 +27,7 @@ fn members(count: usize, value: &str) -> String {
     members
 }
 
-/// A second-edition event with `members` before its own.
+/// A second-edition event with `members` before its own members.
 fn with_members(members: &str) -> String {
     second(&[]).replacen('{', &format!("{{{members}"), 1)
 }

@@ -1,8 +1,8 @@
-//! The crate as another service sees it: every rule of the contract, through the public interface.
+//! Tests of the crate's public interface, as another service uses it: every rule of the contract.
 //!
 //! One binary, so that it links once; its modules follow the contract's sections.
 
-// So that Clippy takes all of this for tests, helpers too: clippy.toml says what tests may do.
+// With this, Clippy treats all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
 mod bodies;
@@ -49,7 +49,7 @@ fn time(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
 }
 
-/// The JSON text of an object with `base`'s members, those in `changes` changed or added.
+/// The JSON text of an object with `base`'s members, with those in `changes` replaced or added.
 fn object(base: &[(&str, &str)], changes: &[(&str, &str)]) -> String {
     let change = |name: &str| changes.iter().find(|(other, _)| *other == name);
     let kept = base.iter().map(|member| change(member.0).unwrap_or(member));
@@ -81,12 +81,12 @@ fn edition(json: &str) -> Edition {
     draft(json).edition()
 }
 
-/// What the default policy says of the event that `json` should be.
+/// The default policy's result for the event in `json`.
 fn check(json: &str) -> Result<Event, Faults> {
     EventPolicy::default().check(EventDraft::from_json(json)?, now())
 }
 
-/// The event that `json` is; fails the test if it is none.
+/// The event in `json`; fails the test if it has faults.
 fn event(json: &str) -> Event {
     match check(json) {
         Ok(event) => event,

@@ -1,4 +1,4 @@
-//! Metadata: its bounds, I-JSON, what moves into it, and the session id that is read from it.
+//! Metadata: its bounds, I-JSON, the members that move into it, and its session id.
 
 use conn_log_core::EventPolicy;
 use rstest::rstest;
@@ -9,12 +9,12 @@ fn metadata(json: &str) -> String {
     fields(&second(&[("metadata", json)])).metadata
 }
 
-/// `levels` arrays within each other.
+/// `levels` nested arrays.
 fn arrays(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }
 
-/// `levels` objects within each other.
+/// `levels` nested objects.
 fn objects(levels: usize) -> String {
     format!("{}{{}}{}", r#"{"a":"#.repeat(levels - 1), "}".repeat(levels - 1))
 }
@@ -123,7 +123,7 @@ fn an_unknown_field_counts_the_level_of_the_metadata_that_it_moves_into() {
     assert_faults(&second(&[("zone", &arrays(8))]), &[("/zone/0/0/0/0/0/0/0", "too_deep")]);
 }
 
-/// Metadata whose canonical text has that many bytes.
+/// Metadata whose canonical text has this many bytes.
 fn metadata_of(bytes: usize) -> String {
     format!("{{\"a\":{}}}", text_of('x', bytes - r#"{"a":""}"#.len()))
 }

@@ -1,4 +1,4 @@
-//! What holds for any event, and for any text.
+//! Properties of any event, and of any text.
 
 use conn_log_core::{BodyError, Event, EventDraft, EventPolicy, JsonBody, Record, Timestamp};
 use proptest::collection::{btree_map, vec};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{check, event, now};
 
-/// What happened, whichever edition tells it.
+/// The content of an event, for both editions.
 #[derive(Clone, Debug)]
 struct Facts {
     device: String,
@@ -70,7 +70,7 @@ fn name() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z0-9_:-]{1,255}", "[\\PC&&[^\\s]]{1,60}"]
 }
 
-/// Any text but U+0000.
+/// Any text without U+0000.
 fn text() -> impl Strategy<Value = String> {
     any::<String>().prop_map(|text| text.replace('\0', ""))
 }
@@ -175,7 +175,7 @@ fn record(event: Event) -> Record {
     Record { id: 7, created_at: now(), event }
 }
 
-/// Reads a body to the end, as a server does; nothing may panic.
+/// Reads all events of a body, as a server does; nothing may panic.
 fn read_all(body: &[u8]) -> Vec<Event> {
     match JsonBody::read(body, 100) {
         Ok(JsonBody::Event(draft)) => {

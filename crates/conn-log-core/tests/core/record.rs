@@ -112,7 +112,7 @@ fn the_canonical_json_is_that_of_rfc_8785() {
 
 #[test]
 fn a_fixed_record_s_leaf_hash_never_changes() {
-    // printf '\0%s' "$canonical_json" | sha256sum; every log's proofs hang on it.
+    // printf '\0%s' "$canonical_json" | sha256sum; the proofs of every log depend on it.
     let hash = full().leaf_hash().map(|byte| format!("{byte:02x}"));
     assert_eq!(hash.concat(), "83dda699666a6f2274a786536ba57036ea56856105d7e8893fbde0f0f70f08ba");
 }

@@ -1,4 +1,4 @@
-//! The contract's 400 row: what is not even the shape of an event.
+//! The contract's row for status 400: bodies without the shape of an event.
 
 use conn_log_core::FaultKind;
 use rstest::rstest;

@@ -1,4 +1,4 @@
-//! The contract's table of rules: the shape is right, and the value is, or is not.
+//! The contract's table of rules: events with the right shape, and valid or invalid values.
 
 use conn_log_core::{CONNECTION_TYPES, EventPolicy, STATUSES};
 use rstest::rstest;

@@ -1,4 +1,5 @@
-//! What a log is run by: tenants, and the tokens that open their logs. Small, durable, changed seldom.
+//! Control data: tenants, and the tokens that give access to their logs. Small, durable, rarely
+//! changed.
 
 mod schema;
 mod secret;

@@ -1,4 +1,4 @@
-//! The control tables as diesel sees them: small, durable, changed seldom.
+//! Diesel's declarations of the control tables: small, durable, rarely changed.
 
 diesel::table! {
     use diesel::sql_types::{Integer, Text};

@@ -1,4 +1,4 @@
-//! Bearer secrets: made, read and hashed; never kept and never shown unasked.
+//! Bearer secrets: generated, parsed and hashed; never stored, and shown only on request.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,10 +7,10 @@ use data_encoding::{Encoding, Specification};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Marks our tokens for those who search texts for leaked ones.
+/// The prefix by which scanners for leaked secrets find our tokens.
 const PREFIX: &str = "clog_";
 const RANDOM_BYTES: usize = 32;
-/// CRC-32 of the random bytes: a mistyped token is told from an unknown one without a look-up.
+/// CRC-32 of the random bytes: tells a mistyped token from an unknown one without a look-up.
 const CHECKSUM_BYTES: usize = 4;
 
 /// The text of a token: `clog_`, 256 random bits and their checksum.
@@ -25,7 +25,7 @@ const CHECKSUM_BYTES: usize = 4;
 #[derive(Clone)]
 pub struct Secret(String);
 
-/// SHA-256 of a secret's whole text: what the store keeps.
+/// SHA-256 of a secret's whole text: the store keeps only this.
 #[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
@@ -39,7 +39,7 @@ impl Hash for SecretHash {
 }
 
 impl Secret {
-    /// A new one. Fails only where the system gives no random bytes.
+    /// Generates a secret. Fails only if the system gives no random bytes.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; RANDOM_BYTES + CHECKSUM_BYTES];
         getrandom::fill(&mut bytes[..RANDOM_BYTES])?;
@@ -48,7 +48,7 @@ impl Secret {
         Ok(Secret(format!("{PREFIX}{}", base32().encode(&bytes))))
     }
 
-    /// Reads the text of a token. `None` if it cannot be one of ours.
+    /// Parses the text of a token. `None` if it cannot be one of ours.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = base32().decode(text.strip_prefix(PREFIX)?.as_bytes()).ok()?;
         if bytes.len() != RANDOM_BYTES + CHECKSUM_BYTES {
@@ -58,12 +58,12 @@ impl Secret {
         (crc32fast::hash(random).to_be_bytes() == checksum).then(|| Secret(text.to_owned()))
     }
 
-    /// The text itself, to hand it to its owner.
+    /// The text of the secret, for its owner.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What to look it up by.
+    /// The hash that finds the token in the store.
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(&self.0)
     }
@@ -82,8 +82,8 @@ impl fmt::Debug for Secret {
 }
 
 impl SecretHash {
-    /// The hash of what a client sends as its token, well-formed or not: whatever is wrong with
-    /// it, finding out takes the same steps.
+    /// The hash of the text that a client sends as its token, well-formed or not: a malformed token
+    /// takes the same steps as a well-formed one.
     pub fn of(text: &str) -> Self {
         SecretHash(Sha256::digest(text.as_bytes()).into())
     }
@@ -93,7 +93,7 @@ impl SecretHash {
     }
 }
 
-/// In the same time wherever they differ.
+/// Compares in constant time, wherever the bytes differ.
 impl PartialEq<[u8]> for SecretHash {
     fn eq(&self, other: &[u8]) -> bool {
         self.0.ct_eq(other).into()

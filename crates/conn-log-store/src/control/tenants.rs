@@ -17,7 +17,7 @@ pub struct Tenant {
     pub id: TenantId,
     /// Its name, unique.
     pub name: String,
-    /// When it was made.
+    /// The time at which it was created.
     pub created_at: Timestamp,
 }
 
@@ -29,7 +29,7 @@ impl From<TenantRow> for Tenant {
     }
 }
 
-/// Makes a tenant with an empty log. Fails with [`StoreError::NameTaken`] if there is one of that name.
+/// Creates a tenant with an empty log. Fails with [`StoreError::NameTaken`] if the name is taken.
 pub(crate) fn create(engine: &Engine, name: &str) -> Result<Tenant, StoreError> {
     let name = name.to_owned();
     engine.write(move |connection| {
@@ -60,7 +60,7 @@ pub(crate) fn find_by_name(engine: &Engine, name: &str) -> Result<Option<Tenant>
     find_in(&mut *engine.reader()?, name)
 }
 
-/// Makes the tenant `default` where there is none.
+/// Creates the tenant `default` if there is none.
 pub(crate) fn ensure_default(connection: &mut AnyConnection) -> Result<(), StoreError> {
     connection.in_txn(|connection| {
         connection.lock_control_in_txn()?;

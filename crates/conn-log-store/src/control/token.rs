@@ -1,4 +1,4 @@
-//! What a token is: whose log it opens, for what, how much of it, and for which device.
+//! A token: its tenant, its scopes, its rate, and the device that it is bound to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::tenant_id::TenantId;
 
-/// Makes enums whose values have names, as tables, the API and the command line spell them.
+/// Defines enums whose values have names, as the tables, the API and the command line use them.
 macro_rules! named {
     ($($(#[$doc:meta])* $name:ident {
         $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)*
@@ -49,7 +49,7 @@ macro_rules! named {
     )*};
 }
 
-/// A name that is none of those that are known.
+/// Error: the name is not one of the known names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is none of {known}")]
 pub struct UnknownName {
@@ -58,11 +58,11 @@ pub struct UnknownName {
 }
 
 named! {
-    /// What a token's bearer may do.
+    /// A right that a token gives.
     Scope {
         /// Register events.
         Write = "write",
-        /// Read the log and what is derived from it.
+        /// Read the log and its derived data.
         Read = "read",
         /// Manage tokens, rules and retention.
         Admin = "admin",
@@ -71,52 +71,52 @@ named! {
     }
 }
 
-/// How much a token may send.
+/// A rate limit: the number of events that a token may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// Events a second, in the long run; 1 or more.
+    /// Events a second, over time; 1 or more.
     pub events_per_second: u32,
     /// Events at once; 1 or more.
     pub burst_events: u32,
 }
 
 named! {
-    /// What becomes of events that are refused.
+    /// The handling of events that are refused.
     OnReject {
-        /// They are kept, and the request counts as taken.
+        /// They are kept, and the request counts as accepted.
         Keep = "keep",
     }
 
-    /// What an optional field does whose value cannot be taken.
+    /// The handling of an optional field with an invalid value.
     Handling {
-        /// It costs the event nothing: the field is left empty.
+        /// The event is still accepted: the field is left empty.
         Lenient = "lenient",
     }
 }
 
-/// A token to be made.
+/// A token to create.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// Whose log it opens.
+    /// The tenant whose log the token gives access to.
     pub tenant: TenantId,
-    /// What people call it.
+    /// The name for people.
     pub name: String,
-    /// What it allows.
+    /// The rights of the token.
     pub scopes: Vec<Scope>,
-    /// When it ends by itself.
+    /// The time at which it expires.
     pub expires_at: Option<Timestamp>,
-    /// Its own rate, where it is not the deployment's.
+    /// Its own rate, if it differs from the deployment's.
     pub rate: Option<Rate>,
-    /// Whose events it registers.
+    /// The device and the application that its events must have.
     pub binding: Binding,
-    /// What becomes of its refused events, where a request does not say.
+    /// The handling of refused events, if a request does not say.
     pub on_reject: Option<OnReject>,
-    /// How its events are read, where a request does not say.
+    /// The handling of optional fields, if a request does not say.
     pub handling: Option<Handling>,
 }
 
 impl NewToken {
-    /// A token of a tenant that never ends, has no rate of its own, and is bound to nothing.
+    /// A token of a tenant that never expires, has no rate of its own, and has no binding.
     pub fn new(tenant: TenantId, name: impl Into<String>, scopes: Vec<Scope>) -> Self {
         NewToken {
             tenant,
@@ -134,51 +134,51 @@ impl NewToken {
 /// A token as the store keeps it: without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
-    /// Its name for machines.
+    /// The id for programs.
     pub id: Uuid,
-    /// Whose log it opens.
+    /// The tenant whose log the token gives access to.
     pub tenant: TenantId,
-    /// What people call it.
+    /// The name for people.
     pub name: String,
-    /// What it allows.
+    /// The rights of the token.
     pub scopes: Vec<Scope>,
-    /// When it was made.
+    /// The time at which it was created.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// The time at which it expires.
     pub expires_at: Option<Timestamp>,
-    /// When it was taken back.
+    /// The time at which it was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// Its own rate, where it is not the deployment's.
+    /// Its own rate, if it differs from the deployment's.
     pub rate: Option<Rate>,
-    /// Whose events it registers.
+    /// The device and the application that its events must have.
     pub binding: Binding,
-    /// What becomes of its refused events, where a request does not say.
+    /// The handling of refused events, if a request does not say.
     pub on_reject: Option<OnReject>,
-    /// How its events are read, where a request does not say.
+    /// The handling of optional fields, if a request does not say.
     pub handling: Option<Handling>,
 }
 
-/// The place of a token in the list.
+/// The position of a token in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenPlace {
-    /// When it was made.
+    /// The time at which the token was created.
     pub created_at: Timestamp,
-    /// Its id.
+    /// The token's id.
     pub id: Uuid,
 }
 
 impl Token {
-    /// Its place in the list.
+    /// Its position in the list.
     pub fn place(&self) -> TokenPlace {
         TokenPlace { created_at: self.created_at, id: self.id }
     }
 
-    /// Whether it opens anything at that time: neither expired nor revoked.
+    /// Whether it is valid at that time: neither expired nor revoked.
     pub fn is_valid_at(&self, time: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| time < end)
     }
 
-    /// Whether it allows that.
+    /// Whether it has that scope.
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }

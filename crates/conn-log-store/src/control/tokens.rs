@@ -1,4 +1,4 @@
-//! The table of tokens: made, listed, found by their secret, revoked.
+//! The table of tokens: creates, lists, finds by secret and revokes them.
 //!
 //! Only the SHA-256 of a token's text is kept ([`Secret`]).
 
@@ -17,8 +17,8 @@ use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
 
-/// Tokens of a tenant at most: one for each device of a large fleet. A new one takes the place of one that is
-/// revoked or expired, where there are as many.
+/// Limit of tokens of a tenant: one for each device of a large fleet. At the limit a new token
+/// replaces one that is revoked or expired.
 const TOKENS_MAX: i64 = 100_000;
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -40,14 +40,15 @@ struct TokenRow {
     handling: Option<String>,
 }
 
-/// Makes a token. The secret is given once, here. Fails with [`StoreError::NotFound`] if there
-/// is no such tenant, with [`StoreError::Full`] if the tenant has as many valid ones as it may have.
+/// Creates a token, and returns its secret, which is not shown again. Fails with
+/// [`StoreError::NotFound`] if there is no such tenant, with [`StoreError::Full`] if the tenant
+/// already has the most valid tokens that it may have.
 pub(crate) fn create(engine: &Engine, new: NewToken) -> Result<(Token, Secret), StoreError> {
     let secret = generate()?;
     let hash = secret.hash();
     let token = engine.write(move |connection| {
         connection.in_txn(|connection| {
-            // Two at once would count the same tokens.
+            // Two transactions at the same time would count the same tokens.
             connection.lock_control_in_txn()?;
             make_room_in_txn(connection, new.tenant, TOKENS_MAX)?;
             insert_in_txn(connection, new, &hash)
@@ -56,8 +57,8 @@ pub(crate) fn create(engine: &Engine, new: NewToken) -> Result<(Token, Secret), 
     Ok((token, secret))
 }
 
-/// Makes an admin token for the tenant `default`, only if there is no token at all; in any
-/// number of processes at once, once.
+/// Creates an admin token for the tenant `default` if there is no token at all; only once, even
+/// with several processes at the same time.
 pub(crate) fn create_first(engine: &Engine) -> Result<Option<(Token, Secret)>, StoreError> {
     let secret = generate()?;
     let hash = secret.hash();
@@ -76,7 +77,7 @@ pub(crate) fn create_first(engine: &Engine) -> Result<Option<(Token, Secret)>, S
     Ok(token.map(|token| (token, secret)))
 }
 
-/// A tenant's tokens, or all of them; oldest first.
+/// The tokens of a tenant, or of all tenants; oldest first.
 pub(crate) fn list(engine: &Engine, tenant: Option<TenantId>) -> Result<Vec<Token>, StoreError> {
     let mut query = tokens::table
         .select(TokenRow::as_select())
@@ -120,8 +121,8 @@ pub(crate) fn page(
     Ok(query.page(found?))
 }
 
-/// Takes a token back, of that tenant or of any. A token that is revoked already stays as it
-/// is. Fails with [`StoreError::NotFound`] if there is none.
+/// Revokes a token, of that tenant or of any. A token that is already revoked stays unchanged.
+/// Fails with [`StoreError::NotFound`] if there is no such token.
 pub(crate) fn revoke(
     engine: &Engine,
     tenant: Option<TenantId>,
@@ -151,14 +152,15 @@ pub(crate) fn revoke(
     })
 }
 
-/// The token with that secret, expired and revoked ones too.
+/// The token with that secret, even if it is expired or revoked.
 pub(crate) fn find(engine: &Engine, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
     let row: Option<TokenRow> = tokens::table
         .filter(tokens::secret_hash.eq(hash.as_bytes()))
         .select(TokenRow::as_select())
         .first(&mut *engine.watcher()?)
         .optional()?;
-    // The index has compared some leading bytes; here the whole is, in constant time.
+    // The index has compared only some leading bytes; here the whole hash is compared, in constant
+    // time.
     row.filter(|row| *hash == row.secret_hash[..]).map(Token::try_from).transpose()
 }
 
@@ -166,7 +168,7 @@ fn generate() -> Result<Secret, StoreError> {
     Secret::generate().map_err(StoreError::internal)
 }
 
-/// Removes the oldest tokens that are revoked or expired, where one more would be too many.
+/// Deletes the oldest revoked or expired tokens if one more token would be too many.
 fn make_room_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -245,7 +247,7 @@ impl TokenRow {
     }
 }
 
-/// A name as the table has it.
+/// The value for a name in the table.
 fn named<T: FromStr<Err = UnknownName>>(name: Option<&str>) -> Result<Option<T>, StoreError> {
     name.map(str::parse).transpose().map_err(StoreError::internal)
 }

@@ -1,11 +1,11 @@
-//! Derived data that is not this program's or not this log's, and events that the log has lost: found when a store
-//! is opened.
+//! Checks at opening: derived data of another program version or of another log, and events that
+//! the log has lost.
 //!
-//! SQLite's second file can be lost, be older than the log, or be another log's. Each position there has the leaf hash
-//! of the event at its watermark, its *anchor*. PostgreSQL keeps log and derived data in one database, which is
-//! restored as a whole.
+//! SQLite's second file can be lost, be older than the log, or belong to another log. Each position
+//! in it has the leaf hash of the event at its watermark, its *anchor*. PostgreSQL keeps log and
+//! derived data in one database, which is restored as a whole.
 //!
-//! A watermark beyond the end of the log tells that the log had more events once (decision 019).
+//! A watermark beyond the end of the log means that the log once had more events (decision 019).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::log::heads::{self, LogBounds};
 use crate::log::read::leaf_hash;
 use crate::tenant_id::TenantId;
 
-/// Events of one log that were derived from and are gone.
+/// Events of one log that derived data was made from, and that the log has lost.
 struct Lost {
     tenant: TenantId,
     first: i64,
@@ -27,8 +27,9 @@ struct Lost {
 }
 
 impl Derivation {
-    /// Fails if the log has lost events, unless that is accepted. Then the log goes on after the last id that is
-    /// known to be lost: a reader of the log that has seen this id misses no event that comes.
+    /// Fails if the log has lost events, unless that is accepted. If it is accepted, the log
+    /// continues after the last id that is known to be lost: a reader of the log that has seen this
+    /// id misses no new event.
     pub(crate) fn settle_lost_events(&self, is_accepted: bool) -> Result<(), OpenError> {
         if !self.engine.derived_is_apart() {
             return Ok(());
@@ -42,7 +43,8 @@ impl Derivation {
             return Err(OpenError::EventsLost { lost: words });
         }
         log::error!("lost events are accepted: the log goes on without {words}");
-        // Before derived data is made anew: else a crash in between would leave no trace of what is lost.
+        // Done before derived data is built again: otherwise a crash in between would leave no
+        // trace of the loss.
         self.engine.connect(Role::Writer)?.in_txn(|connection| {
             let mut skip = |lost: &Lost| heads::skip_in_txn(connection, lost.tenant, lost.last);
             lost.iter().try_for_each(&mut skip).map_err(StoreError::from)
@@ -50,8 +52,8 @@ impl Derivation {
         Ok(())
     }
 
-    /// Has everything derived anew that is of a lower version, or of another log. Takes no lock where there is
-    /// nothing of the kind.
+    /// Makes followers build again all data of a lower version, or of another log. Takes no lock if
+    /// there is no such data.
     pub(crate) fn begin_anew_where_due(self: &Arc<Self>) -> Result<(), StoreError> {
         let homes: BTreeSet<Home> = self.all().map(Follower::home).collect();
         for home in homes {
@@ -74,7 +76,7 @@ impl Derivation {
         Ok(())
     }
 
-    /// Positions of data that this program cannot go on from.
+    /// Positions of data that this program cannot continue from.
     fn unusable(
         &self,
         connection: &mut AnyConnection,
@@ -82,7 +84,7 @@ impl Derivation {
     ) -> Result<Vec<Position>, StoreError> {
         let mut unusable = Vec::new();
         let positions = all_positions(connection, home)?;
-        // Read later: no watermark is beyond the end of its log.
+        // Read after the positions: so no watermark is beyond the end of its log.
         let bounds = heads::all_bounds(connection)?;
         for position in positions {
             let Some(follower) = self.find(&position.name) else { continue };
@@ -95,7 +97,7 @@ impl Derivation {
     }
 }
 
-/// Whether data is of another log than this one.
+/// Whether data belongs to another log.
 fn is_foreign(
     connection: &mut AnyConnection,
     position: &Position,
@@ -109,19 +111,19 @@ fn is_foreign(
     let is_dropped = position.watermark < log.first_id;
     Ok(match leaf_hash(connection, tenant, position.watermark, None)? {
         Some(found) => found != *anchor,
-        // An event that retention has dropped tells nothing; one that was lost does.
+        // An event that retention has dropped proves nothing; a lost event does.
         None => !is_dropped,
     })
 }
 
-/// Of each log the events past its end that something was derived from.
+/// For each log, the events past its end that derived data was made from.
 fn lost_events(connection: &mut AnyConnection) -> Result<Vec<Lost>, StoreError> {
     let mut known: BTreeMap<TenantId, i64> = BTreeMap::new();
     for position in all_positions(connection, Home::Rebuildable)? {
         let last = known.entry(TenantId(position.tenant)).or_default();
         *last = position.watermark.max(*last);
     }
-    // Read later: no watermark is beyond the end of its log.
+    // Read after the positions: so no watermark is beyond the end of its log.
     let bounds = heads::all_bounds(connection)?;
     let size = |tenant: TenantId| bounds.get(&tenant).map_or(0, |log| log.size);
     let lost = known.into_iter().filter_map(|(tenant, last)| {

@@ -1,4 +1,4 @@
-//! All followers of a store's logs, and what they share.
+//! All followers of a store's logs, and their shared state.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::follower::{Follower, Lane, Pace};
 use crate::clock::now;
 use crate::engine::{Engine, Signals};
 
-/// The followers, the database that they work on, and the names that they remember.
+/// The followers, their database, and the cache of names.
 pub(crate) struct Derivation {
     pub(super) engine: Arc<Engine>,
     pub(super) signals: Signals,
     pub(super) dictionary: DictionaryCache,
     followers: Vec<Box<dyn Follower>>,
     session_timeout: Option<Duration>,
-    /// Held by the read that helps a follower along.
+    /// Held by the read that helps a follower to catch up.
     help: Mutex<()>,
 }
 
@@ -46,7 +46,7 @@ impl Derivation {
         self.all().filter(move |follower| follower.pace() == pace)
     }
 
-    /// Those that can share a read and a transaction.
+    /// The followers that can share a read and a transaction.
     pub(super) fn of_lane(&self, lane: Lane) -> impl Iterator<Item = &dyn Follower> {
         self.all().filter(move |follower| lane == Lane::of(*follower))
     }
@@ -55,13 +55,14 @@ impl Derivation {
         self.all().find(|follower| follower.name() == name)
     }
 
-    /// An open session without a sign of life after this has ended. `None` where none ends so.
+    /// The oldest last activity of an open session: a session without an event after it has timed
+    /// out. `None` if no session times out.
     pub(super) fn quiet_since(&self) -> Option<Timestamp> {
         let timeout = chrono::TimeDelta::from_std(self.session_timeout?).ok()?;
         Some(now().plus(-timeout))
     }
 
-    /// The turn to help a follower along.
+    /// The lock for helping a follower to catch up.
     pub(super) fn help_alone(&self) -> MutexGuard<'_, ()> {
         self.help.lock().unwrap_or_else(PoisonError::into_inner)
     }

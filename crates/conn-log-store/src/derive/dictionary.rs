@@ -1,5 +1,5 @@
-//! The dictionary: numbers for the names that derived data repeats. A number, once given and committed, stays for
-//! ever, so that a process may remember it.
+//! The dictionary: numbers for the names that derived data repeats. A committed number never
+//! changes, so that a process can cache it.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,22 +12,22 @@ use crate::engine::{AnyConnection, Home, KEYS_AT_ONCE, Lease, Wait, upsert};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// Some names of a tenant, both ways.
+/// Some names of a tenant, in both directions.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     numbers: HashMap<String, i32>,
     texts: HashMap<i32, String>,
-    /// Numbers given for this read alone.
+    /// The number of temporary numbers, which are given only for this read.
     temporary: i32,
 }
 
 impl Names {
-    /// The number of a text. Every text asked for was looked up before.
+    /// The number of a text. The text must have been looked up before.
     pub(crate) fn number(&self, text: &str) -> i32 {
         self.numbers.get(text).copied().unwrap_or(0)
     }
 
-    /// The text of a number, where it was looked up before.
+    /// The text of a number. The number must have been looked up before.
     pub(crate) fn text(&self, number: i32) -> &str {
         self.texts.get(&number).map_or("", String::as_str)
     }
@@ -38,15 +38,15 @@ impl Names {
     }
 }
 
-/// The names of all tenants that were used lately.
+/// The cache of names used lately, of all tenants.
 #[derive(Debug, Default)]
 pub(crate) struct DictionaryCache(Mutex<HashMap<TenantId, HashMap<String, i32>>>);
 
-/// Names remembered at most, each some 100 bytes: with all devices of a big fleet still tens of MB.
+/// Limit of cached names, each some 100 bytes: even with all devices of a big fleet tens of MB.
 const REMEMBERED_MAX: usize = 200_000;
 
 impl DictionaryCache {
-    /// Remembers names that a committed transaction has found or given.
+    /// Caches names that a committed transaction has found or added.
     pub(crate) fn remember(&self, tenant: TenantId, names: &Names) {
         let mut cache = self.lock();
         let count: usize = cache.values().map(HashMap::len).sum();
@@ -84,7 +84,7 @@ impl DictionaryCache {
     }
 }
 
-/// From here on numbers stand for texts that the table does not have, within one read.
+/// From this number on, numbers stand for texts that are not in the table, within one read.
 const TEMPORARY: i32 = 1 << 30;
 
 fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<i32> {
@@ -95,12 +95,12 @@ fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<
     Ok(last.unwrap_or(0))
 }
 
-/// The lease to give numbers in one log, beside those of the followers that need them.
+/// The lease to add numbers in one log, besides the leases of the followers that need them.
 fn lease(tenant: TenantId) -> Lease {
     Lease { tenant, name: "dictionary", version: 1, home: Home::Rebuildable }
 }
 
-/// The numbers of those names. A name without a number gets the next one.
+/// Finds the numbers of those names. A name without a number gets the next one.
 pub(crate) fn give_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -112,7 +112,7 @@ pub(crate) fn give_in_txn(
     if unknown.is_empty() {
         return Ok(found);
     }
-    // Whoever has it waits for nothing more.
+    // The holder of this lease waits for no other lock.
     connection.lease_in_txn(lease(tenant), Wait::Yes)?;
     let unknown = look_up_rows(connection, tenant, unknown, &mut found)?;
     let last = last_number(connection, tenant)?;
@@ -125,7 +125,8 @@ pub(crate) fn give_in_txn(
     Ok(found)
 }
 
-/// The numbers of those names, beside those found before. A name without a number gets one for this read alone.
+/// Finds the numbers of those names, and keeps the ones found before. A name without a number gets
+/// one for this read only.
 pub(crate) fn find(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -143,7 +144,7 @@ pub(crate) fn find(
     Ok(())
 }
 
-/// Those of some texts that are no name: neither among those found before nor in the table.
+/// The texts that are not names: neither among those found before nor in the table.
 pub(crate) fn unknown(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -157,7 +158,7 @@ pub(crate) fn unknown(
     Ok(unknown.into_iter().map(str::to_owned).collect())
 }
 
-/// The texts of those numbers, beside those that are there.
+/// Finds the texts of those numbers, and keeps the ones found before.
 pub(crate) fn find_texts(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -188,7 +189,7 @@ struct NameRow {
     number: i32,
 }
 
-/// Looks names up, and gives those that have no number.
+/// Looks names up, and returns those without a number.
 fn look_up<'a>(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -200,7 +201,7 @@ fn look_up<'a>(
     look_up_rows(connection, tenant, missing, found)
 }
 
-/// The same past the cache.
+/// Looks names up in the table and not in the cache.
 fn look_up_rows<'a>(
     connection: &mut AnyConnection,
     tenant: TenantId,

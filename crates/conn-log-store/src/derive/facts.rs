@@ -1,4 +1,4 @@
-//! Facts: what projections read of an event, and batches of them from the log.
+//! Facts: the fields of an event that projections read, and batches of them from the log.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use crate::log::schema::events;
 use crate::log::span::Span;
 use crate::tenant_id::TenantId;
 
-/// One event, as far as projections look at it. `N` is a name: its number, see [`Names`].
+/// The fields of one event that projections read. `N` is a name: its number, see [`Names`].
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fact<N = i32> {
     pub(crate) id: i64,
@@ -26,17 +26,17 @@ pub(crate) struct Fact<N = i32> {
     pub(crate) application: N,
     pub(crate) connection_type: N,
     pub(crate) status: N,
-    /// `metadata.network_type`, where it is a text of a name's length.
+    /// `metadata.network_type`, if it is a text no longer than a name.
     pub(crate) network_type: Option<N>,
-    /// The step of a connection that the type is, where it is one.
+    /// The connection step of the event's type, if the type is one.
     pub(crate) step: Option<Step>,
     /// Whether the status is `success`.
     pub(crate) is_success: bool,
     pub(crate) ip_address: Option<IpAddr>,
-    /// Seconds.
+    /// In seconds.
     pub(crate) duration: Option<f64>,
     pub(crate) session_id: Option<String>,
-    /// `metadata.signal_strength`, where it is a number.
+    /// `metadata.signal_strength`, if it is a number.
     pub(crate) signal_strength: Option<f64>,
 }
 
@@ -61,7 +61,7 @@ impl Step {
     }
 }
 
-/// The position of an event in time: of two at one instant, the one registered later comes later.
+/// The position of an event in time: at the same instant, the event with the higher id is later.
 pub(crate) type TimePosition = (Timestamp, i64);
 
 impl Fact {
@@ -70,8 +70,8 @@ impl Fact {
     }
 }
 
-/// The role of a name. Names that many events share come first: they get the small numbers, which take the
-/// fewest bytes.
+/// The role of a name. Roles whose names many events share come first: such names get the small
+/// numbers, which take the fewest bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum NameRole {
     Kind,
@@ -82,17 +82,17 @@ enum NameRole {
 /// Events in the order of the log, whose names have no numbers yet.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    /// Each name once, and which it is of them.
+    /// Each distinct name, with its slot and its role.
     names: HashMap<String, (Slot, NameRole)>,
     facts: Vec<Fact<Slot>>,
 }
 
-/// Which of some names.
+/// A name's place among the distinct names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Slot(usize);
 
 impl Facts {
-    /// Of records from the log.
+    /// The facts of records from the log.
     pub(crate) fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
         let mut facts = Facts::default();
         for record in records {
@@ -101,7 +101,7 @@ impl Facts {
         facts
     }
 
-    /// Every name in them, each once, in the order in which they are to be given numbers.
+    /// Every distinct name in the facts, in the order in which they get numbers.
     pub(crate) fn names(&self) -> Vec<&str> {
         let mut names: Vec<(NameRole, &str)> =
             self.names.iter().map(|(text, (_, role))| (*role, text.as_str())).collect();
@@ -109,7 +109,7 @@ impl Facts {
         names.into_iter().map(|(_, text)| text).collect()
     }
 
-    /// The events, with those numbers. Every name was looked up before.
+    /// The facts with those numbers. Every name must have been looked up before.
     pub(crate) fn numbered(self, names: &Names) -> Vec<Fact> {
         let mut numbers = vec![0; self.names.len()];
         for (text, (slot, _)) in &self.names {
@@ -164,7 +164,7 @@ impl Facts {
     }
 }
 
-/// An event as it is read, its names beside it.
+/// A row of an event, with its names in a separate part.
 struct Seen<'a> {
     id: i64,
     timestamp: Timestamp,
@@ -179,7 +179,7 @@ struct Seen<'a> {
     signal_strength: Option<f64>,
 }
 
-/// As long as the longest of the other names. A longer text is no kind of network.
+/// The length of the longest other name. A longer text cannot be a network type.
 const NETWORK_TYPE_CHARS_MAX: usize = 255;
 
 type FactRow = (
@@ -187,12 +187,12 @@ type FactRow = (
     (Option<Ip>, Option<f64>, Option<String>, Option<String>, Option<String>),
 );
 
-/// Members of the metadata as JSON text. The database takes the two out: decoding every event's metadata would be
-/// most of the cost.
+/// Members of the metadata as JSON text. The database extracts the two: decoding the metadata of
+/// every event would be most of the cost.
 const NETWORK_TYPE: &str = "CAST(metadata -> 'network_type' AS TEXT)";
 const SIGNAL_STRENGTH: &str = "CAST(metadata -> 'signal_strength' AS TEXT)";
 
-/// The events of a span that are there, in the order of the log.
+/// Reads the events that exist in a span, in the order of the log.
 pub(crate) fn read(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -272,13 +272,13 @@ impl<'a> From<&'a Record> for Seen<'a> {
     }
 }
 
-/// The text that a JSON text says.
+/// The string in a JSON text.
 fn text_of(json: &str) -> Option<String> {
     let text: String = serde_json::from_str(json).ok()?;
     (text.chars().count() <= NETWORK_TYPE_CHARS_MAX).then_some(text)
 }
 
-/// The number that a JSON text says.
+/// The number in a JSON text.
 fn number_of(json: &str) -> Option<f64> {
     json.parse().ok().filter(|number: &f64| number.is_finite())
 }

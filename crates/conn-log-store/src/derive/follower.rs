@@ -1,4 +1,4 @@
-//! What every follower of the log is.
+//! The interface of every follower of the log.
 
 use std::time::Duration;
 
@@ -10,56 +10,58 @@ use crate::error::StoreError;
 use crate::log::span::Span;
 use crate::tenant_id::TenantId;
 
-/// Something that follows the log: it takes events in, in the order of the log, and keeps what it makes of them in
-/// tables of its own.
+/// A follower of the log: it takes in events in the order of the log, and keeps derived data in its
+/// own tables.
 ///
 /// **Invariants**
-/// - What it keeps is a function of the set of events up to its watermark, and not of how they were cut into
-///   batches.
+/// - Its data is a function of the set of events up to its watermark, and does not depend on the
+/// batches.
 /// - It writes only under its lease, in the transaction that moves its watermark.
 pub(crate) trait Follower: Send + Sync {
-    /// As `conn-log rebuild` and the table of positions call it.
+    /// Its name in `conn-log rebuild` and in the table of positions.
     fn name(&self) -> &'static str;
 
-    /// The version of what it keeps: its format and its meaning. Data of a lower one is computed anew.
+    /// The version of its data: of the format and of the meaning. Data of a lower version is
+    /// computed again.
     fn version(&self) -> i16;
 
-    /// Where it keeps it.
+    /// The home of its data.
     fn home(&self) -> Home {
         Home::Rebuildable
     }
 
-    /// Which thread steps it.
+    /// Its pace; each pace has a thread.
     fn pace(&self) -> Pace;
 
-    /// What it reads of events.
+    /// Its input from the log.
     fn input(&self) -> Input<'_>;
 
-    /// How many of the events that it is behind it takes in next, at most `most`. `None` to wait for more.
+    /// The number of events to take in next, at most `most`, if it is `behind` by that many. `None`
+    /// to wait for more.
     fn batch_events(&self, behind: i64, most: i64) -> Option<i64> {
         Some(behind.min(most)).filter(|events| *events > 0)
     }
 
-    /// Hides what it keeps from readers that do not ask where it stands, before it is cleared.
+    /// Hides its data, before it is deleted, from readers that do not check its watermark.
     fn hide_in_txn(&self, _: &mut AnyConnection, _: TenantId) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Clears some of what it keeps; tells whether there may be more.
+    /// Deletes some of its data; returns whether there may be more.
     fn clear_some_in_txn(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
     ) -> Result<bool, StoreError>;
 
-    /// Does some of its upkeep, in transactions of its own; tells whether there may be more. Called after it has
-    /// taken something in, and now and then.
+    /// Does some of its upkeep, in its own transactions; returns whether there may be more. Called
+    /// after it has taken in events, and now and then.
     fn maintain(&self, _: Upkeep<'_>) -> Result<bool, StoreError> {
         Ok(false)
     }
 }
 
-/// Whose upkeep is due, and by what means.
+/// The tenant and the resources for a follower's upkeep.
 pub(crate) struct Upkeep<'a> {
     pub(crate) engine: &'a Engine,
     /// A connection that reads.
@@ -68,10 +70,10 @@ pub(crate) struct Upkeep<'a> {
     pub(crate) signals: &'a Signals,
 }
 
-/// What a follower reads of events, and how it takes a batch of them in.
+/// A follower's input, and its function that takes in a batch.
 #[derive(Clone, Copy)]
 pub(crate) enum Input<'a> {
-    /// What projections look at, with numbers in the place of names.
+    /// The fields that projections read, with numbers instead of names.
     Facts(&'a dyn TakesFacts),
     /// The columns that events are found by.
     Keys(&'a dyn TakesKeys),
@@ -95,7 +97,7 @@ impl Input<'_> {
 
 /// Takes facts in.
 pub(crate) trait TakesFacts {
-    /// Changes the rows that these events concern.
+    /// Changes the rows that depend on these events.
     fn take_in_txn(
         &self,
         connection: &mut AnyConnection,
@@ -107,7 +109,7 @@ pub(crate) trait TakesFacts {
 
 /// Takes keys in.
 pub(crate) trait TakesKeys {
-    /// Writes what it makes of the events of a span, some of which may be gone.
+    /// Writes the data of the events of a span, some of which may no longer exist.
     fn take_in_txn(
         &self,
         connection: &mut AnyConnection,
@@ -117,13 +119,13 @@ pub(crate) trait TakesKeys {
     ) -> Result<(), StoreError>;
 }
 
-/// How soon a follower takes in what was committed. Each pace is a thread.
+/// The delay with which a follower takes in events. Each pace has a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pace {
-    /// Soon after the commit, as often as there is a batch.
+    /// Soon after the commit, as soon as there is a batch.
     Prompt,
-    /// When something has gathered. A batch writes each row that it touches once: the more events, the less each
-    /// costs. Reads add up by themselves what gathers meanwhile.
+    /// After many events have gathered. A batch writes each changed row once: so more events cost
+    /// less each. Meanwhile reads add the gathered events themselves.
     Patient,
 }
 
@@ -136,16 +138,16 @@ impl Pace {
         }
     }
 
-    /// How long events gather after a commit before a step that could take in more of them.
+    /// The time that events gather after a commit before a step that could take in more of them.
     pub(super) fn gather(self) -> Duration {
         match self {
-            // A fraction of the time that reading a tail of one run's events takes to grow.
+            // A small part of the time in which the tail grows to a run's number of events.
             Pace::Prompt => Duration::from_millis(50),
             Pace::Patient => Duration::from_millis(1_500),
         }
     }
 
-    /// Events of one step at most.
+    /// Limit of events of one step.
     pub(super) fn batch_events_max(self) -> i64 {
         match self {
             Pace::Prompt => i64::MAX,
@@ -153,13 +155,13 @@ impl Pace {
         }
     }
 
-    /// Whether its thread gives way to threads that someone waits for.
+    /// Whether its thread has low priority, so that threads with waiting callers run first.
     pub(super) fn gives_way(self) -> bool {
         self == Pace::Patient
     }
 }
 
-/// What followers have in common that can share a read and a transaction.
+/// The properties by which followers can share a read and a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Lane {
     pub(super) pace: Pace,
@@ -175,7 +177,7 @@ impl Lane {
 }
 
 impl dyn Follower + '_ {
-    /// The lease to write its data of a tenant's log.
+    /// The lease to write the follower's data of a tenant's log.
     pub(super) fn lease(&self, tenant: TenantId) -> Lease {
         Lease { tenant, name: self.name(), version: self.version(), home: self.home() }
     }

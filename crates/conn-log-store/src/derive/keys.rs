@@ -9,7 +9,7 @@ use crate::log::schema::events;
 use crate::log::span::Span;
 use crate::tenant_id::TenantId;
 
-/// An event, as the index reads it.
+/// The columns of an event that the index reads.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = events)]
 pub(crate) struct KeyRow {
@@ -23,7 +23,7 @@ pub(crate) struct KeyRow {
     pub(super) session_id: Option<String>,
 }
 
-/// The events of a span that are there, in the order of the log.
+/// Reads the events that exist in a span, in the order of the log.
 pub(super) fn read(
     connection: &mut AnyConnection,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! How far followers are behind their logs, and which of them have a step to make.
+//! The lag of followers behind their logs, and the followers that have a step to make.
 
 use std::collections::BTreeMap;
 
@@ -28,13 +28,13 @@ impl Derivation {
         Ok(log.size - lowest.max(log.first_id - 1).min(log.size))
     }
 
-    /// Of each tenant, the events that the slowest of some followers has not taken in.
+    /// For each tenant, the events that the slowest of some followers has not taken in.
     pub(super) fn behind_by_tenant(
         &self,
         connection: &mut AnyConnection,
         pace: Pace,
     ) -> Result<BTreeMap<TenantId, i64>, StoreError> {
-        // Read first: no watermark is beyond a size that is read later.
+        // Read before the sizes: so no watermark is beyond a size.
         let marks = all_marks(connection, self.of_pace(pace))?;
         let behind = |(tenant, log): (TenantId, LogBounds)| {
             let lowest = match marks.get(&tenant) {
@@ -46,7 +46,7 @@ impl Derivation {
         Ok(heads::all_bounds(connection)?.into_iter().map(behind).collect())
     }
 
-    /// Tenants of which a follower of that pace has a step to make.
+    /// Tenants for which a follower of that pace has a step to make.
     pub(super) fn due(
         &self,
         connection: &mut AnyConnection,
@@ -71,7 +71,8 @@ impl Derivation {
         Ok(bounds.into_iter().filter(|(t, log)| is_due(*t, *log)).map(|(t, _)| t).collect())
     }
 
-    /// Events that followers of each pace have not taken in, of all logs: prompt ones, patient ones.
+    /// Events that followers of each pace have not taken in, summed over all logs: (prompt,
+    /// patient).
     pub(crate) fn lag(&self) -> Result<(i64, i64), StoreError> {
         let connection = &mut *self.engine.watcher()?;
         let prompt = self.behind_by_tenant(connection, Pace::Prompt)?;

@@ -1,4 +1,4 @@
-//! Where followers stand in a log.
+//! The watermarks of followers in a log.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use crate::engine::{
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// The watermark of a follower that is to begin anew and still keeps rows from before.
+/// The watermark of a follower that begins again and still has rows to delete.
 pub(super) const CLEARING: i64 = -1;
 
-/// The watermark of each follower, or [`CLEARING`]. One that a newer program steps is left out.
+/// The watermark of each follower, or [`CLEARING`]. Followers whose data a newer program writes are
+/// left out.
 pub(super) type Marks = BTreeMap<&'static str, i64>;
 
 /// The marks of some followers in one log.
@@ -29,7 +30,7 @@ pub(super) fn marks<'a>(
     Ok(of_rows(&rows, &followers))
 }
 
-/// The marks of some followers in every log that has any. A log without is new to them.
+/// The marks of some followers in every log that has any. Followers are new to a log without marks.
 pub(super) fn all_marks<'a>(
     connection: &mut AnyConnection,
     followers: impl Iterator<Item = &'a dyn Follower>,
@@ -45,7 +46,7 @@ pub(super) fn all_marks<'a>(
     Ok(by_tenant.into_iter().map(of).collect())
 }
 
-/// The marks of followers in a log that has no position of any.
+/// The marks of followers in a log without positions.
 pub(super) fn of_new_log<'a>(followers: impl Iterator<Item = &'a dyn Follower>) -> Marks {
     followers.map(|follower| (follower.name(), 0)).collect()
 }
@@ -73,7 +74,7 @@ fn of_rows(rows: &[Position], followers: &[&dyn Follower]) -> Marks {
     followers.iter().filter_map(mark).collect()
 }
 
-/// Has a follower begin anew, by the steps that come.
+/// Makes a follower begin again, by the next steps.
 pub(super) fn begin_anew_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -83,7 +84,7 @@ pub(super) fn begin_anew_in_txn(
     set_mark_in_txn(connection, tenant, follower, CLEARING, None)
 }
 
-/// Moves a follower's watermark. The anchor is the leaf hash of the event there.
+/// Moves a follower's watermark. The anchor is the leaf hash of the event at the watermark.
 pub(super) fn set_mark_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,

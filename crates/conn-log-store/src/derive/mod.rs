@@ -1,18 +1,20 @@
-//! What follows the log: one mechanism for all data that is derived from it.
+//! Followers of the log: one mechanism for all data that is derived from it.
 //!
-//! A [`Follower`] has a name, a version, an input and a home. Its *watermark* is the last id that it has taken
-//! in. A step ([`step`]) reads a batch of events past the watermark, and in one transaction changes the follower's
-//! rows and moves the watermark: a crash between any two steps neither repeats nor skips an event. Followers that
-//! stand at the same position share one read. A thread for each pace ([`runner`]) makes the steps, woken by commits.
+//! A [`Follower`] has a name, a version, an input and a home. Its *watermark* is the last id that
+//! it has taken in. A step ([`step`]) reads a batch of events past the watermark, and in one
+//! transaction changes the follower's rows and moves the watermark: so a crash neither repeats nor
+//! skips an event. Followers at the same position share one read. One thread for each pace
+//! ([`runner`]) makes the steps; commits wake it.
 //!
-//! A read takes tables and the *tail*, the events past the watermark, out of one snapshot, and adds the tail up in
-//! memory ([`tail`]): its answer is exact, however far the follower is behind.
+//! A read takes tables and the *tail*, the events past the watermark, from one snapshot, and adds
+//! the tail in memory ([`tail`]): its answer is exact, however far the follower is behind.
 //!
-//! A follower whose data is of a lower version, or is of another log ([`anchor`]), clears it and begins anew in the
-//! background ([`rebuild`]). `conn-log rebuild` asks for the same.
+//! If a follower's data is of a lower version, or belongs to another log ([`anchor`]), the follower
+//! deletes it and begins again in the background ([`rebuild`]). `conn-log rebuild` requests the
+//! same.
 //!
-//! To add one: a folder here with its fold, its rows and its reads, a line in [`followers`], and its tables in a
-//! migration. docs/ARCHITECTURE.md walks through it.
+//! To add a follower: a folder here with its fold, its rows and its reads, a line in [`followers`],
+//! and its tables in a migration. docs/ARCHITECTURE.md explains the steps.
 //!
 //! Architecture invariant: nothing here writes an event, or knows HTTP.
 
@@ -44,7 +46,7 @@ pub use step::Progress;
 use crate::options::StoreOptions;
 use follower::Follower;
 
-/// Everything that follows the log.
+/// All followers of the log.
 pub(crate) fn followers(options: &StoreOptions) -> Vec<Box<dyn Follower>> {
     vec![
         Box::new(index::Index::new(options.index_run_events)),

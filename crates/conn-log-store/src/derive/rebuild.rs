@@ -1,4 +1,4 @@
-//! Beginning anew: followers clear what they keep, some rows at a time.
+//! Rebuilding: followers delete their data, some rows at a time, and begin again.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::engine::{AnyConnection, Wait};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// A name that no follower of the log has.
+/// Error: no follower of the log has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} does not follow the log; {known} do")]
 pub struct UnknownFollower {
     /// The name.
     pub name: String,
-    /// The names that there are.
+    /// The names of all followers.
     pub known: String,
 }
 
 impl Derivation {
-    /// Clears some of what followers keep that begin anew. The last of it lets them begin.
+    /// Deletes some rows of followers that begin again. After the last rows they can begin.
     pub(super) fn clear_some(
         self: &Arc<Self>,
         tenant: TenantId,
@@ -49,7 +49,7 @@ impl Derivation {
             {
                 continue;
             }
-            // Another process may have cleared the last of it.
+            // Another process may have deleted the last rows.
             let marks = marks(connection, tenant, of_follower())?;
             if marks.get(follower.name()) == Some(&CLEARING)
                 && !follower.clear_some_in_txn(connection, tenant)?
@@ -61,7 +61,7 @@ impl Derivation {
         Ok(progress)
     }
 
-    /// Has a follower forget everything that it keeps of a tenant's log, and begin anew by the steps that come.
+    /// Makes a follower delete all its data of a tenant's log; the next steps build it again.
     pub(crate) fn rebuild(
         self: &Arc<Self>,
         tenant: TenantId,

@@ -1,7 +1,8 @@
 //! The threads that keep followers close behind the log, one for each pace.
 //!
-//! A thread wakes when something was committed, gathers a little, and works off what is behind in batches.
-//! Reads count by themselves what is behind: nothing here is in a hurry.
+//! A thread wakes after a commit, waits a little for more events, and takes in the events that are
+//! behind in batches. Reads add the events that are behind by themselves: so nothing here is
+//! urgent.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -18,34 +19,37 @@ use crate::error::StoreError;
 use crate::log::heads;
 use crate::tenant_id::TenantId;
 
-/// Between two full batches of a thread that gives way: another process that waits for the same SQLite file looks
-/// ten times a second.
+/// Pause between two full batches of a thread with low priority: another process that waits for the
+/// same SQLite file checks ten times a second.
 const HAND_OVER: Duration = Duration::from_millis(120);
 
-/// While events keep coming, a full batch is followed by a rest of this part of its time: events that come faster
-/// than single ones do are a load of batches, which leaves the followers behind in any case, and gets the more of
-/// the processors. Without commits they catch up at once.
+/// While events keep coming, each full batch is followed by a pause of its duration divided by
+/// this. Events that come faster than single events can are batches: then the followers fall behind
+/// in any case, and appends get more of the processors. Without commits they catch up without a
+/// pause.
 const LOADED_REST: u32 = 2;
 
-/// That rest at most: a batch that is slow because others have the processors gives way already.
+/// Limit of that pause: a batch that is slow because other threads have the processors already
+/// gives way.
 const LOADED_REST_MAX: Duration = Duration::from_secs(1);
 
-/// Steps of niceness: a tenth of the share of a processor that other threads get, where there are not
-/// enough for all, and all that is left over (sched(7)).
+/// Steps of niceness: with too few processors for all threads it gets a tenth of another thread's
+/// share, and all time that is left over (sched(7)).
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// After a step that failed, doubling up to the second.
+/// Pause after a failed step, doubled after each failure up to the second constant.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// A look without a commit seen: another process may have left work undone.
+/// Longest time between two checks without a commit: another process may have left work to do.
 const LOOK_AFTER: Duration = Duration::from_secs(30);
 
-/// Longest look at a table: the thread is one, and keeps no read waiting.
+/// Longest read of a table: it is the only such thread, and makes no read wait.
 const LOOK_TIME_MAX: Duration = Duration::from_mins(5);
 
-/// Starts a thread for each of these paces. Each ends soon after a signal to stop, once it is unparked.
+/// Starts a thread for each of these paces. Each thread ends soon after a signal to stop, once it
+/// is unparked.
 pub(crate) fn spawn_all(
     derivation: &Arc<Derivation>,
     paces: impl Iterator<Item = Pace>,
@@ -64,8 +68,8 @@ fn spawn(derivation: Arc<Derivation>, pace: Pace) -> std::io::Result<JoinHandle<
     })
 }
 
-/// Makes the calling thread give way to threads that someone waits for. On Linux niceness is a
-/// thread's own; elsewhere it would be the whole process's.
+/// Lowers the calling thread's priority, so that threads with waiting callers run first. On Linux
+/// niceness belongs to a thread; on other systems it would apply to the whole process.
 fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
@@ -77,9 +81,10 @@ struct Runner {
     derivation: Arc<Derivation>,
     pace: Pace,
     commits: watch::Receiver<u64>,
-    /// A connection of the thread's own, so that it waits for no list.
+    /// The thread's own connection, so that it never waits for a list.
     reader: Option<AnyConnection>,
-    /// Tenants whose followers may have upkeep to do. `None` for all: other processes leave some, too.
+    /// Tenants whose followers may have upkeep to do. `None` means all: other processes leave
+    /// upkeep, too.
     to_maintain: Option<BTreeSet<TenantId>>,
 }
 
@@ -87,7 +92,7 @@ impl Runner {
     fn run(mut self, waiting: &tokio::runtime::Runtime) {
         let mut failures = 0;
         loop {
-            // Commits from here on wake the wait below, and so does the end.
+            // Later commits end the wait below, and so does a signal to stop.
             self.commits.mark_unchanged();
             if self.is_stopped() {
                 return;
@@ -122,8 +127,8 @@ impl Runner {
         }
     }
 
-    /// Works off what is behind, of all tenants in turn; tells whether something is left. A tenant whose step fails
-    /// is left out, and the others go on.
+    /// Takes in the events that are behind, of all tenants in turn; returns whether some are left.
+    /// A tenant whose step fails is left out, and the others continue.
     fn catch_up(&mut self) -> Result<bool, StoreError> {
         let mut failed: Option<StoreError> = None;
         let mut left_out = HashSet::new();
@@ -164,8 +169,8 @@ impl Runner {
         Ok(due)
     }
 
-    /// A step, and some upkeep, of one tenant; tells whether there is more to do at once. In turn, so that
-    /// neither waits for an end of the other that never comes.
+    /// Makes a step, and does some upkeep, of one tenant; returns whether there is more to do at
+    /// once. Both take turns, so that neither waits for ever for the other's end.
     fn work(&mut self, tenant: TenantId) -> Result<bool, StoreError> {
         let begun = Instant::now();
         let (derivation, pace) = (Arc::clone(&self.derivation), self.pace);
@@ -174,7 +179,7 @@ impl Runner {
         let has_more = match progress {
             Progress::Taken(events) => {
                 self.to_maintain.get_or_insert_default().insert(tenant);
-                // A thread that gives way leaves few events to gather.
+                // A thread with low priority waits only for a few events.
                 let is_full = i64::try_from(events).is_ok_and(|events| events >= events_max);
                 if is_full && pace.gives_way() {
                     let pause = self.pause_after(begun.elapsed());
@@ -208,10 +213,11 @@ impl Runner {
         Ok(has_more)
     }
 
-    /// How long to rest after a full batch that took so long.
+    /// The pause after a full batch that took this long.
     fn pause_after(&mut self, batch: Duration) -> Duration {
         let is_loaded = self.commits.has_changed().unwrap_or(false);
-        // Commits from here on tell it the next time. Nothing is left out: the wait looks at what is due.
+        // Later commits are noticed the next time. No event is missed: the wait checks which
+        // tenants are due.
         self.commits.mark_unchanged();
         if is_loaded {
             HAND_OVER.max((batch / LOADED_REST).min(LOADED_REST_MAX))
@@ -234,7 +240,7 @@ impl Runner {
         self.derivation.signals.is_stopped()
     }
 
-    /// Waits; closing, which unparks the thread, cuts it short.
+    /// Waits for that time; the close unparks the thread and so ends the wait early.
     fn rest(&self, pause: Duration) {
         let until = Instant::now() + pause;
         while !self.is_stopped() {

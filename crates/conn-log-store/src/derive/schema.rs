@@ -1,4 +1,4 @@
-//! The tables of derived data as diesel sees them. The index has its own.
+//! Diesel's declarations of the tables of derived data. The index has its own file for this.
 
 diesel::table! {
     dictionary (tenant_id, name) {

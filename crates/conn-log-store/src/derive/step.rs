@@ -1,4 +1,4 @@
-//! One step: a batch of events, taken in by the followers that stand before it.
+//! One step: the followers at one position take in a batch of events.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::log::read::leaf_hash;
 use crate::log::span::Span;
 use crate::tenant_id::TenantId;
 
-/// What a step came to.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// That many events were taken in, events that are gone included.
+    /// That many events were taken in; removed events count too.
     Taken(usize),
-    /// Some rows of a follower that begins anew were removed.
+    /// Some rows of a follower that begins again were deleted.
     Cleared,
     /// There was nothing to do.
     UpToDate,
-    /// Another process is at work on this tenant's derived data.
+    /// Another process works on this tenant's derived data.
     Busy,
 }
 
@@ -40,7 +40,7 @@ impl Progress {
 
 /// Events to take in.
 struct Batch {
-    /// Their ids. Some may have no event any more.
+    /// Their ids. Some may no longer have an event.
     span: Span,
     events: Events,
 }
@@ -50,27 +50,28 @@ enum Events {
     Keys(Vec<KeyRow>),
 }
 
-/// Followers that stand together: from which watermark on they read, and what.
+/// Followers at the same position: their watermark and their input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Group {
     pub(super) mark: i64,
     pub(super) lane: Lane,
 }
 
-/// What a transaction took in.
+/// The outcome of a transaction.
 enum Taken {
     Some {
         events: i64,
         names: Names,
     },
     Nothing,
-    /// Another process has the lease of each.
+    /// Another process has all of the leases.
     Busy,
 }
 
 impl Derivation {
-    /// Lets the followers of a pace take in up to that many more events each, in a transaction for each group;
-    /// those furthest on first, so that one that begins anew does not hold up the others.
+    /// Makes the followers of a pace take in up to that many more events each, in one transaction
+    /// for each group; the furthest groups first, so that a follower that begins again does not
+    /// delay the others.
     pub(crate) fn step(
         self: &Arc<Self>,
         reader: &mut AnyConnection,
@@ -93,7 +94,7 @@ impl Derivation {
         Ok(all)
     }
 
-    /// One transaction: those of a group take in what follows.
+    /// Makes the followers of a group take in the next batch, in one transaction.
     pub(super) fn step_group(
         self: &Arc<Self>,
         reader: &mut AnyConnection,
@@ -104,8 +105,8 @@ impl Derivation {
         if group.mark == CLEARING {
             return self.clear_some(tenant, group.lane);
         }
-        // An open read of the log keeps SQLite's write-ahead log from beginning anew: not for as long as the step
-        // writes. On PostgreSQL a process without a lease need not read.
+        // An open read prevents a restart of SQLite's write-ahead log: so it must not stay open
+        // while the step writes. On PostgreSQL a process without a lease need not read.
         let read = if self.engine.derived_is_apart() {
             Some(self.next_batch(reader, tenant, group, events_max)?)
         } else {
@@ -122,14 +123,15 @@ impl Derivation {
             None | Some(Taken::Busy) => Ok(Progress::Busy),
             Some(Taken::Nothing) => Ok(Progress::UpToDate),
             Some(Taken::Some { events, names }) => {
-                // Names that were rolled back are never remembered.
+                // Names of a transaction that was rolled back must not be cached.
                 self.dictionary.remember(tenant, &names);
                 Ok(Progress::Taken(usize::try_from(events).unwrap_or(0)))
             }
         }
     }
 
-    /// The events that follow a group, no further than the next group ahead. `None` where they are too few.
+    /// The events after a group's watermark, at most up to the next group ahead. `None` if there
+    /// are too few.
     fn next_batch(
         &self,
         connection: &mut AnyConnection,
@@ -137,18 +139,18 @@ impl Derivation {
         group: Group,
         events_max: i64,
     ) -> Result<Option<Batch>, StoreError> {
-        // Before the events: all up to its end are committed.
+        // Read before the events: all events up to this end are committed.
         let log = heads::bounds(connection, tenant)?;
         let marks = marks(connection, tenant, self.of_lane(group.lane))?;
         let ahead = marks.values().copied().filter(|other| *other > group.mark).min();
         let until = log.size.min(ahead.unwrap_or(i64::MAX));
-        // Events before the log's beginning are gone.
+        // Events before the log's first id are removed.
         let from = group.mark.max(log.first_id - 1).min(until);
         let behind = until - from;
         let of_group =
             self.of_lane(group.lane).filter(|f| marks.get(f.name()) == Some(&group.mark));
         let events = of_group.filter_map(|f| f.batch_events(behind, events_max)).min();
-        // Where only removed ids are left, the watermark moves over them.
+        // If only removed ids are left, the watermark moves past them.
         let events = match events {
             Some(events) => events,
             None if from > group.mark => 0,
@@ -162,7 +164,8 @@ impl Derivation {
         Ok(Some(Batch { span, events }))
     }
 
-    /// Has those of a group that this process gets the lease for take a batch in, which may have been read before.
+    /// Makes the followers whose lease this process gets take in a batch, which may have been read
+    /// before.
     fn take_in_txn(
         &self,
         connection: &mut AnyConnection,
@@ -180,7 +183,7 @@ impl Derivation {
         if leased.is_empty() {
             return Ok(Taken::Busy);
         }
-        // Another process may have been quicker.
+        // Another process may have done this step already.
         let marks = marks(connection, tenant, leased.iter().copied())?;
         leased.retain(|follower| marks.get(follower.name()) == Some(&group.mark));
         if leased.is_empty() {

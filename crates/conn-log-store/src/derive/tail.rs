@@ -1,4 +1,4 @@
-//! Exact reads of derived data: tables and the tail of the log, out of one snapshot.
+//! Exact reads of derived data: tables and the tail of the log, from one snapshot.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,29 +21,30 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Those past one watermark.
+    /// The events past one watermark.
     pub(super) fn past(&self, watermark: i64) -> &[Fact] {
         &self.facts[self.facts.partition_point(|fact| fact.id <= watermark)..]
     }
 }
 
-/// Events that a read adds up by itself; of more it first has the followers take some in. At
-/// some microseconds each the read stays below a second. It is what comes in a second or two at the
-/// fastest that single events come.
+/// Limit of events that a read adds itself; if there are more, the followers first take some in. At
+/// some microseconds each, the read stays below a second. The fastest single events reach this
+/// number in a second or two.
 const TAIL_EVENTS_MAX: i64 = 100_000;
 
-/// How long a read helps with that. Beyond it, as after a rebuild, it is told to come back.
+/// Longest help of a read with that. After this time, as during a rebuild, the read fails and must
+/// be tried again later.
 const HELP_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Events of a step that a read helps with.
+/// Limit of events of a step in such help.
 const HELP_EVENTS_MAX: i64 = 20_000;
 
-/// Between two looks at a log that another process is at work on.
+/// Pause between two checks of a log that another process works on.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Derivation {
-    /// Reads tables and tail in one snapshot. `read` gets the watermarks in the order of `names`, the tail, and the
-    /// names in the tail.
+    /// Reads tables and tail in one snapshot. `read` gets the watermarks in the order of `names`,
+    /// the tail, and the names in the tail.
     pub(super) fn read<T, E: From<StoreError>, const N: usize>(
         self: &Arc<Self>,
         tenant: TenantId,
@@ -59,7 +60,7 @@ impl Derivation {
                 let (marks, log) = self.standing(connection, tenant, &followers)?;
                 let marks = followers.map(|name| marks.get(name).copied().unwrap_or(CLEARING));
                 let lowest = marks.iter().copied().min().unwrap_or(0);
-                // Much may have come, or a rebuild have begun, since the look before.
+                // Many events may have come, or a rebuild may have begun, since the last check.
                 if lowest == CLEARING || behind(lowest, log) > 2 * TAIL_EVENTS_MAX {
                     return Ok(None);
                 }
@@ -78,8 +79,8 @@ impl Derivation {
         }
     }
 
-    /// Takes part in the work if too much of it is left. Of several reads one does, and the others
-    /// wait for what it does.
+    /// Helps with the work if too many events are behind. Of several reads one works, and the
+    /// others wait for it.
     fn help(
         self: &Arc<Self>,
         tenant: TenantId,
@@ -110,14 +111,14 @@ impl Derivation {
         }
     }
 
-    /// Where some followers stand in a log, and where it begins and ends.
+    /// The watermarks of some followers in a log, and the log's bounds.
     fn standing(
         &self,
         connection: &mut AnyConnection,
         tenant: TenantId,
         names: &[&'static str],
     ) -> Result<(Marks, LogBounds), StoreError> {
-        // Before the log: it is never behind them.
+        // Read before the log's bounds: so the log is never behind the watermarks.
         let followers = self.all().filter(|follower| names.contains(&follower.name()));
         let marks = marks(connection, tenant, followers)?;
         Ok((marks, heads::bounds(connection, tenant)?))

@@ -1,4 +1,4 @@
-//! Numbers in as few bytes as they need: LEB128, signed ones in zigzag.
+//! Numbers in few bytes: LEB128, signed ones in zigzag.
 
 use integer_encoding::VarInt as _;
 
@@ -17,14 +17,14 @@ pub(super) fn write_signed(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(&bytes[..length]);
 }
 
-/// Takes a number off the front. `None` where none stands there.
+/// Reads a number from the front. `None` if there is no valid number.
 pub(super) fn read(bytes: &mut &[u8]) -> Option<u64> {
     let (number, length) = u64::decode_var(bytes)?;
     *bytes = &bytes[length..];
     Some(number)
 }
 
-/// The same for a signed number.
+/// Reads a signed number from the front.
 pub(super) fn read_signed(bytes: &mut &[u8]) -> Option<i64> {
     let (number, length) = i64::decode_var(bytes)?;
     *bytes = &bytes[length..];

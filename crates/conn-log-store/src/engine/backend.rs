@@ -1,4 +1,4 @@
-//! The engine: what the rooms above ask of a database.
+//! The engine: the database interface for the layers above.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,7 +17,8 @@ use super::url::DatabaseUrl;
 use crate::error::{OpenError, StoreError};
 use crate::options::StoreOptions;
 
-/// Where the two databases differ beyond the connection itself. [`Engine`] documents each verb.
+/// The operations that differ between the two databases, apart from connections. [`Engine`]
+/// documents each.
 pub(super) trait Backend {
     fn write<T: Send + 'static>(
         &self,
@@ -37,13 +38,13 @@ pub(super) trait Backend {
     fn reclaim(&self, table: &str) -> Result<(), StoreError>;
 }
 
-/// One of the two.
+/// One of the two databases.
 enum Either {
     Sqlite(Sqlite),
     Postgres(Postgres),
 }
 
-/// Asks whichever it is.
+/// Calls the operation of the database in use.
 macro_rules! ask {
     ($engine:expr, $backend:ident => $answer:expr) => {
         match &$engine.backend {
@@ -53,20 +54,20 @@ macro_rules! ask {
     };
 }
 
-/// A database, its pools, and how it is written to.
+/// A database, its pools, and its way to write.
 pub(crate) struct Engine {
     url: DatabaseUrl,
     read_time_max: Duration,
     readers: Connections,
     watchers: Connections,
-    /// Of an embedded database.
+    /// The files of an embedded database.
     files: Option<Arc<Files>>,
     backend: Either,
 }
 
 impl Engine {
-    /// On a database that was migrated. `turns` are at the connection of the log's writer. Connects when it is
-    /// first asked.
+    /// The engine of a migrated database. `turns` run at the connection of the log's writer.
+    /// Connects at the first use.
     pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Result<Self, StoreError> {
         let url = &options.url;
         let (backend, files) = match url {
@@ -90,8 +91,8 @@ impl Engine {
         })
     }
 
-    /// Applies the migrations that are missing, having made the file of an embedded log. Gives the names of those
-    /// applied.
+    /// Creates the file of an embedded log, and applies the missing migrations. Returns their
+    /// names.
     pub(crate) fn migrate(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
         let mut applied = migrations::run(&mut open_for_migrations(url)?)?;
         if let Some(derived) = url.derived() {
@@ -101,16 +102,16 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Fails unless this program can work on the database as it is.
+    /// Fails if this program cannot work on the database as it is.
     pub(crate) fn check_schema(&self) -> Result<(), StoreError> {
         migrations::check(&mut *self.watcher()?)
     }
 
-    /// A connection of the caller's own.
+    /// Opens a connection that the caller owns.
     pub(crate) fn connect(&self, role: Role) -> Result<AnyConnection, StoreError> {
         self.check_log()?;
         let connection = AnyConnection::open(&self.url, role)?;
-        // Or it may be to a file that was put there since.
+        // The connection may be to a file that was put there in the meantime.
         self.check_log()?;
         Ok(connection)
     }
@@ -121,23 +122,25 @@ impl Engine {
         Ok(self.readers.get()?)
     }
 
-    /// A pooled connection for short reads that others wait for: tokens, readiness, the end of a log.
+    /// A pooled connection for short reads that other work waits for: tokens, readiness, the end of
+    /// a log.
     pub(crate) fn watcher(&self) -> Result<Pooled, StoreError> {
         self.check_log()?;
         Ok(self.watchers.get()?)
     }
 
-    /// Fails once the log's file is not the one that was opened. A server has no file that this program sees.
+    /// Fails if the log's file is not the one that was opened. A server has no file that this
+    /// program sees.
     pub(crate) fn check_log(&self) -> Result<(), StoreError> {
         self.files.as_ref().map_or(Ok(()), |files| files.check_log())
     }
 
-    /// The same, of the file of derived data too.
+    /// The same check, for the file of derived data too.
     pub(crate) fn check_files(&self) -> Result<(), StoreError> {
         self.files.as_ref().map_or(Ok(()), |files| files.check())
     }
 
-    /// Connections that read: how many there are, and how many of them are idle.
+    /// The number of connections that read, and the number of idle ones.
     pub(crate) fn readers_state(&self) -> (u32, u32) {
         let state = self.readers.state();
         (state.connections, state.idle_connections)
@@ -148,7 +151,7 @@ impl Engine {
         self.read_time_max
     }
 
-    /// Runs `read` on one state of the database.
+    /// Runs `read` on one snapshot of the database.
     pub(crate) fn snapshot<T, E: From<StoreError>>(
         &self,
         plans: Plans,
@@ -157,8 +160,9 @@ impl Engine {
         in_snapshot(&mut *self.reader()?, plans, read)
     }
 
-    /// A turn to write something other than events. On SQLite it is on the writer's own connection,
-    /// between two groups, so that no two ever contend for the lock; on PostgreSQL on one of a pool.
+    /// Runs a write of other rows than events. On SQLite it runs on the writer's own connection,
+    /// between two groups, so that no two writes compete for the lock; on PostgreSQL on a pooled
+    /// connection.
     pub(crate) fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
@@ -166,8 +170,8 @@ impl Engine {
         ask!(self, backend => backend.write(work))
     }
 
-    /// A transaction that writes derived data, and reads the log. No append waits for it where that data's home
-    /// can be rebuilt. `None` where another process is writing there.
+    /// Runs a transaction that writes derived data, and reads the log. No append waits for it if
+    /// the data's home is rebuildable. `None` if another process writes there.
     pub(crate) fn derive<T: Send + 'static>(
         &self,
         home: Home,
@@ -181,14 +185,15 @@ impl Engine {
         ask!(self, backend => backend.start(signals))
     }
 
-    /// Whether rebuildable data has a file of its own. Then that file may be another log's, and a transaction that
-    /// writes to it had better have read the log before: an open read keeps the log's write-ahead log from
-    /// beginning anew.
+    /// Whether rebuildable data has a separate file. Then that file may belong to another log, and
+    /// a transaction that writes to it should read the log before: an open read prevents a restart
+    /// of the log's write-ahead log.
     pub(crate) fn derived_is_apart(&self) -> bool {
         ask!(self, backend => backend.derived_is_apart())
     }
 
-    /// Makes the room of a table's deleted rows usable again, where the database does not by itself.
+    /// Makes the space of a table's deleted rows usable again, if the database does not do it by
+    /// itself.
     pub(crate) fn reclaim(&self, table: &str) -> Result<(), StoreError> {
         ask!(self, backend => backend.reclaim(table))
     }

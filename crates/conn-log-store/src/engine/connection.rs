@@ -1,6 +1,6 @@
-//! One connection to either database, set up for what it is to do, and its transactions.
+//! One connection to either database, set up for its role, and its transactions.
 //!
-//! Knows how to connect and how a transaction begins and ends; knows no table.
+//! It knows how to connect and how a transaction begins and ends; it knows no table.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::url::DatabaseUrl;
 use crate::error::StoreError;
 use crate::options::PartitionSize;
 
-/// A connection to whichever database the URL names.
+/// A connection to the database of a URL.
 #[derive(diesel::MultiConnection)]
 pub(crate) enum AnyConnection {
     /// An embedded file.
@@ -24,16 +24,17 @@ pub(crate) enum AnyConnection {
     Postgres(PgConnection),
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Role {
-    /// Appends: a server that hangs, or a lock that is never let go, must not hold them up for ever.
+    /// Appends: a server that hangs, or a lock that is never released, must not block them for
+    /// ever.
     Appender,
     /// Migrations and background work, which may take long.
     Writer,
-    /// Writes derived data, on SQLite in a file of its own. It only reads the log.
+    /// Writes derived data, on SQLite in a separate file. It only reads the log.
     Deriver,
-    /// Reads only, each statement at most this long.
+    /// Only reads, and each statement has a time limit.
     Reader {
         /// PostgreSQL ends a statement that takes longer.
         read_time_max: Duration,
@@ -41,7 +42,7 @@ pub(crate) enum Role {
 }
 
 impl AnyConnection {
-    /// Connects and sets the session up.
+    /// Connects and sets up the session.
     pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<Self> {
         match url {
             DatabaseUrl::Sqlite(_) => sqlite::open(url, role).map(AnyConnection::Sqlite),
@@ -49,8 +50,8 @@ impl AnyConnection {
         }
     }
 
-    /// Begins a transaction that may write. On SQLite it takes the write lock at once: a transaction
-    /// that begins by reading can fail to get the lock later, however long it waits.
+    /// Begins a transaction that may write. On SQLite it takes the write lock at once: a
+    /// transaction that begins by reading can fail to get the lock later, however long it waits.
     pub(crate) fn begin(&mut self) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN IMMEDIATE"),
@@ -77,7 +78,7 @@ impl AnyConnection {
         self.finish(work)
     }
 
-    /// Runs `work` in the transaction that is open, and ends it.
+    /// Runs `work` in the open transaction, and commits it or rolls it back.
     pub(super) fn finish<T, E: From<diesel::result::Error>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -85,22 +86,22 @@ impl AnyConnection {
         match work(self) {
             Ok(done) => {
                 if let Err(error) = self.commit() {
-                    // Where COMMIT failed there may be nothing to roll back any more.
+                    // After a failed COMMIT there may be no transaction to roll back.
                     self.rollback().ok();
                     return Err(error.into());
                 }
                 Ok(done)
             }
             Err(error) => {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 self.rollback().ok();
                 Err(error)
             }
         }
     }
 
-    /// Tells other processes, once this transaction is committed, that there is something to read. SQLite's
-    /// other processes look for themselves.
+    /// Tells other processes, once this transaction is committed, that there are new events. On
+    /// SQLite other processes check for themselves.
     pub(crate) fn announce_in_txn(&mut self) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(_) => Ok(()),
@@ -108,7 +109,8 @@ impl AnyConnection {
         }
     }
 
-    /// Makes sure that the log has a partition for that time; gives it where the database has any.
+    /// Creates the log's partition for that time if it is missing; returns it if the database has
+    /// partitions.
     pub(crate) fn ensure_partition_in_txn(
         &mut self,
         time: Timestamp,
@@ -122,8 +124,8 @@ impl AnyConnection {
         }
     }
 
-    /// Takes a lease until the transaction ends; tells whether it was to be had. On SQLite whoever writes to the
-    /// file has every lease on it.
+    /// Takes a lease until the transaction ends; returns whether it got the lease. On SQLite a
+    /// transaction that writes to the file has every lease on it.
     pub(crate) fn lease_in_txn(&mut self, lease: Lease, wait: Wait) -> QueryResult<bool> {
         match self {
             AnyConnection::Sqlite(_) => Ok(true),
@@ -131,8 +133,8 @@ impl AnyConnection {
         }
     }
 
-    /// Lets one transaction at a time, of all processes, go on from here: for changes so rare that one lock for
-    /// all of them is enough. On SQLite a transaction that may write holds its lock already.
+    /// Lets one transaction of all processes at a time pass: for changes so rare that one lock for
+    /// all of them is enough. On SQLite a transaction that may write already holds the lock.
     pub(crate) fn lock_control_in_txn(&mut self) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(_) => Ok(()),
@@ -173,7 +175,7 @@ mod tests {
         Role::Reader { read_time_max: Duration::from_secs(7) }
     }
 
-    /// A kill of the process does not show it: only the machine's would.
+    /// A kill of the process cannot show this: only a crash of the machine would.
     #[test]
     fn sqlite_writes_through_a_log_and_syncs_it_at_each_commit() {
         let folder = tempfile::tempdir().unwrap();
@@ -219,7 +221,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
-    /// As `.cargo/config.toml` says.
+    /// The options are those of `.cargo/config.toml`.
     #[test]
     fn sqlite_is_built_as_is_said_here() {
         let folder = tempfile::tempdir().unwrap();
@@ -229,16 +231,16 @@ mod tests {
         let options = setting(&mut connection, options);
         assert!(options.contains("THREADSAFE=2"), "{options}");
         assert!(!options.contains("ENABLE_MEMORY_MANAGEMENT"), "{options}");
-        // It would have statements prepared anew for each other parameter.
+        // With it SQLite would prepare statements again for each new parameter.
         assert!(!options.contains("ENABLE_STAT4"), "{options}");
-        // And this for each other LIMIT, were it not for its guarantee of stable plans.
+        // Without its stable plans SQLite would do the same for each new LIMIT.
         assert!(options.contains("ENABLE_QPSG"), "{options}");
     }
 
     #[test]
     fn postgres_waits_for_the_disk_whatever_the_database_is_set_to() {
         let Some(database) = TestDatabase::new(Backend::Postgres) else { return };
-        // As a role or a database may have it set.
+        // A role or a database may have this setting.
         let url = format!(
             "{}?options=-c%20synchronous_commit%3Doff%20-c%20statement_timeout%3D9000%20\
              -c%20default_transaction_isolation%3Dserializable",

@@ -1,4 +1,4 @@
-//! Which SQL a connection speaks, for the few files of a resource that must know.
+//! The SQL dialect of a connection, for the few files that need it.
 
 use super::connection::AnyConnection;
 
@@ -18,7 +18,8 @@ impl From<&mut AnyConnection> for Dialect {
     }
 }
 
-/// Runs the same statement on either connection, where diesel's `MultiConnection` lacks the statement's kind.
+/// Runs the same statement on either connection, for kinds of statements that diesel's
+/// `MultiConnection` lacks.
 macro_rules! on_either {
     ($connection:expr, $inner:ident => $run:expr) => {
         match $connection {

@@ -1,28 +1,28 @@
-//! What kind of fault an error of the database is.
+//! The kinds of faults that database errors belong to.
 //!
-//! Diesel tells a few kinds and keeps the SQLSTATE to itself; PostgreSQL's texts are in whatever language
-//! the server speaks. So no text of PostgreSQL's is looked at: what the kinds do not tell is [`Fault::Unclear`],
-//! and the writer finds out by trying (`log::sequencer::trial`). SQLite's texts are the names of its
+//! Diesel reports only a few kinds and hides the SQLSTATE; PostgreSQL's texts are in the language
+//! of the server. So no text of PostgreSQL is read: other errors are [`Fault::Unclear`], and the
+//! writer finds the cause by a trial (`log::sequencer::trial`). SQLite's texts are the names of its
 //! result codes, compiled in and never translated (`sqlite3_errstr`).
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::error::StoreError;
 
-/// What to do about a failed transaction.
+/// The kind of a failed transaction's error, by what a retry does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The same again may work: a conflict with another transaction, a lost connection.
+    /// A retry may work: a conflict with another transaction, a lost connection.
     Passing,
-    /// The database cannot write at present, whatever is written: a full disk, a replica that only reads.
+    /// The database cannot write anything at present: a full disk, a read-only replica.
     Outage,
-    /// The error does not tell. The same again may work or not.
+    /// The error does not tell whether a retry may work.
     Unclear,
-    /// The same again fails the same way.
+    /// A retry fails in the same way.
     Lasting,
 }
 
-/// `sqlite3_errstr` of the codes that have nothing to do with what is written.
+/// `sqlite3_errstr` of the codes that do not depend on the written data.
 const SQLITE_OUTAGES: &[&str] = &[
     // SQLITE_FULL
     "database or disk is full",
@@ -41,15 +41,15 @@ const SQLITE_OUTAGES: &[&str] = &[
 const SQLITE_BUSY: &str = "database is locked";
 
 impl Fault {
-    /// The kind of an error that SQLite or PostgreSQL gave.
+    /// The kind of an error from SQLite or PostgreSQL.
     pub(crate) fn of(error: &DieselError) -> Self {
         match error {
             DieselError::DatabaseError(kind, information) => match kind {
                 DatabaseErrorKind::SerializationFailure
                 | DatabaseErrorKind::ClosedConnection
                 | DatabaseErrorKind::UnableToSendCommand
-                // PostgreSQL's tables have no CHECK of their own: it is a row without a partition, which was
-                // there when the writer last looked.
+                // PostgreSQL's tables have no CHECK constraint: the row has no partition, although
+                // the partition existed at the writer's last check.
                 | DatabaseErrorKind::CheckViolation => Fault::Passing,
                 DatabaseErrorKind::ReadOnlyTransaction => Fault::Outage,
                 DatabaseErrorKind::UniqueViolation

@@ -1,21 +1,23 @@
-//! Rows into tables, the fastest way that each database has: SQLite one by one through one prepared
-//! statement, PostgreSQL many at once (decision 001 has the figures). And rows out of them, some at a time.
+//! Inserts rows in the fastest way of each database: SQLite one by one with one prepared statement,
+//! PostgreSQL many at once (decision 001 has the figures). Also deletes rows, some at a time.
 
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sqlite::Sqlite;
 
-/// Rows of one statement on PostgreSQL: a few hundred make its own cost small, and a row has kilobytes at most.
+/// Rows of one statement on PostgreSQL: with a few hundred its own cost is small, and a row has at
+/// most kilobytes.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
 
 /// Keys of one look-up: SQLite takes 32,766 parameters, and a plan for a few hundred is as good.
 pub(crate) const KEYS_AT_ONCE: usize = 500;
 
-/// An INSERT with what it does about rows that are there, kept prepared: diesel prepares its own anew
-/// for each row. Rows are to be `treat_none_as_default_value = false`, else their text is made anew.
+/// An INSERT with its conflict clause, kept as a prepared statement: diesel prepares its own again
+/// for each row. Rows need `treat_none_as_default_value = false`, else their SQL text is made
+/// again.
 pub(crate) struct Upsert<I> {
     pub(crate) insert: I,
-    /// ` ON CONFLICT …`, the same wherever the type is the same.
+    /// ` ON CONFLICT …`, always the same for one type.
     pub(crate) on_conflict: &'static str,
 }
 
@@ -34,17 +36,18 @@ impl<I: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Upsert<I> {
     }
 }
 
-/// The INSERT of rows on PostgreSQL. They come as one array for each column: of a list of values every single one
-/// is parsed and planned as an expression, which takes longer than to write the rows.
+/// The INSERT of rows on PostgreSQL. The values come as one array for each column: in a list of
+/// values each value is parsed and planned as an expression, which takes longer than to write the
+/// rows.
 pub(crate) fn insert_arrays(table: &str, columns: &[&str]) -> String {
     let arrays: Vec<String> = (1..=columns.len()).map(|number| format!("${number}")).collect();
     let (columns, arrays) = (columns.join(", "), arrays.join(", "));
     format!("INSERT INTO {table} ({columns}) SELECT * FROM unnest({arrays})")
 }
 
-/// Writes rows, the columns to `set` over what has the same key: one by one through a prepared statement on
-/// SQLite, many at once on PostgreSQL. What a key says for ever is `kept`, and indexes of nothing but it are
-/// left alone.
+/// Inserts rows, or overwrites the columns to `set` of rows with the same key: one by one with a
+/// prepared statement on SQLite, many at once on PostgreSQL. Columns in `kept` never change for a
+/// key, and indexes on only these columns are not updated.
 macro_rules! upsert {
     (
         $connection:expr, $table:ident, $rows:expr,
@@ -94,11 +97,11 @@ macro_rules! upsert {
 }
 pub(crate) use upsert;
 
-/// Rows that are cleared at a time: some milliseconds, so that no transaction is long.
+/// Rows deleted at a time: some milliseconds, so that no transaction is long.
 pub(crate) const CLEARED_AT_ONCE: i64 = 2_000;
 
-/// Deletes some rows of a tenant, along a column that its key begins with; tells whether there may be
-/// more.
+/// Deletes some rows of a tenant, along a column that its key begins with; returns whether there
+/// may be more.
 macro_rules! clear_some {
     ($connection:expr, $table:ident, $key:ident: $type:ty, $tenant:expr $(, $only:expr)?) => {{
         use diesel::prelude::*;
@@ -113,7 +116,7 @@ macro_rules! clear_some {
         let all = $table::table.filter($table::tenant_id.eq($tenant.0))$(.filter($only))?;
         let has_more = bound.is_some();
         match bound {
-            // What shares the bound goes with it, so that there is progress each time.
+            // Rows that are equal to the bound are deleted too, so that each call makes progress.
             Some(bound) => {
                 diesel::delete(all.filter($table::$key.le(bound))).execute($connection)?;
             }
@@ -126,7 +129,7 @@ macro_rules! clear_some {
 }
 pub(crate) use clear_some;
 
-/// Inserts new rows: one by one through a prepared statement on SQLite, by COPY on PostgreSQL.
+/// Inserts new rows: one by one with a prepared statement on SQLite, by COPY on PostgreSQL.
 macro_rules! insert_all {
     ($connection:expr, $table:ident, $rows:expr) => {{
         use diesel::prelude::*;

@@ -1,8 +1,9 @@
-//! Brings a database's tables up to what this program knows, once, however many programs start at once.
+//! Migrates a database to the schema of this program, once, even if several programs start at the
+//! same time.
 //!
-//! The schema says in one row, `schema_version`, which version it is of, and from which version on a program can
-//! work on it. So servers can be exchanged one by one: an older server goes on beside a newer schema for as long
-//! as the newer migrations say that it can.
+//! One row, `schema_version`, holds the version of the schema, and the oldest version of a program
+//! that can work on it. So servers can be replaced one by one: an older server continues on a newer
+//! schema as long as the newer migrations allow it.
 
 use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource};
@@ -19,7 +20,7 @@ const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const SQLITE_DERIVED: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite-derived");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
-/// The advisory lock of whoever migrates: any number, the same for every conn-log.
+/// The advisory lock for migrations: an arbitrary number, the same for every conn-log.
 const ADVISORY_LOCK: i64 = 0x636f_6e6e_6c6f_6701;
 
 diesel::table! {
@@ -29,7 +30,7 @@ diesel::table! {
     }
 }
 
-/// Of the file beside a SQLite log.
+/// Migrations of the file beside a SQLite log.
 mod derived {
     diesel::table! {
         derived.schema_version (version) {
@@ -39,7 +40,7 @@ mod derived {
     }
 }
 
-/// What a database says of its schema.
+/// The version of a database's schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
 struct SchemaVersion {
     version: i32,
@@ -53,12 +54,12 @@ impl SchemaVersion {
     }
 }
 
-/// Applies what is missing and gives its names. Other processes wait meanwhile.
+/// Applies the missing migrations and returns their names. Other processes wait meanwhile.
 pub(super) fn run(connection: &mut AnyConnection) -> Result<Vec<String>, OpenError> {
     match connection {
         AnyConnection::Sqlite(sqlite) => run_on_sqlite(sqlite, || SQLITE),
         AnyConnection::Postgres(postgres) => {
-            // A lock of the session: a migration may be one that cannot run in a transaction.
+            // The lock belongs to the session: some migrations cannot run in a transaction.
             lock(postgres, "pg_advisory_lock")?;
             let applied = version_on_postgres(postgres)
                 .map_err(failed)
@@ -77,7 +78,7 @@ pub(super) fn run_derived(connection: &mut AnyConnection) -> Result<Vec<String>,
     }
 }
 
-/// Fails unless this program can work on the database as it is. Only reads.
+/// Fails if this program cannot work on the database as it is. Only reads.
 pub(super) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let version: SchemaVersion = schema_version::table.first(connection)?;
     match connection {
@@ -98,12 +99,12 @@ fn takes(version: SchemaVersion, known: diesel::migration::Result<i32>) -> Resul
     }
 }
 
-/// Two programs that set up a new file at once wait for each other here.
+/// Migrates a SQLite file. Two programs that set up a new file at once wait for each other here.
 fn run_on_sqlite(
     sqlite: &mut SqliteConnection,
     known: impl Fn() -> EmbeddedMigrations,
 ) -> Result<Vec<String>, OpenError> {
-    // A read waits for no lock.
+    // A read does not wait for a lock.
     let version = version_on_sqlite(sqlite).map_err(failed)?;
     let latest = latest::<Sqlite>(&known()).map_err(OpenError::Migration)?;
     if version.is_some_and(|version| version.takes(latest)) {
@@ -117,7 +118,7 @@ fn run_on_sqlite(
         .map_err(failed)?
 }
 
-/// Applies what is missing. A newer database that this program can work on is left as it is.
+/// Applies the missing migrations. A newer database that this program can work on stays unchanged.
 fn apply<DB: diesel::backend::Backend>(
     connection: &mut impl MigrationHarness<DB>,
     version: Option<SchemaVersion>,
@@ -144,7 +145,7 @@ struct Exists {
     exists: bool,
 }
 
-/// `None` for a new file, and for one from before the first release.
+/// The schema's version. `None` for a new file, and for one from before the first release.
 fn version_on_sqlite(sqlite: &mut SqliteConnection) -> QueryResult<Option<SchemaVersion>> {
     let query =
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'schema_version') AS \"exists\"";
@@ -167,7 +168,7 @@ fn failed(error: diesel::result::Error) -> OpenError {
     OpenError::Migration(Box::new(error))
 }
 
-/// The version of the last of these migrations: the number that its folder's name begins with.
+/// The version of the last migration: the number at the start of its folder's name.
 fn latest<DB: diesel::backend::Backend>(
     known: &EmbeddedMigrations,
 ) -> diesel::migration::Result<i32> {

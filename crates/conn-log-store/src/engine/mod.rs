@@ -1,12 +1,12 @@
-//! Either database behind one interface: connections and what they are for, pools, turns to write,
+//! One interface to both databases: connections and their roles, pools, turns to write,
 //! transactions that derive, leases, and the threads that a database needs.
 //!
-//! [`Engine`] is the interface; [`sqlite`] and [`postgres`] are its two implementations. A room above asks
-//! the engine and does not ask which database it is. Where a resource's SQL truly differs, one file of that
-//! resource says so by [`Dialect`] (decision 001).
+//! [`Engine`] is the interface; [`sqlite`] and [`postgres`] are its two implementations. The layers
+//! above use the engine without knowing the database. Where the SQL of a resource differs, one file
+//! of that resource selects it by [`Dialect`] (decision 001).
 //!
-//! Architecture invariant: nothing here knows an event, a token or a projection. The tables it names are its
-//! own: the schema's version, and the positions whose rows are leases.
+//! Architecture invariant: nothing here knows an event, a token or a projection. It names only its
+//! own tables: the schema's version, and the positions whose rows are leases.
 
 mod backend;
 mod connection;

@@ -1,4 +1,4 @@
-//! Pools of connections beside the writer's own.
+//! Pools of connections, apart from the writer's connection.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::options::StoreOptions;
 pub(crate) type Connections = Pool<Manager>;
 pub(crate) type Pooled = PooledConnection<Manager>;
 
-/// Opens connections for r2d2 and tells which of them still work.
+/// Opens connections for r2d2 and checks which of them still work.
 pub(crate) struct Manager {
     url: DatabaseUrl,
     role: Role,
-    /// Of an embedded database.
+    /// The files of an embedded database.
     files: Option<Arc<Files>>,
 }
 
@@ -28,15 +28,15 @@ pub(super) fn readers(options: &StoreOptions, files: Option<Arc<Files>>) -> Conn
     pool(options, role, options.readers_max, files)
 }
 
-/// A pool for short reads that everything else waits for: tokens, readiness, the end of the log. Long reads do
-/// not keep these from a connection.
+/// A pool for short reads that other work waits for: tokens, readiness, the end of the log. Long
+/// reads cannot use up its connections.
 pub(super) fn watchers(options: &StoreOptions, files: Option<Arc<Files>>) -> Connections {
     const WATCHERS_MAX: u32 = 2;
     pool(options, Role::Reader { read_time_max: options.read_time_max }, WATCHERS_MAX, files)
 }
 
-/// A pool of connections that write other things than events, for PostgreSQL: its writers need not take
-/// turns. A few are enough for background work and the odd token.
+/// A pool of connections that write other rows than events, for PostgreSQL: there writers need not
+/// take turns. A few are enough for background work and a token now and then.
 pub(super) fn writers(options: &StoreOptions) -> Connections {
     const WRITERS_MAX: u32 = 4;
     pool(options, Role::Writer, WRITERS_MAX, None)
@@ -52,7 +52,7 @@ fn pool(
         .max_size(size_max.max(1))
         .min_idle(Some(0))
         .connection_timeout(options.reader_wait_max)
-        // A server that was restarted is noticed here, and not by the query.
+        // This check, and not the query, finds out that a server was restarted.
         .test_on_check_out(true)
         .build_unchecked(Manager { url: options.url.clone(), role, files })
 }
@@ -64,7 +64,7 @@ impl ManageConnection for Manager {
     fn connect(&self) -> Result<AnyConnection, r2d2::Error> {
         let connection =
             AnyConnection::open(&self.url, self.role).map_err(r2d2::Error::ConnectionError)?;
-        // It may be one that was put there since the engine looked.
+        // The file may be one that was put there after the engine's check.
         let checked = self.files.as_ref().map_or(Ok(()), |files| files.check_log());
         checked.map_err(|error| {
             r2d2::Error::ConnectionError(ConnectionError::BadConnection(error.to_string()))
@@ -74,7 +74,7 @@ impl ManageConnection for Manager {
 
     fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), r2d2::Error> {
         match connection {
-            // The engine has looked whether its files are there.
+            // The engine has already checked that its files are there.
             AnyConnection::Sqlite(_) => Ok(()),
             AnyConnection::Postgres(postgres) => {
                 postgres.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)

@@ -1,4 +1,4 @@
-//! How far each follower of a log has read, in one row a tenant and name.
+//! The position of each follower of a log: one row for each tenant and name.
 //!
 //! | home | SQLite | PostgreSQL |
 //! | --- | --- | --- |
@@ -13,13 +13,13 @@ use super::connection::AnyConnection;
 use super::insert::upsert;
 use crate::tenant_id::TenantId;
 
-/// Where derived data lives.
+/// The place where derived data is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Home {
-    /// It can be computed anew from the log at any time. On SQLite its file is not synced.
+    /// The data can be computed again from the log at any time. On SQLite its file is not synced.
     Rebuildable,
-    /// It holds something that the log does not say. On SQLite it is in the log's own file, and an append waits
-    /// for each of its transactions: they must be small.
+    /// The data holds facts that are not in the log. On SQLite it is in the log's own file, and an
+    /// append waits for each of its transactions: they must be small.
     #[allow(
         dead_code,
         reason = "the tree and the alerts are the first; docs/ARCHITECTURE.md shows how"
@@ -27,18 +27,18 @@ pub(crate) enum Home {
     Durable,
 }
 
-/// A right that one process at a time has: to write what a follower derives from one log.
+/// A right that one process has at a time: to write the data that a follower derives from one log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
     pub(crate) tenant: TenantId,
     /// The follower's name.
     pub(crate) name: &'static str,
-    /// The version of the follower, for a position that is made here.
+    /// The version of the follower, for a position that the lease creates.
     pub(crate) version: i16,
     pub(crate) home: Home,
 }
 
-/// What to do where another process has the lease.
+/// The action if another process has the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     No,
@@ -68,17 +68,17 @@ mod tables {
 }
 use tables::{durable_positions, positions};
 
-/// How far one follower has read one log.
+/// The position of one follower in one log.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub(crate) struct Position {
     pub(crate) tenant: i32,
     pub(crate) name: String,
-    /// Of the follower that wrote its data.
+    /// The version of the follower that wrote the data.
     pub(crate) version: i16,
-    /// The last id taken in.
+    /// The last id that was taken in.
     pub(crate) watermark: i64,
-    /// The leaf hash of the event of that id, where it is there and the database asks for it: a log that has
-    /// another hash there is another log.
+    /// The leaf hash of the event with that id, if the event exists and the database needs the
+    /// hash: a log with another hash at that id is another log.
     pub(crate) anchor: Option<Vec<u8>>,
 }
 
@@ -98,7 +98,7 @@ macro_rules! of_home {
     };
 }
 
-/// All positions of a home.
+/// All positions in a home.
 pub(crate) fn all_positions(
     connection: &mut AnyConnection,
     home: Home,
@@ -106,7 +106,7 @@ pub(crate) fn all_positions(
     of_home!(home, table => table::table.load(connection))
 }
 
-/// A tenant's positions of a home.
+/// A tenant's positions in a home.
 pub(crate) fn positions_of(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -138,7 +138,7 @@ pub(crate) fn set_position_in_txn(
     Ok(())
 }
 
-/// A row to be written to one of the tables.
+/// A row for one of the two tables.
 macro_rules! row {
     ($row:ident, $table:ident) => {
         #[derive(Insertable)]
@@ -162,7 +162,8 @@ macro_rules! row {
 row!(RebuildableRow, positions);
 row!(DurableRow, durable_positions);
 
-/// Locks a position's row until the transaction ends, making one where there is none; tells whether it could.
+/// Locks a position's row until the transaction ends, and creates it if missing; returns whether it
+/// got the lock.
 pub(super) fn lock_in_txn(
     postgres: &mut PgConnection,
     lease: Lease,
@@ -171,7 +172,7 @@ pub(super) fn lock_in_txn(
     let Lease { tenant, name, version, home } = lease;
     of_home!(home, table => {
         let row = || table::table.find((tenant.0, name));
-        // An insert would wait for whoever holds the row: only where there is none.
+        // An insert would wait for the holder of the row's lock: so insert only if there is no row.
         if !diesel::select(diesel::dsl::exists(row())).get_result::<bool>(postgres)? {
             diesel::insert_into(table::table)
                 .values((

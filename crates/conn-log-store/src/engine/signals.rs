@@ -1,11 +1,12 @@
-//! What the threads of a store tell each other: that something was committed, and that it is time to stop.
+//! Signals between the threads of a store: after each commit, and when the threads must stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// Shared by all threads of a store. A signal carries no data: whoever is woken reads the tables.
+/// Signals that all threads of a store share. A signal carries no data: a woken thread reads the
+/// tables.
 #[derive(Clone, Debug)]
 pub(crate) struct Signals {
     commits: Arc<watch::Sender<u64>>,
@@ -22,12 +23,12 @@ impl Signals {
         self.commits.subscribe()
     }
 
-    /// Wakes everyone who waits for a commit.
+    /// Wakes all threads that wait for a commit.
     pub(crate) fn wake(&self) {
         self.commits.send_modify(|count| *count += 1);
     }
 
-    /// Has every thread end soon; those that are parked need an `unpark` besides.
+    /// Tells every thread to stop soon; a parked thread needs an `unpark` too.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         self.wake();

@@ -5,17 +5,18 @@ use diesel::connection::SimpleConnection;
 use super::connection::AnyConnection;
 use crate::error::StoreError;
 
-/// How PostgreSQL plans the statements of a transaction.
+/// The way PostgreSQL plans the statements of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plans {
-    /// As it sees fit.
+    /// PostgreSQL decides.
     Free,
-    /// Once for each connection, and never through a whole table: for reads that find every row by a key.
-    /// Planning takes them as long as the work, and a plan made while a table is empty stays right.
+    /// Once for each statement and connection, and never with a scan of a whole table: for reads
+    /// that find every row by a key. For them planning takes as long as the read, and a plan made
+    /// while a table is empty stays good.
     ByKey,
 }
 
-/// Runs `read` in a transaction that sees one state of the database throughout, and only reads.
+/// Runs `read` in a read-only transaction that sees one state of the database.
 pub(crate) fn in_snapshot<T, E: From<StoreError>>(
     connection: &mut AnyConnection,
     plans: Plans,
@@ -33,7 +34,8 @@ pub(crate) fn in_snapshot<T, E: From<StoreError>>(
     };
     let begun = connection.batch_execute(begin).map_err(StoreError::from);
     let result = begun.map_err(E::from).and_then(|()| read(connection));
-    // There is nothing to keep. A connection that cannot end it is broken, and its pool finds that out.
+    // There is nothing to commit. If ROLLBACK fails the connection is broken, and its pool finds
+    // that out.
     let ended = connection.batch_execute("ROLLBACK").map_err(StoreError::from);
     let answer = result?;
     ended?;

@@ -8,11 +8,11 @@ pub(crate) type Turn = Box<dyn FnOnce(&mut AnyConnection) + Send>;
 
 /// Hands turns to the one thread that owns the writer's connection.
 pub(crate) trait Turns: Send + Sync {
-    /// Lets a turn wait. Gives it back where it cannot.
+    /// Adds a turn to the queue. Gives it back if it is refused.
     fn push(&self, turn: Turn) -> Result<(), Turn>;
 }
 
-/// Waits for a turn, and for its end.
+/// Waits until its turn has run, and returns the result.
 pub(super) fn take<T: Send + 'static>(
     turns: &dyn Turns,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
@@ -26,6 +26,6 @@ pub(super) fn take<T: Send + 'static>(
     if turns.push(turn).is_err() {
         return Err(refused());
     }
-    // A turn that is dropped ends the channel.
+    // A dropped turn closes the channel.
     receiver.recv().unwrap_or_else(|_| Err(refused()))
 }

@@ -1,4 +1,4 @@
-//! The column types that the two databases hold differently, and their values.
+//! The column types that the two databases store differently, and their values.
 //!
 //! | type | SQLite | PostgreSQL | value |
 //! | --- | --- | --- | --- |
@@ -66,7 +66,7 @@ pub(crate) struct Ip(pub(crate) IpAddr);
 #[diesel(sql_type = Unique)]
 pub(crate) struct Guid(pub(crate) Uuid);
 
-/// Hands a type to whichever database the connection turns out to be.
+/// Implements a type for both databases.
 macro_rules! on_either_database {
     ($sql_type:ident, $value:ty) => {
         impl HasSqlType<$sql_type> for MultiBackend {
@@ -140,7 +140,7 @@ impl FromSql<JsonObject, Sqlite> for JsonText<'_> {
     }
 }
 
-/// The only version of jsonb's binary form that there is.
+/// The only version of jsonb's binary form.
 const JSONB_VERSION: u8 = 1;
 
 impl ToSql<JsonObject, Pg> for JsonText<'_> {
@@ -151,7 +151,7 @@ impl ToSql<JsonObject, Pg> for JsonText<'_> {
     }
 }
 
-/// jsonb keeps its own order of members and spelling of numbers: the canonical text is made anew.
+/// jsonb changes the order of members and the form of numbers: the canonical text is made again.
 impl FromSql<JsonObject, Pg> for JsonText<'_> {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         match value.as_bytes().split_first() {
@@ -193,11 +193,13 @@ impl FromSql<Address, Sqlite> for Ip {
     }
 }
 
-/// What PostgreSQL calls the families on every system: its `PGSQL_AF_INET` and `PGSQL_AF_INET6`.
+/// PostgreSQL's numbers for the address families on every system: `PGSQL_AF_INET` and
+/// `PGSQL_AF_INET6`.
 const INET_V4: u8 = 2;
 const INET_V6: u8 = 3;
 
-/// Family, length of the network prefix, whether it is a cidr, length of the address, address.
+/// Format: family, length of the network prefix, whether it is a cidr, length of the address,
+/// address.
 impl ToSql<Address, Pg> for Ip {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         match self.0 {

@@ -1,6 +1,6 @@
-//! Where the log is kept, as the command line names it.
+//! The URL of the database, as given on the command line.
 //!
-//! A password that a PostgreSQL URL carries is never shown: not by `Display`, not by `Debug`.
+//! The password in a PostgreSQL URL is never shown: neither by `Display` nor by `Debug`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -27,10 +27,10 @@ pub enum DatabaseUrl {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(String);
 
-/// Why a text is not a [`DatabaseUrl`].
+/// The reason why a text is not a [`DatabaseUrl`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseUrlError {
-    /// It begins with the name of something else.
+    /// Its scheme belongs to another database.
     #[error("{0}:// is not a database this program knows; it knows sqlite:// and postgres://")]
     UnknownScheme(String),
     /// It is not a URL.
@@ -38,14 +38,14 @@ pub enum DatabaseUrlError {
         "not a database URL; one looks like sqlite://data/conn-log.db or postgres://user@host/db"
     )]
     NotAUrl,
-    /// `sqlite://` with nothing behind it.
+    /// `sqlite://` without a path.
     #[error("sqlite:// needs the path of a file, as in sqlite://data/conn-log.db")]
     NoPath,
-    /// `sqlite://` with something behind it that other programs read in another way.
+    /// `sqlite://` with a text that other programs read differently.
     #[error("sqlite:// takes the path of a file and no parameters; :memory: is not a file")]
     NotAPath,
-    /// A PostgreSQL URL that can be read in more than one way, or in none. What it says stays
-    /// unsaid: it may be a part of the password.
+    /// A PostgreSQL URL that can be read in more than one way, or in none. The error does not quote
+    /// it, because any part of it may belong to the password.
     #[error(
         "not a PostgreSQL URL: {0}. It looks like postgres://user@host:5432/db?name=value; in user \
          name and password the characters @ : / ? # % & are written %40 %3A %2F %3F %23 %25 %26"
@@ -81,7 +81,7 @@ impl DatabaseUrl {
         }
     }
 
-    /// Of an embedded database the file beside it that holds what is derived from the log.
+    /// The file of derived data beside the file of an embedded database.
     pub(crate) fn derived(&self) -> Option<DatabaseUrl> {
         let mut path = self.file()?.as_os_str().to_owned();
         path.push("-derived");
@@ -90,7 +90,7 @@ impl DatabaseUrl {
 }
 
 impl PostgresUrl {
-    /// The whole URL for libpq, with these parameters where it does not set them itself.
+    /// The whole URL for libpq, with these parameters added if the URL does not set them.
     pub(crate) fn with_defaults(&self, defaults: &[(&str, &str)]) -> String {
         let mut url = self.0.clone();
         let given = url.split_once('?').map_or("", |(_, query)| query).to_owned();
@@ -109,8 +109,7 @@ impl PostgresUrl {
         url
     }
 
-    /// Who and where, without its password, and of the parameters only those that are known to hold
-    /// no secret.
+    /// User and host, without the password, and only those parameters that cannot hold a secret.
     fn without_password(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", &self.0));
         let parts = PostgresParts::of(rest);
@@ -132,7 +131,7 @@ impl PostgresUrl {
     }
 }
 
-/// Parameters of libpq that hold no secret, whatever stands in them.
+/// Parameters of libpq that never hold a secret.
 const SHOWN: &[&str] = &[
     "application_name",
     "connect_timeout",
@@ -146,14 +145,14 @@ const SHOWN: &[&str] = &[
     "user",
 ];
 
-/// A PostgreSQL URL behind its scheme, split where libpq splits it.
+/// The parts of a PostgreSQL URL after its scheme, split in the same way as libpq does.
 #[derive(Clone, Copy, Debug)]
 struct PostgresParts<'a> {
     /// With the password, if there is one.
     user: Option<&'a str>,
     /// Hosts with their ports.
     hosts: &'a str,
-    /// From the slash on.
+    /// The text from the slash on.
     path: &'a str,
     query: &'a str,
 }
@@ -173,8 +172,9 @@ impl<'a> PostgresParts<'a> {
         self.query.split('&').filter(|pair| !pair.is_empty())
     }
 
-    /// What is wrong with it. libpq would say so too, and quote what it takes for a port or a host:
-    /// the rest of a password in which a character is not escaped.
+    /// The reason why the URL is malformed. libpq would report it too, but quote the text that it
+    /// takes for a port or a host: this can be a part of the password if a character is not
+    /// escaped.
     fn fault(self) -> Option<&'static str> {
         let user = self.user.unwrap_or_default();
         let is_name = |pair: &str| {
@@ -199,7 +199,7 @@ impl<'a> PostgresParts<'a> {
     }
 }
 
-/// Whether what follows a host's last colon is a port. IPv6 addresses stand in brackets.
+/// Whether the text after a host's last colon is a port. IPv6 addresses stand in brackets.
 fn has_good_port(host: &str) -> bool {
     let behind_brackets = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
     match behind_brackets.split_once(':') {

@@ -1,6 +1,6 @@
-//! An [`EventFilter`] as conditions on `events`.
+//! Turns an [`EventFilter`] into conditions on `events`.
 //!
-//! The databases spell one of them differently: the one on metadata.
+//! The databases need different SQL for one condition: the one on metadata.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use diesel::sql_types::{Bool, Nullable, Text};
 use super::schema::events;
 use crate::engine::{Dialect, Ip, Micros, MultiBackend};
 
-/// One condition. NULL, as of a column without a value, does not hold.
+/// One condition. It does not hold for NULL, as in a column without a value.
 pub(crate) type Condition =
     Box<dyn BoxableExpression<events::table, MultiBackend, SqlType = Nullable<Bool>>>;
 
-/// All must hold.
+/// The conditions of a filter; all must hold.
 pub(crate) fn conditions(filter: &EventFilter, dialect: Dialect) -> Vec<Condition> {
     let mut all: Vec<Condition> = Vec::new();
     if let Some(values) = any_of(&filter.device_ids) {
@@ -59,7 +59,7 @@ pub(crate) fn conditions(filter: &EventFilter, dialect: Dialect) -> Vec<Conditio
     all
 }
 
-/// `None` for all. A text with U+0000 is in no event, and PostgreSQL takes none.
+/// `None` means all. No event holds a text with U+0000, and PostgreSQL accepts no such text.
 fn any_of(values: &[String]) -> Option<Vec<String>> {
     let possible = values.iter().filter(|value| !value.contains('\0')).cloned().collect();
     (!values.is_empty()).then_some(possible)
@@ -68,9 +68,9 @@ fn any_of(values: &[String]) -> Option<Vec<String>> {
 /// The metadata has one of these JSON values at this path of member names.
 struct MetadataIs {
     dialect: Dialect,
-    /// SQLite: one JSON path. PostgreSQL: the names, from the outside in.
+    /// SQLite: one JSON path. PostgreSQL: the member names, from the outermost to the innermost.
     path: Vec<String>,
-    /// As canonical JSON text: the value as a text, and as itself where it is a scalar's JSON.
+    /// Canonical JSON texts: the value as a JSON string, and as itself if it is a JSON scalar.
     candidates: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ impl MetadataIs {
 }
 
 fn json_text(text: &str) -> String {
-    // A str has no key to sort and no number to write: this is RFC 8785's form already.
+    // A string has no keys to sort and no numbers to format: this is already RFC 8785's form.
     serde_json::Value::from(text).to_string()
 }
 

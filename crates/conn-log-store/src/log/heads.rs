@@ -1,4 +1,4 @@
-//! The head row of each log: its first id, its size, and the lock that is the turn to append.
+//! The head row of each log: its first id, its size, and the lock that an append needs.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use crate::engine::{AnyConnection, Instant, Micros, on_either};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// Where a log begins and ends.
+/// The first and the last id of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogBounds {
-    /// The first id that retention has not removed: 1 at first. One more than [`size`](Self::size) where it has
-    /// removed all.
+    /// The first id that retention has not removed: 1 at first. One more than [`size`](Self::size)
+    /// if retention has removed all events.
     pub first_id: i64,
-    /// The last id that was given; 0 while the log is new.
+    /// The last id that was given; 0 for a new log.
     pub size: i64,
 }
 
 impl LogBounds {
-    /// The ids that may have an event.
+    /// The span of ids that may have an event.
     pub(crate) fn span(self) -> Span {
         Span { first: self.first_id, last: self.size }
     }
@@ -56,14 +56,14 @@ pub(crate) fn all_bounds(
     Ok(rows.into_iter().map(bounds).collect())
 }
 
-/// The time of the last event of all logs. `None` while there is none.
+/// The time of the last event of all logs. `None` if there is no event.
 pub(crate) fn created_at_last(connection: &mut AnyConnection) -> QueryResult<Option<Timestamp>> {
     let times: Vec<Micros> =
         heads::table.filter(heads::size.gt(0)).select(heads::created_at_last).load(connection)?;
     Ok(times.into_iter().map(|time| time.0).max())
 }
 
-/// Has a log go on after an id, and leaves out the ids before it that no event has.
+/// Moves the end of a log to an id, and leaves out the ids before it that no event has.
 pub(crate) fn skip_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -74,7 +74,7 @@ pub(crate) fn skip_in_txn(
     Ok(())
 }
 
-/// Makes the head of a new log.
+/// Creates the head row of a new log.
 pub(crate) fn create_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
     diesel::insert_into(heads::table)
         .values((
@@ -94,14 +94,14 @@ pub(crate) struct Head {
     pub(crate) created_at_last: Micros,
 }
 
-/// Takes the turn to append to a log.
+/// Locks a log's head row for an append.
 pub(crate) fn lock_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
 ) -> Result<Head, StoreError> {
     let head = heads::table.find(tenant.0).select((heads::size, heads::created_at_last));
     let row: Option<(i64, Micros)> = match connection {
-        // The transaction holds the file's lock.
+        // The transaction already holds the file's lock.
         AnyConnection::Sqlite(sqlite) => head.first(sqlite).optional()?,
         AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
     };
@@ -109,14 +109,14 @@ pub(crate) fn lock_in_txn(
     Ok(Head { tenant, size, created_at_last })
 }
 
-/// Writes a head that was locked.
+/// Writes a head row that is locked.
 pub(crate) fn move_in_txn(connection: &mut AnyConnection, head: &Head) -> QueryResult<()> {
     on_either!(connection, inner => MoveHead(head).execute(inner))?;
     Ok(())
 }
 
-/// The statement that writes a head. Diesel keeps no prepared statement of an UPDATE of its own: every
-/// commit would plan it anew, and ask PostgreSQL twice.
+/// The statement that writes a head row. Diesel does not cache its own UPDATE as a prepared
+/// statement: each commit would plan the statement again, and need two round trips to PostgreSQL.
 struct MoveHead<'a>(&'a Head);
 
 impl QueryId for MoveHead<'_> {

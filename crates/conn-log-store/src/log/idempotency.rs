@@ -1,6 +1,6 @@
-//! The keys that make a retry safe: those of requests, and the events' own ids.
+//! Keys that make a retry safe: idempotency keys of requests, and `event_id`s.
 //!
-//! The writer that holds the head row of a tenant's log reads and writes its keys; no other does meanwhile.
+//! Only the writer that holds the head row of a tenant's log reads and writes the tenant's keys.
 #![expect(clippy::ref_option_ref, reason = "what diesel derives for borrowed rows")]
 
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use super::schema::idempotency_keys as keys;
 use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, insert_all};
 use crate::tenant_id::TenantId;
 
-/// What a key is the key of.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Nothing of a client's: the writer tries whether the database writes.
+    /// A key of the writer itself, for a trial write; no client sent it.
     Trial = 0,
     /// A request's `Idempotency-Key`.
     Request = 1,
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Event = 2,
 }
 
-/// A key as it was remembered.
+/// A remembered key.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = keys)]
 pub(crate) struct Remembered {
@@ -47,8 +47,8 @@ pub(crate) struct NewKey<'a> {
     pub(crate) created_at: Micros,
 }
 
-/// Those of the keys that are remembered since `since`. Older ones are forgotten here and now, so
-/// that they can be used anew.
+/// Finds the given keys that are remembered since `since`. Deletes older ones at once, so that they
+/// can be used again.
 pub(crate) fn recall(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -73,7 +73,7 @@ pub(crate) fn recall(
     Ok(found)
 }
 
-/// Forgets those keys, so that they can be used anew.
+/// Deletes these keys, so that they can be used again.
 pub(crate) fn forget(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -92,7 +92,7 @@ pub(crate) fn forget(
     Ok(())
 }
 
-/// Remembers keys that are not remembered.
+/// Remembers new keys.
 pub(crate) fn remember(connection: &mut AnyConnection, new: Vec<NewKey<'_>>) -> QueryResult<()> {
     if !new.is_empty() {
         insert_all!(connection, keys, new);
@@ -100,7 +100,7 @@ pub(crate) fn remember(connection: &mut AnyConnection, new: Vec<NewKey<'_>>) -> 
     Ok(())
 }
 
-/// Forgets at most `limit` keys of that kind that are older than `until`; gives how many.
+/// Deletes at most `limit` keys of that kind that are older than `until`; returns their number.
 pub(crate) fn expire(
     connection: &mut AnyConnection,
     kind: Kind,

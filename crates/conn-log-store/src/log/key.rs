@@ -1,9 +1,10 @@
-//! How each database finds the rows of `events`.
+//! The key by which each database finds the rows of `events`.
 //!
-//! PostgreSQL's key is the tenant and the id. SQLite's is one number, the *row id*, with the tenant above
-//! the id. An append to a table with such a key touches its last page alone; with a key of two columns
-//! SQLite balances three pages at its end (decision 014). There `tenant_id` and `id` are computed from
-//! the row id: they can be read and compared, and lead to no row.
+//! On PostgreSQL the key is the tenant and the id. On SQLite it is one number, the *row id*, with
+//! the tenant above the id. An append to a table with such a key touches only the table's last
+//! page; with a key of two columns SQLite balances three pages at the end of the table (decision
+//! 014). On SQLite `tenant_id` and `id` are computed from the row id: they can be read and
+//! compared, but no index finds a row by them.
 
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
@@ -17,16 +18,17 @@ use super::span::Span;
 use crate::engine::{Dialect, Micros, MultiBackend};
 use crate::tenant_id::TenantId;
 
-/// How many bits of a row id are the id's; the migration says the same.
+/// The number of bits of a row id that hold the event's id; the migration has the same number.
 const ID_BITS: u32 = 44;
 
-/// No event has this id or a higher one. It takes five years at 100,000 events a second.
+/// The end of the ids: every event has a lower id. At 100,000 events a second this takes five
+/// years.
 pub(crate) const ID_END: i64 = (1 << ID_BITS) - 1;
 
-/// The last tenant whose row ids are 63 bits long.
+/// The highest tenant number whose row ids fit into 63 bits.
 const SQLITE_TENANT_MAX: i32 = i32::MAX >> (ID_BITS - 32);
 
-/// The last tenant that the database has room for.
+/// The highest tenant number that the database can store.
 pub(crate) fn tenant_max(dialect: Dialect) -> i32 {
     match dialect {
         Dialect::Sqlite => SQLITE_TENANT_MAX,
@@ -34,15 +36,15 @@ pub(crate) fn tenant_max(dialect: Dialect) -> i32 {
     }
 }
 
-/// Something that sorts a tenant's rows by their ids.
+/// An expression that sorts a tenant's rows by their ids.
 pub(crate) type Key = Box<dyn BoxableExpression<events::table, MultiBackend, SqlType = BigInt>>;
 
-/// The row id of an event on SQLite. An id that no event has gets a row id that no event has.
+/// The row id of an event on SQLite. An id without an event gets a row id without an event.
 pub(crate) fn row_id(tenant: TenantId, id: i64) -> i64 {
     (i64::from(tenant.0) << ID_BITS) | id.clamp(0, ID_END)
 }
 
-/// Sorts a tenant's rows by their ids along the key, without a sort.
+/// Orders a tenant's rows by id along the key, so that the database needs no sort.
 pub(crate) fn order(dialect: Dialect) -> Key {
     match dialect {
         Dialect::Sqlite => Box::new(RowId),
@@ -50,7 +52,7 @@ pub(crate) fn order(dialect: Dialect) -> Key {
     }
 }
 
-/// A tenant's rows with ids within a span.
+/// Condition: a tenant's rows with ids within a span.
 pub(crate) fn within(tenant: TenantId, span: Span, dialect: Dialect) -> Condition {
     match dialect {
         Dialect::Sqlite => Box::new(
@@ -65,7 +67,7 @@ pub(crate) fn within(tenant: TenantId, span: Span, dialect: Dialect) -> Conditio
     }
 }
 
-/// A tenant's rows of these ids.
+/// Condition: a tenant's rows with any of these ids.
 pub(crate) fn is_any_of(tenant: TenantId, ids: &[i64], dialect: Dialect) -> Condition {
     match dialect {
         Dialect::Sqlite => {
@@ -78,18 +80,20 @@ pub(crate) fn is_any_of(tenant: TenantId, ids: &[i64], dialect: Dialect) -> Cond
     }
 }
 
-/// A tenant's rows of these ids, each likely on a page of its own.
+/// Condition: a tenant's rows with any of these ids, each likely on a page of its own.
 pub(crate) fn is_any_of_scattered(tenant: TenantId, ids: &[i64], dialect: Dialect) -> Condition {
     let any = |ids| is_any_of(tenant, ids, dialect);
     match dialect {
         Dialect::Sqlite => any(ids),
-        // An OR with the tenant in either arm leaves PostgreSQL one way: a bitmap of its key. It then asks the
-        // disk for many pages at once, and does not go through all of a tenant because it takes it for small.
+        // An OR with the tenant in both arms leaves PostgreSQL only one plan: a bitmap scan of the
+        // key. It then asks the disk for many pages at once, and it does not scan the whole tenant
+        // because it estimates the tenant to be small.
         Dialect::Postgres => Box::new(any(ids).or(any(&[]))),
     }
 }
 
-/// The range of `created_at` that lets PostgreSQL prune partitions. `None` where there are no partitions.
+/// The range of `created_at` that lets PostgreSQL prune partitions. `None` if there are no
+/// partitions.
 pub(crate) fn created_within(range: (Micros, Micros), dialect: Dialect) -> Option<Condition> {
     match dialect {
         Dialect::Sqlite => None,

@@ -1,7 +1,7 @@
-//! The log: one tenant's records in order, and the one way by which events get into it.
+//! The log: one tenant's records in order, and the only code that adds events to it.
 //!
-//! [`sequencer`] appends. [`heads`] knows where each log begins and ends, [`key`] how a database finds an
-//! event's row, [`scan`] reads rows by a filter, [`read`] by id.
+//! [`sequencer`] appends. [`heads`] holds the first and last id of each log, [`key`] finds an
+//! event's row in each database, [`scan`] reads rows by a filter, [`read`] by id.
 //!
 //! Architecture invariant: nothing here knows an index, a projection or a token.
 

@@ -10,7 +10,7 @@ use crate::engine::{AnyConnection, Dialect, Micros, MultiBackend};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// The leaf hash of an event. Passing its `created_at`, where that is known, lets PostgreSQL prune partitions.
+/// The leaf hash of an event. Passing its `created_at`, if known, lets PostgreSQL prune partitions.
 pub(crate) fn leaf_hash(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -28,7 +28,7 @@ pub(crate) fn leaf_hash(
     select.first(connection).optional()
 }
 
-/// The records of those ids, in the order of the log. No more than a few hundred at a time. Passing the
+/// The records with these ids, in the order of the log; a few hundred ids at most. Passing the
 /// range of `created_at` lets PostgreSQL prune partitions.
 pub(crate) fn find_in(
     connection: &mut AnyConnection,

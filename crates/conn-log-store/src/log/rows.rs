@@ -1,4 +1,4 @@
-//! A record as a row of `events`: borrowed on its way in, owned on its way out.
+//! A record as a row of `events`: borrowed for writing, owned after reading.
 #![expect(clippy::ref_option_ref, reason = "what diesel derives for borrowed rows")]
 
 use std::borrow::Cow;
@@ -99,8 +99,8 @@ impl From<EventRow> for Record {
     }
 }
 
-/// The statement that inserts one row on SQLite. Diesel's own walks every column several times, which takes
-/// half as long as SQLite takes to insert the row.
+/// The statement that inserts one row on SQLite. Diesel's own insert goes through all columns
+/// several times, which takes half as long as SQLite's insert itself.
 struct InsertRow<'a> {
     row_id: i64,
     row: NewEventRow<'a>,
@@ -113,7 +113,7 @@ impl QueryId for InsertRow<'_> {
 
 impl RunQueryDsl<SqliteConnection> for InsertRow<'_> {}
 
-/// The row id and the columns, each with its type: their names, then their values.
+/// The row id and the columns, each with its type: first the names, then the values.
 macro_rules! insert_columns {
     ($out:ident, $row_id:expr, $row:expr, $($column:ident: $type:ty),+) => {{
         $out.push_sql(concat!("INSERT INTO events (row_id,", $(stringify!($column), ","),+));
@@ -152,8 +152,8 @@ impl QueryFragment<Sqlite> for InsertRow<'_> {
     }
 }
 
-/// Inserts rows the fastest way that each database has: SQLite one by one through one prepared
-/// statement, PostgreSQL by COPY. docs/decisions/001 has the figures.
+/// Inserts rows in the fastest way of each database: SQLite one by one with one prepared statement,
+/// PostgreSQL by COPY. docs/decisions/001 has the figures.
 pub(crate) fn insert<'a>(
     connection: &mut AnyConnection,
     rows: impl Iterator<Item = NewEventRow<'a>>,

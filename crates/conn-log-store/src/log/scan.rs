@@ -1,6 +1,6 @@
-//! Reading rows of the log in SQL: a filter, an order, a position to begin at, and the ids to look at.
+//! Reads rows of the log in SQL: by a filter, an order, a start position, and the ids to look at.
 //!
-//! Every list comes down to this. It knows no index and no page.
+//! Every list uses this module. It knows no index and no page.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::engine::{AnyConnection, Dialect, Micros, MultiBackend};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// When a read has to end.
+/// The time at which a read must end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Option<Instant>);
 
@@ -25,7 +25,8 @@ impl Deadline {
         Deadline(Instant::now().checked_add(time))
     }
 
-    /// SQLite stops no statement by itself: its reads are made of short ones, and ask between them.
+    /// SQLite does not stop a statement by itself: its reads consist of short statements, and check
+    /// the time between them.
     pub(crate) fn check(self) -> Result<(), StoreError> {
         match self.0 {
             Some(end) if Instant::now() >= end => Err(StoreError::QueryTimeout),
@@ -34,26 +35,26 @@ impl Deadline {
     }
 }
 
-/// Which rows to look at.
+/// The rows to look at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rows<'a> {
     Within(Span),
-    /// No more than a page of them.
+    /// The rows with these ids; at most a page of them.
     Of(&'a [i64]),
 }
 
-/// One list: whose, of what, in which order.
+/// One list: its tenant, its filter and its order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scan<'a> {
     pub(crate) tenant: TenantId,
     pub(crate) filter: &'a EventFilter,
-    /// The order in which rows are read, which is not the list's where a page is read backwards.
+    /// The order of reading; it differs from the list's order if a page is read backwards.
     pub(crate) order: Order,
-    /// Only rows after it in that order.
+    /// Only rows after this position in that order.
     pub(crate) position: Option<Position>,
-    /// No id beyond this one.
+    /// No id above this one.
     pub(crate) last: Option<i64>,
-    /// The range of `created_at` of all rows that are looked at. It lets PostgreSQL prune partitions.
+    /// The range of `created_at` of all rows to look at. It lets PostgreSQL prune partitions.
     pub(crate) created: Option<(Micros, Micros)>,
 }
 
@@ -70,7 +71,7 @@ impl Scan<'_> {
         Ok(rows.into_iter().map(Record::from).collect())
     }
 
-    /// Their ids alone: where many rows are sorted for a few, whole rows are slow to move about.
+    /// Reads only their ids: if many rows are sorted for a few results, moving whole rows is slow.
     pub(crate) fn ids(
         &self,
         connection: &mut AnyConnection,
@@ -135,7 +136,7 @@ pub(crate) fn opposite(order: Order) -> Order {
     }
 }
 
-/// Only rows after that position in that order.
+/// Condition: only rows after that position in that order.
 fn beyond(order: Order, Position { timestamp, id }: Position) -> Condition {
     let time = Micros(timestamp);
     match order {

@@ -1,6 +1,6 @@
-//! The log's tables as diesel sees them, the same for both databases.
+//! Diesel's declarations of the log's tables, the same for both databases.
 //!
-//! `migrations/` makes them; a test holds these columns, SQLite's and PostgreSQL's side by side.
+//! `migrations/` creates them; a test compares these columns with those of SQLite and PostgreSQL.
 
 diesel::table! {
     use diesel::sql_types::{BigInt, Integer};
@@ -18,7 +18,7 @@ diesel::table! {
     use diesel::sql_types::{BigInt, Binary, Double, Integer, Nullable, Text};
     use crate::engine::{Address, Instant, JsonObject};
 
-    /// Rows are found through [`crate::log::key`]: SQLite's key is another than PostgreSQL's.
+    /// Rows are found through [`crate::log::key`]: SQLite and PostgreSQL have different keys.
     events (tenant_id, id) {
         tenant_id -> Integer,
         id -> BigInt,

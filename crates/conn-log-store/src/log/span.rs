@@ -1,6 +1,6 @@
 //! Spans of ids.
 
-/// Ids from `first` to `last`, both included; none if `last` is smaller.
+/// Ids from `first` to `last`, both included; empty if `last` is smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) first: i64,
@@ -26,7 +26,7 @@ impl Span {
         Span { first: self.first.max(other.first), last: self.last.min(other.last) }
     }
 
-    /// Cuts off up to `count` ids, from the end or from the start.
+    /// Cuts up to `count` ids off the end or the start, and returns them.
     pub(crate) fn cut(&mut self, count: i64, is_descending: bool) -> Span {
         let mut cut = *self;
         if is_descending {

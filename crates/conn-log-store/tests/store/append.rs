@@ -52,7 +52,7 @@ on_both_databases! {
     }
 
     async fn ids_have_no_gap_and_follow_time_under_concurrent_appends(db) {
-        // On PostgreSQL two stores, as two server processes are.
+        // On PostgreSQL there are two stores, like two server processes.
         let first = db.open();
         let second = if db.backend() == Backend::Postgres { db.open() } else { first.clone() };
         let mut tasks = Vec::new();
@@ -132,7 +132,7 @@ on_both_databases! {
         let nowhere = TenantId(99);
         assert_eq!(append_to(&store, nowhere, events("dev", 1)).await, Err(AppendError::Internal));
         assert!(store.log_size(nowhere).is_err());
-        // Nobody else is troubled.
+        // Other submissions are not affected.
         let (good, bad) = tokio::join!(
             append(&store, events("dev", 1)),
             append_to(&store, nowhere, events("dev", 1)),
@@ -175,7 +175,7 @@ on_both_databases! {
         let mut big = parts("dev");
         big.metadata = format!(r#"{{"a":"{}"}}"#, "x".repeat(1_000));
         let big = vec![Event::from_store(big)];
-        // Where nothing waits it is taken in: it would never find room.
+        // With an empty queue it is accepted: it would never fit.
         assert_eq!(ids(&append(&store, big.clone()).await.unwrap()), [1]);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..200 {
@@ -268,7 +268,7 @@ on_both_databases! {
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    // Any characters but U+0000, quotes and backslashes of each layer among them.
+    // Any characters but U+0000, with quotes and backslashes of each layer among them.
     prop_oneof![
         "[^\\x00]{1,40}",
         Just("\\N".to_owned()),
@@ -323,7 +323,8 @@ struct Pages {
     checkpointed: i32,
 }
 
-/// A store with nobody but its writer and its checkpointer, and how long its write-ahead log is.
+/// A store with only its writer and its checkpointer, and a function for the length of its
+/// write-ahead log.
 fn store_and_its_log() -> (TestDatabase, Store, impl FnMut() -> Pages) {
     use diesel::prelude::*;
     let database = TestDatabase::new(Backend::Sqlite).unwrap();
@@ -352,7 +353,7 @@ async fn the_write_ahead_log_is_copied_beside_the_commits() {
     panic!("{log} pages and none copied");
 }
 
-/// Pages from which on the log is to begin anew, about, and many times as many.
+/// About the number of pages at which the log must restart, and many times that number.
 const LONG_ENOUGH: i32 = 3_500;
 const LONG: i32 = 30_000;
 
@@ -370,8 +371,8 @@ async fn the_write_ahead_log_begins_anew_while_events_keep_coming() {
             })
         })
         .collect();
-    // It does by chance as well, where no commit comes between a copy's end and the next commit: sooner or
-    // much later.
+    // The log also restarts by chance, if no commit comes between the end of a copy and the next
+    // commit: sooner or much later.
     let (mut before, mut times) = (0, 0);
     while times < 5 && before < LONG {
         let log = pages().log;

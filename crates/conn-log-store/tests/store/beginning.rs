@@ -1,5 +1,5 @@
-//! A log whose beginning was removed, as retention will remove it: every reader begins where it begins, and
-//! everything that follows the log moves on over ids that have no event any more.
+//! A log whose first events were removed, as retention will do: every reader starts at the first
+//! id, and every follower of the log moves on over ids without an event.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ fn options(db: &TestDatabase) -> StoreOptions {
     StoreOptions { index_run_events: 20, projections: false, indexing: false, ..db.options() }
 }
 
-/// Removes every event below an id, and says so.
+/// Removes every event below an id, and sets the log's first id.
 fn begin_at(db: &TestDatabase, first_id: i64) {
     db.execute(&format!("DELETE FROM events WHERE tenant_id = 1 AND id < {first_id}"));
     db.execute(&format!("UPDATE heads SET first_id = {first_id} WHERE tenant_id = 1"));
@@ -44,7 +44,7 @@ fn step_to_the_end(store: &Store) {
     }
 }
 
-/// With its threads, until the index and the projections are at the end of the log.
+/// Runs a store with its threads, until the index and the projections are at the end of the log.
 fn derive_by_threads(db: &TestDatabase) {
     let store = StoreOptions { projections: true, indexing: true, ..options(db) };
     let store = Store::open(store).unwrap();
@@ -113,7 +113,7 @@ on_both_databases! {
         let store = Store::open(options(&db)).unwrap();
         append(&store, events("dev_1", 100)).await.unwrap();
         step_to_the_end(&store);
-        // As of a dormant tenant whose events were all dropped; the head does not say so.
+        // A dormant tenant whose events were all dropped; the head row does not say so.
         db.execute("DELETE FROM events");
         store.rebuild(DEFAULT, "presence").unwrap().unwrap();
         assert_eq!(device_count(&store), []);

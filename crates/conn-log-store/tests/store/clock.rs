@@ -1,4 +1,4 @@
-//! Clocks that are set: what a log makes of a time that it has seen already.
+//! Clocks that are set back or ahead: the times that a log gives then.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use conn_log_store::{GroupCommitted, Observer, OpenError, Store, StoreOptions};
 use conn_log_test_support::*;
 
-/// Remembers how far the log's time was ahead of the clock.
+/// Remembers by how much the log's time was ahead of the clock.
 #[derive(Default)]
 struct Ahead(Mutex<Vec<Duration>>);
 
@@ -16,7 +16,7 @@ impl Observer for Ahead {
     }
 }
 
-/// As after events that were stored while the clock was ahead.
+/// The state after events that were stored while the clock was ahead.
 fn put_back_clock(db: &TestDatabase, days: i64) {
     db.execute(&match db.backend() {
         Backend::Sqlite => format!(

@@ -1,5 +1,5 @@
-//! SQLite's second file: it can be lost, be another log's, and be locked, and no answer is wrong and no
-//! append waits.
+//! SQLite's second file: it can be lost, belong to another log, or be locked; no answer is wrong
+//! and no append waits.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use conn_log_test_support::*;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 
-/// So small that a few hundred events are indexed.
+/// Runs so small that a few hundred events are indexed.
 fn open(db: &TestDatabase) -> Store {
     Store::open(StoreOptions { index_run_events: 20, ..db.options() }).unwrap()
 }
@@ -26,7 +26,8 @@ fn derived(db: &TestDatabase) -> PathBuf {
     PathBuf::from(format!("{}-derived", db.file().display()))
 }
 
-/// Closes the store and waits until the last of its connections has folded the write-ahead logs in.
+/// Closes the store and waits until its last connection has copied the write-ahead logs into the
+/// files.
 pub(crate) fn close(store: Store, db: &TestDatabase) {
     assert!(store.close());
     let is_open = |file: &Path| PathBuf::from(format!("{}-wal", file.display())).exists();
@@ -41,7 +42,7 @@ async fn append_some(store: &Store, device: &str, count: usize) {
     append(store, events(device, count)).await.unwrap();
 }
 
-/// Waits until everything is derived.
+/// Waits until all data is derived.
 pub(crate) fn settle(store: &Store) {
     let until = std::time::Instant::now() + Duration::from_secs(20);
     while store.projections_behind(DEFAULT).unwrap() > 0 || store.index_lag(DEFAULT).unwrap() >= 20
@@ -51,7 +52,7 @@ pub(crate) fn settle(store: &Store) {
     }
 }
 
-/// Events of each device: as the projections have them, and as the index leads to them.
+/// The number of events of each device: from the projections, and from the index.
 fn counts(store: &Store) -> BTreeMap<String, (i64, i64)> {
     let page = PageQuery { start: PageStart::First, limit: 100 };
     let devices = store.device_list(DEFAULT, &DeviceFilter::default(), &page).unwrap().items;
@@ -89,8 +90,8 @@ async fn a_log_without_its_second_file_answers_as_before() {
     assert!(store.ready().is_ok());
 }
 
-/// A log of which there is a copy from when it had that many events, all of one device; of all the 70 of
-/// another that came later something is derived.
+/// A log with a backup. The backup has `count` events, all of one device; the log has 70 later
+/// events of another device, and derived data of these.
 async fn backed_up(db: &TestDatabase, count: usize) -> PathBuf {
     let (log, backup) = (db.file(), db.file().with_extension("backup"));
     let store = open(db);
@@ -104,7 +105,7 @@ async fn backed_up(db: &TestDatabase, count: usize) -> PathBuf {
     backup
 }
 
-/// Or each start would make anew what is too short to be anchored again.
+/// Without this, each start would build data again that is too short for a new anchor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_made_anew_is_so_once() {
     #[derive(diesel::QueryableByName)]
@@ -113,7 +114,7 @@ async fn what_is_made_anew_is_so_once() {
         count: i64,
     }
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
-    // Fewer than the index takes for a run.
+    // Fewer events than the index needs for a run.
     let backup = backed_up(&db, 10).await;
     let anchored_beyond = || {
         let query = "SELECT count(*) AS count FROM derived.positions
@@ -131,7 +132,7 @@ async fn what_is_made_anew_is_so_once() {
     assert_eq!(counts(&store), expected([("dev_1", 10)]));
 }
 
-/// The log comes back from a backup, beside what was derived from more of it.
+/// The log is restored from a backup, and its derived data was made from more events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
@@ -145,7 +146,7 @@ async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
     assert_eq!(counts(&store), expected([("dev_1", 130), ("dev_3", 200)]));
 }
 
-/// Two copies of a log go on by themselves, and one gets the other's second file.
+/// Two copies of a log get different events, and one copy gets the other's second file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_derived_from_another_log_is_made_anew() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
@@ -170,7 +171,7 @@ async fn an_append_does_not_wait_for_what_is_derived() {
     let store = open(&db);
     append_some(&store, "dev_1", 30).await;
     settle(&store);
-    // As a step that takes for ever.
+    // Like a step that never ends.
     let mut locked = db.sqlite();
     locked.batch_execute("BEGIN; UPDATE derived.positions SET watermark = watermark").unwrap();
     for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! A database that fails under load: nothing acknowledged is lost, nothing is stored twice.
+//! A database that fails under load: no acknowledged event is lost, and none is stored twice.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -52,13 +52,14 @@ on_both_databases! {
     }
 }
 
-/// A server's texts are in its own language, and no word of them is looked at: a fault that passes is tried again.
+/// A server's texts are in its own language, and the store does not read them: a passing fault is
+/// retried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_fault_that_passes_is_tried_again_whatever_the_server_calls_it() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
     let store = db.open();
     append(&store, events("dev", 1)).await.unwrap();
-    // A deadlock, once, in German. A sequence does not go back with the transaction.
+    // One deadlock, with a German text. A rollback does not reset a sequence.
     db.execute(
         "CREATE SEQUENCE tries;
          CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -72,7 +73,7 @@ async fn a_fault_that_passes_is_tried_again_whatever_the_server_calls_it() {
     assert_eq!(ids(&append(&store, events("dev", 2)).await.unwrap()), [2, 3]);
 }
 
-/// Or readers could take all connections that a small server has, and no event could be stored.
+/// Otherwise readers could take all connections of a small server, and no event could be stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_writer_has_its_connection_before_anyone_asks() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
@@ -84,7 +85,7 @@ async fn the_writer_has_its_connection_before_anyone_asks() {
     assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [1]);
 }
 
-/// A full disk refuses everyone's events, and none of them is at fault.
+/// A full disk refuses all events, and no event is the cause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_database_that_cannot_write_is_unavailable_whatever_the_server_says() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
@@ -109,7 +110,8 @@ async fn a_database_that_cannot_write_is_unavailable_whatever_the_server_says() 
     assert_eq!(store.log_size(DEFAULT).unwrap(), 2);
 }
 
-/// The commit worked and its answer was lost: the writer finds that out, and stores nothing again.
+/// The commit worked and its answer was lost: the writer finds this out, and does not store the
+/// events again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else {
@@ -127,7 +129,7 @@ async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_doubled() {
     assert_eq!(store.log_size(DEFAULT).unwrap(), 10);
 }
 
-/// With a real server that speaks another language, in place of errors that are made up.
+/// With a real server in another language, instead of simulated errors.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_speaks_german_is_understood() {
     let Some(cluster) = Cluster::start_german() else { return };
@@ -144,7 +146,7 @@ async fn a_server_that_speaks_german_is_understood() {
             .unwrap();
     }
     hold_against_log(&store, tasks).await;
-    // A statement of the writer's that an administrator cancels is tried again.
+    // A writer's statement that an administrator cancels is retried.
     let before = store.log_size(DEFAULT).unwrap();
     admin.batch_execute("BEGIN; LOCK TABLE heads").unwrap();
     let appending = tokio::spawn({
@@ -168,7 +170,7 @@ struct Count {
     count: i64,
 }
 
-/// The server crashes under load and comes back: the store does by itself.
+/// The server crashes under load and comes back: the store recovers by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
     let Some(cluster) = Cluster::start_new() else {
@@ -178,7 +180,7 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
     let tasks = load(&store);
     tokio::time::sleep(Duration::from_millis(300)).await;
     cluster.crash();
-    // Longer than the writer retries: it gives up, says so, and looks for the server.
+    // Longer than the writer retries: it gives up, reports it, and tries to reach the server.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(append(&store, vec![event("away")]).await, Err(AppendError::Unavailable));
     assert!(store.ready().is_err());
@@ -192,10 +194,10 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
     store.close();
 }
 
-/// What was acknowledged to one client: devices, each named by one event only, and ids.
+/// The events acknowledged to one client: devices, each with only one event, and ids.
 type Acknowledged = Vec<(String, i64)>;
 
-/// Clients that append one event after the other, and go on to the next when one is refused.
+/// Starts clients that append events one by one, and continue with the next if one is refused.
 fn load(store: &Store) -> Vec<JoinHandle<Acknowledged>> {
     (0..6)
         .map(|task| {
@@ -219,7 +221,8 @@ fn load(store: &Store) -> Vec<JoinHandle<Acknowledged>> {
         .collect()
 }
 
-/// Everything acknowledged is in the log under its id, once, and the log has no gap.
+/// Checks that all acknowledged events are in the log under their ids, once, and that ids have no
+/// gap.
 async fn hold_against_log(store: &Store, tasks: Vec<JoinHandle<Acknowledged>>) {
     let mut acknowledged = Vec::new();
     for task in tasks {

@@ -1,5 +1,5 @@
-//! SQLite's files, deleted, moved and replaced while the store has them open: no event is acknowledged into a file
-//! that is not there, and nobody makes an empty one in its place.
+//! SQLite's files, deleted, moved and replaced while the store has them open: no event is
+//! acknowledged in a file that is not at its path, and no empty file is created instead.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -72,7 +72,8 @@ async fn a_file_that_is_moved_back_is_taken_again() {
     assert_eq!(ids, [1, 2, 3, 4]);
 }
 
-/// Derived data can be made anew: appends need it not, and no read of it is answered from a file that is gone.
+/// Derived data can be built again: appends do not need it, and no read of it uses a file that is
+/// gone.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_file_that_is_gone_is_told_and_appends_go_on(

@@ -13,14 +13,14 @@ fn named(event_id: &str) -> Event {
     Event::from_store(parts)
 }
 
-/// Another event of the same name.
+/// A different event with the same `event_id`.
 fn other(event_id: &str) -> Event {
     let mut parts = parts("other");
     parts.event_id = Some(event_id.to_owned());
     Event::from_store(parts)
 }
 
-/// A claim whose answer tells what became of the events.
+/// A claim whose answer holds the outcomes of the events.
 fn outcomes_claim(key: &str) -> Claim {
     Claim { answer: Box::new(|appended| format!("{appended:?}").into_bytes()), ..claim(key, 1) }
 }
@@ -37,7 +37,7 @@ on_both_databases! {
     async fn an_event_id_whose_event_was_dropped_can_be_used_anew(db) {
         let store = db.open();
         append(&store, vec![named("e-1")]).await.unwrap();
-        // As who drops a partition does.
+        // As if a partition was dropped.
         db.execute("DELETE FROM events");
         let again = append(&store, vec![other("e-1"), other("e-1")]).await.unwrap();
         assert!(matches!(&again[..], [Appended::Stored(_), Appended::Duplicate(_)]), "{again:?}");
@@ -150,7 +150,8 @@ on_both_databases! {
             parts.duration = Some(duration);
             Event::from_store(parts)
         };
-        // Canonical text (RFC 8785): PostgreSQL's jsonb spells the numbers and orders the members otherwise.
+        // Canonical text (RFC 8785): PostgreSQL's jsonb writes numbers and the order of members
+        // differently.
         let metadata = r#"{"bb":[1.5,9007199254740991],"c":{"y":null,"z":5e-324},"ccc":"","é":1e-7}"#;
         append(&store, vec![with(metadata, 0.1)]).await.unwrap();
         let again = append(&store, vec![with(metadata, 0.1)]).await.unwrap();
@@ -179,7 +180,7 @@ on_both_databases! {
             }
             assert_eq!(store.log_size(DEFAULT).unwrap(), 1);
         }
-        // The names in it are free, and its key is remembered.
+        // The event ids in it are free, and its key is remembered.
         let refused = || atomic(vec![named("b"), other("a")], Some(outcomes_claim("key")));
         let outcome = store.append(refused()).await.unwrap();
         let expected = vec![Appended::NotAttempted, Appended::Conflict(Some(1))];
@@ -193,7 +194,7 @@ on_both_databases! {
 
     async fn submissions_of_one_group_are_compared_with_each_other(db) {
         let store = db.open();
-        // The first gets a commit of its own; the others gather meanwhile.
+        // The first submission gets its own commit; the others gather meanwhile.
         let tasks: Vec<_> = (0..16)
             .map(|n| {
                 let store = store.clone();

@@ -1,5 +1,5 @@
-//! Lists are the same whatever the index knows: while it is made, after it is dropped, after a
-//! restart. Its every state against filtering in memory is tested within the crate.
+//! Lists are the same at every state of the index: while it is built, after it is dropped, after a
+//! restart. Tests within the crate compare each of its states with filtering in memory.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use diesel::connection::SimpleConnection as _;
 
 const EVENTS: usize = 3_000;
 
-/// So small that a few thousand events make runs of every level.
+/// Runs so small that a few thousand events make runs of every level.
 fn options(db: &TestDatabase) -> StoreOptions {
     StoreOptions { index_run_events: 20, ..db.options() }
 }
 
-/// Events of 30 devices, each 37th up to an hour late.
+/// Events of 30 devices, every 37th of them up to an hour late.
 fn varied() -> Vec<Event> {
     (0..EVENTS)
         .map(|n| {
@@ -60,7 +60,7 @@ fn filters() -> Vec<EventFilter> {
     ]
 }
 
-/// Each list, page by page, against filtering and sorting in memory.
+/// Compares each list, page by page, with filtering and sorting in memory.
 fn check(store: &Store, all: &[Record]) {
     for filter in filters() {
         for order in [
@@ -130,7 +130,7 @@ on_both_databases! {
         let store = Store::open(StoreOptions { index_run_events: 1_000_000, ..db.options() }).unwrap();
         let all = fill(&store).await;
         store.close();
-        // Closed at once, at whatever the index was about to do.
+        // The store is closed at once, during any work of the index.
         for pause in [0, 3, 10, 30] {
             let store = Store::open(options(&db)).unwrap();
             std::thread::sleep(Duration::from_millis(pause));
@@ -144,7 +144,7 @@ on_both_databases! {
 
     async fn a_log_whose_index_is_damaged_keeps_no_other_from_its_own(db) {
         let store = Store::open(options(&db)).unwrap();
-        // Fifteen runs of the smallest size: one more, and they are merged.
+        // Fifteen runs of the smallest size: with one more run they are merged.
         for _ in 0..3 {
             append(&store, events("dev_1", 100)).await.unwrap();
             wait_for_index(&store);
@@ -155,7 +155,7 @@ on_both_databases! {
         };
         db.execute(&format!("UPDATE index_blocks SET entries = {damaged}"));
         let other = store.tenant_create("other").unwrap().id;
-        // From here on the damaged runs are to be merged, again and again.
+        // From here on the damaged runs are due for a merge, again and again.
         append(&store, events("dev_1", 40)).await.unwrap();
         append_to(&store, other, events("dev_2", 100)).await.unwrap();
         let begun = Instant::now();
@@ -163,7 +163,7 @@ on_both_databases! {
             assert!(begun.elapsed() < Duration::from_secs(30), "the other log is not indexed");
             std::thread::sleep(Duration::from_millis(10));
         }
-        // A damaged index is said to be, and made anew.
+        // A damaged index is reported, and built again.
         let nowhere = EventFilter { device_ids: vec!["nowhere".to_owned()], ..EventFilter::default() };
         let query = EventQuery { filter: nowhere, ..EventQuery::default() };
         assert!(matches!(store.event_list(DEFAULT, &query), Err(StoreError::Internal(_))));
@@ -175,7 +175,7 @@ on_both_databases! {
         let store = db.open();
         append(&store, varied()).await.unwrap();
         store.close();
-        // PostgreSQL's limit is of whole milliseconds, and none is no limit.
+        // PostgreSQL's limit is in whole milliseconds, and zero means no limit.
         let read_time_max = match db.backend() {
             Backend::Sqlite => Duration::ZERO,
             Backend::Postgres => Duration::from_millis(1),
@@ -188,7 +188,7 @@ on_both_databases! {
             ..EventQuery::default()
         };
         if db.backend() == Backend::Postgres {
-            // Whoever holds the table has every read wait beyond its time.
+            // The holder of this lock makes every read of the table wait longer than its limit.
             let mut holder = db.postgres();
             holder.batch_execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE").unwrap();
             let late = store.event_list(DEFAULT, &query);

@@ -1,5 +1,5 @@
-//! A log that has lost events is not opened unless that is accepted, and gives none of their ids again as far as they
-//! are known.
+//! A log that has lost events is not opened unless that is accepted; as far as the lost ids are
+//! known, they are not given again.
 
 use conn_log_store::{
     DeviceFilter, LogBounds, OpenError, PageQuery, PageStart, Store, StoreOptions,
@@ -27,7 +27,7 @@ async fn without_write_ahead_log() -> Option<TestDatabase> {
     let db = TestDatabase::new(Backend::Sqlite)?;
     let kept = db.file().with_extension("kept");
     let store = Store::open(options(&db)).unwrap();
-    // Without what is in the write-ahead log.
+    // A copy without the write-ahead log's content.
     std::fs::copy(db.file(), &kept).unwrap();
     append(&store, events("dev_1", 130)).await.unwrap();
     settle(&store);
@@ -59,13 +59,13 @@ async fn a_log_whose_loss_is_accepted_goes_on_after_the_last_id_that_is_known() 
     settle(&store);
     close(store, &db);
 
-    // It is accepted once and for all.
+    // Accepting it once is enough.
     let store = Store::open(options(&db)).unwrap();
     assert_eq!(device_counts(&store), [("dev_2".to_owned(), 2)]);
     assert_eq!(ids(&append(&store, events("dev_2", 1)).await.unwrap()), [133]);
 }
 
-/// A server that fails between its two files leaves derived data of events that the log has skipped.
+/// A crash between the two files leaves derived data of events that the log has skipped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn derived_data_of_lost_events_is_made_anew_also_after_a_crash() {
     let Some(db) = without_write_ahead_log().await else { return };

@@ -1,8 +1,8 @@
-//! The store's behaviour, each test on both databases.
+//! Tests of the store's behaviour, each on both databases.
 //!
 //! Databases come from `conn_log_test_support`, a fresh one for each test.
 
-// So that Clippy takes all of this for tests, helpers too: clippy.toml says what tests may do.
+// With this, Clippy treats all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 #![allow(
     clippy::cast_precision_loss,

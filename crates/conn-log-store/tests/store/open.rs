@@ -1,4 +1,4 @@
-//! Opening: migrations, one database or another, newer programs.
+//! Opening a store: migrations, both databases, newer programs.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ struct Column {
     column_name: String,
 }
 
-/// Each file of a SQLite log has a version of its own.
+/// Each file of a SQLite log has its own version table.
 fn without_repeats(mut columns: Vec<String>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     columns.retain(|column| seen.insert(column.clone()));
@@ -31,11 +31,11 @@ fn by_table(columns: Vec<Column>) -> BTreeMap<String, Vec<String>> {
     if let Some(version) = tables.remove("schema_version") {
         tables.insert("schema_version".to_owned(), without_repeats(version));
     }
-    // On SQLite it has a number for its place in the file.
+    // On SQLite the table has a column for the row's position in the file.
     if let Some(blocks) = tables.get_mut("index_blocks") {
         blocks.retain(|column| column != "block");
     }
-    // On SQLite its key is a number made of two columns, which come last there.
+    // On SQLite the key is a number made of two columns, which come last there.
     if let Some(events) = tables.get_mut("events") {
         events.retain(|column| column != "row_id");
         events.sort_unstable();
@@ -74,7 +74,7 @@ fn both_databases_have_the_same_tables_and_columns() {
     assert_eq!(of_sqlite, by_table(of_postgres));
 }
 
-/// What a new log has applied, by the folders.
+/// The names of the migrations of a new log, from the folders.
 fn migrations(backend: Backend) -> Vec<String> {
     let of = |folder: &str| {
         let folders = std::fs::read_dir(format!("../../migrations/{folder}")).unwrap();
@@ -154,13 +154,14 @@ on_both_databases! {
     }
 }
 
-/// Databases made so far are experiments: the refusal says how to go on, and nothing is changed.
+/// Databases from before the first release are refused: the error says what to do, and nothing is
+/// changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_from_before_the_first_release_is_refused() {
     for backend in [Backend::Sqlite, Backend::Postgres] {
         let Some(db) = TestDatabase::new(backend) else { continue };
         drop(db.open());
-        // As those databases are: they have migrations, and no version of their schema.
+        // Such databases have migrations, but no version of their schema.
         db.execute("DROP TABLE schema_version");
         let refused = Store::open(db.options()).unwrap_err();
         assert!(matches!(refused, OpenError::BeforeFirstRelease), "{refused}");
@@ -168,7 +169,7 @@ async fn a_database_from_before_the_first_release_is_refused() {
     }
 }
 
-/// A partition that another process has dropped, or that a failover has lost.
+/// A missing partition: another process has dropped it, or a failover has lost it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_whose_partition_is_gone_makes_it_anew() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
@@ -213,8 +214,8 @@ fn both_databases_have_the_same_migrations() {
     assert_eq!(names("sqlite"), names("postgres"));
 }
 
-/// On an empty log as on a full one: without what a migration tells the planner, each of these goes
-/// through all of a tenant's rows.
+/// The test uses an empty log and a full one: without the planner hints of a migration, each of
+/// these queries would read all of a tenant's rows.
 #[test]
 fn sqlite_looks_things_up_by_their_indexes() {
     #[derive(QueryableByName)]
@@ -288,7 +289,7 @@ fn sqlite_looks_things_up_by_their_indexes() {
     }
 }
 
-/// SQLite finds no event by its tenant and id, which any query may still compare.
+/// SQLite has no index on tenant and id, although any query can compare them.
 #[test]
 fn only_one_module_says_how_events_are_found() {
     let sources = std::process::Command::new("grep")
@@ -298,13 +299,14 @@ fn only_one_module_says_how_events_are_found() {
     assert_eq!(String::from_utf8(sources.stdout).unwrap().trim(), "src/log/key.rs");
 }
 
-/// Who may read the folder's disk may read its backups; the log itself is its owner's.
+/// A user who may read the folder's disk may read its backups; only its owner may read the log
+/// itself.
 #[test]
 fn no_other_user_can_read_the_file() {
     use std::os::unix::fs::PermissionsExt as _;
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     let store = db.open();
-    // A second file stands beside the first as long as it is in use.
+    // There is a second file beside the first as long as it is in use.
     store.tenant_list().unwrap();
     let file = db.file();
     let folder = file.parent().unwrap();

@@ -30,7 +30,7 @@ impl Proxy {
         Proxy { port, is_armed }
     }
 
-    /// The answer to the next COMMIT is lost.
+    /// Makes the proxy drop the answer to the next COMMIT.
     pub(crate) fn arm(&self) {
         self.is_armed.store(true, Ordering::SeqCst);
     }
@@ -46,7 +46,8 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, armed: Option<&AtomicBool>) {
         let some = &buffer[..count];
         let is_commit = some.windows(7).any(|text| text == b"COMMIT\0");
         if is_commit && armed.as_ref().is_some_and(|armed| armed.swap(false, Ordering::SeqCst)) {
-            // The client hears nothing more; the server is told, and given time to do it.
+            // The client gets no more data; the server sees the end of the connection, and has time
+            // to handle it.
             from.shutdown(Shutdown::Both).ok();
             to.write_all(some).ok();
             std::thread::sleep(Duration::from_millis(200));

@@ -56,7 +56,7 @@ on_both_databases! {
         store.token_create(NewToken { tenant: other, ..new_token("theirs") }).unwrap();
         let mut made: Vec<_> =
             (0..5).map(|n| store.token_create(new_token(&n.to_string())).unwrap().0).collect();
-        // Made at one time, they go by their ids.
+        // With equal times, tokens are sorted by their ids.
         db.execute("UPDATE tokens SET created_at = (SELECT created_at FROM tenants WHERE id = 1)");
         let time = store.tenant_list().unwrap()[0].created_at;
         made.iter_mut().for_each(|token| token.created_at = time);

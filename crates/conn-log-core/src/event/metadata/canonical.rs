@@ -1,4 +1,4 @@
-//! Metadata's canonical text (RFC 8785), and the session id that is read back from it.
+//! The canonical text of metadata (RFC 8785), and reading the session id from it.
 
 use std::borrow::Cow;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::event::member_name::string;
 
-/// RFC 8785 canonical text.
+/// The RFC 8785 canonical text of an object.
 pub(super) fn canonical(object: &Map<String, Value>) -> String {
-    // Neither fails: only numbers that are not finite would, and no JSON text has any.
+    // Neither call fails: only numbers that are not finite would fail, and JSON text has none.
     if is_plain(object) {
         serde_json::to_string(object).unwrap_or_default()
     } else {
@@ -18,8 +18,8 @@ pub(super) fn canonical(object: &Map<String, Value>) -> String {
     }
 }
 
-/// Whether serde_json writes an object in canonical form already, at a third of the cost: as most
-/// metadata is, it has names in the order of their bytes, all ASCII, and no fractions in it.
+/// Whether serde_json's output for an object is already canonical, at a third of the cost: true for
+/// most metadata, which has only ASCII names in the order of their bytes, and no fractions.
 fn is_plain(object: &Map<String, Value>) -> bool {
     object.keys().is_sorted()
         && object.iter().all(|(name, value)| {
@@ -41,8 +41,8 @@ pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
         session_id: Option<&'a RawValue>,
     }
     let (before, value) = metadata.split_once("\"session_id\":")?;
-    // After a brace or a comma this is a name: within a text its quote would follow a backslash. With no object
-    // within the object, as most have none, it is a name of its own.
+    // After a brace or a comma this is a name: within a text its quote would follow a backslash. If
+    // there is no object within the object, which is usual, it is a name of the outer object.
     let is_flat = memchr::memchr2(b'{', b'[', metadata.as_bytes().get(1..)?).is_none();
     if is_flat
         && before.ends_with(['{', ','])
@@ -52,7 +52,7 @@ pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
     {
         return Some(Cow::Borrowed(&text[..end]));
     }
-    // What is not a string has no text.
+    // A value that is not a string has no text.
     string(serde_json::from_str::<Only<'_>>(metadata).ok()?.session_id?)
 }
 

@@ -1,4 +1,4 @@
-//! An event's metadata: any JSON object within I-JSON, bounded, redacted, in canonical form.
+//! The metadata of an event: any JSON object within I-JSON, bounded, redacted, in canonical form.
 //!
 //! One pass over the JSON builds the value, redacts it and finds every fault.
 
@@ -23,32 +23,32 @@ use super::member_name::{MemberName, broken_name, duplicate_key};
 use super::redaction::{REDACTED, SensitiveKeys};
 use crate::fault::{Fault, FaultCode, FaultList, pointer_step, push_pointer_step};
 
-/// The metadata's own braces are level 1. Deep enough for any record of a connection, and shallow
-/// enough that no reader's recursion is in danger.
+/// The limit of levels, counted with the metadata's own braces as level 1. It is deep enough for
+/// any record of a connection, and too shallow to overflow a reader's stack.
 pub(crate) const METADATA_LEVELS_MAX: usize = 8;
 
-/// Of the canonical text. With 10,000 events a batch this bounds a request's metadata as well.
+/// The limit of the canonical text. With 10,000 events a batch it also bounds a request's metadata.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
 
-/// More members than metadata can hold: each takes at least five bytes there.
+/// A limit above the number of members that metadata can have: each takes at least five bytes.
 pub(super) const EXTRA_MEMBERS_MAX: usize = METADATA_BYTES_MAX / 5;
 
-/// Of all its text as sent, before it is looked into: eight times as much, since escapes and
-/// white space may swell what is small. It bounds what a hostile text can make the reader build.
+/// The limit of all its text as sent, before it is parsed: eight times as much, since escapes and
+/// white space can make a small value long. It bounds the memory that a hostile text can take.
 const METADATA_TEXT_BYTES_MAX: usize = 8 * METADATA_BYTES_MAX;
 
 /// The largest integer that every JSON reader holds exactly: 2^53 - 1 (RFC 7493, section 2.2).
 const INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
 
-/// Collects metadata from the members that make it up.
+/// Builds metadata from its members.
 pub(super) struct MetadataBuilder<'p> {
     sensitive: &'p SensitiveKeys,
     object: Map<String, Value>,
-    /// Of the members taken so far, as sent.
+    /// Bytes of the members taken so far, as sent.
     text_bytes: usize,
     too_large: bool,
     faults: FaultList,
-    /// Where the member at hand stands. One text for all members.
+    /// The pointer of the current member. The same text is used for all members.
     pointer: String,
 }
 
@@ -64,7 +64,7 @@ impl<'p> MetadataBuilder<'p> {
         }
     }
 
-    /// Takes the metadata itself.
+    /// Adds the members of the event's metadata.
     pub(super) fn object(&mut self, json: MetadataJson<'_>) {
         match self.take("metadata", json, 1) {
             Some(Value::Object(object)) => self.object = object,
@@ -77,7 +77,7 @@ impl<'p> MetadataBuilder<'p> {
         }
     }
 
-    /// Takes the members that move into the metadata.
+    /// Adds the members that move into the metadata.
     pub(super) fn extra(&mut self, members: Vec<(Cow<'_, str>, MetadataJson<'_>)>) {
         self.too_large |= members.len() > EXTRA_MEMBERS_MAX;
         for (name, json) in members.into_iter().take(EXTRA_MEMBERS_MAX) {
@@ -85,7 +85,7 @@ impl<'p> MetadataBuilder<'p> {
         }
     }
 
-    /// Takes one of them. A name already there wins.
+    /// Adds one such member. An existing member of that name is kept.
     fn member(&mut self, name: Cow<'_, str>, json: MetadataJson<'_>) {
         let Some(value) = self.take(&name, json, 2) else {
             return;
@@ -97,15 +97,15 @@ impl<'p> MetadataBuilder<'p> {
         self.object.entry(name).or_insert(value);
     }
 
-    /// The text under `session_id`, where it can be a session's id.
+    /// The text under `session_id`, if it can be a session id.
     pub(super) fn session_id(&self) -> Option<&str> {
         let text = self.object.get("session_id")?.as_str()?;
         let fits = (1..=255).contains(&text.chars().count());
-        // A deployment may take session ids for secrets: then this tells of no session.
+        // A deployment may treat session ids as secrets: then the text is no session id.
         (fits && text != REDACTED).then_some(text)
     }
 
-    /// RFC 8785 canonical text, or what is wrong.
+    /// Returns the RFC 8785 canonical text, or adds the faults.
     pub(super) fn finish(self, faults: &mut FaultList) -> String {
         faults.extend(self.faults);
         if self.too_large {
@@ -121,7 +121,7 @@ impl<'p> MetadataBuilder<'p> {
         text
     }
 
-    /// Reads a member of the event, unless that would be too much text.
+    /// Reads a member of the event, unless the text would be too long.
     fn take(&mut self, name: &str, json: MetadataJson<'_>, level: usize) -> Option<Value> {
         if let MetadataJson::Text(raw) = &json {
             if raw.get().len() > METADATA_TEXT_BYTES_MAX {
@@ -148,7 +148,7 @@ impl<'p> MetadataBuilder<'p> {
     fn read_value(&mut self, value: Value, pointer: &mut String, level: usize) -> Option<Value> {
         let value = ValueReader { builder: self, pointer, level }.deserialize(value).ok();
         if value.is_none() {
-            // A value holds texts and finite numbers only, so this is not to be expected.
+            // A value contains only texts and finite numbers, so this should not happen.
             self.faults.push(not_i_json(pointer));
         }
         value
@@ -159,8 +159,8 @@ impl<'p> MetadataBuilder<'p> {
         let reader = ValueReader { builder: self, pointer, level };
         let value = reader.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
         if value.is_err() {
-            // The text is JSON already, so what is left is a lone surrogate or a number that no
-            // double holds. The reader stops there; read level by level, the rest is found too.
+            // The text is valid JSON, so the error is a lone surrogate or a number that no double
+            // can hold. The reader stops there; reading level by level finds the other faults too.
             self.faults.truncate(found);
             pointer.truncate(parent);
             self.read_shallow(raw, pointer, level);

@@ -1,4 +1,4 @@
-//! A JSON value read one level deep. What is in it stays the text it is.
+//! A JSON value read one level deep. Nested values stay JSON text.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ pub(super) enum ShallowJson<'a> {
     /// Neither an array nor an object.
     Scalar,
     Array(Vec<&'a RawValue>),
-    /// In the order given, names that stand twice included.
+    /// The members in the order given, repeated names included.
     Object(Vec<(MemberName<'a>, &'a RawValue)>),
 }
 
 impl<'a> ShallowJson<'a> {
     pub(super) fn of(raw: &'a RawValue) -> Self {
         if raw.get().starts_with(['[', '{']) {
-            // The text is JSON already, so this cannot fail.
+            // The text is valid JSON, so this cannot fail.
             serde_json::from_str(raw.get()).unwrap_or(ShallowJson::Scalar)
         } else {
             ShallowJson::Scalar

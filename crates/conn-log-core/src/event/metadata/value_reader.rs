@@ -10,12 +10,12 @@ use crate::event::member_name::duplicate_key;
 use crate::event::redaction::REDACTED;
 use crate::fault::{Fault, FaultCode, push_pointer_step};
 
-/// Reads one value, and everything in it.
+/// Reads one value, with all nested values.
 pub(super) struct ValueReader<'b, 'r> {
     pub(super) builder: &'b mut MetadataBuilder<'r>,
-    /// Where the value stands; given back as it was.
+    /// The pointer of the value; unchanged after the read.
     pub(super) pointer: &'b mut String,
-    /// The level that an object or array here would be.
+    /// The level that an object or array would have here.
     pub(super) level: usize,
 }
 
@@ -83,7 +83,7 @@ impl<'de> Visitor<'de> for ValueReader<'_, '_> {
         Ok(text.into())
     }
 
-    /// From a value, not from a text: the text is moved.
+    /// From a value, not from a text: takes the text without a copy.
     fn visit_string<E>(self, text: String) -> Result<Value, E> {
         if text.contains('\0') {
             self.builder.faults.push(nul_character(self.pointer));

@@ -1,22 +1,24 @@
 //! The bytes of a block: sorted entries, each a key and the ids of the events that have it.
 //!
-//! Keys are written without what they share with the key before; ids as differences. So five keys
-//! of an event take about twenty bytes together. Nothing here knows a table.
+//! A key is written without the prefix that it shares with the key before; ids are written as
+//! differences. So the five keys of an event take about twenty bytes together. Nothing here knows a
+//! table.
 //!
-//! An entry: length shared with the key before, length of the rest, the rest, count of ids, bytes of
-//! the differences if there is more than one id, the first id less the first one of the entry before
-//! (of the run, in the first entry) in zigzag, the differences. All numbers are LEB128.
+//! An entry: length shared with the key before, length of the rest, the rest, count of ids, bytes
+//! of the differences if there is more than one id, the first id less the first id of the entry
+//! before (of the run, in the first entry) in zigzag, the differences. All numbers are LEB128.
 
 use crate::derive::varint;
 use crate::error::StoreError;
 
-/// A block aims at this many bytes: with its row's own data it fills a page of SQLite's 4,096.
+/// Target size of a block in bytes: with its row's own data it fills a SQLite page of 4,096 bytes.
 const BLOCK_BYTES: usize = 3_900;
 
-/// A longer list goes on in an entry of the same key, so that entries fill blocks well.
+/// Limit of ids of an entry. A longer list continues in the next entry with the same key, so that
+/// entries fill blocks well.
 const ENTRY_IDS_MAX: usize = 500;
 
-/// A block ready to be written.
+/// A block that is ready to be written.
 #[derive(Debug)]
 pub(super) struct Block {
     /// The key of its first entry and that entry's first id: unique in its run, in the run's order.
@@ -31,7 +33,7 @@ pub(super) fn block_key(key: &[u8], id: i64) -> Vec<u8> {
     position
 }
 
-/// Makes blocks of entries that come in order.
+/// Makes blocks from sorted postings.
 #[derive(Debug)]
 pub(super) struct BlockWriter {
     base: i64,
@@ -39,13 +41,13 @@ pub(super) struct BlockWriter {
     current: Option<Block>,
     last_key: Vec<u8>,
     last_first: i64,
-    /// The entry that may still grow.
+    /// The key of the entry that may still grow.
     key: Vec<u8>,
     ids: Vec<i64>,
 }
 
 impl BlockWriter {
-    /// For a run whose first id is `base`.
+    /// A builder for a run whose first id is `base`.
     pub(super) fn new(base: i64) -> Self {
         BlockWriter {
             base,
@@ -58,7 +60,7 @@ impl BlockWriter {
         }
     }
 
-    /// Adds a posting. Keys ascend, and ids within a key.
+    /// Adds a posting. Keys must ascend, and ids within a key too.
     pub(super) fn push(&mut self, key: &[u8], id: i64) {
         if self.key != key || self.ids.len() >= ENTRY_IDS_MAX {
             self.end_entry();
@@ -67,7 +69,7 @@ impl BlockWriter {
         self.ids.push(id);
     }
 
-    /// The blocks that are full by now.
+    /// Takes the blocks that are full.
     pub(super) fn take_full(&mut self) -> Vec<Block> {
         std::mem::take(&mut self.full)
     }
@@ -76,7 +78,7 @@ impl BlockWriter {
         self.full.len()
     }
 
-    /// All that is left.
+    /// Returns the remaining blocks.
     pub(super) fn finish(mut self) -> Vec<Block> {
         self.end_entry();
         self.full.extend(self.current.take());
@@ -140,7 +142,7 @@ impl<'a> BlockReader<'a> {
         BlockReader { bytes: entries, last_first: base, key: Vec::new() }
     }
 
-    /// The next entry's ids; its key is then in [`BlockReader::key`].
+    /// Reads the next entry and returns its ids; its key is then in [`BlockReader::key`].
     pub(super) fn next(&mut self) -> Result<Option<Ids<'a>>, StoreError> {
         if self.bytes.is_empty() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! From events to the blocks of a run.
+//! Builds the blocks of a run from events.
 
 use conn_log_core::Timestamp;
 
@@ -10,15 +10,15 @@ use crate::engine::{Ip, Micros};
 use crate::log::span::Span;
 use crate::tenant_id::TenantId;
 
-/// The bounds of a run whose events are all gone: they narrow no other run's.
+/// The bounds of a run whose events are all removed: they leave the bounds of other runs unchanged.
 const NONE_MIN: Micros = Micros(Timestamp::MAX);
 const NONE_MAX: Micros = Micros(Timestamp::MIN);
 
-/// Postings before they are sorted: keys one behind the other in one piece of memory.
+/// Unsorted postings: all keys in one piece of memory.
 #[derive(Default)]
 struct Postings {
     keys: Vec<u8>,
-    /// Where each key begins and ends, and the event's id.
+    /// The start and end of each key, and the event's id.
     spans: Vec<(usize, usize, i64)>,
 }
 
@@ -31,7 +31,7 @@ impl Postings {
 
     fn write_to(mut self, writer: &mut BlockWriter) {
         let keys = &self.keys;
-        // Stable: ids of a key stay in order.
+        // The sort is stable: ids of a key stay in order.
         self.spans.sort_by(|a, b| keys[a.0..a.1].cmp(&keys[b.0..b.1]));
         for &(from, to, id) in &self.spans {
             writer.push(&keys[from..to], id);
@@ -39,7 +39,7 @@ impl Postings {
     }
 }
 
-/// Makes a run of the events of a span.
+/// Builds a run from the events of a span.
 pub(super) fn build(
     tenant: TenantId,
     level: i16,
@@ -52,13 +52,14 @@ pub(super) fn build(
         level,
         first_id: span.first,
         last_id: span.last,
-        // It never goes back within a log.
+        // `created_at` never goes back within a log.
         created_at_min: rows.first().map_or(NONE_MIN, |row| row.created_at),
         created_at_max: rows.last().map_or(NONE_MAX, |row| row.created_at),
         timestamp_min: times().min().unwrap_or(NONE_MIN),
         timestamp_max: times().max().unwrap_or(NONE_MAX),
     };
-    // One sort for each kind: smaller, and the one by time is nearly sorted as it comes.
+    // One sort for each kind: the sorts are smaller, and the entries by time are nearly sorted
+    // already.
     let mut kinds: [Postings; 6] = Default::default();
     let [devices, sessions, applications, addresses, times, periods] = &mut kinds;
     for row in rows {
@@ -76,7 +77,7 @@ pub(super) fn build(
         periods.add(row.id, |key| terms::period(key, row.timestamp.0));
     }
     let mut writer = BlockWriter::new(span.first);
-    // In the order of their numbers, which lead the keys.
+    // In the order of the kinds' numbers, which are the first bytes of the keys.
     for postings in kinds {
         postings.write_to(&mut writer);
     }

@@ -1,9 +1,9 @@
-//! Lists in the order of the log: run after run, and within a run no more looked up than is worth it.
+//! Lists in the order of the log: run after run, with only as many key look-ups as are worth it.
 //!
-//! Rows are tried before keys are looked up. A filter that lets much through has its page by then; one
-//! that lets little through has few rows to fetch once its keys are known. So work is bounded
-//! whether a filter is dense or not, and no statistics are needed. Once rows are no longer tried, a
-//! server is asked about several runs at once, ever more of them.
+//! Some rows are read before keys are looked up. If the filter lets many events through, these rows
+//! fill the page; if it lets few through, the keys leave only a few rows to fetch. So the work is
+//! bounded for both, and no statistics are needed. Once no rows are tried any more, a query to a
+//! server covers several runs, and more of them each time.
 
 use std::collections::BTreeMap;
 
@@ -16,26 +16,26 @@ use crate::error::StoreError;
 use crate::log::scan::Rows;
 use crate::log::span::Span;
 
-/// Ids tried one by one before a run's keys are looked up: a tenth of a millisecond.
+/// Ids read one by one before a run's keys are looked up: a tenth of a millisecond.
 const TRIED_IDS: usize = 512;
 
-/// Going on one by one is worth it as long as the page is likely full within this many ids: as long
-/// as a look at a dense key of a large run takes.
+/// Reading one by one is worth it as long as the page is likely full within this many ids: they
+/// take as long as a look-up of a frequent key in a large run.
 const DENSE_IDS: usize = 8_192;
 
-/// A set this small is fetched: narrowing it takes longer.
+/// A set with this few ids is fetched: narrowing it takes longer.
 const FEW_IDS: usize = 128;
 
-/// The same where narrowing it takes few blocks: a page of rows, each on a page of its own in a file of
-/// gigabytes, takes several times as long to fetch as these take to read.
+/// The same limit if narrowing reads only a few blocks: in a file of gigabytes, fetching a page of
+/// rows, each on a page of its own, takes several times as long as reading these blocks.
 const FEWER_IDS: usize = 32;
 const FEW_BLOCKS: i64 = 32;
 
-/// Rows fetched by id at a time: as many as are missing, or likely give these.
+/// Rows fetched by id at a time: as many as are missing, or as many as likely give these.
 const FETCHED_IDS_MIN: usize = 32;
 const FETCHED_IDS_MAX: usize = 512;
 
-/// The part of a run that the list is about.
+/// The part of a run that the list needs.
 #[derive(Clone, Copy)]
 struct Part {
     run: Run,
@@ -67,7 +67,7 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Resul
         reading.scan.created = created;
         walk_all(reading, tail)?;
     }
-    // A tail of few events tells little.
+    // A tail with few events says little about the filter.
     let is_sparse = is_descending
         && usize::try_from(tail.len()).is_ok_and(|ids| ids >= TRIED_IDS)
         && is_sparse(reading, tail.len(), reading.records.len());
@@ -87,7 +87,7 @@ fn walk_all(reading: &mut Reading<'_>, mut span: Span) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Whether going on one by one is not worth it, where that many ids gave that many records.
+/// Whether reading one by one is not worth it, if that many ids gave that many records.
 fn is_sparse(reading: &Reading<'_>, ids: u64, records: usize) -> bool {
     let ids = usize::try_from(ids).unwrap_or(usize::MAX);
     reading.missing().saturating_mul(ids) > DENSE_IDS.saturating_mul(records)
@@ -126,14 +126,14 @@ fn read_parts(
     Ok(())
 }
 
-/// The dimensions that tell something about a run.
+/// The dimensions that exclude some events of a run.
 fn useful(reading: &Reading<'_>, run: &Run) -> impl Iterator<Item = usize> {
     let covers = reading.covers(run);
     let dimensions = reading.dimensions.iter().enumerate();
     dimensions.filter(move |(_, dimension)| !(dimension.is_time && covers)).map(|(index, _)| index)
 }
 
-/// Goes through a span one by one for as long as it gives enough; tells whether it gave too little.
+/// Reads a span one by one as long as it gives enough records; returns whether it gave too few.
 fn try_rows(reading: &mut Reading<'_>, span: &mut Span) -> Result<bool, StoreError> {
     while !span.is_empty() && !reading.is_full() {
         let tried =
@@ -148,7 +148,7 @@ fn try_rows(reading: &mut Reading<'_>, span: &mut Span) -> Result<bool, StoreErr
     Ok(false)
 }
 
-/// Looks the filter's keys up in some runs, and fetches what has them.
+/// Looks up the filter's keys in some runs, and fetches the matching rows.
 fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError> {
     reading.deadline.check()?;
     reading.look_into(parts.iter().map(|part| &part.run));
@@ -160,7 +160,7 @@ fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError
         order.retain(|choice| useful.contains(&choice.dimension));
     }
     let mut sets = find_first(reading, &runs, &order)?;
-    // Of runs that have few, together.
+    // The ids of runs with few matches, fetched together.
     let mut ids = Vec::new();
     let mut at_once = reading.missing().clamp(FETCHED_IDS_MIN, FETCHED_IDS_MAX);
     for (number, part) in parts.iter().enumerate() {
@@ -189,13 +189,13 @@ fn read_runs(reading: &mut Reading<'_>, parts: &[Part]) -> Result<(), StoreError
     Ok(())
 }
 
-/// How many ids to fetch for as many records as are missing, where those tried gave as many as were found.
+/// The number of ids to fetch for the missing records, if `tried` ids gave `found` records.
 fn enough(missing: usize, tried: usize, found: usize) -> usize {
     let likely = missing.saturating_mul(tried).checked_div(found).unwrap_or(2 * tried);
     likely.clamp(FETCHED_IDS_MIN, FETCHED_IDS_MAX)
 }
 
-/// Each run's events of its first dimension, by the run's number.
+/// The events of each run's first dimension, by the run's number.
 fn find_first(
     reading: &mut Reading<'_>,
     runs: &[Run],
@@ -215,8 +215,8 @@ fn find_first(
     Ok(sets)
 }
 
-/// Takes out what other dimensions do not have, for as long as that is worth it. The ids of runs before this
-/// one are fetched before any of the set is tried; gives those that are left.
+/// Removes ids that other dimensions do not have, as long as that is worth it. Ids of earlier runs
+/// are fetched before any id of the set is tried; returns the remaining ones.
 fn narrow(
     reading: &mut Reading<'_>,
     run: &Run,
@@ -244,7 +244,7 @@ fn narrow(
     Ok(ids)
 }
 
-/// Tries some of a set; whether so many of them are wanted that narrowing it is not worth it.
+/// Tries some ids of a set; returns whether so many pass that narrowing the set is not worth it.
 fn is_promising(reading: &mut Reading<'_>, set: &mut IdSet) -> Result<bool, StoreError> {
     let before = reading.records.len();
     let ids = set.take(FEW_IDS, reading.scan.is_descending());
@@ -252,7 +252,7 @@ fn is_promising(reading: &mut Reading<'_>, set: &mut IdSet) -> Result<bool, Stor
     Ok(reading.missing() <= (reading.records.len() - before).saturating_mul(8))
 }
 
-/// Fetches these, unless they are fewer than that; gives those that are left.
+/// Fetches these ids, unless there are fewer than that; returns the remaining ids.
 fn fetch_ids(
     reading: &mut Reading<'_>,
     ids: Vec<i64>,

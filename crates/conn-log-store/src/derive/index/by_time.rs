@@ -1,7 +1,7 @@
-//! Lists in order of time: the runs' own orders of time, merged, with the tail among them.
+//! Lists in order of time: merges the entries by time of all runs, and the tail.
 //!
-//! A run is opened when the merge comes to its first instant, so that a log that is nearly in order
-//! of time has one or two open at a time.
+//! The merge opens a run only when it reaches the run's first instant. So in a log that is nearly
+//! in order of time one or two runs are open at a time.
 
 use conn_log_core::Record;
 
@@ -14,25 +14,25 @@ use crate::derive::facts::TimePosition;
 use crate::error::StoreError;
 use crate::log::scan::Rows;
 
-/// So few of a run's events are fetched for their instants; with more, going through all of the run's
-/// instants meets them soon enough.
+/// Limit of a run's events that are fetched to learn their instants; with more events, reading all
+/// of the run's instants finds them soon enough.
 const FEW_IDS: usize = 300;
 
 /// Rows fetched by id at a time.
 const FETCHED_IDS_MAX: usize = 256;
 
-/// Where the next record may come from.
+/// A source of the next record.
 enum Source {
-    /// A run not looked into yet.
+    /// A run that is not open yet.
     Closed { run: Run, bound: TimePosition },
-    /// A run's instants, of all events or of those in the set, and the next of them.
+    /// The instants of a run, of all events or of those in the set, and the next one.
     Cursor { cursor: Box<TimeCursor>, set: Option<IdSet>, next: TimePosition },
-    /// Records read already, of the tail or of a run that has few, the next one last.
+    /// Records that are already read, of the tail or of a run with few matches, the next one last.
     Records(Vec<Record>),
 }
 
 impl Source {
-    /// No record of it comes before this position.
+    /// The earliest position, in the order of the list, that its records can have.
     fn bound(&self) -> Option<TimePosition> {
         match self {
             Source::Closed { bound, .. } => Some(*bound),
@@ -42,7 +42,7 @@ impl Source {
     }
 }
 
-/// The next record, or where it is to be fetched.
+/// The next record, or the position of a record that must still be fetched.
 #[expect(clippy::large_enum_variant, reason = "one at a time, taken apart where it is made")]
 enum Next {
     Record(Record),
@@ -62,7 +62,7 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Resul
         } else {
             (run.timestamp_min.0, run.first_id)
         };
-        // What comes before the position entirely is left out.
+        // Runs that lie entirely before the position are left out.
         let last = if is_descending { run.timestamp_min.0 } else { run.timestamp_max.0 };
         let is_passed = reading.scan.position.is_some_and(|at| {
             if is_descending { at.timestamp < last } else { at.timestamp > last }
@@ -73,7 +73,7 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Resul
     }
     reading.look_into(runs.iter());
     let mut merge = Merge { reading, sources };
-    // In this order, with what is to be fetched in its place.
+    // In the order of the list; some records still have to be fetched.
     let mut waiting: Vec<Next> = Vec::new();
     let mut to_fetch = 0;
     loop {
@@ -94,7 +94,7 @@ pub(super) fn read(reading: &mut Reading<'_>, runs: &[Run], tail: Tail) -> Resul
     }
 }
 
-/// The first records of the tail.
+/// Reads the first records of the tail.
 fn read_tail(reading: &mut Reading<'_>, tail: Tail) -> Result<Vec<Record>, StoreError> {
     reading.scan.created = tail.created;
     let mut tail = tail.span;
@@ -114,7 +114,7 @@ fn read_tail(reading: &mut Reading<'_>, tail: Tail) -> Result<Vec<Record>, Store
     Ok(records)
 }
 
-/// Fetches what waits, and takes over what the filter lets through.
+/// Fetches the waiting records, and keeps those that pass the filter.
 fn settle(reading: &mut Reading<'_>, waiting: &mut Vec<Next>) -> Result<(), StoreError> {
     let ids: Vec<i64> = waiting
         .iter()
@@ -181,7 +181,7 @@ impl Merge<'_, '_> {
         self.begin(Box::new(cursor), set)
     }
 
-    /// The run's events that the filter may let through; `None` for all.
+    /// Finds the run's events that may pass the filter; `None` for all.
     fn find(&mut self, run: &Run) -> Result<Option<IdSet>, StoreError> {
         let reading = &mut *self.reading;
         let mut dimensions = reading.dimensions.clone();
@@ -205,7 +205,7 @@ impl Merge<'_, '_> {
         Ok(all)
     }
 
-    /// Few events, as records: they are wanted when the merge comes to them.
+    /// Fetches the records of few events, which the merge will need.
     fn fetch_few(&mut self, mut set: IdSet) -> Result<Source, StoreError> {
         let ids = set.take(FEW_IDS, false);
         if ids.is_empty() {

@@ -1,4 +1,4 @@
-//! A set of ids of one run, as a bit each.
+//! A set of ids of one run, as a bitmap.
 
 use crate::log::span::Span;
 
@@ -6,20 +6,20 @@ use crate::log::span::Span;
 pub(super) struct IdSet {
     span: Span,
     words: Vec<u64>,
-    /// How many are in it.
+    /// The number of ids in the set.
     count: usize,
     /// Words at the front that are known to be empty.
     skipped: usize,
 }
 
 impl IdSet {
-    /// Empty, for ids of that span.
+    /// An empty set for ids of that span.
     pub(super) fn new(span: Span) -> Self {
         let words = usize::try_from(span.len().div_ceil(64)).unwrap_or(0);
         IdSet { span, words: vec![0; words], count: 0, skipped: 0 }
     }
 
-    /// Ids outside the span are left out.
+    /// Adds an id. Ids outside the span are ignored.
     pub(super) fn insert(&mut self, id: i64) {
         if let Some((word, bit)) = self.bit(id) {
             self.count += usize::from(self.words[word] & bit == 0);
@@ -35,7 +35,7 @@ impl IdSet {
         self.count
     }
 
-    /// Keeps what is in the other, too; both are of the same span.
+    /// Keeps only ids that are also in `other`; both sets must have the same span.
     pub(super) fn intersect(&mut self, other: &IdSet) {
         self.count = 0;
         for (word, other) in self.words.iter_mut().zip(&other.words) {
@@ -44,7 +44,7 @@ impl IdSet {
         }
     }
 
-    /// Keeps only what is in a span.
+    /// Keeps only ids in a span.
     pub(super) fn keep(&mut self, span: Span) {
         if span.first <= self.span.first && self.span.last <= span.last {
             return;
@@ -56,7 +56,7 @@ impl IdSet {
             for word in offset(both.first)..=offset(both.last) {
                 kept.words[word] = u64::MAX;
             }
-            // The words at both ends may hold more than the span.
+            // The words at both ends may contain ids outside the span.
             for id in (both.first - 64..both.first).chain(both.last + 1..=both.last + 64) {
                 kept.remove(id);
             }
@@ -70,14 +70,14 @@ impl IdSet {
         }
     }
 
-    /// Takes up to `count` ids out, from the lowest or from the highest on, in that order.
+    /// Takes up to `count` ids out, the lowest or the highest first, in that order.
     pub(super) fn take(&mut self, count: usize, is_descending: bool) -> Vec<i64> {
         let mut taken = Vec::with_capacity(count.min(self.count));
         while taken.len() < count && self.count > 0 {
             let first = self.span.first;
             let bits = &mut self.words;
             let (word, bit) = if is_descending {
-                // Empty words at the end are not looked at again.
+                // Empty words at the end are removed, so that they are not read again.
                 while bits.last() == Some(&0) {
                     bits.pop();
                 }

@@ -1,4 +1,4 @@
-//! A page of the log through the index: what both kinds of order share.
+//! A page of the log through the index: the common code of both kinds of order.
 
 use conn_log_core::{EventQuery, Order, Record, Start, Timestamp};
 
@@ -13,12 +13,12 @@ use crate::log::span::Span;
 use crate::page::EventPage;
 use crate::tenant_id::TenantId;
 
-/// Ids in one statement that looks at each of them: a few milliseconds, so that a read ends when its
-/// time is over.
+/// Ids that one statement reads one by one: a few milliseconds, so that a read ends soon after its
+/// time limit.
 const WALK_IDS: usize = 16_384;
 
-/// A page of the log, up to an id if one is given. Within one snapshot, which is the caller's: neither an
-/// append nor a merge of the index moves anything meanwhile.
+/// A page of the log, up to an id if one is given. Runs in the caller's snapshot, so that neither
+/// an append nor a merge of the index changes anything meanwhile.
 pub(crate) fn page(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -33,7 +33,7 @@ pub(crate) fn page(
         Start::Before(position) => (opposite(query.order), Some(position), true),
     };
     let scan = Scan { tenant, filter: &query.filter, order, position, last, created: None };
-    // One more than the page tells whether there are more.
+    // One more record than the page tells whether there are more.
     let mut records = list(connection, scan, limit.saturating_add(1), deadline)?;
     let has_more = records.len() > limit;
     records.truncate(limit);
@@ -43,14 +43,14 @@ pub(crate) fn page(
     Ok(EventPage { records, has_more })
 }
 
-/// The first `limit` records of a list, within the caller's snapshot.
+/// The first `limit` records of a list, in the caller's snapshot.
 fn list(
     connection: &mut AnyConnection,
     scan: Scan<'_>,
     limit: usize,
     deadline: Deadline,
 ) -> Result<Vec<Record>, StoreError> {
-    // Before the log: it is never behind them.
+    // Read before the log's bounds: so the log is never behind the runs.
     let runs = runs::of_log(connection, scan.tenant)?;
     let log = heads::bounds(connection, scan.tenant)?.span();
     let indexed_to = runs.last().map_or(0, |run| run.last_id);
@@ -82,7 +82,7 @@ fn list(
     Ok(reading.records)
 }
 
-/// The events that no run knows yet.
+/// The events that are in no run yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tail {
     pub(super) span: Span,
@@ -90,7 +90,7 @@ pub(super) struct Tail {
     pub(super) created: Option<(Micros, Micros)>,
 }
 
-/// A list being read.
+/// A list while it is read.
 pub(super) struct Reading<'a> {
     pub(super) connection: &'a mut AnyConnection,
     pub(super) scan: Scan<'a>,
@@ -99,7 +99,7 @@ pub(super) struct Reading<'a> {
     pub(super) limit: usize,
     pub(super) deadline: Deadline,
     pub(super) dimensions: Vec<Dimension>,
-    /// Found by now, in order.
+    /// The records found so far, in order.
     pub(super) records: Vec<Record>,
 }
 
@@ -112,7 +112,7 @@ impl Reading<'_> {
         self.missing() == 0
     }
 
-    /// Those of a few rows that the filter lets through, in the list's order.
+    /// Fetches some rows, and returns those that pass the filter, in the list's order.
     pub(super) fn fetch(
         &mut self,
         rows: Rows<'_>,
@@ -122,32 +122,32 @@ impl Reading<'_> {
         self.scan.read(self.connection, rows, limit)
     }
 
-    /// Looks at up to [`WALK_IDS`] ids at the near end of a span, and cuts them off it.
+    /// Reads up to [`WALK_IDS`] ids at the near end of a span, and cuts them off the span.
     pub(super) fn walk(&mut self, ids: &mut Span, limit: usize) -> Result<Vec<Record>, StoreError> {
         let some = self.cut(ids);
         self.fetch(Rows::Within(some), limit)
     }
 
-    /// Rows that are looked at from here on are of these runs.
+    /// Sets the runs that the next rows are read from.
     pub(super) fn look_into<'r>(&mut self, runs: impl Iterator<Item = &'r Run> + Clone) {
         let first = runs.clone().map(|run| run.created_at_min).min();
         let last = runs.map(|run| run.created_at_max).max();
         self.scan.created = first.zip(last);
     }
 
-    /// Cuts as many ids off the near end of a span as one statement may look at.
+    /// Cuts as many ids off the near end of a span as one statement may read.
     pub(super) fn cut(&self, ids: &mut Span) -> Span {
         ids.cut(i64::try_from(WALK_IDS).unwrap_or(i64::MAX), self.scan.is_descending())
     }
 
-    /// Whether the filter's window of time has anything of a run.
+    /// Whether the filter's time window overlaps a run.
     pub(super) fn overlaps(&self, run: &Run) -> bool {
         let filter = self.scan.filter;
         filter.since.is_none_or(|since| since <= run.timestamp_max.0)
             && filter.until.is_none_or(|until| run.timestamp_min.0 < until)
     }
 
-    /// Whether all of a run is within the filter's window of time.
+    /// Whether the filter's time window contains all of a run.
     pub(super) fn covers(&self, run: &Run) -> bool {
         let filter = self.scan.filter;
         filter.since.is_none_or(|since| since <= run.timestamp_min.0)

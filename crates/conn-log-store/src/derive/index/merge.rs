@@ -1,4 +1,4 @@
-//! From several runs to one: which to merge, and their blocks as one sorted stream.
+//! Merges several runs into one: selects the runs, and streams their blocks as one sorted run.
 
 use super::block::{BlockReader, BlockWriter};
 use super::runs;
@@ -10,8 +10,8 @@ use crate::error::StoreError;
 /// Blocks read from a run at a time: 64 KiB.
 const BLOCKS_AT_ONCE: i64 = 16;
 
-/// Neighbours that together are as large as a run of the next level is to be; `None` while there are
-/// none. So of each level there are at most as many in a row as one run of the next one holds.
+/// Neighbouring runs that together reach the size of a run of the next level; `None` if there are
+/// none. So a row of runs of one level is at most as long as a run of the next level holds.
 pub(super) fn due(all: &[Run], sizes: Sizes) -> Option<&[Run]> {
     (0..LEVEL_MAX).find_map(|level| {
         all.chunk_by(|a, b| (a.level <= level) == (b.level <= level))
@@ -27,7 +27,7 @@ pub(super) fn due(all: &[Run], sizes: Sizes) -> Option<&[Run]> {
     })
 }
 
-/// A merge on its way.
+/// A merge in progress.
 pub(super) struct Merge {
     pub(super) new: NewRun,
     pub(super) inputs: Vec<i64>,
@@ -36,7 +36,7 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// `runs` are neighbours. `None` if there are none.
+    /// `runs` must be neighbours. `None` if there are none.
     pub(super) fn new(runs: &[Run]) -> Option<Self> {
         let (first, last) = (runs.first()?, runs.last()?);
         let new = NewRun {
@@ -57,7 +57,7 @@ impl Merge {
         })
     }
 
-    /// Merges on until `count` blocks are full. Fewer are given when it is done.
+    /// Merges until `count` blocks are full. Returns fewer at the end of the merge.
     pub(super) fn step(
         &mut self,
         connection: &mut AnyConnection,
@@ -67,7 +67,7 @@ impl Merge {
             cursor.fill(connection)?;
         }
         while self.writer.full() < count {
-            // The first of those with the lowest key: its ids are lower than the others'.
+            // The first run of those with the lowest key: its ids are lower than the others'.
             let next = self
                 .cursors
                 .iter_mut()
@@ -87,13 +87,13 @@ impl Merge {
     }
 }
 
-/// A run's entries one after the other.
+/// Reads a run's entries one after the other.
 struct Cursor {
     run: Run,
-    /// Blocks read and not looked at yet, the next one last.
+    /// Blocks that are read but not decoded yet, the next one last.
     blocks: Vec<Vec<u8>>,
     last_block: Vec<u8>,
-    /// Entries of a block not given yet, the next one last.
+    /// Entries of a block that are not returned yet, the next one last.
     entries: Vec<(Vec<u8>, Vec<i64>)>,
     key: Vec<u8>,
     ids: Vec<i64>,
@@ -113,7 +113,7 @@ impl Cursor {
         }
     }
 
-    /// Makes sure that `key` and `ids` are those of the next entry.
+    /// Sets `key` and `ids` to those of the next entry.
     fn fill(&mut self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         while self.ids.is_empty() && !self.is_done {
             if let Some((key, ids)) = self.entries.pop() {

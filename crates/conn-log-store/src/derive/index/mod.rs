@@ -1,14 +1,14 @@
-//! The index behind the log: sorted runs in place of secondary indexes.
+//! The index of the log: sorted runs instead of secondary indexes.
 //!
-//! An append writes the log and nothing else. Behind it the follower [`Index`] makes a *sorted run* of each
-//! few thousand events: their keys ([`terms`]), sorted, packed into blocks of a page ([`block`]), so
+//! An append writes only to the log. Later the follower [`Index`] makes a *sorted run* of each few
+//! thousand events: their keys ([`terms`]), sorted, packed into blocks of a page ([`block`]), so
 //! that every write goes to the end. Runs are merged level by level ([`merge`]), so that there are
-//! some dozens of them, however long the log is. A read ([`page`]) goes through the runs in the order
-//! asked for, and through the events that no run knows yet, in one snapshot: it gives what a scan of
-//! the log gives, at every state of the index.
+//! only some dozens of them, however long the log is. A read ([`page`]) goes through the runs in
+//! the requested order, and through the events that are in no run yet, in one snapshot: its result
+//! equals that of a scan of the log, at every state of the index.
 //!
-//! Architecture invariant: nothing here changes an event or is needed to find one. Dropping every
-//! run loses nothing but time.
+//! Architecture invariant: nothing here changes an event or is needed to find one. Without any runs
+//! reads are only slower.
 
 mod block;
 mod build;
@@ -37,21 +37,21 @@ use crate::tenant_id::TenantId;
 
 pub(crate) const INDEX: &str = "index";
 
-/// Runs are merged up to this level, and no further: a merge, the space that it needs meanwhile, and
-/// the work of a read within one run stay bounded. Ten million events are 19 runs of it.
+/// The highest level of runs. The limit bounds the work and the space of a merge, and the work of a
+/// read within one run. Ten million events are 19 runs of this level.
 const LEVEL_MAX: i16 = 2;
 
-/// A run holds this many of the level below. Fewer, and each key is rewritten more often; more, and a
-/// read looks into more runs.
+/// The number of runs of the level below in a run. With fewer, each key is rewritten more often;
+/// with more, a read looks into more runs.
 const FAN_OUT: i64 = 16;
 
-/// Blocks written in a statement: a MiB.
+/// Blocks written by one statement: a MiB.
 const BLOCKS_AT_ONCE: usize = 256;
 
-/// How many events make a run.
+/// The numbers of events of runs.
 #[derive(Clone, Copy, Debug)]
 struct Sizes {
-    /// Of level 0.
+    /// The size of a run of level 0.
     smallest: i64,
 }
 
@@ -60,19 +60,20 @@ impl Sizes {
         (0..level).fold(self.smallest, |size, _| size.saturating_mul(FAN_OUT))
     }
 
-    /// The level of the run that so many events make at once. Far behind, larger runs save merges.
+    /// The level of a run with that many events. If the index is far behind, larger runs save
+    /// merges.
     fn level_of(self, events: i64) -> Option<i16> {
         [1, 0].into_iter().find(|level| events >= self.of(*level))
     }
 }
 
-/// The follower.
+/// The follower for the index.
 pub(super) struct Index {
     sizes: Sizes,
 }
 
 impl Index {
-    /// Runs of level 0 have that many events.
+    /// `run_events` is the size of a run of level 0.
     pub(super) fn new(run_events: u32) -> Self {
         Index { sizes: Sizes { smallest: i64::from(run_events.max(1)) } }
     }
@@ -138,7 +139,7 @@ impl TakesKeys for Index {
     }
 }
 
-/// Adds a run to the end.
+/// Adds a run at the end of the index.
 fn add_in_txn(
     connection: &mut AnyConnection,
     new: tables::NewRun,

@@ -1,4 +1,4 @@
-//! Looking into one run: which of its events have a filter's keys, and its events by time.
+//! Look-ups in one run: the events with a filter's keys, and the events in order of time.
 
 use super::block::{BlockReader, block_key};
 use super::id_set::IdSet;
@@ -14,15 +14,15 @@ use crate::log::span::Span;
 /// Blocks of a cursor read at a time: 128 KiB.
 const BLOCKS_AT_ONCE: i64 = 32;
 
-/// A dimension of a filter, by its number, and how many blocks of a run are to be read for it; not counted,
-/// and zero, where there is no other.
+/// A dimension of a filter, by its number, and the number of blocks of a run to read for it; if
+/// there is only one dimension, the blocks are not counted and the number is zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice {
     pub(super) dimension: usize,
     pub(super) blocks: i64,
 }
 
-/// For each run the dimensions, those first that take the least work to look up.
+/// The dimensions for each run, the one with the least work first.
 pub(super) fn cheapest_first(
     connection: &mut AnyConnection,
     of: &[Run],
@@ -40,7 +40,7 @@ pub(super) fn cheapest_first(
         let mut counts = counts.into_iter();
         let choice = |(number, dimension): (usize, &Dimension)| {
             let counts = counts.by_ref().take(dimension.ranges.len());
-            // In one block more than begin in it.
+            // The entries are in one block more than begin in the range.
             Choice { dimension: number, blocks: counts.map(|blocks| 1 + blocks).sum() }
         };
         let mut sorted: Vec<Choice> = dimensions.iter().enumerate().map(choice).collect();
@@ -50,7 +50,7 @@ pub(super) fn cheapest_first(
     Ok(counts.into_iter().map(sorted).collect())
 }
 
-/// Each run's events of a dimension.
+/// Finds the events of a dimension in each run.
 pub(super) fn find(
     connection: &mut AnyConnection,
     of: &[Run],
@@ -65,7 +65,7 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// Takes what is in the range out of a block.
+/// Collects the ids of a block that are in the range.
 fn collect(
     entries: &[u8],
     run: &Run,
@@ -84,24 +84,24 @@ fn collect(
     Ok(())
 }
 
-/// A run's events in order of time, from a position on, block by block.
+/// Reads a run's events in order of time, from a position on, block by block.
 #[derive(Debug)]
 pub(super) struct TimeCursor {
     run: Run,
     is_descending: bool,
     range: KeyRange,
-    /// Of the block read last; none before the first.
+    /// The first key of the last block that was read; `None` before the first read.
     last: Option<Vec<u8>>,
-    /// Read and not looked at yet, the next one last.
+    /// Blocks that are read but not decoded yet, the next one last.
     blocks: Vec<Vec<u8>>,
-    /// How many blocks to read next: ever more, while they are asked for. None once all are read.
+    /// The number of blocks to read next, which grows with each read. Zero once all are read.
     at_once: i64,
-    /// Not given yet, the next one last.
+    /// Positions that are not returned yet, the next one last.
     positions: Vec<TimePosition>,
 }
 
 impl TimeCursor {
-    /// All of the run that is in that range of keys.
+    /// A cursor over all of the run's entries in that range of keys.
     pub(super) fn new(run: &Run, range: KeyRange, is_descending: bool) -> Self {
         TimeCursor {
             run: *run,
@@ -144,7 +144,7 @@ impl TimeCursor {
         };
         let mut is_end = i64::try_from(blocks.len()).is_ok_and(|count| count < limit);
         if self.is_descending {
-            // One that begins before the range is its last, read from the end.
+            // A block that begins before the range is the last one of a read from the end.
             let within = blocks.iter().take_while(|(first_key, _)| first_key > from).count();
             is_end |= within < blocks.len();
             blocks.truncate(within + 1);
@@ -171,8 +171,8 @@ impl TimeCursor {
     }
 }
 
-/// The keys of time that lie in the window and not before a position (not after it, descending). Keys
-/// of the position's instant are among them.
+/// The keys of time in the window and not before a position (not after it, in descending order).
+/// Keys with the position's instant are included.
 pub(super) fn time_range(
     window: &KeyRange,
     from: Option<TimePosition>,
@@ -183,7 +183,7 @@ pub(super) fn time_range(
         let mut key = Vec::new();
         terms::time(&mut key, time);
         if is_descending {
-            // Behind every id of that instant.
+            // After every id of that instant.
             key = block_key(&key, i64::MAX);
             range.to = range.to.min(key);
         } else {

@@ -1,7 +1,7 @@
-//! Ranges of keys in several runs at once: what is in them, and about how much.
+//! Ranges of keys in several runs at once: their blocks, and estimates of their sizes.
 //!
-//! PostgreSQL is asked once for all of them: a round trip takes longer than a look. SQLite has no round trip, and
-//! is asked for one after the other.
+//! One query to PostgreSQL covers all of them, because a round trip takes longer than a look-up.
+//! SQLite has no round trips, so each range is a query of its own.
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -15,13 +15,13 @@ use crate::engine::AnyConnection;
 use crate::error::StoreError;
 use crate::log::scan::Deadline;
 
-/// Blocks of a run and range read at a time: 128 KiB.
+/// Blocks read at a time for each run and range: 128 KiB.
 const BLOCKS_AT_ONCE: i64 = 32;
 
-/// Ranges, each in a run, that are asked about at once: 4 MiB of blocks at most.
+/// Ranges, each in one run, of one query: 4 MiB of blocks at most.
 const AT_ONCE: usize = 32;
 
-/// How many runs are worth asking about at once, with that many ranges each.
+/// The number of runs to query at once, with that many ranges each.
 pub(super) fn runs_at_once(connection: &AnyConnection, ranges: usize) -> usize {
     match connection {
         AnyConnection::Sqlite(_) => 1,
@@ -29,8 +29,8 @@ pub(super) fn runs_at_once(connection: &AnyConnection, ranges: usize) -> usize {
     }
 }
 
-/// Shows each block in which something of a run and a range may be, with their numbers in the slices. In
-/// no order.
+/// Passes on each block that may hold entries of a run and range, with the indexes of run and range
+/// in the slices. In any order.
 pub(super) fn blocks_of(
     connection: &mut AnyConnection,
     of: &[Run],
@@ -47,7 +47,7 @@ pub(super) fn blocks_of(
     Ok(())
 }
 
-/// The ranges some at a time, with the number of the first.
+/// Splits the ranges into chunks, each with the index of its first range.
 fn chunks<'a>(of: &[Run], ranges: &'a [KeyRange]) -> impl Iterator<Item = (usize, &'a [KeyRange])> {
     let at_once = (AT_ONCE / of.len().max(1)).max(1);
     ranges.chunks(at_once).enumerate().map(move |(number, some)| (number * at_once, some))
@@ -59,7 +59,7 @@ fn some_blocks_of(
     ranges: &[KeyRange],
     mut visit: impl FnMut(usize, usize, &[u8]) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    // Of each run and range, how many were shown and where the last of them begins.
+    // For each run and range: the number of blocks passed on, and the start of the last one.
     let mut shown: Vec<(i64, Vec<u8>)> = vec![(0, Vec::new()); of.len() * ranges.len()];
     let mut show = |run: usize, range: usize, first_key: Vec<u8>, entries: &[u8]| {
         let (count, last) = &mut shown[run * ranges.len() + range];
@@ -102,7 +102,7 @@ fn some_blocks_of(
     Ok(())
 }
 
-/// Of each run, of each range, how many blocks begin in it: about how much there is of it.
+/// For each run and each range, the number of blocks that begin in it: an estimate of its size.
 pub(super) fn counts_of(
     connection: &mut AnyConnection,
     of: &[Run],
@@ -136,12 +136,12 @@ fn pairs(of: &[Run], ranges: &[KeyRange]) -> impl Iterator<Item = (usize, usize)
     (0..of.len()).flat_map(move |run| (0..count).map(move |range| (run, range)))
 }
 
-/// A place in a slice, of an ordinality, which counts from 1.
+/// The index in a slice for an SQL ordinality, which counts from 1.
 fn number(ordinality: i64) -> usize {
     usize::try_from(ordinality - 1).unwrap_or(usize::MAX)
 }
 
-/// Runs of one log, and ranges of keys, as arrays.
+/// Runs of one log, and ranges of keys, as SQL arrays.
 struct RangesInRuns<'a> {
     tenant: i32,
     runs: Vec<i64>,
@@ -187,7 +187,7 @@ impl QueryFragment<Pg> for BlocksOf<'_> {
         self.ranges.write(&mut out)?;
         out.push_sql("first_key, entries");
         self.ranges.of_tenant(&mut out)?;
-        // From the block in which the range begins.
+        // Starts at the block that contains the start of the range.
         out.push_sql(" AND first_key >= coalesce((SELECT first_key");
         self.ranges.of_tenant(&mut out)?;
         out.push_sql(

@@ -1,7 +1,7 @@
-//! Writing and finding runs: what happens to the two tables.
+//! Writes and finds runs: the SQL on the two tables.
 //!
-//! A run is made in one transaction: its row, its blocks, and the end of the runs that it takes the place
-//! of. Whoever looks sees all of it or nothing.
+//! A run is created in one transaction: its row, its blocks, and the removal of the runs that it
+//! replaces. So a reader sees all of the change or nothing.
 
 use diesel::prelude::*;
 
@@ -23,7 +23,7 @@ pub(super) fn of_log(
         .load(connection)?)
 }
 
-/// The last id that the index knows; 0 if it knows none.
+/// The last id in the index; 0 if the index is empty.
 #[cfg(test)]
 pub(super) fn indexed_to(
     connection: &mut AnyConnection,
@@ -38,7 +38,7 @@ pub(super) fn indexed_to(
     Ok(last.unwrap_or(0))
 }
 
-/// Begins a run; gives its number, which is higher than those of all runs that the log has.
+/// Creates a run's row; returns its number, which is higher than those of all runs of the log.
 pub(super) fn begin_in_txn(connection: &mut AnyConnection, new: NewRun) -> QueryResult<i64> {
     let last: Option<i64> = runs::table
         .filter(runs::tenant_id.eq(new.tenant_id))
@@ -66,7 +66,7 @@ pub(super) fn write_in_txn(
     Ok(())
 }
 
-/// Takes runs of a log out.
+/// Removes runs of a log.
 pub(super) fn remove_in_txn(
     connection: &mut AnyConnection,
     tenant: i32,
@@ -79,13 +79,13 @@ pub(super) fn remove_in_txn(
     Ok(())
 }
 
-/// Hides all runs of a log from readers. Their blocks are left.
+/// Hides all runs of a log from readers. Their blocks stay in the table.
 pub(super) fn hide_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<()> {
     diesel::delete(runs::table.filter(runs::tenant_id.eq(tenant.0))).execute(connection)?;
     Ok(())
 }
 
-/// Clears the blocks of one run of a log; tells whether there was one.
+/// Deletes the blocks of one run of a log; returns whether there was one.
 pub(super) fn clear_one_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -105,7 +105,8 @@ pub(super) fn clear_one_in_txn(
 /// A block's first key and its bytes.
 type Found = (Vec<u8>, Vec<u8>);
 
-/// The block in which a position lies, and those after it that begin before another: up to `limit`.
+/// The block that contains a position, and the blocks after it that begin before another: up to
+/// `limit`.
 pub(super) fn blocks_from(
     connection: &mut AnyConnection,
     run: &Run,
@@ -164,7 +165,7 @@ pub(super) fn blocks_before(
         .load(connection)?)
 }
 
-/// How many blocks begin within a range: about how much there is in it.
+/// The number of blocks that begin within a range: an estimate of its size.
 pub(super) fn count_between(
     connection: &mut AnyConnection,
     run: &Run,

@@ -1,4 +1,4 @@
-//! The index's tables as diesel sees them.
+//! Diesel's declarations of the index's tables.
 
 use diesel::prelude::*;
 
@@ -32,7 +32,7 @@ diesel::table! {
     }
 }
 
-/// A run: what a reader needs in order to leave it out, or to look into it.
+/// A run: the data by which a reader skips it, or reads from it.
 #[derive(Clone, Copy, Debug, Queryable, Selectable)]
 #[diesel(table_name = index_runs)]
 pub(super) struct Run {
@@ -54,7 +54,7 @@ impl Run {
     }
 }
 
-/// A run to be made: all but its number.
+/// A run to create: all fields but its number.
 #[derive(Clone, Copy, Debug, Insertable)]
 #[diesel(table_name = index_runs)]
 pub(super) struct NewRun {

@@ -1,28 +1,29 @@
-//! Keys of the index: what an event is found by, and the ranges of keys that a filter asks for.
+//! Keys of the index: the keys of an event, and the ranges of keys that a filter needs.
 //!
-//! A key is a byte for its kind and then the value, so that keys sort as the values do: texts end
-//! in a zero byte (no text in the log holds one), addresses and instants have a fixed length.
+//! A key is one byte for its kind and then the value, so that keys sort in the order of the values:
+//! a text ends with a zero byte (no text in the log contains one), addresses and instants have a
+//! fixed length.
 
 use std::net::IpAddr;
 
 use conn_log_core::{EventFilter, Timestamp};
 
-/// What an event is found by. Each is here for a query that the log exists for; the numbers are on
+/// The kinds of keys. Each kind serves a query that the log exists for; the numbers are stored on
 /// disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// What one device did.
+    /// All events of one device.
     Device = 1,
-    /// What belongs to one session.
+    /// All events of one session.
     Session = 2,
-    /// Application and then status: an application's failures, or all of it.
+    /// Application and then status: finds an application's failures, or all of its events.
     Application = 3,
-    /// Family and then bytes: a block of addresses is a range.
+    /// Address family and then bytes: a block of addresses is a range.
     Address = 4,
-    /// Orders of time, and the ends of its windows.
+    /// The instant: for lists in order of time, and for the ends of time windows.
     Time = 5,
-    /// What lies between the ends: windows of more than [`PERIOD_MICROS`] have it listed by id, in
-    /// an eighth of the bytes.
+    /// The half-hour period: windows of more than [`PERIOD_MICROS`] use it between their ends to
+    /// list events by id, in an eighth of the bytes.
     Period = 6,
 }
 
@@ -58,7 +59,7 @@ pub(super) fn address(key: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// Flipping the sign's bit makes the order of bytes the order of time.
+/// With the sign bit flipped, the order of bytes is the order of time.
 const SIGN: u64 = 1 << 63;
 
 pub(super) fn time(key: &mut Vec<u8>, time: Timestamp) {
@@ -79,7 +80,7 @@ fn period_key(key: &mut Vec<u8>, number: i64) {
     key.extend((number.cast_unsigned() ^ SIGN).to_be_bytes());
 }
 
-/// The instant of a key of that kind.
+/// The instant in a key of that kind.
 pub(super) fn time_of(key: &[u8]) -> Option<Timestamp> {
     let (&kind, bytes) = key.split_first()?;
     let bytes: [u8; 8] = bytes.try_into().ok()?;
@@ -100,7 +101,7 @@ pub(super) struct KeyRange {
 }
 
 impl KeyRange {
-    /// Every key that begins so: all keys' bytes after a whole value are below 0xff.
+    /// All keys with that prefix: after a whole value all bytes of keys are below 0xff.
     fn prefix(from: Vec<u8>) -> Self {
         let mut to = from.clone();
         to.push(0xff);
@@ -108,19 +109,19 @@ impl KeyRange {
     }
 }
 
-/// One way to find a filter's events: any of these keys, and no other event has them.
+/// One condition of a filter: exactly the events with any of these keys meet it.
 #[derive(Clone, Debug)]
 pub(super) struct Dimension {
     pub(super) is_time: bool,
     pub(super) ranges: Vec<KeyRange>,
 }
 
-/// The ways to find a filter's events; an event must be in all of them. None for a filter that the
-/// index knows nothing about.
+/// The conditions of a filter that the index can check; an event must meet all of them. Empty if
+/// the index cannot check any.
 pub(super) fn dimensions(filter: &EventFilter) -> Vec<Dimension> {
     let mut all = Vec::new();
     let mut add = |mut ranges: Vec<KeyRange>| {
-        // Whoever names a value twice has it looked up once.
+        // A value that is given twice is looked up once.
         ranges.sort_unstable_by(|a, b| a.from.cmp(&b.from));
         ranges.dedup();
         all.push(Dimension { is_time: false, ranges });
@@ -138,7 +139,7 @@ pub(super) fn dimensions(filter: &EventFilter) -> Vec<Dimension> {
         let (mut from, mut to) = (Vec::new(), Vec::new());
         address(&mut from, block.network());
         address(&mut to, block.broadcast());
-        // Behind the last address and its ids.
+        // After the last address and its ids.
         to.push(0xff);
         add(vec![KeyRange { from, to }]);
     }
@@ -148,7 +149,7 @@ pub(super) fn dimensions(filter: &EventFilter) -> Vec<Dimension> {
     all
 }
 
-/// The keys of all instants that a filter lets through.
+/// The keys of all instants that pass a filter.
 pub(super) fn window(filter: &EventFilter) -> KeyRange {
     let (mut from, mut to) = (Vec::new(), Vec::new());
     time(&mut from, filter.since.unwrap_or(Timestamp::MIN));
@@ -159,7 +160,7 @@ pub(super) fn window(filter: &EventFilter) -> KeyRange {
     KeyRange { from, to }
 }
 
-/// Whole periods by their ids, and what sticks out of them at both ends by instant.
+/// Keys for whole periods by their ids, and for the rest at both ends by instant.
 fn time_keys(filter: &EventFilter) -> Vec<KeyRange> {
     let since = filter.since.unwrap_or(Timestamp::MIN).micros();
     let until = filter.until.map_or(i64::MAX, Timestamp::micros);
@@ -203,7 +204,7 @@ fn keys(values: &[String], write: impl Fn(&mut Vec<u8>, &str)) -> Vec<KeyRange> 
     possible(values).map(key).collect()
 }
 
-/// A text with U+0000 is in no event.
+/// The values that can match: no event has a text with U+0000.
 fn possible(values: &[String]) -> impl Iterator<Item = &String> {
     values.iter().filter(|value| !value.contains('\0'))
 }

@@ -1,4 +1,4 @@
-//! Every list, at every state of the index, against filtering and sorting in memory.
+//! Compares every list, at every state of the index, with filtering and sorting in memory.
 
 use conn_log_core::{
     Event, EventFields, EventFilter, EventQuery, MetadataFilter, MetadataPath, Order, Position,
@@ -64,9 +64,9 @@ fn event() -> impl Strategy<Value = Event> {
         )
 }
 
-/// A log of some of the same events over and over, in an order that looks random. Its timestamps are in order but for
-/// that much, in steps of a second. Most logs are short; some have several blocks of every key, and more ids than a
-/// read tries one by one.
+/// A log with many copies of a few events, in a pseudo-random order. Its timestamps are in order
+/// except for small differences, in steps of a second. Most logs are short; some have several
+/// blocks of every key, and more ids than a read tries one by one.
 fn log() -> impl Strategy<Value = Vec<Record>> {
     let count = prop_oneof![2 => 0_i64..400, 1 => 8_000_i64..12_000];
     let events = proptest::collection::vec(event(), 1..200);
@@ -155,7 +155,7 @@ fn query() -> impl Strategy<Value = EventQuery> {
         .prop_map(|(filter, order, start, limit)| EventQuery { filter, order, start, limit })
 }
 
-/// What a list is to give.
+/// The expected page of a list.
 fn expected(log: &[Record], query: &EventQuery) -> EventPage {
     let place = |record: &Record| match query.order {
         Order::IdAscending | Order::IdDescending => (Timestamp::EPOCH, record.id),
@@ -190,7 +190,7 @@ fn expected(log: &[Record], query: &EventQuery) -> EventPage {
     EventPage { records, has_more }
 }
 
-/// Where logs are.
+/// A database with test logs.
 struct Database {
     connection: AnyConnection,
     last_tenant: i32,
@@ -198,19 +198,19 @@ struct Database {
 }
 
 impl Database {
-    /// `None` where PostgreSQL is to be skipped.
+    /// `None` if PostgreSQL is skipped.
     fn on(backend: Backend) -> Option<Self> {
         let database = TestDatabase::new(backend)?;
         let url: DatabaseUrl = database.url().parse().unwrap();
         Engine::migrate(&url).unwrap();
-        // On SQLite it sees both files, and may write to both.
+        // On SQLite this connection reads both files, and may write to both.
         let mut connection = AnyConnection::open(&url, Role::Deriver).unwrap();
         let time = Timestamp::from_micros(START);
         connection.ensure_partition_in_txn(time, PartitionSize::Month).unwrap();
         Some(Database { connection, last_tenant: 0, _database: database })
     }
 
-    /// A log of these records, of a tenant that has no other.
+    /// Creates a log with these records, for a tenant without other records.
     fn log(&mut self, records: &[Record]) -> Log<'_> {
         self.last_tenant += 1;
         let tenant = TenantId(self.last_tenant);
@@ -241,7 +241,7 @@ struct Log<'a> {
 }
 
 impl Log<'_> {
-    /// Builds a run, if enough events are there.
+    /// Builds a run, if there are enough events.
     fn build(&mut self, level: i16) {
         let first = runs::indexed_to(self.connection, self.tenant).unwrap() + 1;
         let span = Span { first, last: first + SIZES.of(level) - 1 };
@@ -253,18 +253,18 @@ impl Log<'_> {
         add_in_txn(self.connection, new, &blocks).unwrap();
     }
 
-    /// Merges what is due.
+    /// Merges the due runs.
     fn merge(&mut self) {
         upkeep::merge_in_txn(self.connection, self.tenant, SIZES, &Signals::new()).unwrap();
     }
 
-    /// Clears the index.
+    /// Deletes the index.
     fn clear(&mut self) {
         runs::hide_in_txn(self.connection, self.tenant).unwrap();
         while runs::clear_one_in_txn(self.connection, self.tenant).unwrap() {}
     }
 
-    /// Removes the log's beginning, as retention will: the index may still name those events.
+    /// Removes the log's first events, as retention will: the index may still contain them.
     fn begin_at(&mut self, first_id: i64) {
         let delete =
             format!("DELETE FROM events WHERE tenant_id = {} AND id < {first_id}", self.tenant.0);
@@ -287,7 +287,7 @@ enum Step {
     BuildLarge,
     Merge,
     Clear,
-    /// Of a hundred parts of the log.
+    /// In hundredths of the log.
     BeginAt(i64),
 }
 
@@ -305,7 +305,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ]
 }
 
-/// Lists logs at random states of their index.
+/// Compares lists of logs at random states of their index.
 fn check(database: &mut Database) {
     let input = (log(), steps(), proptest::collection::vec(query(), 40));
     let mut runner = TestRunner::new(ProptestConfig::with_cases(32));
@@ -347,7 +347,7 @@ fn a_page_is_what_a_scan_gives_at_every_state_of_the_index_on_postgres() {
     }
 }
 
-/// Some events of the log are gone, as retention leaves it: the index may still name them.
+/// Some events of the log are removed, as by retention: the index may still contain them.
 #[test]
 fn an_event_that_is_gone_is_not_found() {
     let mut runner = TestRunner::deterministic();
@@ -375,7 +375,7 @@ struct Line {
     text: String,
 }
 
-/// How PostgreSQL answers the statement that this connection prepared last, whatever its values.
+/// PostgreSQL's plan for the statement that this connection prepared last, for any values.
 fn plan_of_last(connection: &mut AnyConnection) -> QueryResult<String> {
     let last = "SELECT format('EXPLAIN EXECUTE %I (%s)', name,
             (SELECT string_agg('NULL', ', ') FROM unnest(parameter_types))) AS \"QUERY PLAN\"
@@ -385,8 +385,8 @@ fn plan_of_last(connection: &mut AnyConnection) -> QueryResult<String> {
     Ok(lines.into_iter().map(|line| line.text + "\n").collect())
 }
 
-/// A table that was never analysed is taken for one whose tenants are small, and going through one of
-/// them in its order for the cheapest way.
+/// PostgreSQL takes the tenants of a table without statistics for small, and estimates a scan of
+/// one of them in order as the cheapest plan.
 #[test]
 fn postgres_finds_the_rows_of_a_page_by_a_bitmap_whatever_it_knows_of_the_table() {
     let Some(mut database) = Database::on(Backend::Postgres) else { return };

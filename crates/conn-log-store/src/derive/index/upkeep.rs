@@ -1,4 +1,4 @@
-//! Merging of runs, behind the log.
+//! Merges runs, after the log was indexed.
 
 use super::merge::{self, Merge};
 use super::{BLOCKS_AT_ONCE, Index, LEVEL_MAX, Sizes, runs};
@@ -7,8 +7,8 @@ use crate::engine::{AnyConnection, Signals, Wait};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// Merges the runs of a log that are due, once; tells whether it did. In one transaction: a reader sees the runs that
-/// were merged, or the one that takes their place.
+/// Merges the due runs of a log, once; returns whether there were any. It uses one transaction: a
+/// reader sees either the old runs, or the run that replaces them.
 pub(super) fn merge(upkeep: Upkeep<'_>, index: &Index) -> Result<bool, StoreError> {
     let Upkeep { engine, reader, tenant, signals } = upkeep;
     let sizes = index.sizes;
@@ -25,7 +25,7 @@ pub(super) fn merge(upkeep: Upkeep<'_>, index: &Index) -> Result<bool, StoreErro
     })?;
     let is_merged = merged == Some(true);
     if is_merged && due.new.level == LEVEL_MAX {
-        // A failure costs room on the disk, and no answer.
+        // A failure only costs disk space, and does not change an answer.
         if let Err(error) = engine.reclaim("index_blocks") {
             log::info!("the index was not vacuumed: {error}");
         }
@@ -33,8 +33,7 @@ pub(super) fn merge(upkeep: Upkeep<'_>, index: &Index) -> Result<bool, StoreErro
     Ok(is_merged)
 }
 
-/// Puts one run in the place of those that are due to be merged. Fails, and so leaves all as it was, if
-/// it is to stop.
+/// Replaces the due runs by one merged run. Fails if the store must stop, and then changes nothing.
 pub(super) fn merge_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,

@@ -1,7 +1,7 @@
-//! Presence as a fold over facts: the state of each device and application so far.
+//! Folds facts into presence: the state of each device and application.
 //!
-//! Both states are sums: `of` one fact, `add` two states, in any order and grouping: a
-//! late event changes nothing that it should not. Nothing here does I/O.
+//! Both states are sums: `of` makes one from a fact, `add` adds two, in any order and grouping. So
+//! a late event changes only the fields that depend on it. Nothing here does I/O.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
@@ -21,13 +21,13 @@ pub(crate) struct DeviceState<N = String> {
     pub(crate) last: TimePosition,
     pub(crate) last_application: N,
     pub(crate) last_status: N,
-    /// The address of the latest event that has one, and that event's position.
+    /// The address of the latest event that has one, with that event's position.
     pub(crate) ip_address: Option<(TimePosition, IpAddr)>,
     pub(crate) events: i64,
     pub(crate) failures: i64,
 }
 
-/// The state of an application, its devices aside.
+/// The state of an application, without its devices.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ApplicationState {
     pub(crate) first_seen: Timestamp,
@@ -36,12 +36,12 @@ pub(crate) struct ApplicationState {
     pub(crate) failures: i64,
 }
 
-/// The presence that facts show.
+/// The presence data of some facts.
 #[derive(Debug, Default)]
 pub(crate) struct PresenceFold {
     pub(crate) devices: BTreeMap<String, DeviceState>,
     pub(crate) applications: BTreeMap<String, ApplicationState>,
-    /// The numbers of application and device that were seen together.
+    /// The number pairs of application and device that occurred together.
     pub(crate) pairs: HashSet<(i32, i32)>,
 }
 
@@ -86,7 +86,7 @@ impl DeviceState<i32> {
     }
 }
 
-/// The one of the later position.
+/// The value with the later position.
 fn later<T>(
     one: Option<(TimePosition, T)>,
     other: Option<(TimePosition, T)>,

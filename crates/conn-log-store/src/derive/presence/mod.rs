@@ -1,4 +1,4 @@
-//! Presence of devices and applications: when they were seen, how they are now, how much they did.
+//! Presence of devices and applications: first and last event, present state, and counts.
 
 mod fold;
 mod read;
@@ -16,7 +16,7 @@ use crate::tenant_id::TenantId;
 
 pub(super) const PRESENCE: &str = "presence";
 
-/// The follower.
+/// The follower for presence.
 pub(super) struct Presence;
 
 impl Follower for Presence {

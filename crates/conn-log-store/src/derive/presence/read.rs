@@ -1,4 +1,4 @@
-//! Presence as it is read: the tables and the tail, added up.
+//! Reads of presence: the tables and the tail, added up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
 
-/// A device, as the log knows it.
+/// The data of a device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Device {
     /// Its id.
@@ -34,15 +34,15 @@ pub struct Device {
     pub last_ip_address: Option<IpAddr>,
     /// The status of the latest event.
     pub last_status: String,
-    /// How many events.
+    /// The number of its events.
     pub events: i64,
-    /// How many of them have another status than success.
+    /// The number of its events with another status than success.
     pub failures: i64,
-    /// How many of its sessions are open.
+    /// The number of its open sessions.
     pub open_sessions: i64,
 }
 
-/// An application, as the log knows it.
+/// The data of an application.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Application {
     /// Its id.
@@ -51,28 +51,28 @@ pub struct Application {
     pub first_seen: Timestamp,
     /// The latest.
     pub last_seen: Timestamp,
-    /// How many devices it was used from.
+    /// The number of devices that used it.
     pub devices: i64,
-    /// How many devices have a session with it that is open and not suspended.
+    /// The number of devices with a session of it that is open and not suspended.
     pub connected_devices: i64,
-    /// How many events.
+    /// The number of its events.
     pub events: i64,
-    /// How many of them have another status than success.
+    /// The number of its events with another status than success.
     pub failures: i64,
-    /// How many of its sessions are open.
+    /// The number of its open sessions.
     pub open_sessions: i64,
 }
 
-/// Which devices. Every given filter must hold; within a repeatable one any value may.
+/// A filter for devices. Every given condition must hold; within a repeatable one any value may.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceFilter {
-    /// Only connected ones, or only those that are not.
+    /// Only connected devices, or only others.
     pub connected: Option<bool>,
-    /// Only those that were used with any of these applications; empty for all.
+    /// Only devices that used any of these applications; empty for all.
     pub application_ids: Vec<String>,
-    /// Only those whose latest event is of then or later.
+    /// Only devices whose latest event is at this time or later.
     pub seen_since: Option<Timestamp>,
-    /// Only those whose latest event is of before.
+    /// Only devices whose latest event is before this time.
     pub seen_until: Option<Timestamp>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn device_list(
     let range = range_of(query);
     read(derivation, tenant, |view, connection| {
         let conditions = view.conditions(connection, filter)?;
-        // Those that the tail is about may fall away, and are looked at one by one.
+        // Devices with events in the tail may drop out, and are checked one by one.
         let touched = view.touched(connection)?;
         let limit = range.limit.saturating_add(touched.len());
         let most = NameRange { limit, ..range.clone() };
@@ -168,7 +168,7 @@ fn range_of(query: &PageQuery<String>) -> NameRange {
     }
 }
 
-/// In the order of the range.
+/// Puts names in the order of the range.
 fn along<T>(states: BTreeMap<String, T>, range: &NameRange) -> Vec<(String, T)> {
     if range.is_backwards {
         states.into_iter().rev().collect()
@@ -177,7 +177,7 @@ fn along<T>(states: BTreeMap<String, T>, range: &NameRange) -> Vec<(String, T)> 
     }
 }
 
-/// One snapshot's tail, folded.
+/// The tail of one snapshot, folded.
 struct View<'a> {
     derivation: &'a Derivation,
     tenant: TenantId,
@@ -188,7 +188,7 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// A name that the log does not have gets a number that no application has.
+    /// A name that is not in the log gets a number that no application has.
     fn conditions(
         &mut self,
         connection: &mut AnyConnection,
@@ -204,7 +204,7 @@ impl View<'_> {
         })
     }
 
-    /// The devices that the tail is about.
+    /// The devices with events in the tail.
     fn touched(&mut self, connection: &mut AnyConnection) -> Result<BTreeSet<String>, StoreError> {
         let sessions = self.changes.before.iter().chain(&self.changes.after);
         let devices: BTreeSet<i32> = sessions.map(|session| session.device).collect();
@@ -213,7 +213,7 @@ impl View<'_> {
         Ok(names.chain(self.fold.devices.keys().cloned()).collect())
     }
 
-    /// Those of some devices, the tail added, that the conditions hold for.
+    /// The devices out of these, with the tail added, that the conditions hold for.
     fn holding(
         &mut self,
         connection: &mut AnyConnection,
@@ -245,7 +245,7 @@ impl View<'_> {
         Counting { tenant: *tenant, changes, quiet_since: *quiet_since }
     }
 
-    /// Adds the tail to those devices that it is about, and those that only it knows.
+    /// Adds the tail to its devices, and adds the devices that are only in the tail.
     fn add_devices(
         &self,
         states: &mut BTreeMap<String, DeviceState>,
@@ -263,7 +263,7 @@ impl View<'_> {
         }
     }
 
-    /// The same for applications.
+    /// Adds the tail to applications in the same way.
     fn add_applications(
         &self,
         connection: &mut AnyConnection,
@@ -339,7 +339,7 @@ impl View<'_> {
         Ok(applications.collect())
     }
 
-    /// The names' numbers. Those that only the tail knows keep theirs.
+    /// The numbers of the names. Names that are only in the tail keep their numbers.
     fn numbers(
         &mut self,
         connection: &mut AnyConnection,

@@ -1,4 +1,4 @@
-//! Presence in its tables: states are read, added to and written back.
+//! Presence in its tables: reads states, adds to them and writes them back.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -80,7 +80,7 @@ struct ApplicationRow {
     failures: i64,
 }
 
-/// An application, with its distinct devices.
+/// An application, with the number of its devices.
 pub(super) type CountedApplication = (ApplicationState, i64);
 
 impl ApplicationRow {
@@ -212,7 +212,7 @@ fn add_applications_in_txn(
     Ok(())
 }
 
-/// Those of the pairs of application and device that the table does not have.
+/// The pairs of application and device that are not in the table.
 pub(super) fn new_pairs(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -240,7 +240,7 @@ pub(super) fn new_pairs(
     Ok(new)
 }
 
-/// Those devices that the table has.
+/// Reads those devices that are in the table.
 pub(super) fn load_devices(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -258,7 +258,7 @@ pub(super) fn load_devices(
     Ok(found)
 }
 
-/// Those applications that the table has.
+/// Reads those applications that are in the table.
 pub(super) fn load_applications(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -276,7 +276,7 @@ pub(super) fn load_applications(
     Ok(found)
 }
 
-/// From where a page of names goes on, which way, and how far.
+/// The start, the direction and the limit of a page of names.
 #[derive(Clone, Debug)]
 pub(super) struct NameRange {
     pub(super) from: Option<String>,
@@ -293,7 +293,7 @@ impl NameRange {
     }
 }
 
-/// A page of one table by its name column.
+/// Reads a page of one table by its name column.
 macro_rules! page {
     ($connection:expr, $select:expr, $table:ident, $name:ident, $row:ident, $range:expr) => {{
         let range = $range;
@@ -315,19 +315,19 @@ macro_rules! page {
     }};
 }
 
-/// Conditions on devices. Numbers are of names.
+/// Conditions on devices. The numbers stand for names.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceConditions {
     pub(super) connected: Option<bool>,
-    /// Used with any of these applications; empty for all.
+    /// Only devices that used any of these applications; empty for all.
     pub(super) applications: Vec<i32>,
     pub(super) seen_since: Option<Timestamp>,
     pub(super) seen_until: Option<Timestamp>,
-    /// Sessions without a sign of life after this have ended.
+    /// Sessions without an event after this time have timed out.
     pub(super) quiet_since: Option<Timestamp>,
 }
 
-/// Up to that many devices of the range.
+/// Reads up to that many devices of the range.
 pub(super) fn page_devices(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -361,7 +361,8 @@ pub(super) fn page_devices(
 
 type IsConnected = Box<dyn BoxableExpression<devices::table, MultiBackend, SqlType = Bool>>;
 
-/// Whether a device has a session that is open and not suspended: one look into an index for each device.
+/// Whether a device has a session that is open and not suspended: one index look-up for each
+/// device.
 fn is_connected(quiet_since: Option<Timestamp>) -> IsConnected {
     let of_device = sql::<Bool>(
         "EXISTS (SELECT 1 FROM sessions
@@ -376,7 +377,7 @@ fn is_connected(quiet_since: Option<Timestamp>) -> IsConnected {
     }
 }
 
-/// Those of the devices that are known to have been used with one of the applications.
+/// The devices out of these that used one of the applications, as far as the table knows.
 pub(super) fn users_of(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -396,7 +397,7 @@ pub(super) fn users_of(
     Ok(found)
 }
 
-/// Up to that many applications of the range.
+/// Reads up to that many applications of the range.
 pub(super) fn page_applications(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -406,7 +407,7 @@ pub(super) fn page_applications(
     page!(connection, select, applications, application_id, ApplicationRow, range)
 }
 
-/// Forgets some of a tenant's; tells whether there may be more.
+/// Deletes some presence rows of a tenant; returns whether there may be more.
 pub(super) fn clear_some_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! How many sessions are open, and how many devices they connect.
+//! Counts of open sessions, and of the devices that they connect.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::tenant_id::TenantId;
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::derive) struct OpenCount {
     pub(in crate::derive) open: i64,
-    /// Those of them that are not suspended.
+    /// Those that are not suspended.
     pub(in crate::derive) connected: i64,
 }
 
@@ -29,15 +29,15 @@ pub(in crate::derive) struct ApplicationCount {
     pub(in crate::derive) connected_devices: i64,
 }
 
-/// What is counted: the table, and what the tail changes in it.
+/// The input of the counts: the table, and the changes by the tail.
 pub(in crate::derive) struct Counting<'a> {
     pub(in crate::derive) tenant: TenantId,
     pub(in crate::derive) changes: &'a Changes,
-    /// Sessions without a sign of life after this have ended.
+    /// Sessions without an event after this time have timed out.
     pub(in crate::derive) quiet_since: Option<Timestamp>,
 }
 
-/// The open sessions of a tenant.
+/// The open sessions of a tenant, as a query.
 macro_rules! open {
     ($counting:expr) => {
         sessions::table
@@ -46,7 +46,8 @@ macro_rules! open {
     };
 }
 
-/// As the partial indexes have it: without a time-out they hold all that is counted.
+/// The condition of the partial indexes: without a time-out, these hold exactly the counted
+/// sessions.
 fn is_open(quiet_since: Option<Timestamp>) -> IsOpen {
     let is_unended = sql::<Bool>("is_open");
     match quiet_since {
@@ -58,7 +59,7 @@ fn is_open(quiet_since: Option<Timestamp>) -> IsOpen {
 type IsOpen = Box<dyn BoxableExpression<sessions::table, MultiBackend, SqlType = Bool>>;
 
 impl Counting<'_> {
-    /// Of each of those devices.
+    /// Counts for each of those devices.
     pub(in crate::derive) fn by_device(
         &self,
         connection: &mut AnyConnection,
@@ -79,7 +80,7 @@ impl Counting<'_> {
         Ok(counts)
     }
 
-    /// Of each of those applications.
+    /// Counts for each of those applications.
     pub(in crate::derive) fn by_application(
         &self,
         connection: &mut AnyConnection,
@@ -115,7 +116,8 @@ impl Counting<'_> {
         Ok(counts)
     }
 
-    /// How many more devices the tail connects to each of those applications.
+    /// The number of devices that the tail adds to the connected ones of each of those
+    /// applications.
     fn device_changes(
         &self,
         connection: &mut AnyConnection,
@@ -153,7 +155,7 @@ impl Counting<'_> {
         Ok(changes)
     }
 
-    /// Adds what the tail does to open sessions.
+    /// Adds the tail's changes to the counts of open sessions.
     fn add_changes<K: std::hash::Hash + Eq>(
         &self,
         counts: &mut HashMap<K, OpenCount>,
@@ -169,7 +171,7 @@ impl Counting<'_> {
         }
     }
 
-    /// Sessions that the tail takes away, and those that it adds.
+    /// Sessions that the tail removes, and those that it adds.
     fn changed(&self) -> impl Iterator<Item = (&SessionState, i64)> {
         let before = self.changes.before.iter().map(|session| (session, -1));
         before.chain(self.changes.after.iter().map(|session| (session, 1)))

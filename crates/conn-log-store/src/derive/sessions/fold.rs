@@ -1,7 +1,7 @@
-//! Sessions as a function of a key's marks, whatever the order in which they came. Nothing here does I/O.
+//! Computes sessions from a key's marks, in any order of arrival. Nothing here does I/O.
 //!
-//! Marks are taken in the order of (timestamp, id); a repeat, a mark of the same type at the same instant, counts
-//! once. At one instant an end of an open session comes first.
+//! Marks are processed in the order of (timestamp, id); a repeat, which is a mark of the same type
+//! at the same instant, counts once. At one instant an end of an open session is processed first.
 //!
 //! | mark | none is open | one is open |
 //! | --- | --- | --- |
@@ -16,19 +16,19 @@ use super::marks::{Key, Mark, News};
 use super::state::{End, SessionState};
 use crate::derive::facts::Step;
 
-/// How long before the start of its session an end may lie: clocks step.
+/// The longest time by which an end may lie before the start of its session: clocks step.
 pub(super) const END_BEFORE_START_MAX: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
 
-/// Sessions of one key, as they are put together.
+/// Sessions of one key, in construction.
 struct Fold<'a> {
     key: Key<'a>,
     sessions: Vec<SessionState>,
-    /// Sessions whose start may come: an end with none open, and no start since.
+    /// Sessions whose start may still come: an end while none was open, and no start since.
     early: Vec<usize>,
 }
 
-/// The sessions of a key in the order in which they began, once the news are known too. `before` are those that the
-/// marks can change. `is_all` where they hold the last session of the key.
+/// Computes the sessions of a key in the order of their starts, with the new marks. `before` are
+/// the sessions that the marks can change. `is_all` if they include the last session of the key.
 pub(super) fn settle(
     key: Key<'_>,
     before: &[SessionState],
@@ -64,7 +64,7 @@ pub(super) fn settle(
 }
 
 impl Fold<'_> {
-    /// Takes the marks of one instant, in the order of their ids.
+    /// Processes the marks of one instant, in the order of their ids.
     fn take_instant(&mut self, marks: &mut [Mark]) {
         if self.is_open()
             && let Some(end) = marks.iter().position(|mark| mark.step == Step::Terminated)
@@ -116,7 +116,7 @@ impl Fold<'_> {
         if let Some(open) = self.open() {
             open.is_suspended = true;
         }
-        // It is kept all the same: a late start may come before it.
+        // It is kept anyway: a late start may come before it.
         if self.sessions.is_empty() {
             self.sessions.push(SessionState::stray(self.key, mark.position.1));
         }
@@ -139,8 +139,9 @@ impl Fold<'_> {
     }
 }
 
-/// Whether sessions beyond `before` are as they were: one that begins after all news, and is not the last of
-/// `before`, came out as it was. Gives its position; what follows from it on is as it was.
+/// Whether the sessions beyond `before` are unchanged: true if a session that begins after all new
+/// marks, and is not the last of `before`, is unchanged. Returns its position; the sessions from
+/// there on are unchanged.
 pub(super) fn meets(
     before: &[SessionState],
     after: &[SessionState],

@@ -1,4 +1,4 @@
-//! The table of sessions as lists ask for it: conditions, and pages that indexes serve.
+//! Lists of sessions from the table: conditions, and pages that indexes serve.
 
 use conn_log_core::Timestamp;
 use diesel::dsl::sql;
@@ -12,14 +12,14 @@ use crate::derive::schema::sessions;
 use crate::engine::{AnyConnection, Instant, Micros};
 use crate::tenant_id::TenantId;
 
-/// A time, half open. A session counts that was open at some moment of it.
+/// A half-open range of time. It includes sessions that were open at some moment of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
     pub(super) since: Timestamp,
     pub(super) until: Timestamp,
 }
 
-/// Conditions on sessions. Numbers are of names; an empty list means any.
+/// Conditions on sessions. The numbers stand for names; an empty list means any.
 #[derive(Clone, Debug)]
 pub(super) struct SessionConditions {
     pub(super) devices: Vec<i32>,
@@ -27,7 +27,7 @@ pub(super) struct SessionConditions {
     pub(super) session_ids: Vec<String>,
     pub(super) open: Option<bool>,
     pub(super) windows: Vec<Window>,
-    /// Sessions without a sign of life after this have ended.
+    /// Sessions without an event after this time have timed out.
     pub(super) quiet_since: Option<Timestamp>,
 }
 
@@ -43,8 +43,8 @@ impl SessionConditions {
             && self.windows.iter().all(|window| window.holds(session, self.quiet_since))
     }
 
-    /// The classes of length to look through one by one, where an index by time alone would lead past sessions
-    /// without end. `None` where it does not.
+    /// The classes of length to read one by one, if an index by time alone would also read many
+    /// sessions without an end. `None` if it would not.
     fn classes(&self) -> Option<Vec<i16>> {
         let is_few = !self.devices.is_empty() || !self.session_ids.is_empty();
         let ended = 0..=LENGTH_MAX;
@@ -59,8 +59,8 @@ impl SessionConditions {
 }
 
 impl Window {
-    /// A session is open from its start until before its end, and at its start; one without a known start at its
-    /// end.
+    /// Whether a session was open in the range. A session is open from its start until before its
+    /// end, and at its start; one without a known start at its end.
     fn holds(self, session: &SessionState, quiet_since: Option<Timestamp>) -> bool {
         let begin = session.position().0;
         begin < self.until
@@ -69,7 +69,7 @@ impl Window {
     }
 }
 
-/// From where a page of sessions goes on, which way, and how far.
+/// The start, the direction and the limit of a page of sessions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionRange {
     pub(super) from: Option<TimePosition>,
@@ -95,7 +95,7 @@ impl SessionRange {
     }
 }
 
-/// Up to that many sessions in the order of the range.
+/// Reads up to that many sessions in the order of the range.
 pub(super) fn page(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -114,7 +114,7 @@ pub(super) fn page(
     Ok(sessions)
 }
 
-/// The same of one class of length, or of all.
+/// Reads the same for one class of length, or for all.
 fn page_of(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -128,7 +128,8 @@ fn page_of(
         .select(SessionRow::as_select())
         .limit(i64::try_from(range.limit).unwrap_or(i64::MAX))
         .into_boxed();
-    // One is compared, so that PostgreSQL takes the rows in the order of its index.
+    // A single value is compared by `=`, so that PostgreSQL takes the rows in the order of its
+    // index.
     select = match conditions.devices[..] {
         [] => select,
         [one] => select.filter(sessions::device.eq(one)),
@@ -145,7 +146,7 @@ fn page_of(
     if let Some(class) = class {
         select = select.filter(sessions::length.eq(class));
     }
-    // As the partial indexes have it.
+    // The condition in the form of the partial indexes.
     let is_open = || sql::<Bool>("is_open");
     select = match (conditions.open, conditions.quiet_since.map(Micros)) {
         (None, _) => select,

@@ -1,11 +1,12 @@
-//! Marks: the events that begin, suspend and end sessions, by the key of the session. Nothing here does I/O.
+//! Marks: events that begin, suspend or end sessions, by session key. Nothing here does I/O.
 
 use conn_log_core::Timestamp;
 use foldhash::HashMap;
 
 use crate::derive::facts::{Fact, Step, TimePosition};
 
-/// Which events belong together: those of one device and one application, and of one session id where they have one.
+/// The key that groups events into sessions: device and application, and the session id if there is
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
     pub(super) device: i32,
@@ -23,7 +24,7 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Only an end counts whatever its status is.
+    /// The mark of an event. A failed event is no mark, unless it is an end.
     fn of(fact: &Fact) -> Option<Self> {
         let step = fact.step.filter(|step| fact.is_success || *step == Step::Terminated)?;
         let (status, duration) = (fact.status, fact.duration);
@@ -31,17 +32,17 @@ impl Mark {
     }
 }
 
-/// What a batch of events says about one key.
+/// The new events of a batch for one key.
 #[derive(Clone, Debug)]
 pub(super) struct News {
     pub(super) marks: Vec<Mark>,
-    /// The latest timestamp, of marks and of all other events.
+    /// The latest timestamp of marks and all other events.
     pub(super) last_at: Timestamp,
-    /// The first event.
+    /// The id of the first event.
     pub(super) first_event: i64,
 }
 
-/// The news of each key.
+/// The new events of each key.
 pub(super) fn news_of(facts: &[Fact]) -> HashMap<Key<'_>, News> {
     let mut by_key: HashMap<Key<'_>, News> = HashMap::default();
     for fact in facts {

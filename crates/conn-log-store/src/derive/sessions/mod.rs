@@ -1,5 +1,5 @@
-//! Sessions, and with them which devices are connected: one fact by one rule, whatever the order in which events
-//! came (docs/decisions/017).
+//! Sessions, and the connected devices that follow from them: the result does not depend on the
+//! order in which events came (docs/decisions/017).
 
 mod counts;
 mod fold;
@@ -25,7 +25,7 @@ use crate::tenant_id::TenantId;
 
 pub(super) const SESSIONS: &str = "sessions";
 
-/// The follower.
+/// The follower for sessions.
 pub(super) struct Sessions;
 
 impl Follower for Sessions {
@@ -67,7 +67,7 @@ impl TakesFacts for Sessions {
     }
 }
 
-/// The changes that facts make to the sessions in the table.
+/// Computes the changes by facts to the sessions in the table.
 pub(super) fn changes(
     connection: &mut AnyConnection,
     tenant: TenantId,

@@ -1,4 +1,4 @@
-//! Sessions as they are read: the table and the tail, settled together.
+//! Reads of sessions: the table and the tail, settled together.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,55 +18,55 @@ use crate::tenant_id::TenantId;
 /// A session of a device with an application.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
-    /// Where its events have one.
+    /// `None` if its events have no session id.
     pub session_id: Option<String>,
     /// The device.
     pub device_id: String,
     /// The application.
     pub application_id: String,
-    /// `None` where only an end was seen.
+    /// `None` if only an end was seen.
     pub started_at: Option<Timestamp>,
     /// `None` while it is open.
     pub ended_at: Option<Timestamp>,
-    /// Seconds: as the ending event gives them, else the time from start to end.
+    /// In seconds: as the ending event gives it, else the time from start to end.
     pub duration: Option<f64>,
     /// Whether it has started and not ended.
     pub open: bool,
-    /// Why it ended; `None` while it is open.
+    /// The reason why it ended; `None` while it is open.
     pub end_reason: Option<EndReason>,
     /// The status of the ending event.
     pub end_status: Option<String>,
-    /// The latest event of its key within it.
+    /// The time of its key's latest event within it.
     pub last_event_at: Timestamp,
     /// The event that started it.
     pub start_event_id: Option<i64>,
-    /// The event that ended it; `None` where none did.
+    /// The event that ended it; `None` if no event did.
     pub end_event_id: Option<i64>,
 }
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndReason {
     /// An event of type `terminated`.
     Terminated,
     /// The next start of its key, which has no session id.
     Superseded,
-    /// Too long without a sign of life.
+    /// No event came for longer than the session time-out.
     TimedOut,
 }
 
-/// The place of a session in the list: when it started, or ended where no start is known, and the
-/// event that says so.
+/// The position of a session in the list: its start, or its end if no start is known, and the id of
+/// the event at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionPlace {
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// The event's id.
     pub event_id: i64,
 }
 
 impl Session {
-    /// Its place in the list.
+    /// Its position in the list.
     pub fn place(&self) -> SessionPlace {
         SessionPlace {
             at: self.started_at.or(self.ended_at).unwrap_or_default(),
@@ -75,7 +75,7 @@ impl Session {
     }
 }
 
-/// Which sessions. Every given filter must hold; within a repeatable one any value may.
+/// A filter for sessions. Every given condition must hold; within a repeatable one any value may.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SessionFilter {
     /// Any of these devices; empty for all.
@@ -86,11 +86,11 @@ pub struct SessionFilter {
     pub session_ids: Vec<String>,
     /// Only open ones, or only ended ones.
     pub open: Option<bool>,
-    /// Only those that were open at some moment from then on.
+    /// Only those that were open at some moment from this time on.
     pub since: Option<Timestamp>,
-    /// Only those that were open at some moment before, and not before `since`.
+    /// Only those that were open at some moment before this time, and not before `since`.
     pub until: Option<Timestamp>,
-    /// Only those that were open at that moment.
+    /// Only those that were open at this time.
     pub active_at: Option<Timestamp>,
 }
 
@@ -112,7 +112,7 @@ pub(crate) fn session_list(
         let range = SessionRange {
             from: query.position().map(|place| (place.at, place.event_id)),
             is_backwards: query.is_backwards(),
-            // Those that the tail changes may fall away.
+            // Sessions that the tail changes may drop out of the page.
             limit: query.limit.saturating_add(1 + changes.before.len()),
         };
         let mut sessions = list::page(connection, tenant, &conditions, range)?;
@@ -135,7 +135,7 @@ pub(crate) fn session_list(
 }
 
 impl SessionFilter {
-    /// A name that the log does not have gets a number that no session has.
+    /// A name that is not in the log gets a number that no session has.
     fn conditions(&self, names: &Names, quiet_since: Option<Timestamp>) -> SessionConditions {
         let numbers = |ids: &[String]| ids.iter().map(|id| names.number(id)).collect();
         SessionConditions {

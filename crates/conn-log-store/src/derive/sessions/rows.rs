@@ -1,4 +1,4 @@
-//! Sessions in their table: those that events concern are read, settled and written back.
+//! Sessions in their table: reads those that events can change, settles them and writes them back.
 
 use std::collections::HashSet;
 
@@ -36,7 +36,7 @@ pub(super) struct SessionRow {
     is_open: bool,
 }
 
-/// What a session started with, in its row.
+/// The type of a session's start, as its row holds it.
 const ESTABLISHED: i16 = 1;
 const RESUMED: i16 = 2;
 
@@ -88,12 +88,12 @@ impl From<SessionRow> for SessionState {
     }
 }
 
-/// The changes that events make to the table.
+/// The changes by events to the table.
 #[derive(Debug, Default)]
 pub(in crate::derive) struct Changes {
-    /// Sessions that were there and are another now, or are no more.
+    /// Sessions in the table that have changed or are removed.
     pub(in crate::derive) before: Vec<SessionState>,
-    /// What they are now, and new ones.
+    /// Their new state, and new sessions.
     pub(in crate::derive) after: Vec<SessionState>,
 }
 
@@ -107,14 +107,14 @@ impl Changes {
     }
 }
 
-/// Rows of a key from the first mark on that are read at once: nearly always all that matter.
+/// Rows of a key from the first mark on that one read returns: nearly always all that are needed.
 const AHEAD: i64 = 4;
 
-/// Rows of many session ids that are read at once. Ids that many devices share have more; each key of them is read
-/// by itself.
+/// Rows of many session ids that one read returns. Ids that many devices share have more; then each
+/// key is read separately.
 const SHARED_MAX: usize = KEYS_AT_ONCE * 4;
 
-/// What the news change.
+/// Computes the changes by the new events.
 pub(super) fn changes(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -143,7 +143,7 @@ pub(super) fn changes(
     Ok(changes)
 }
 
-/// All sessions of those keys; `None` where their ids have too many.
+/// Reads all sessions of those keys; `None` if their ids have too many.
 fn load_by_ids<'a>(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -168,7 +168,7 @@ fn load_by_ids<'a>(
     Ok(Some(by_key))
 }
 
-/// Settles those sessions of a key that the news can change.
+/// Settles the sessions of a key that the new events can change.
 fn change_stretch(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -177,13 +177,13 @@ fn change_stretch(
     changes: &mut Changes,
 ) -> QueryResult<()> {
     let Some(first) = news.marks.iter().map(|mark| mark.position.0).min() else {
-        // A sign of life is the last session's.
+        // An event without a mark belongs to the last session.
         let before: Vec<SessionState> = load_last(connection, tenant, key, Timestamp::MAX)?;
         let after = settle(key, &before, news, true);
         changes.add(&before, &after);
         return Ok(());
     };
-    // An end waits for its start that long.
+    // An end waits for its start for that long.
     let since = first.plus(-END_BEFORE_START_MAX);
     let known = load_last(connection, tenant, key, since)?;
     let mut ahead = AHEAD;
@@ -205,7 +205,7 @@ fn change_stretch(
     }
 }
 
-/// The sessions of a key.
+/// The sessions of a key, as a query.
 macro_rules! of_key {
     ($tenant:expr, $key:expr) => {{
         let (key, all) = ($key, sessions::table.filter(sessions::tenant_id.eq($tenant.0)));
@@ -221,7 +221,7 @@ macro_rules! of_key {
     }};
 }
 
-/// The last session of a key that began before, if there is one.
+/// Reads the last session of the key that began before that position, if there is one.
 fn load_last(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -251,7 +251,7 @@ fn load_from(
     Ok(rows.into_iter().map(SessionState::from).collect())
 }
 
-/// Brings the table to what [`changes`] found.
+/// Writes the changes that [`changes`] found to the table.
 pub(super) fn write_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -269,7 +269,7 @@ pub(super) fn write_in_txn(
     let mut rows: Vec<SessionRow> =
         changes.after.iter().map(|session| SessionRow::new(tenant, session)).collect();
     rows.sort_unstable_by_key(|row| (row.at, row.event));
-    // Device, application and session id are those of the event that the key names.
+    // The event in the key determines device, application and session id.
     upsert!(
         connection,
         sessions,
@@ -292,7 +292,7 @@ pub(super) fn write_in_txn(
     Ok(())
 }
 
-/// Forgets some of a tenant's; tells whether there may be more.
+/// Deletes some sessions of a tenant; returns whether there may be more.
 pub(super) fn clear_some_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,

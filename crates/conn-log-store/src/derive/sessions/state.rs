@@ -1,4 +1,4 @@
-//! A session as it is kept. Nothing here does I/O.
+//! A session in its stored form. Nothing here does I/O.
 
 use conn_log_core::Timestamp;
 
@@ -10,14 +10,14 @@ use crate::derive::varint;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct End {
     pub(super) at: Timestamp,
-    /// `None` where the next start superseded the session.
+    /// `None` if the next start superseded the session.
     pub(super) event: Option<i64>,
     pub(super) status: Option<i32>,
     pub(super) duration: Option<f64>,
 }
 
-/// A session. One without a start and an end is *stray*: it keeps what a key's events say before its first
-/// session, and no list shows it.
+/// A session. One with neither start nor end is *stray*: it keeps the data of a key's events before
+/// the key's first session, and no list shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SessionState {
     pub(crate) device: i32,
@@ -28,15 +28,17 @@ pub(crate) struct SessionState {
     pub(super) is_resumed: bool,
     pub(crate) end: Option<End>,
     pub(super) is_suspended: bool,
-    /// Of the key's last session: the latest event of the key. Of others: the later of start and end.
+    /// For the key's last session: the time of the key's latest event. For others: the later of
+    /// start and end.
     pub(super) last_at: Timestamp,
-    /// Marks of its time that are neither its start nor its end. A late mark can make one of them a start.
+    /// Marks during the session that are neither its start nor its end. A late mark can make one of
+    /// them a start.
     pub(super) more: Vec<Mark>,
-    /// The first event of a stray one; 0 of others.
+    /// The first event of a stray session; 0 for others.
     pub(super) stray_event: i64,
 }
 
-/// Where stray ones are among the sessions: before 1970, when no event can be.
+/// The time of stray sessions in the order of sessions: before 1970, when no event can be.
 pub(super) fn stray_at() -> Timestamp {
     Timestamp::from_micros(-1)
 }
@@ -66,7 +68,8 @@ impl SessionState {
         SessionState { end: Some(End::of(mark)), ..Self::stray(key, 0) }
     }
 
-    /// Its position among the sessions: its start's, or its end's where no start is known.
+    /// Its position in the order of sessions: that of its start, or of its end if no start is
+    /// known.
     pub(crate) fn position(&self) -> TimePosition {
         let end = self.end.map(|end| (end.at, end.event.unwrap_or(0)));
         self.start.or(end).unwrap_or((stray_at(), self.stray_event))
@@ -81,12 +84,12 @@ impl SessionState {
         self.start.is_some() && self.end.is_none()
     }
 
-    /// Whether it is open, where those without a sign of life after `quiet_since` have ended.
+    /// Whether it is open, if sessions without an event after `quiet_since` have timed out.
     pub(crate) fn is_open(&self, quiet_since: Option<Timestamp>) -> bool {
         self.is_unended() && quiet_since.is_none_or(|quiet_since| self.last_at > quiet_since)
     }
 
-    /// Whether it connects its device.
+    /// Whether it counts its device as connected.
     pub(crate) fn is_connected(&self, quiet_since: Option<Timestamp>) -> bool {
         self.is_open(quiet_since) && !self.is_suspended
     }
@@ -98,12 +101,12 @@ impl SessionState {
         start.max(end).unwrap_or(stray_at())
     }
 
-    /// Its latest event.
+    /// The time of its latest event.
     pub(super) fn last_event_at(&self) -> Timestamp {
         if self.is_unended() { self.last_at } else { self.last_mark_at() }
     }
 
-    /// When it ended, where those without a sign of life after `quiet_since` have.
+    /// The time of its end, if sessions without an event after `quiet_since` have timed out.
     pub(super) fn ended_at(&self, quiet_since: Option<Timestamp>) -> Option<Timestamp> {
         match self.end {
             Some(end) => Some(end.at),
@@ -111,7 +114,7 @@ impl SessionState {
         }
     }
 
-    /// The marks that it is made of.
+    /// The marks that make up the session.
     pub(super) fn marks(&self) -> impl Iterator<Item = Mark> + '_ {
         let step = if self.is_resumed { Step::Resumed } else { Step::Established };
         let start = self.start.map(|position| Mark::plain(position, step));
@@ -122,7 +125,7 @@ impl SessionState {
         start.into_iter().chain(end).chain(self.more.iter().copied())
     }
 
-    /// The class of its length, by which lists find the sessions of a time.
+    /// The class of its length; lists find the sessions of a time by it.
     pub(super) fn length(&self) -> i16 {
         if self.is_unended() {
             return LENGTH_OPEN;
@@ -134,13 +137,14 @@ impl SessionState {
     }
 }
 
-/// The class of sessions without an end. Classes of others are below: class `c` is shorter than `4^c` seconds.
+/// The class of sessions without an end. Other classes are below: sessions of class `c` are shorter
+/// than `4^c` seconds.
 pub(super) const LENGTH_OPEN: i16 = 32;
 
-/// The longest class that sessions of timestamps have: 4^19 seconds are 8,000 years.
+/// The highest class that timestamps allow: 4^19 seconds are 8,000 years.
 pub(super) const LENGTH_MAX: i16 = 19;
 
-/// No session of that class is as long as this.
+/// The length that all sessions of that class are shorter than.
 pub(super) fn length_end(class: i16) -> chrono::TimeDelta {
     chrono::TimeDelta::seconds(1 << (2 * class.clamp(0, LENGTH_MAX)))
 }
@@ -157,7 +161,7 @@ impl End {
 }
 
 impl Mark {
-    /// A mark whose status and duration do not matter.
+    /// A mark with any status and duration.
     fn plain(position: TimePosition, step: Step) -> Self {
         Mark { position, step, status: 0, duration: None }
     }
@@ -166,7 +170,7 @@ impl Mark {
 /// The steps that `more` can hold, by their number.
 const STEPS: [Step; 3] = [Step::Established, Step::Resumed, Step::Suspended];
 
-/// Marks as bytes; `None` where there are none.
+/// Encodes marks as bytes; `None` if there are none.
 pub(super) fn encode(marks: &[Mark]) -> Option<Vec<u8>> {
     if marks.is_empty() {
         return None;
@@ -181,7 +185,7 @@ pub(super) fn encode(marks: &[Mark]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The marks again.
+/// Decodes marks.
 pub(super) fn decode(bytes: Option<&[u8]>) -> Vec<Mark> {
     let mut bytes = bytes.unwrap_or_default();
     let mut marks = Vec::new();

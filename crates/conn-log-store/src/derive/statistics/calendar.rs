@@ -1,10 +1,12 @@
-//! The calendar: where the steps of an interval begin in a time zone.
+//! The calendar: the starts of an interval's steps in a time zone.
 //!
-//! Hours, days, weeks and months are those of the zone's clocks. Steps of minutes are counted in UTC: in every zone of
-//! since 1979 clocks differ from UTC by whole quarters of an hour, so that they begin at the same instants there.
+//! Hours, days, weeks and months follow the zone's local time. Steps of minutes are counted in UTC:
+//! since 1979 the offset of every zone is a multiple of a quarter of an hour, so that these steps
+//! begin at the same instants in local time.
 //!
-//! Steps follow each other without a gap. An hour in which the clocks change ends at the change. A day begins at the
-//! first instant of its date, which is not midnight where clocks skip midnight.
+//! Steps follow each other without a gap. An hour in which the clocks change ends at the change. A
+//! day begins at the first instant of its date, which is later than midnight if the clocks skip
+//! midnight.
 
 use std::fmt;
 use std::str::FromStr;
@@ -45,7 +47,7 @@ impl Default for Zone {
     }
 }
 
-/// No zone of the IANA database has that name.
+/// Error: no zone of the IANA database has that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no time zone has that name")]
 pub struct UnknownZone;
@@ -67,7 +69,7 @@ impl fmt::Display for Zone {
 }
 
 impl Zone {
-    /// What clocks are ahead of UTC at an instant, in microseconds.
+    /// The offset of local time from UTC at an instant, in microseconds.
     fn offset(self, micros: i64) -> i64 {
         let at = instant(micros).naive_utc();
         i64::from(self.0.offset_from_utc_datetime(&at).fix().local_minus_utc()) * 1_000_000
@@ -77,7 +79,7 @@ impl Zone {
         instant(micros).with_timezone(&self.0).date_naive()
     }
 
-    /// The first instant of a date; of one that clocks skip, the first after it.
+    /// The first instant of a date; for a date that clocks skip, the first instant after it.
     fn begin(self, date: NaiveDate) -> i64 {
         let midnight = date.and_time(NaiveTime::MIN);
         let found = self.0.from_local_datetime(&midnight).earliest();
@@ -85,7 +87,7 @@ impl Zone {
         found.map_or_else(|| midnight.and_utc().timestamp_micros(), |at| at.timestamp_micros())
     }
 
-    /// The first instant after `from`, up to `to`, at which clocks have the offset that they have at `to`.
+    /// The first instant after `from`, up to `to`, at which the offset is the same as at `to`.
     fn change(self, from: i64, to: i64) -> i64 {
         let (mut before, mut after) = (from, to);
         let offset = self.offset(to);
@@ -101,7 +103,7 @@ fn instant(micros: i64) -> DateTime<chrono::Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
-/// One step: its first instant, and the first after it, in microseconds since 1970.
+/// One step: its first instant, and the first instant after it, in microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) start: i64,
@@ -124,7 +126,7 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    /// The step that an instant is in.
+    /// The step that contains an instant.
     pub(super) fn step(self, micros: i64) -> Step {
         match self.interval {
             None => Step::ALL_TIME,
@@ -167,7 +169,8 @@ impl Calendar {
         };
         let mut following = next(first);
         let mut step = Step { start: self.zone.begin(first), end: self.zone.begin(following) };
-        // Clocks that are set back over midnight have a date twice: its second part is of the day after.
+        // If clocks are set back over midnight a date occurs twice: its second part belongs to the
+        // next day.
         while step.end <= micros {
             following = next(following);
             step = Step { start: step.end, end: self.zone.begin(following) };
@@ -175,8 +178,8 @@ impl Calendar {
         step
     }
 
-    /// Whether every row that is no longer than a step lies within one: steps begin at multiples of their width, or,
-    /// weeks and months, of a day.
+    /// Whether every row that is not longer than a step lies within one step: true if steps begin
+    /// at multiples of their width, or, for weeks and months, of a day.
     pub(super) fn is_even(self) -> bool {
         match self.interval {
             None | Some(Interval::Minute | Interval::FiveMinutes | Interval::QuarterHour) => true,
@@ -212,7 +215,7 @@ mod tests {
         let micros = Timestamp::parse(at).unwrap().micros();
         let step = calendar.step(micros);
         assert!(step.contains(micros), "{step:?}");
-        // Its neighbours touch it.
+        // The next step begins at its end.
         assert_eq!(calendar.step(step.end).start, step.end);
         assert_eq!(calendar.step(step.start - 1).end, step.start);
         (Timestamp::from_micros(step.start).to_string(), (step.end - step.start) / MINUTE)
@@ -248,11 +251,11 @@ mod tests {
 
     #[test]
     fn a_day_without_midnight_begins_when_its_clocks_do() {
-        // From 00:00 to 01:00.
+        // Clocks go from 00:00 to 01:00.
         is("Africa/Cairo", Interval::Day, "2024-04-26T12:00:00Z", "2024-04-25T22:00:00Z", 23 * 60);
         // Samoa had no 30th of December.
         is("Pacific/Apia", Interval::Day, "2011-12-30T10:00:00Z", "2011-12-30T10:00:00Z", 24 * 60);
-        // From 00:01 back to 23:01: the hour that comes again is of the day that had begun.
+        // Clocks go from 00:01 back to 23:01: the repeated hour belongs to the day that had begun.
         is(
             "America/St_Johns",
             Interval::Day,
@@ -276,10 +279,10 @@ mod tests {
     fn an_hour_begins_by_the_clocks_and_ends_where_they_change() {
         let hour = Interval::Hour;
         is("Asia/Kolkata", hour, "2024-01-15T10:00:00Z", "2024-01-15T09:30:00Z", 60);
-        // 02:00 (+11:00) is 01:30 (+10:30) again.
+        // Clocks go from 02:00 (+11:00) back to 01:30 (+10:30).
         is("Australia/Lord_Howe", hour, "2024-04-06T14:59:00Z", "2024-04-06T14:00:00Z", 60);
         is("Australia/Lord_Howe", hour, "2024-04-06T15:29:00Z", "2024-04-06T15:00:00Z", 30);
-        // 02:00 (+10:30) is 02:30 (+11:00).
+        // Clocks go from 02:00 (+10:30) to 02:30 (+11:00).
         is("Australia/Lord_Howe", hour, "2024-10-05T15:30:00Z", "2024-10-05T15:30:00Z", 30);
         is("Europe/Berlin", hour, "2024-10-27T01:30:00Z", "2024-10-27T01:00:00Z", 60);
         is(

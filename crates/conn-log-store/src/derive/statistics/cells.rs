@@ -1,4 +1,4 @@
-//! Rollups: what events add to the rows of every level, and the cells of one row.
+//! Rollups: the cells that events add to the rows of every level, and the cells of one row.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::level::{ALL, BLOCK_DEVICES, Level, RowKey};
 use super::tally::{Dimensions, Tally};
 use crate::derive::facts::Fact;
 
-/// The levels that events are added to one by one; the others are added up from these.
+/// The levels that events are added to directly; the other levels are sums of these.
 const FINE: [Level; 3] = [Level::ApplicationHour, Level::ApplicationMinutes, Level::DeviceDay];
 
-/// Which cell of a row: which grain of its time, and what else its level tells apart.
+/// The key of a cell in its row: the grain of its time, and its dimensions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CellKey {
     /// Grains since the row's start.
@@ -24,14 +24,14 @@ pub(crate) struct CellKey {
 /// The cells of one row.
 pub(crate) type Cells = BTreeMap<CellKey, Tally>;
 
-/// What events add to rows.
+/// The additions of events to rows.
 #[derive(Default)]
 pub(crate) struct Delta {
     pub(super) cells: HashMap<RowKey, Cells>,
     pub(super) counts: HashMap<RowKey, DeviceCounts>,
 }
 
-/// What those events add to the rollups of every level.
+/// Computes the additions of events to the rollups of every level.
 pub(crate) fn fold(facts: &[Fact]) -> Delta {
     let mut delta = Delta::default();
     for fact in facts {
@@ -51,7 +51,7 @@ pub(crate) fn fold(facts: &[Fact]) -> Delta {
 }
 
 impl Delta {
-    /// Adds what the coarse levels get: there are fewer cells than events.
+    /// Adds to the coarse levels: there are fewer cells than events.
     fn add_coarse(&mut self) {
         let mut coarse: HashMap<RowKey, Cells> = HashMap::default();
         for (row, cells) in &self.cells {
@@ -88,7 +88,7 @@ fn add_counts(to: &mut HashMap<RowKey, DeviceCounts>, row: RowKey, cells: &Cells
     }
 }
 
-/// The tally of all cells of a row.
+/// The sum of all cells of a row.
 pub(super) fn whole(cells: &Cells) -> Tally {
     let mut whole = Tally::default();
     for tally in cells.values() {
@@ -111,7 +111,7 @@ fn place(level: Level, micros: i64, all: Dimensions) -> (RowKey, CellKey) {
     (RowKey { level, start, lead }, CellKey { grain, dimensions })
 }
 
-/// Adds one row's cells to another's.
+/// Adds the cells of one row to another row's.
 pub(super) fn add(to: &mut Cells, more: &Cells) {
     for (key, tally) in more {
         to.entry(*key).or_default().add(tally);
@@ -137,27 +137,27 @@ pub(super) fn encode(level: Level, cells: &Cells) -> Vec<u8> {
     writer.0
 }
 
-/// What cells are added up to.
+/// The target that cells are added to.
 pub(super) trait Sum<E> {
-    /// The tally that a cell is added to; `None` for a cell that is not wanted.
+    /// The tally that a cell is added to; `None` to leave the cell out.
     fn tally(&mut self, cell: CellKey) -> Result<Option<&mut Tally>, E>;
 
-    /// How much of a cell is added.
+    /// The part of a cell to add.
     fn part(&self) -> Part;
 }
 
-/// How much of a cell's tally is added.
+/// The part of a cell's tally to add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// All, and the device of a row that is one device's.
+    /// All, and also the device of a row of one device.
     Full,
-    /// All that the row's bytes have.
+    /// All that the row's bytes contain.
     Stored,
-    /// Events and failures.
+    /// Only events and failures.
     Counts,
 }
 
-/// Adds each cell, its dimensions complete, to the tally that `sum` has for it.
+/// Adds each cell, with its full dimensions, to its tally in `sum`.
 pub(super) fn add_row<E: From<Damaged>>(
     row: RowKey,
     bytes: &[u8],
@@ -171,7 +171,7 @@ pub(super) fn add_row<E: From<Damaged>>(
     Ok(())
 }
 
-/// Adds the whole of a device's row, which has no dimension but the device.
+/// Adds the whole of a device's row, whose only dimension is the device.
 pub(super) fn add_whole<E: From<Damaged>>(
     row: RowKey,
     bytes: &[u8],
@@ -221,7 +221,7 @@ fn cell_of(row: RowKey, reader: &mut Reader<'_>) -> Result<CellKey, Damaged> {
     Ok(CellKey { grain, dimensions })
 }
 
-/// A row's cells, under what the row itself does not say.
+/// A row's cells, keyed by the dimensions that the row's key does not have.
 struct Kept {
     row: RowKey,
     cells: Cells,
@@ -242,7 +242,7 @@ impl Sum<Damaged> for Kept {
     }
 }
 
-/// The cells of a row as they are kept.
+/// Decodes the cells of a stored row.
 pub(super) fn decode(row: RowKey, bytes: &[u8]) -> Result<Cells, Damaged> {
     let mut kept = Kept { row, cells: Cells::new() };
     add_row(row, bytes, &mut kept)?;

@@ -1,4 +1,4 @@
-//! Tallies as bytes: numbers in as few bytes as they need, LEB128. Most tallies are of one event or
+//! Encodes tallies as bytes: LEB128 numbers, which take few bytes. Most tallies are of one event or
 //! two, and take a dozen bytes.
 
 use roaring::RoaringBitmap;
@@ -8,7 +8,7 @@ use super::spread::{Spread, bucket_of};
 use super::tally::Tally;
 use crate::derive::varint;
 
-/// Bytes that are no tallies.
+/// Error: the bytes are not tallies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a rollup is damaged")]
 pub(crate) struct Damaged;
@@ -19,22 +19,22 @@ impl From<Damaged> for diesel::result::Error {
     }
 }
 
-/// Whose a tally that is read is.
+/// The devices of a tally in the bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Devices {
-    /// Of those that it lists.
+    /// The tally lists its devices.
     Listed,
-    /// Of that one; it lists none.
+    /// This one device; the tally lists none.
     One(u32),
-    /// Of one that is not asked for; it lists none.
+    /// One device that is not needed; the tally lists none.
     Unsaid,
 }
 
-/// Writes numbers.
+/// Encodes numbers.
 #[derive(Debug, Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
 
-/// Reads them.
+/// Decodes numbers.
 #[derive(Debug)]
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
@@ -47,11 +47,12 @@ impl Writer {
         varint::write_signed(&mut self.0, number);
     }
 
-    /// A number of up to three decimal places, as most sums are, as a whole number of thousandths.
+    /// Writes a number: with up to three decimal places, as most sums have, as an integer of
+    /// thousandths.
     fn decimal(&mut self, value: f64) {
         let thousandths = value * 1e3;
         let rounded = thousandths.round();
-        // Zero thousandths say that the eight bytes of the number follow.
+        // Zero thousandths mean that the eight bytes of the number follow.
         if rounded != 0.0 && rounded.abs() < 1e15 && (rounded / 1e3).to_bits() == value.to_bits() {
             #[expect(clippy::cast_possible_truncation, reason = "it is whole, and below 2^53")]
             self.signed(rounded as i64);
@@ -79,7 +80,7 @@ impl Writer {
         }
     }
 
-    /// Devices are left out where the row is one device's.
+    /// Writes a tally. Devices are left out in the rows of one device.
     pub(super) fn tally(&mut self, tally: &Tally, with_devices: bool) {
         self.number(tally.events);
         self.number(tally.failures);
@@ -142,8 +143,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The devices that come next, in their order: a set takes them one behind the other, which is much faster than
-    /// to look for the place of each.
+    /// Reads the next devices, in their order: adding them to the end of a set is much faster than
+    /// finding the place of each.
     fn devices(&mut self) -> Result<RoaringBitmap, Damaged> {
         let mut devices = RoaringBitmap::new();
         let mut last = 0_u32;
@@ -168,7 +169,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The counts of the tally that comes next; passes over the rest of it.
+    /// Reads the counts of the next tally; skips its other fields.
     pub(super) fn counts(&mut self, with_devices: bool) -> Result<Counts, Damaged> {
         let counts = Counts { events: self.number()?, failures: self.number()? };
         if with_devices {
@@ -181,7 +182,7 @@ impl Reader<'_> {
         Ok(counts)
     }
 
-    /// Adds the tally that comes next to another.
+    /// Adds the next tally to another.
     pub(super) fn add_tally(&mut self, devices: Devices, to: &mut Tally) -> Result<(), Damaged> {
         to.events += self.number()?;
         to.failures += self.number()?;

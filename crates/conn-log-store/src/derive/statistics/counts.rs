@@ -1,14 +1,15 @@
-//! Counts of devices: events and failures of each device of a block, and nothing more. "Which devices fail most" is
-//! answered by adding these up.
+//! Counts of devices: only events and failures of each device of a block. Their sums answer the
+//! question which devices fail most.
 //!
-//! A row is three numbers for each device, in the order of devices: what its number is more than the one before, its
-//! events, its failures. A step merges what it adds into the bytes: it copies the devices that it does not change.
+//! A row has three numbers for each device, in the order of devices: the difference to the device
+//! number before, its events, its failures. A step merges its additions into the bytes: it copies
+//! the devices that it does not change.
 
 use std::collections::BTreeMap;
 
 use super::codec::{Damaged, Reader, Writer};
 
-/// What is counted of a device.
+/// The counts of a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(super) events: u64,
@@ -25,7 +26,7 @@ impl Counts {
 /// The devices of a block.
 pub(crate) type DeviceCounts = BTreeMap<u32, Counts>;
 
-/// Writes devices one after the other.
+/// Encodes devices one after the other.
 #[derive(Default)]
 struct Row {
     writer: Writer,
@@ -41,7 +42,7 @@ impl Row {
     }
 }
 
-/// The bytes of a row with more counts added.
+/// Adds counts to the bytes of a row.
 pub(super) fn merge(bytes: &[u8], more: &DeviceCounts) -> Result<Vec<u8>, Damaged> {
     let mut row = Row::default();
     let mut more = more.iter().map(|(device, counts)| (*device, *counts)).peekable();
@@ -62,7 +63,7 @@ pub(super) fn merge(bytes: &[u8], more: &DeviceCounts) -> Result<Vec<u8>, Damage
     Ok(row.writer.0)
 }
 
-/// Hands each device of a row to `take`.
+/// Passes each device of a row to `take`.
 pub(super) fn each<E: From<Damaged>>(
     bytes: &[u8],
     mut take: impl FnMut(u32, Counts) -> Result<(), E>,

@@ -1,4 +1,4 @@
-//! The figures of an answer, and as bytes beside a row whose whole is one.
+//! The figures of an answer, and their bytes for a row that is one whole group.
 
 use super::codec::{Damaged, Reader, Writer};
 use super::spread::Spread;
@@ -7,41 +7,41 @@ use super::tally::Tally;
 /// The figures of one group of events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
-    /// How many events.
+    /// The number of events.
     pub events: u64,
-    /// How many distinct devices they are of. Exact.
+    /// The number of distinct devices. Exact.
     pub devices: u64,
-    /// How many have another status than success.
+    /// The number of events with another status than success.
     pub failures: u64,
-    /// Of their durations, in seconds; within 1 %.
+    /// The durations, in seconds; percentiles are within 1 %.
     pub duration: Durations,
-    /// Of their signal strengths; within 1 %.
+    /// The signal strengths; percentiles are within 1 %.
     pub signal_strength: SignalStrengths,
 }
 
-/// Figures of durations, `None` where there is none.
+/// Figures of durations, `None` if there are no durations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Durations {
-    /// Events that have one.
+    /// The number of events with a duration.
     pub count: u64,
     /// Their mean.
     pub mean: Option<f64>,
-    /// Half are shorter.
+    /// The 50th percentile.
     pub p50: Option<f64>,
-    /// 95 of 100 are.
+    /// The 95th percentile.
     pub p95: Option<f64>,
-    /// 99 of 100 are.
+    /// The 99th percentile.
     pub p99: Option<f64>,
 }
 
-/// Figures of signal strengths, `None` where there is none.
+/// Figures of signal strengths, `None` if there are no signal strengths.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SignalStrengths {
-    /// Events that have one.
+    /// The number of events with a signal strength.
     pub count: u64,
     /// Their mean.
     pub mean: Option<f64>,
-    /// One of ten is weaker.
+    /// The 10th percentile: one of ten is weaker.
     pub p10: Option<f64>,
 }
 

@@ -13,11 +13,11 @@ use crate::derive::dictionary::{self, Names};
 use crate::engine::AnyConnection;
 use crate::tenant_id::TenantId;
 
-/// A group: when its step begins, in microseconds since 1970, and what it is told apart by.
+/// A group's key: the start of its step, in microseconds since 1970, and its dimensions.
 pub(super) type GroupKey = (Option<i64>, Dimensions);
 
-/// The answer to a question about events: its groups in the order of their starts, and of their keys or what it
-/// sorts by. Some 200 bytes each.
+/// The answer to a question about events: its groups, sorted by their starts and then by their keys
+/// or by the requested figure. Some 200 bytes each.
 #[derive(Debug)]
 pub struct StatisticsAnswer {
     groups: Vec<(GroupKey, Figures)>,
@@ -27,7 +27,7 @@ pub struct StatisticsAnswer {
 /// One group's figures. A key that the question does not group by is `None`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StatisticsRow<'a> {
-    /// When the step begins; `None` without an interval.
+    /// The start of the step; `None` without an interval.
     pub start: Option<Timestamp>,
     /// The application.
     pub application_id: Option<&'a str>,
@@ -37,14 +37,14 @@ pub struct StatisticsRow<'a> {
     pub connection_type: Option<&'a str>,
     /// The status.
     pub status: Option<&'a str>,
-    /// The kind of network; `None` also for events that have none.
+    /// The type of network; `None` also for events that have none.
     pub network_type: Option<&'a str>,
-    /// What is asked for.
+    /// The figures.
     pub figures: &'a Figures,
 }
 
 impl StatisticsAnswer {
-    /// Puts the groups in order, their names beside them.
+    /// Sorts the groups, and keeps their names.
     pub(super) fn of(
         connection: &mut AnyConnection,
         tenant: TenantId,
@@ -60,13 +60,13 @@ impl StatisticsAnswer {
         dictionary::find_texts(connection, tenant, numbers.iter().copied(), &mut names)?;
         let mut by_text: Vec<i32> = numbers.into_iter().collect();
         by_text.sort_unstable_by_key(|number| names.text(*number));
-        // No name comes first.
+        // Groups without a name come first.
         let places: HashMap<u32, u32> =
             by_text.iter().map(|number| number.unsigned_abs()).zip(1..).collect();
         let place = |number| places.get(&number).copied().unwrap_or(0);
         groups.sort_by_cached_key(|((start, of), _)| (*start, keys_of(*of).map(place)));
         if let Some(sort) = sort {
-            // Stable: ties stay in the order of their keys.
+            // The sort is stable: groups with equal figures stay in the order of their keys.
             groups.sort_by(|one, other| {
                 let order = one.0.0.cmp(&other.0.0);
                 order.then_with(|| sort.compare(Rank::from(&one.1), Rank::from(&other.1)))
@@ -75,17 +75,17 @@ impl StatisticsAnswer {
         Ok(StatisticsAnswer { groups, names })
     }
 
-    /// How many groups there are.
+    /// The number of groups.
     pub fn len(&self) -> usize {
         self.groups.len()
     }
 
-    /// Whether there is none: no event is what was asked for.
+    /// Whether there are no groups: no event matches the question.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }
 
-    /// The groups of some places, counted from 0; those that are beyond the last are left out.
+    /// The groups at some indexes, counted from 0; indexes past the end are left out.
     pub fn rows(&self, places: Range<usize>) -> impl Iterator<Item = StatisticsRow<'_>> {
         let end = places.end.min(self.len());
         self.groups[places.start.min(end)..end].iter().map(|((start, of), figures)| StatisticsRow {
@@ -105,7 +105,7 @@ impl StatisticsAnswer {
     }
 }
 
-/// In the order of the keys.
+/// The dimensions in the order of the keys.
 pub(super) fn keys_of(of: Dimensions) -> [u32; 5] {
     [of.application, of.device, of.connection_type, of.status, of.network_type]
 }

@@ -1,4 +1,4 @@
-//! Levels: the ways in which every event is added up.
+//! Levels: the kinds of rollups; each event is added to every level.
 //!
 //! | level | a row is | its cells are told apart by | it has |
 //! | --- | --- | --- | --- |
@@ -14,7 +14,7 @@ pub(crate) const MINUTE: i64 = 60_000_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
-/// One of the ways in which every event is added up.
+/// A kind of rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Level {
     ApplicationHour = 1,
@@ -36,14 +36,15 @@ pub(super) const LEVELS: [Level; 7] = [
     Level::DevicesDay,
 ];
 
-/// Devices of one row of counts: a few KiB, of which a step writes few and a question for all devices reads few.
+/// Devices of one row of counts: the row has a few KiB, a step writes few rows, and a question for
+/// all devices reads few.
 pub(super) const BLOCK_DEVICES: u32 = 1_024;
 
-/// The lead of rows that are of all events.
+/// The lead of rows with the events of all leads.
 pub(super) const ALL: u32 = 0;
 
 impl Level {
-    /// Microseconds of a row.
+    /// The length of a row, in microseconds.
     pub(super) fn span(self) -> i64 {
         match self {
             Level::ApplicationHour | Level::Hour | Level::DevicesHour => HOUR,
@@ -52,7 +53,7 @@ impl Level {
         }
     }
 
-    /// Microseconds of a cell.
+    /// The length of a cell, in microseconds.
     pub(super) fn grain(self) -> i64 {
         match self {
             Level::ApplicationHour | Level::DeviceDay | Level::Hour | Level::DevicesHour => HOUR,
@@ -65,7 +66,7 @@ impl Level {
         self == Level::DeviceDay
     }
 
-    /// Whether its rows have counts of devices, and no cells.
+    /// Whether its rows hold counts of devices instead of cells.
     pub(super) fn is_of_counts(self) -> bool {
         matches!(self, Level::DevicesHour | Level::DevicesDay)
     }
@@ -78,13 +79,13 @@ impl Level {
         matches!(self, Level::ApplicationHour | Level::DeviceDay)
     }
 
-    /// The start of the row that an instant is in.
+    /// The start of the row that contains an instant.
     pub(super) fn start(self, micros: i64) -> i64 {
         micros.div_euclid(self.span()) * self.span()
     }
 }
 
-/// Which row.
+/// The key of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RowKey {
     pub(crate) level: Level,

@@ -1,10 +1,11 @@
 //! Statistics: counts, distinct devices and percentiles, kept in rollups of several levels.
 //!
-//! A [`tally::Tally`] is what is known of some events; two of them add up to one. A rollup ([`cells`]) is a row of
-//! tallies, one for each of the finer parts of a span of time; it is kept on several levels ([`level`]). A question
-//! ([`query`]) cuts time into the steps of its [`calendar`], and adds up the coarsest rows that lie within a step, the
-//! events where none do ([`plan`]), and those that no rollup has yet. Only [`rows`], [`query`] and what looks names up
-//! do I/O.
+//! A [`tally::Tally`] holds the sums of some events; two of them add up to one. A rollup
+//! ([`cells`]) is a row of tallies, one for each of the smaller parts of a span of time; rollups
+//! have several levels ([`level`]). A question ([`query`]) splits time into the steps of its
+//! [`calendar`]. It adds up the coarsest rows that lie within a step, single events for the rest of
+//! the step ([`plan`]), and the events that no rollup has yet. Only [`rows`], [`query`] and the
+//! functions that look up names do I/O.
 
 mod calendar;
 mod cells;
@@ -37,7 +38,7 @@ use crate::tenant_id::TenantId;
 
 const STATISTICS: &str = "statistics";
 
-/// The follower.
+/// The follower for statistics.
 pub(super) struct Statistics;
 
 impl Follower for Statistics {

@@ -1,20 +1,21 @@
-//! The plan of an answer: which time is read from which rows, and for which only events will do.
+//! The plan of an answer: the source of each range of time, rows or single events.
 //!
-//! A question has a ladder of sources, the coarsest first. Each step of its calendar is covered by the rows of the
-//! first source that lie within it; what is left at the step's ends by those of the next; and what no source has by
-//! events. A local day of a zone that is hours ahead of UTC is 24 rows of an hour; where clocks are ahead by half an
-//! hour it has minutes, or events, at its ends.
+//! A question has a list of sources, the coarsest first. For each step of its calendar the plan
+//! takes the rows of the first source that lie within the step; then rows of the next source for
+//! the rest at the step's ends; and single events for times that no source covers. In a zone with
+//! an offset of whole hours a local day is 24 rows of an hour; with an offset of half an hour its
+//! ends are read from minutes, or from events.
 
 use super::calendar::Calendar;
 use super::level::Level;
 use super::question::StatisticsQuery;
 
-/// Rows that answer.
+/// The kind of rows that an answer is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// The cells of a level's rows.
     Cells(Level),
-    /// The wholes of devices' days.
+    /// The whole sums of rows of a device's day.
     DeviceDays,
 }
 
@@ -27,7 +28,7 @@ impl Source {
     }
 }
 
-/// The sources that can answer a question, the coarsest first. Counts have coarser ones.
+/// The sources that can answer a question, the coarsest first. Counts have coarser sources.
 pub(super) fn ladder(query: &StatisticsQuery, counts_only: bool) -> &'static [Source] {
     use Source::{Cells, DeviceDays};
     let kinds = query.tells_kinds();
@@ -47,10 +48,10 @@ pub(super) fn ladder(query: &StatisticsQuery, counts_only: bool) -> &'static [So
     }
 }
 
-/// Stretches of time, half-open, in their order.
+/// Ranges of time, half-open, in their order.
 pub(super) type Stretches = Vec<(i64, i64)>;
 
-/// What to read.
+/// The ranges to read from each source.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) rows: Vec<(Source, Stretches)>,
@@ -58,7 +59,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan for that time.
+    /// Makes the plan for that time.
     pub(super) fn of(calendar: Calendar, ladder: &[Source], since: i64, until: i64) -> Self {
         let mut left = steps(calendar, since, until);
         let mut rows = Vec::new();
@@ -86,7 +87,7 @@ impl Plan {
     }
 }
 
-/// Time cut up where rows must not reach over.
+/// Splits time at the bounds that rows must not cross.
 fn steps(calendar: Calendar, since: i64, until: i64) -> Stretches {
     let mut steps = Stretches::new();
     if calendar.is_even() {
@@ -102,7 +103,7 @@ fn steps(calendar: Calendar, since: i64, until: i64) -> Stretches {
     steps
 }
 
-/// The part of a stretch that whole rows fill.
+/// The part of a range that whole rows cover.
 fn aligned(since: i64, until: i64, grain: i64) -> (i64, i64) {
     let first = since.div_euclid(grain) + i64::from(since.rem_euclid(grain) > 0);
     (first * grain, until.div_euclid(grain) * grain)
@@ -114,7 +115,7 @@ fn push(stretches: &mut Stretches, stretch: (i64, i64)) {
     }
 }
 
-/// The same, but one stretch of two that touch.
+/// Adds a range; two ranges that touch become one.
 fn join(stretches: &mut Stretches, stretch: (i64, i64)) {
     match stretches.last_mut() {
         Some(last) if last.1 == stretch.0 => last.1 = stretch.1,

@@ -1,6 +1,7 @@
-//! Questions: rollups where they can answer, events where they cannot, and the tail.
+//! Answers questions: from rollups if possible, else from events, and from the tail.
 //!
-//! The first groups of many are found by their counts alone; their other figures are then read for these few.
+//! If only the first of many groups are needed, their counts select them; then their other figures
+//! are read.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::tenant_id::TenantId;
 /// Events in memory at a time.
 const EVENTS_AT_ONCE: usize = 2_000;
 
-/// Answers a question about events, exact to the last one.
+/// Answers a question about events; the counts include the last event.
 pub(crate) fn statistics(
     derivation: &Arc<Derivation>,
     tenant: TenantId,
@@ -48,8 +49,8 @@ pub(crate) fn statistics(
     })
 }
 
-/// Those of some texts that no event of a log has as the name of its device, application, type, status or network.
-/// None where derived data cannot say it at present.
+/// Returns the texts that no event of a log has as the name of its device, application, type,
+/// status or network. Empty if derived data cannot tell at present.
 pub(crate) fn unknown_names(
     derivation: &Arc<Derivation>,
     tenant: TenantId,
@@ -65,7 +66,7 @@ pub(crate) fn unknown_names(
     }
 }
 
-/// An answer in the making.
+/// The state while an answer is computed.
 struct Reading<'a> {
     connection: &'a mut AnyConnection,
     tenant: TenantId,
@@ -121,7 +122,7 @@ impl Reading<'_> {
         Ok(first.into_iter().collect())
     }
 
-    /// Adds everything that the question is about: the tail, and what the rollups have taken in.
+    /// Adds all events of the question: from the tail and from the rollups.
     fn add_all(&mut self, groups: &mut Groups) -> Result<(), StatisticsError> {
         groups.add_facts(self.tail)?;
         let Some((first, last)) = rows::extent(self.connection, self.tenant)? else {
@@ -154,7 +155,7 @@ impl Reading<'_> {
             Source::Cells(level) => (level, Bytes::Cells),
             Source::DeviceDays => (Level::DeviceDay, Bytes::Whole),
         };
-        // The row that the stretch begins in.
+        // The row that contains the start of the range.
         let first = level.start(since);
         let stretch = Stretch { level, since: first, until, leads: leads(level, groups), bytes };
         if level == Level::ApplicationHour && self.query.is_of_whole_hours() {
@@ -182,7 +183,7 @@ impl Reading<'_> {
         })
     }
 
-    /// The rows of level 1 are the groups themselves, but for those that events were added to.
+    /// Takes the rows of level 1 as the groups, except for groups that events were added to.
     fn add_whole_hours(
         &mut self,
         groups: &mut Groups,
@@ -223,7 +224,7 @@ impl Reading<'_> {
                     let timestamp = last.event.fields().timestamp;
                     query.start = Start::After(Position { timestamp, id: last.id });
                 }
-                // What is past the watermark is added from the tail.
+                // Events past the watermark are added from the tail.
                 let taken_in = page.records.iter().filter(|record| record.id <= self.watermark);
                 let facts = Facts::of(taken_in);
                 let (names, found) = (facts.names(), &mut self.names);
@@ -252,7 +253,7 @@ impl Reading<'_> {
     }
 }
 
-/// The leads of a level's rows that the groups are of; `None` for all.
+/// The leads of the rows of a level that hold the groups; `None` for all.
 fn leads(level: Level, groups: &Groups) -> Option<Vec<u32>> {
     let (devices, applications) = (&groups.filter.devices, &groups.filter.applications);
     let some = |numbers: &BTreeSet<u32>| numbers.iter().copied().collect::<Vec<_>>();
@@ -266,6 +267,6 @@ fn leads(level: Level, groups: &Groups) -> Option<Vec<u32>> {
             some(&blocks)
         }
     };
-    // Of very many, all rows are as quick to read.
+    // If there are very many leads, reading all rows is as quick.
     (!leads.is_empty() && leads.len() <= KEYS_AT_ONCE).then_some(leads)
 }

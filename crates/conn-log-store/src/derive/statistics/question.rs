@@ -1,4 +1,4 @@
-//! A question about events, and why it may have no answer.
+//! A question about events, and the reasons why it may have no answer.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::tally::Dimensions;
 use crate::derive::dictionary::Names;
 use crate::error::StoreError;
 
-/// What groups are told apart by.
+/// The dimensions that groups of events are split by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "any combination is a question")]
 pub struct GroupBy {
@@ -26,36 +26,36 @@ pub struct GroupBy {
     pub network_type: bool,
 }
 
-/// The figure that groups of a step are ordered by.
+/// The figure that groups of a step are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Figure {
-    /// How many events.
+    /// The number of events.
     Events,
-    /// How many of them failed.
+    /// The number of events that failed.
     Failures,
-    /// Failures among events.
+    /// The share of events that failed.
     FailureRate,
-    /// How many distinct devices.
+    /// The number of distinct devices.
     Devices,
 }
 
-/// The order of groups within a step. Ties go by keys.
+/// The order of groups within a step. Groups with equal figures are sorted by their keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sort {
-    /// By which figure.
+    /// The figure to sort by.
     pub by: Figure,
-    /// The largest first.
+    /// Whether the largest comes first.
     pub descending: bool,
-    /// Only that many of each step, 1 or more; all without.
+    /// Only that many groups of each step, 1 or more; `None` for all.
     pub limit: Option<usize>,
 }
 
 /// A question about events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StatisticsQuery {
-    /// Timestamps from here on.
+    /// Only timestamps from this time on.
     pub since: Option<Timestamp>,
-    /// Timestamps before this.
+    /// Only timestamps before this time.
     pub until: Option<Timestamp>,
     /// Any of these devices; empty for all.
     pub device_ids: Vec<String>,
@@ -65,17 +65,17 @@ pub struct StatisticsQuery {
     pub connection_types: Vec<String>,
     /// Any of these statuses; empty for all.
     pub statuses: Vec<String>,
-    /// Steps in time; without, all time is one.
+    /// The width of steps in time; `None` for one step for all time.
     pub interval: Option<Interval>,
-    /// Where steps of an hour or more begin.
+    /// The time zone for the starts of steps of an hour or more.
     pub timezone: Zone,
-    /// Groups within a step.
+    /// The dimensions of groups within a step.
     pub group_by: GroupBy,
-    /// The order of groups within a step; by keys without.
+    /// The order of groups within a step; `None` for the order of their keys.
     pub sort: Option<Sort>,
 }
 
-/// Why a question has no answer.
+/// The reason why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StatisticsError {
     /// The answer would have too many rows.
@@ -86,13 +86,13 @@ pub enum StatisticsError {
         "more than {GROUPS_MAX} groups are to be compared: take a larger interval or fewer groups"
     )]
     TooManyGroups,
-    /// No rollup is as fine as the question, and too many events would have to be looked at.
+    /// No rollup is as fine as the question, and too many single events would have to be read.
     #[error(
         "steps below an hour by device, type, status or network look at single events, and so do days that begin \
          within an hour of UTC; at most {EVENTS_MAX}: take a larger interval, or a shorter span of time"
     )]
     TooManyEvents,
-    /// Anything that the store says.
+    /// Any error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -109,13 +109,13 @@ impl From<Damaged> for StatisticsError {
     }
 }
 
-/// Rows of an answer: some 30 MB of JSON.
+/// Limit of rows of an answer: some 30 MB of JSON.
 pub const ROWS_MAX: usize = 100_000;
 
-/// Groups of which the first ones are sought: some 100 MB of counts.
+/// Limit of groups to compare for the first ones: some 100 MB of counts.
 pub(super) const GROUPS_MAX: usize = 500_000;
 
-/// Events that one question looks at singly: a few seconds' work.
+/// Limit of events that one question reads singly: a few seconds' work.
 pub(super) const EVENTS_MAX: usize = 500_000;
 
 impl StatisticsQuery {
@@ -129,17 +129,17 @@ impl StatisticsQuery {
         Calendar { interval: self.interval, zone: self.timezone }
     }
 
-    /// Whether events of different devices are told apart.
+    /// Whether the question filters or groups by device.
     pub(super) fn tells_devices(&self) -> bool {
         self.group_by.device_id || !self.device_ids.is_empty()
     }
 
-    /// Whether events of different applications are told apart.
+    /// Whether the question filters or groups by application.
     pub(super) fn tells_applications(&self) -> bool {
         self.group_by.application_id || !self.application_ids.is_empty()
     }
 
-    /// Whether events of different types, statuses or networks are told apart.
+    /// Whether the question filters or groups by type, status or network.
     pub(super) fn tells_kinds(&self) -> bool {
         let by = self.group_by;
         by.connection_type
@@ -149,7 +149,7 @@ impl StatisticsQuery {
             || !self.statuses.is_empty()
     }
 
-    /// Whether the rows of level 1 are the groups asked for.
+    /// Whether the rows of level 1 are exactly the requested groups.
     pub(super) fn is_of_whole_hours(&self) -> bool {
         self.interval == Some(Interval::Hour)
             && self.group_by.application_id
@@ -157,7 +157,7 @@ impl StatisticsQuery {
             && !self.tells_kinds()
     }
 
-    /// From when until when, half-open.
+    /// The time range of the question, half-open.
     pub(super) fn span(&self) -> (i64, i64) {
         let since = self.since.unwrap_or(Timestamp::MIN).micros();
         let until = self.until.map_or(i64::MAX, Timestamp::micros);
@@ -165,7 +165,7 @@ impl StatisticsQuery {
     }
 }
 
-/// The names that a filter takes, as numbers; empty for all.
+/// The names in a filter, as numbers; empty for all.
 pub(super) struct Filter {
     pub(super) devices: BTreeSet<u32>,
     pub(super) applications: BTreeSet<u32>,

@@ -1,4 +1,4 @@
-//! Rollups in their table: rows are read, added to and written back.
+//! Rollups in their table: reads rows, adds to them and writes them back.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ struct HourRow {
     figures: Vec<u8>,
 }
 
-/// A name's number as tables hold it.
+/// The value of a name's number in the tables.
 fn column(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -57,7 +57,7 @@ fn micros(start: i64) -> Micros {
     Micros(Timestamp::from_micros(start))
 }
 
-/// Adds to what the table has, some rows at a time: however many there are, memory holds a few.
+/// Adds to the table, some rows at a time: so memory holds only a few of them.
 pub(crate) fn add_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -76,7 +76,7 @@ pub(crate) fn add_in_txn(
                 let key = RowKey { level, start, lead: *lead };
                 changed.add(tenant, key, known.remove(lead), delta)?;
             }
-            // Of events from all over a month there are few of each hour.
+            // If events are spread over a month, each hour has only a few.
             if changed.rows.len() >= ROWS_AT_ONCE {
                 std::mem::take(&mut changed).write_in_txn(connection)?;
             }
@@ -85,7 +85,7 @@ pub(crate) fn add_in_txn(
     changed.write_in_txn(connection)
 }
 
-/// Rows to be written, of any hours.
+/// Rows to write, of any hours.
 #[derive(Default)]
 struct Changed {
     rows: Vec<RollupRow>,
@@ -93,7 +93,7 @@ struct Changed {
 }
 
 impl Changed {
-    /// Adds to a row, which the table has as `known`.
+    /// Adds to a row whose bytes in the table are `known`.
     fn add(
         &mut self,
         tenant: TenantId,
@@ -168,7 +168,8 @@ fn hour_of(tenant: TenantId, key: RowKey, all: &Cells) -> HourRow {
     }
 }
 
-/// The whole of a device's row, kept beside its cells: cells are added to it and not added up anew.
+/// The sum of a device's row, stored beside its cells: new cells are added to it, without a new sum
+/// of all cells.
 fn whole_of(key: RowKey, known: Option<&[u8]>, new: &Cells) -> QueryResult<Option<Vec<u8>>> {
     if !key.level.is_of_device() {
         return Ok(None);
@@ -182,7 +183,7 @@ fn whole_of(key: RowKey, known: Option<&[u8]>, new: &Cells) -> QueryResult<Optio
     Ok(Some(writer.0))
 }
 
-/// Those rows that are there.
+/// Reads those rows that exist.
 pub(super) fn load(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -201,7 +202,8 @@ pub(super) fn load(
     Ok(rows.into_iter().map(stored).collect())
 }
 
-/// Which rows: those of a level that begin within a span of time, of some leads or of all.
+/// A selection of rows: those of a level that begin within a range of time, with some leads or with
+/// all.
 #[derive(Clone, Debug)]
 pub(super) struct Stretch {
     pub(super) level: Level,
@@ -211,18 +213,18 @@ pub(super) struct Stretch {
     pub(super) bytes: Bytes,
 }
 
-/// Which of a row's bytes.
+/// The column of a row to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bytes {
     Cells,
-    /// Its whole, beside the cells. They stand behind it: SQLite does not read them.
+    /// Its sum, in the column after the cells: SQLite does not read the cells for it.
     Whole,
 }
 
-/// Rows read at once: each up to some KiB.
+/// Rows read at once: each has up to some KiB.
 const ROWS_READ_AT_ONCE: i64 = 2_000;
 
-/// Hands the bytes of every row to `take`.
+/// Passes the bytes of every row to `take`.
 pub(super) fn each_row<E: From<diesel::result::Error>>(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -244,7 +246,7 @@ pub(super) fn each_row<E: From<diesel::result::Error>>(
             Bytes::Whole => select.select((key.0, key.1, rollups::whole)).into_boxed(),
         };
         select = match (stretch.level, &stretch.leads) {
-            // As the partial index has it.
+            // The condition in the form of the partial index.
             (Level::DeviceDay, Some(_)) => select.filter(sql::<Bool>("level = 3")),
             (level, _) => select.filter(rollups::level.eq(level as i16)),
         };
@@ -266,7 +268,8 @@ pub(super) fn each_row<E: From<diesel::result::Error>>(
     }
 }
 
-/// The figures of whole hours of applications: of the first `limit` rows of level 1, in their order.
+/// Reads the figures of whole hours of applications: of the first `limit` rows of level 1, in their
+/// order.
 pub(super) fn hours(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -298,7 +301,7 @@ pub(super) fn hours(
         .collect()
 }
 
-/// From when until when the events were that the rollups have taken in, in whole days. `None` for none.
+/// The time range of the events in the rollups, in whole days. `None` if there are no rows.
 pub(super) fn extent(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -314,7 +317,7 @@ pub(super) fn extent(
     Ok(first.zip(last).map(|(first, last)| (first.0.micros(), last.0.micros() + DAY)))
 }
 
-/// Forgets some of a tenant's; tells whether there may be more.
+/// Deletes some rows of a tenant; returns whether there may be more.
 pub(crate) fn clear_some_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,

@@ -1,9 +1,9 @@
-//! How values are spread: a DDSketch, sparse.
+//! The distribution of values: a sparse DDSketch.
 //!
 //! The buckets are those of the crate sketches-ddsketch at a relative accuracy of 1 %: every value
-//! of a bucket is within 1 % of the value that stands for it, and so is every percentile. Negative
-//! values, as of signals in dBm, have buckets of their own. The crate's own store is dense; most
-//! rollups hold a few values, which here take a few bytes.
+//! of a bucket, and so every percentile, is within 1 % of the bucket's representative value.
+//! Negative values, such as signals in dBm, have their own buckets. The crate's own store is dense;
+//! most rollups hold only a few values, which take a few bytes here.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -13,15 +13,15 @@ use sketches_ddsketch::Config;
 /// Relative accuracy of every bucket.
 const ACCURACY: f64 = 0.01;
 
-/// Smaller values count as zero: a nanosecond, where values are seconds.
+/// Smaller values count as zero: a nanosecond, if values are in seconds.
 const MAGNITUDE_MIN: f64 = 1e-9;
 
 static BUCKETS: LazyLock<Config> = LazyLock::new(|| Config::new(ACCURACY, 2_048, MAGNITUDE_MIN));
 
-/// Added to a bucket's key to leave 0 for zero and negative numbers for negative values.
+/// Added to a bucket's key, so that 0 stands for zero and negative numbers for negative values.
 const KEY_OFFSET: i32 = 1_100;
 
-/// The bucket of a value. The order of buckets is that of values.
+/// The bucket of a value. Buckets have the same order as their values.
 pub(super) fn bucket_of(value: f64) -> i32 {
     let magnitude = value.abs();
     if magnitude < MAGNITUDE_MIN {
@@ -31,7 +31,7 @@ pub(super) fn bucket_of(value: f64) -> i32 {
     if value < 0.0 { -bucket } else { bucket }
 }
 
-/// The value that stands for a bucket.
+/// The representative value of a bucket.
 fn value_of(bucket: i32) -> f64 {
     match bucket {
         0 => 0.0,
@@ -40,7 +40,7 @@ fn value_of(bucket: i32) -> f64 {
     }
 }
 
-/// Values, added up.
+/// The distribution of some values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Spread {
     pub(super) count: u64,
@@ -68,7 +68,7 @@ impl Spread {
         (self.count > 0).then(|| self.sum / self.count as f64)
     }
 
-    /// The value below which that share of the values lies, between two values in proportion.
+    /// The quantile: that share of the values is lower. Interpolates between two values.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -87,7 +87,7 @@ impl Spread {
         }
     }
 
-    /// The value of that rank, counted from 0.
+    /// The value with that rank, counted from 0.
     fn at(&self, rank: u64) -> Option<f64> {
         let mut below = 0;
         for (bucket, count) in &self.buckets {

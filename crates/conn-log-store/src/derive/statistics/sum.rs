@@ -1,4 +1,4 @@
-//! Sums in the making: what the groups of a question come to, from rows and from events.
+//! Sums in construction: the groups of a question, from rows and from events.
 
 use std::collections::HashSet;
 
@@ -22,19 +22,19 @@ pub(super) struct Groups {
     by: GroupBy,
     calendar: Calendar,
     span: (i64, i64),
-    /// The step of the instant before: rows and events come nearly in the order of time.
+    /// The step of the last instant: rows and events come nearly in the order of time.
     step: Step,
     part: Part,
-    /// Only these; all without.
+    /// Only these groups; `None` for all.
     only: Option<HashSet<GroupKey>>,
     tallies: HashMap<GroupKey, Tally>,
-    /// Groups that are one row of a rollup, and nothing else.
+    /// Groups that consist of one row of a rollup.
     finished: Vec<(GroupKey, Figures)>,
     groups_max: usize,
 }
 
 impl Groups {
-    /// All figures of the groups; those of `only` some where it is given.
+    /// Groups with all figures; only those of `only` if it is given.
     pub(super) fn full(
         query: &StatisticsQuery,
         names: &Names,
@@ -54,7 +54,7 @@ impl Groups {
         }
     }
 
-    /// Their counts of events and failures alone.
+    /// Groups with only the counts of events and failures.
     pub(super) fn counts(query: &StatisticsQuery, names: &Names) -> Self {
         Groups { part: Part::Counts, groups_max: GROUPS_MAX, ..Self::full(query, names, None) }
     }
@@ -107,7 +107,7 @@ impl Groups {
         self.tallies.len() + self.finished.len()
     }
 
-    /// Adds those of the events that the question is about.
+    /// Adds those of the events that match the question.
     pub(super) fn add_facts(&mut self, facts: &[Fact]) -> Result<(), StatisticsError> {
         let (since, until) = self.span;
         for fact in facts {
@@ -130,7 +130,7 @@ impl Groups {
         Ok(())
     }
 
-    /// Adds what is counted of a device since an instant.
+    /// Adds a device's counts of the row that begins at an instant.
     pub(super) fn add_counts(
         &mut self,
         micros: i64,
@@ -146,7 +146,8 @@ impl Groups {
         Ok(())
     }
 
-    /// Takes a row of level 1 as a group of its own. Gives it back where events were added to that group.
+    /// Takes a row of level 1 as a complete group. Gives it back if events were added to that
+    /// group.
     pub(super) fn finish(
         &mut self,
         row: RowKey,
@@ -164,20 +165,20 @@ impl Groups {
         Ok(None)
     }
 
-    /// What each group is ordered by.
+    /// The rank of each group.
     pub(super) fn ranks(&self) -> Vec<(GroupKey, Rank)> {
         let tallies = self.tallies.iter().map(|(key, tally)| (*key, Rank::from(tally)));
         let finished = self.finished.iter().map(|(key, figures)| (*key, Rank::from(figures)));
         tallies.chain(finished).collect()
     }
 
-    /// Keeps some groups.
+    /// Keeps only some groups.
     pub(super) fn retain(&mut self, groups: &HashSet<GroupKey>) {
         self.tallies.retain(|key, _| groups.contains(key));
         self.finished.retain(|(key, _)| groups.contains(key));
     }
 
-    /// The figures of each group, in no order.
+    /// The figures of each group, in any order.
     pub(super) fn into_figures(self) -> Vec<(GroupKey, Figures)> {
         let mut groups = self.finished;
         groups.extend(self.tallies.iter().map(|(key, tally)| (*key, Figures::of(tally))));
@@ -188,14 +189,14 @@ impl Groups {
         self.by.application_id || !self.filter.applications.is_empty()
     }
 
-    /// Whether a row has the events that other rows of its level have too: a day has a row of all events, and one of
-    /// each application.
+    /// Whether a row repeats events of other rows of its level: a day has a row of all events, and
+    /// one row for each application.
     pub(super) fn is_beside(&self, row: RowKey) -> bool {
         row.level == Level::Day && self.tells_applications() == (row.lead == ALL)
     }
 }
 
-/// The cells of a row within a stretch of time.
+/// The cells of a row within a range of time.
 pub(super) struct Cells<'a> {
     pub(super) groups: &'a mut Groups,
     pub(super) row: RowKey,

@@ -1,4 +1,4 @@
-//! A tally: what statistics know of some events. Two add up to one, in any order.
+//! A tally: the statistics of some events. Two tallies add up to one, in any order.
 
 use roaring::RoaringBitmap;
 
@@ -6,7 +6,7 @@ use super::counts::Counts;
 use super::spread::Spread;
 use crate::derive::facts::Fact;
 
-/// The names of an event that statistics tell apart, as numbers; 0 for none.
+/// The dimensions of an event in statistics: name numbers; 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Dimensions {
     pub(crate) application: u32,
@@ -28,12 +28,12 @@ impl Dimensions {
     }
 }
 
-/// Some events, added up.
+/// The sums of some events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tally {
     pub(super) events: u64,
     pub(super) failures: u64,
-    /// The devices' numbers, but for those of a row that is one device's. A set and no estimate: distinct
+    /// The devices' numbers, except in a row of one device. A set and not an estimate: distinct
     /// counts are exact.
     pub(super) devices: RoaringBitmap,
     pub(super) duration: Spread,

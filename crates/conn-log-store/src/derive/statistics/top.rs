@@ -12,7 +12,7 @@ use crate::derive::dictionary::{self, Names};
 use crate::engine::AnyConnection;
 use crate::tenant_id::TenantId;
 
-/// What groups are ordered by.
+/// The rank of a group: the values that it is sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rank {
     pub(super) events: u64,
@@ -35,7 +35,7 @@ impl From<&Figures> for Rank {
 }
 
 impl Sort {
-    /// The order of two groups; equal ones go by their keys.
+    /// The order of two groups; equal groups are sorted by their keys.
     pub(super) fn compare(self, one: Rank, other: Rank) -> Ordering {
         let order = match self.by {
             Figure::Events => one.events.cmp(&other.events),
@@ -53,10 +53,11 @@ fn rates(one: Rank, other: Rank) -> Ordering {
     product(one.failures, other.events).cmp(&product(other.failures, one.events))
 }
 
-/// A group and what it is ordered by.
+/// A group and its rank.
 type Ranked = (GroupKey, Rank);
 
-/// The first `limit` groups of each step. Names are looked up only of groups that tie for the last places.
+/// Selects the first `limit` groups of each step. Looks up names only of groups that tie for the
+/// last places.
 pub(super) fn first(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -85,7 +86,7 @@ pub(super) fn first(
     Ok(first)
 }
 
-/// Groups of one step in the order of their keys.
+/// Sorts groups of one step by their keys.
 fn by_names(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -99,7 +100,7 @@ fn by_names(
         numbers.filter_map(|n| i32::try_from(n).ok()),
         names,
     )?;
-    // No name comes first.
+    // Groups without a name come first.
     let texts = |of: Dimensions| {
         keys_of(of).map(|number| (number > 0, i32::try_from(number).map_or("", |n| names.text(n))))
     };

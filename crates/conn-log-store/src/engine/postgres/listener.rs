@@ -1,7 +1,7 @@
 //! Wakes this process's readers when another process commits (PostgreSQL's LISTEN/NOTIFY).
 //!
-//! The signal carries no data: whoever is woken reads the tables. A lost signal is made good by the
-//! next one, and by the wake-up after each reconnection.
+//! The signal carries no data: a woken reader reads the tables. A lost signal does no harm: the
+//! next signal, or the wake-up after each reconnection, replaces it.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,19 +17,19 @@ use crate::engine::url::PostgresUrl;
 /// The channel of commits.
 const CHANNEL: &str = "conn_log_commits";
 
-/// Has every listener wake its readers once this transaction is committed.
+/// Wakes the readers of every listening process once this transaction is committed.
 pub(in crate::engine) fn notify(postgres: &mut PgConnection) -> QueryResult<()> {
     postgres.batch_execute(&format!("NOTIFY {CHANNEL}"))
 }
 
-/// Between two looks at the socket: libpq offers no blocking wait without unsafe code, and a look is
-/// one system call. The delay that another process's reader sees.
+/// Pause between two checks of the socket: libpq offers no blocking wait without unsafe code, and a
+/// check is one system call. Readers of another process see this delay.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Between two questions that find out whether the server is still there.
+/// Pause between two checks that the server is still there.
 const PING_PAUSE: Duration = Duration::from_secs(10);
 
-/// Between attempts to reach a server that is away.
+/// Pause between attempts to reach a server that is not available.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Starts the thread. It ends soon after a signal to stop.
@@ -47,7 +47,7 @@ pub(super) fn spawn(url: PostgresUrl, signals: Signals) -> std::io::Result<JoinH
 fn listen(url: &PostgresUrl, signals: &Signals) -> Result<(), Box<dyn std::error::Error>> {
     let mut postgres = open(url, Role::Writer)?;
     postgres.batch_execute(&format!("LISTEN {CHANNEL}"))?;
-    // Commits from before this moment were announced to no one here.
+    // Nobody signalled this process about earlier commits.
     signals.wake();
     let mut pinged = Instant::now();
     while !signals.is_stopped() {

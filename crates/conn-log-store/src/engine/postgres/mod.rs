@@ -18,7 +18,7 @@ use crate::error::StoreError;
 
 pub(super) use open::open;
 
-/// Longest vacuum, in milliseconds. What it leaves is for the next, or for PostgreSQL's own.
+/// Longest vacuum, in milliseconds. The next vacuum, or PostgreSQL's autovacuum, does the rest.
 const VACUUM_MS: u32 = 5_000;
 
 /// One database on a server.
@@ -57,8 +57,8 @@ impl Backend for Postgres {
         false
     }
 
-    /// PostgreSQL's own vacuum comes so late that a table which is rewritten all the time takes several times
-    /// the room of its rows.
+    /// Autovacuum runs so late that a table with constant updates takes several times the space of
+    /// its rows.
     fn reclaim(&self, table: &str) -> Result<(), StoreError> {
         let connection = &mut *self.writers.get()?;
         connection.batch_execute(&format!("SET statement_timeout = {VACUUM_MS}"))?;

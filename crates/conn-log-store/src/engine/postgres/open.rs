@@ -6,14 +6,14 @@ use diesel::prelude::*;
 use crate::engine::connection::Role;
 use crate::engine::url::PostgresUrl;
 
-/// Longest wait of an append for a lock, the head row's above all, which others hold for
-/// milliseconds. Then it is tried again.
+/// Longest wait of an append for a lock, mainly for the head row's, which others hold for
+/// milliseconds. After that the append is tried again.
 const APPEND_LOCK_MS: u32 = 5_000;
 
-/// Longest statement of an append: the largest batch takes a second or two.
+/// Longest statement of an append: the largest batch takes one or two seconds.
 const APPEND_STATEMENT_MS: u32 = 30_000;
 
-/// Given where the URL does not say otherwise: a server that is gone is noticed in seconds.
+/// Parameters for URLs that do not set them: a server that is gone is noticed in seconds.
 const DEFAULTS: &[(&str, &str)] = &[
     ("application_name", "conn-log"),
     ("connect_timeout", "5"),
@@ -23,11 +23,11 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("tcp_user_timeout", "10000"),
 ];
 
-/// Connects and sets the session up.
+/// Connects and sets up the session.
 pub(crate) fn open(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnection> {
     let mut connection = PgConnection::establish(&url.with_defaults(DEFAULTS))?;
     let set_up = match role {
-        // Each is set, whatever the role or the database says.
+        // Each setting is made, so that settings of the role or the database do not apply.
         Role::Appender => format!(
             "SET synchronous_commit = on; SET TimeZone = 'UTC';
              SET idle_in_transaction_session_timeout = '30s';
@@ -37,7 +37,7 @@ pub(crate) fn open(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnecti
              SET idle_in_transaction_session_timeout = '30s';
              SET lock_timeout = 0; SET statement_timeout = 0;"
             .to_owned(),
-        // A page takes less than to start a worker or to compile its plan.
+        // Reading a page takes less time than to start a worker or to compile the plan.
         Role::Reader { read_time_max } => format!(
             "SET default_transaction_read_only = on; SET TimeZone = 'UTC';
              SET idle_in_transaction_session_timeout = '30s';
@@ -48,11 +48,12 @@ pub(crate) fn open(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnecti
     };
     connection.batch_execute(&set_up).map_err(ConnectionError::CouldntSetupConfiguration)?;
     if matches!(role, Role::Reader { .. }) {
-        // A server on a system that cannot read ahead takes no such setting, and does without.
+        // A server whose system cannot read ahead rejects this setting, and works without it.
         connection.batch_execute(PAGES_AT_ONCE).ok();
     }
     Ok(connection)
 }
 
-/// How many pages a reader may ask the disk for at once: a page of a list has its rows on as many.
+/// Pages that a reader may request from the disk at once: each row of a list's page can be on its
+/// own.
 const PAGES_AT_ONCE: &str = "SET effective_io_concurrency = 100";

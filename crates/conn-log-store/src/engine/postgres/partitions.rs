@@ -1,4 +1,4 @@
-//! The partitions of the log on PostgreSQL: spans of `created_at`, made ahead of need, and on
+//! The partitions of the log on PostgreSQL: spans of `created_at`, created ahead of need, and on
 //! demand by the writer.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
@@ -23,7 +23,7 @@ impl Span {
         self.start <= time && time < self.end
     }
 
-    /// The span of the calendar that a time lies in.
+    /// The calendar span that contains a time.
     fn around(time: Timestamp, size: PartitionSize) -> Span {
         let day = DateTime::<Utc>::from(time).date_naive();
         let (start, end) = match size {
@@ -56,13 +56,13 @@ struct SpanRow {
     end: Micros,
 }
 
-/// The advisory lock of whoever makes partitions: any number, the same for every conn-log.
+/// The advisory lock for creating partitions: an arbitrary number, the same for every conn-log.
 const ADVISORY_LOCK: i64 = 0x636f_6e6e_6c6f_6702;
 
-/// Gives the partition for that time; makes it where there is none.
+/// Returns the partition for that time, and creates it if there is none.
 ///
-/// It runs within the caller's transaction. Appends and reads of other sessions go on meanwhile:
-/// attaching a finished table asks for less than creating a partition in place.
+/// It runs within the caller's transaction. Appends and reads of other sessions continue meanwhile:
+/// attaching a finished table takes a weaker lock than creating a partition in place.
 pub(crate) fn ensure_in_txn(
     postgres: &mut PgConnection,
     time: Timestamp,
@@ -72,8 +72,8 @@ pub(crate) fn ensure_in_txn(
         return Ok(span);
     }
     postgres.batch_execute(&format!("SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))?;
-    // Another process may have made it while this one waited. And partitions of another size may
-    // stand around it, where the size was changed.
+    // Another process may have created it while this one waited. And there may be partitions of
+    // another size around it, if the size was changed.
     let mut span = Span::around(time, size);
     for other in existing(postgres)? {
         if other.contains(time) {
@@ -86,7 +86,7 @@ pub(crate) fn ensure_in_txn(
         }
     }
     let name = format!("events_{}", DateTime::<Utc>::from(span.start).format("%Y%m%d"));
-    // One command a message: Citus takes no more.
+    // One command in a message: Citus accepts no more.
     postgres.batch_execute(&format!(
         "CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
     ))?;

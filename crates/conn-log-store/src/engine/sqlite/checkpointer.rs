@@ -1,6 +1,7 @@
-//! The thread that checkpoints SQLite's write-ahead log: it copies committed pages into the file, beside the
-//! commits. The writer takes part only where the write-ahead log is to begin anew: while events keep coming, no
-//! other thread finds a moment at which all of it is copied. Then the writer has a few pages to copy and to sync.
+//! The thread that checkpoints SQLite's write-ahead log: it copies committed pages into the file
+//! while commits go on. The writer takes part only when the write-ahead log must restart: while
+//! events keep coming, another thread finds no moment at which all pages are copied. Then the
+//! writer has only a few pages to copy and to sync.
 //!
 //! See "Write-Ahead Logging", section 2.1, of SQLite's documentation.
 
@@ -18,24 +19,24 @@ use crate::engine::turn::{self, Turns};
 use crate::engine::url::DatabaseUrl;
 use crate::error::StoreError;
 
-/// Between two looks at the log's length.
+/// Pause between two checks of the log's length.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
-/// After a failure, such as a disk that is full: commits tell by themselves what is wrong.
+/// Pause after a failure, such as a full disk: commits report the same fault themselves.
 const FAILURE_PAUSE: Duration = Duration::from_secs(10);
 
-/// Pages in the log that are worth copying: 4 MiB. The same page is copied once, however often it
-/// was committed meanwhile.
+/// Smallest number of pages in the log that is worth a copy: 4 MiB. A page is copied once, even if
+/// it was committed many times meanwhile.
 const PAGES_MIN: i32 = 1_000;
 
-/// Pages in the log from which on it is to begin anew: 16 MiB.
+/// Number of pages in the log at which it must restart: 16 MiB.
 const PAGES_MAX: i32 = 4_000;
 
-/// Copies one after the other, so that the last is of next to nothing.
+/// Limit of copies in a row, so that the last one has almost no pages.
 const PASSES_MAX: u32 = 10;
 
-/// Pages that are left to the writer at most, to be copied between two commits: less than a millisecond. There
-/// are more where someone reads who began before they were committed.
+/// Limit of pages that are left to the writer, to copy between two commits: less than a
+/// millisecond. There are more pages if a reader began before they were committed.
 const TURN_PAGES_MAX: i32 = 256;
 
 /// Keeps the write-ahead log of one file short.
@@ -60,19 +61,19 @@ pub(super) fn spawn(checkpointer: Checkpointer) -> std::io::Result<JoinHandle<()
     })
 }
 
-/// What `PRAGMA wal_checkpoint` answers.
+/// The result of `PRAGMA wal_checkpoint`.
 #[derive(QueryableByName)]
 struct Pages {
-    /// In the log; -1 where it is not known.
+    /// Pages in the log; -1 if not known.
     #[diesel(sql_type = Integer)]
     log: i32,
-    /// Of these, copied.
+    /// Pages of these that are copied.
     #[diesel(sql_type = Integer)]
     checkpointed: i32,
 }
 
 impl Pages {
-    /// Not copied.
+    /// Pages that are not copied.
     fn left(&self) -> i32 {
         self.log - self.checkpointed
     }
@@ -87,7 +88,7 @@ impl Checkpointer {
             if self.signals.is_stopped() {
                 return Ok(());
             }
-            // Tells it also where no event comes.
+            // Reports a lost file even if no event comes.
             self.files.check_log()?;
             let pages = look(&mut connection)?;
             if pages.log >= PAGES_MAX && pages.left() > 0 {
@@ -98,10 +99,11 @@ impl Checkpointer {
         }
     }
 
-    /// Has the log begin anew, which the next commit sees to where all of it was copied and nobody reads it.
+    /// Restarts the log. The next commit does this if all pages are copied and nobody reads the
+    /// log.
     fn begin_anew(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
-        // Each pass has to copy what came during the one before. One that nothing came during also syncs the
-        // file, which takes far longer than to copy.
+        // Each pass copies the pages that came during the pass before. A pass during which no page
+        // came also syncs the file, which takes much longer than to copy.
         let mut left = PAGES_MAX;
         for _ in 0..PASSES_MAX {
             copy(connection)?;
@@ -111,20 +113,21 @@ impl Checkpointer {
             }
         }
         if left > TURN_PAGES_MAX {
-            // The next look tries again.
+            // The next check tries again.
             return Ok(());
         }
-        // Nothing comes before the next commit. While the database is away or closes the turn is refused.
+        // No page can come before the next commit. The turn is refused while the database is not
+        // available or closes.
         turn::take(&*self.turns, |connection| Ok(copy(connection)?))
     }
 }
 
-/// How long the log is, by its index in shared memory.
+/// The length of the log, from its index in shared memory.
 fn look(connection: &mut AnyConnection) -> QueryResult<Pages> {
     diesel::sql_query("PRAGMA wal_checkpoint(NOOP)").get_result(connection)
 }
 
-/// Copies what nobody reads in the log any more; waits for nobody, and nobody waits for it.
+/// Copies the pages that no reader needs in the log; it blocks nobody, and waits for nobody.
 fn copy(connection: &mut AnyConnection) -> QueryResult<()> {
     diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").execute(connection)?;
     Ok(())

@@ -1,11 +1,12 @@
-//! SQLite's second file: data that is derived from the log, and can be derived again.
+//! SQLite's second file: derived data, which can be derived again from the log.
 //!
-//! SQLite lets one at a time write to a file. Derived data is as much to write as the log itself. In a file
-//! of its own it never keeps an append waiting, and waits for no disk (decision 011). Readers see both
-//! files. A read that takes both in one snapshot reads derived data first, so that the log is never behind it.
+//! SQLite allows one writer at a time for each file. Derived data needs as much writing as the log
+//! itself. In a separate file it never makes an append wait, and does not wait for the disk
+//! (decision 011). Readers see both files. A read that needs both in one snapshot reads derived
+//! data first, so that the log is never behind derived data.
 //!
-//! Architecture invariant: nothing here is needed to find or to prove an event. A log without its second
-//! file, or with that of another log, answers as before once its data is derived anew.
+//! Architecture invariant: nothing here is needed to find or to prove an event. A log whose second
+//! file is missing, or belongs to another log, answers as before once its data is derived again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,7 @@ use crate::engine::fault::is_busy;
 use crate::engine::url::DatabaseUrl;
 use crate::error::StoreError;
 
-/// Takes the second file's lock, and not the log's, as `BEGIN IMMEDIATE` would.
+/// Locks the second file, and not the log's file, which `BEGIN IMMEDIATE` would lock too.
 const LOCK: &str = "UPDATE positions SET watermark = watermark WHERE FALSE";
 
 /// The one connection of this process that writes to the second file.
@@ -28,20 +29,21 @@ pub(super) struct DerivedFile {
 }
 
 impl DerivedFile {
-    /// Beside the log of that URL. Connects when it is first used.
+    /// The second file beside the log with that URL. Connects at the first use.
     pub(super) fn new(url: DatabaseUrl, files: Arc<Files>) -> Self {
         DerivedFile { url, files, connection: Mutex::default() }
     }
 
-    /// Runs `work` in a transaction that may write derived data, and reads the log. One caller at a time
-    /// does. `None` where another process holds the file's lock for longer than SQLite waits.
+    /// Runs `work` in a transaction that may write derived data, and reads the log. Callers run one
+    /// at a time. `None` if another process holds the file's lock for longer than SQLite waits.
     pub(super) fn try_in_txn<T>(
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         self.files.check()?;
-        // Taken out, so that a panic does not leave one there that has a transaction open.
+        // Taken out of the slot, so that a panic does not leave a connection with an open
+        // transaction there.
         let mut connection = match slot.take() {
             Some(connection) => connection,
             None => AnyConnection::open(&self.url, Role::Deriver)?,
@@ -55,7 +57,7 @@ impl DerivedFile {
                 if is_busy(&error) { Ok(None) } else { Err(error.into()) }
             }
         };
-        // After an error it may have a transaction open.
+        // After an error the connection may have an open transaction.
         if result.is_ok() {
             *slot = Some(connection);
         }

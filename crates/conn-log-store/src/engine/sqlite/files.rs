@@ -1,7 +1,8 @@
-//! The files of a log as they were when the store opened it, and whether they are still at their paths.
+//! The files of a log at the time when the store opened it, and whether they are still at their
+//! paths.
 //!
-//! SQLite goes on writing to a file that was deleted or moved, and every commit works. Nobody finds these events
-//! again: so the store compares inodes, which takes a microsecond a file.
+//! SQLite continues to write to a file that was deleted or moved, and every commit succeeds. Nobody
+//! would find these events again: so the store compares inodes, which takes a microsecond a file.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::engine::connection::{AnyConnection, Role};
 use crate::engine::url::DatabaseUrl;
 use crate::error::StoreError;
 
-/// A file is not at its path any more, or another is.
+/// Error: a file is not at its path any more, or another file is there.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the file {} was removed or replaced while the server runs: stop the server, put the file back, and start it",
@@ -21,7 +22,7 @@ use crate::error::StoreError;
 )]
 struct FileGone(PathBuf);
 
-/// Which file a path leads to.
+/// The identity of the file at a path.
 #[derive(Debug, PartialEq, Eq)]
 struct Inode {
     device: u64,
@@ -64,19 +65,19 @@ impl Pair {
 pub(in crate::engine) struct Files {
     log: Pair,
     derived: Pair,
-    /// Has all of them open for as long as the store lives. So SQLite removes no write-ahead log meanwhile, and the
-    /// system gives no inode to another file.
+    /// Keeps all of the files open for as long as the store lives. So SQLite does not delete a
+    /// write-ahead log meanwhile, and the system does not give its inode to another file.
     _keeper: Mutex<AnyConnection>,
 }
 
 impl Files {
-    /// Finds the files of a log that was migrated.
+    /// Opens the files of a migrated log, and remembers them.
     pub(in crate::engine) fn keep(url: &DatabaseUrl, role: Role) -> Result<Self, StoreError> {
         let (Some(log), Some(derived)) = (url.file(), url.derived()) else {
             return Err(StoreError::internal("a database on a server has no files"));
         };
         let mut keeper = AnyConnection::open(url, role)?;
-        // SQLite opens a write-ahead log at the first read.
+        // SQLite opens a write-ahead log only at the first read.
         keeper.batch_execute(
             "SELECT count(*) FROM main.sqlite_schema; SELECT count(*) FROM derived.sqlite_schema;",
         )?;
@@ -87,12 +88,12 @@ impl Files {
         })
     }
 
-    /// Fails once the log's file or its write-ahead log is not the one that was opened.
+    /// Fails if the log's file or its write-ahead log is not the one that was opened.
     pub(in crate::engine) fn check_log(&self) -> Result<(), StoreError> {
         self.log.check()
     }
 
-    /// The same, of the file of derived data too.
+    /// The same check, for the file of derived data too.
     pub(in crate::engine) fn check(&self) -> Result<(), StoreError> {
         self.log.check()?;
         self.derived.check()

@@ -1,7 +1,8 @@
 //! The embedded engine: two SQLite files, the log and its derived data (decision 011).
 //!
-//! The log has one writing connection, the writer's; everything else that writes to it takes turns there. The
-//! second file has another, [`DerivedFile`], so that an append never waits for derived data.
+//! The log has one writing connection, the writer's; all other writes to it take turns there. The
+//! second file has its own writing connection, [`DerivedFile`], so that an append never waits for
+//! derived data.
 
 mod checkpointer;
 mod derived_file;
@@ -73,13 +74,13 @@ impl Backend for Sqlite {
         true
     }
 
-    /// Pages that were freed are used again by themselves.
+    /// SQLite reuses freed pages by itself.
     fn reclaim(&self, _: &str) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
-/// Makes the file and its folder where they are missing. Their owner reads them, and no one else, whatever
+/// Creates the file and its folder if they are missing. Only their owner may read them, whatever
 /// the umask.
 pub(super) fn create(file: &Path) -> Result<(), OpenError> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -89,7 +90,7 @@ pub(super) fn create(file: &Path) -> Result<(), OpenError> {
             .create(folder)
             .map_err(|source| OpenError::Folder { folder: folder.display().to_string(), source })?;
     }
-    // SQLite gives the files beside it the same mode, and tells itself what is wrong with the path.
+    // SQLite gives the same mode to the files beside it, and reports itself if the path is wrong.
     std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file).ok();
     Ok(())
 }

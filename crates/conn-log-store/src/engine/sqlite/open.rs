@@ -1,4 +1,4 @@
-//! Opening SQLite's files. No connection makes a file that is not there: it would be an empty log.
+//! Opens SQLite's files. No connection creates a missing file: it would be an empty log.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -12,11 +12,11 @@ use crate::engine::connection::Role;
 use crate::engine::fault::is_busy;
 use crate::engine::url::DatabaseUrl;
 
-/// How long to wait for a lock that another process holds on a file. Writers of this process take turns
+/// Longest wait for a lock that another process holds on a file. Writers of this process take turns
 /// and never wait here.
 const BUSY_MS: u32 = 5_000;
 
-/// Connects to the log and to the file of derived data, and sets the session up.
+/// Connects to the log and to the file of derived data, and sets up the session.
 pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConnection> {
     let (Some(log), Some(derived)) = (url.file(), url.derived()) else {
         return Err(ConnectionError::BadConnection("not the URL of a file".to_owned()));
@@ -26,8 +26,9 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
     let (log, derived) = (uri(log), uri(derived));
     let (main, set_up) = match role {
         Role::Appender | Role::Writer => {
-            // Commits of the store's own writer make no checkpoints: a thread does, beside them. A command
-            // that writes without a server makes one once the write-ahead log has 16 MiB.
+            // Commits of the store's own writer run no checkpoints: another thread runs them at the
+            // same time. A command that writes without a server runs one once the write-ahead log
+            // has 16 MiB.
             let checkpoint_pages = if matches!(role, Role::Appender) { 0 } else { 4096 };
             let set_up = format!(
                 "PRAGMA journal_mode = WAL;
@@ -39,7 +40,7 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
             );
             (log, set_up)
         }
-        // A crash of the machine may cut its end off, which is derived again.
+        // A crash of the machine may lose the last data in it; this data is derived again.
         Role::Deriver => (
             derived,
             format!(
@@ -51,7 +52,7 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
                  ATTACH DATABASE '{log}' AS log;"
             ),
         ),
-        // Tokens are read also where the second file was deleted.
+        // Tokens can be read even if the second file was deleted.
         Role::Reader { .. } if !is_derived_there => {
             (log, "PRAGMA cache_size = -4096; PRAGMA query_only = ON;".to_owned())
         }
@@ -67,8 +68,8 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
     };
     let mut connection = SqliteConnection::establish(&main)?;
     let set_up = format!("PRAGMA busy_timeout = {BUSY_MS}; {set_up}");
-    // Two that open a new file at once both turn it to WAL. SQLite tells one of them that it is locked, and
-    // does not wait.
+    // Two processes that open a new file at once both switch it to WAL. SQLite tells one of them
+    // that the file is locked, and does not wait.
     let begun = Instant::now();
     while let Err(error) = connection.batch_execute(&set_up) {
         if !is_busy(&error) || begun.elapsed() > Duration::from_millis(BUSY_MS.into()) {
@@ -79,13 +80,14 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
     Ok(connection)
 }
 
-/// What a path in a URI may have as it is.
+/// Characters that need no escape in the path of a URI.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 
-/// The URI of a file that is there. All else than letters, digits and `/-._` is escaped, so that it can stand in SQL.
+/// The URI of an existing file. Escapes all characters but letters, digits and `/-._`, so that it
+/// can be used in SQL.
 fn uri(path: &Path) -> String {
     let path = percent_encode(path.as_os_str().as_bytes(), PATH).to_string();
-    // Two slashes at the beginning of a path would begin a host.
+    // Two slashes at the beginning of a path would be read as the start of a host.
     let host = if path.starts_with('/') { "//" } else { "" };
     format!("file:{host}{path}?mode=rw")
 }

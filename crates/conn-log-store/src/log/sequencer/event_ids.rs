@@ -1,6 +1,6 @@
-//! Events that have an `event_id`: which of a submission are new, which are repeats, and which are in conflict.
+//! Events with an `event_id`: finds which events of a submission are new, repeats or in conflict.
 //!
-//! The stored event itself is compared, not a fingerprint of it: docs/decisions/023.
+//! The stored event itself is compared, and not its fingerprint: docs/decisions/023.
 
 use std::collections::HashMap;
 use std::mem;
@@ -14,14 +14,15 @@ use crate::log::heads::Head;
 use crate::log::idempotency::{self, Kind};
 use crate::log::read::find_in;
 
-/// Records in one read: a few hundred rows make its own cost small.
+/// Records in one read: with a few hundred rows the cost of the read itself is small.
 const RECORDS_AT_ONCE: usize = 500;
 
-/// The events of one log by their `event_id`: those that are stored, and those that the group stores.
+/// The events of one log by their `event_id`: stored events, and the new events of the group.
 pub(super) struct NamedEvents(HashMap<String, Record>);
 
 impl NamedEvents {
-    /// The stored events that have an `event_id` of one of these submissions. `since` is where the window begins.
+    /// Reads the stored events whose `event_id` occurs in these submissions. `since` is the start
+    /// of the window.
     pub(super) fn recall(
         connection: &mut AnyConnection,
         head: &Head,
@@ -39,7 +40,7 @@ impl NamedEvents {
         }
         let remembered = idempotency::recall(connection, head.tenant, Kind::Event, &wanted, since)?;
         let times = || remembered.values().map(|row| row.created_at.0);
-        // A key has its record's `created_at`.
+        // A key has the same `created_at` as its record.
         let created_at = times().min().zip(times().max());
         let ids: Vec<i64> = remembered.values().filter_map(|row| row.record_id).collect();
         let mut known = HashMap::with_capacity(ids.len());
@@ -50,14 +51,14 @@ impl NamedEvents {
                 }
             }
         }
-        // An event that was removed has lost its name, too.
+        // Removing an event also frees its `event_id`.
         let gone: Vec<&str> =
             remembered.keys().filter(|key| !known.contains_key(*key)).map(String::as_str).collect();
         idempotency::forget(connection, head.tenant, Kind::Event, &gone)?;
         Ok(NamedEvents(known))
     }
 
-    /// Gives ids to the new events of a submission, and sets the others aside.
+    /// Gives ids to the new events of a submission, and sets the other events aside.
     pub(super) fn settle(&mut self, pending: &mut Pending, head: &mut Head, created_at: Timestamp) {
         let size_before = head.size;
         let mut has_conflict = false;
@@ -84,7 +85,7 @@ impl NamedEvents {
         }
     }
 
-    /// Leaves nothing of an atomic submission in the log, whose size was `size_before`.
+    /// Removes the events of an atomic submission again; the log's size was `size_before`.
     fn take_back(&mut self, pending: &mut Pending, size_before: i64) {
         for (index, slot) in pending.events.iter_mut().enumerate() {
             match slot {
@@ -94,7 +95,7 @@ impl NamedEvents {
                     }
                     set_aside(&mut pending.set_aside, index, slot, Appended::NotAttempted);
                 }
-                // The first one is not stored either, so that it has no id.
+                // The first event is not stored either, so it has no id.
                 Appended::Conflict(first) => *first = first.filter(|id| *id <= size_before),
                 Appended::Duplicate(_) | Appended::NotAttempted => *slot = Appended::NotAttempted,
             }
@@ -102,8 +103,8 @@ impl NamedEvents {
     }
 }
 
-/// What an event comes to whose `event_id` belongs to `first`. Both events are in canonical form: what says the same
-/// is the same, member for member.
+/// The outcome of an event whose `event_id` belongs to `first`. Both events are in canonical form,
+/// so that events with the same content are equal member by member.
 fn compare(first: &Record, event: &Event) -> Appended {
     if first.event == *event {
         Appended::Duplicate(first.clone())
@@ -112,7 +113,7 @@ fn compare(first: &Record, event: &Event) -> Appended {
     }
 }
 
-/// Puts an event's outcome in its place, and keeps the event for the next attempt.
+/// Records an event's outcome, and keeps the event for the next attempt.
 fn set_aside(
     kept: &mut Vec<(usize, Record)>,
     index: usize,

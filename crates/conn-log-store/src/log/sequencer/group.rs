@@ -26,16 +26,17 @@ pub(super) struct Settings {
     pub(super) partition: PartitionSize,
 }
 
-/// The result of an attempt; void unless it is committed.
+/// The result of an attempt; only valid if the attempt is committed.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     pub(super) stored: usize,
     pub(super) duplicates: usize,
-    /// How to find out whether it was committed.
+    /// Tells later whether the attempt was committed.
     pub(super) trace: Option<Trace>,
-    /// How far the log's time is ahead of the clock, because the clock was put back.
+    /// The time by which the log is ahead of the clock, because the clock was set back.
     pub(super) ahead: Duration,
-    /// Partitions that are there, or will be once it is committed. None where the database has none.
+    /// Partitions that exist, or that exist once the attempt is committed. Empty if the database
+    /// has none.
     pub(super) partitions: Vec<PartitionSpan>,
 }
 
@@ -49,7 +50,7 @@ pub(super) struct Trace {
     leaf_hash: [u8; 32],
 }
 
-/// Stores a group within an open transaction, and notes in each submission what became of it.
+/// Stores a group within an open transaction, and writes the outcome into each submission.
 pub(super) fn store_in_txn(
     connection: &mut AnyConnection,
     group: &mut [Pending],
@@ -63,7 +64,7 @@ pub(super) fn store_in_txn(
         pending.reset();
         by_tenant.entry(pending.tenant).or_default().push(pending);
     }
-    // All heads first, in ascending order: no two processes can wait for each other.
+    // Locks all heads first, in ascending order, so that no two processes can deadlock.
     let mut tenants = Vec::with_capacity(by_tenant.len());
     for (tenant, submissions) in by_tenant {
         tenants.push((heads::lock_in_txn(connection, tenant)?, submissions));
@@ -77,7 +78,7 @@ pub(super) fn store_in_txn(
     Ok(attempt)
 }
 
-/// Whether the attempt that left that trace was committed. Waits until it has ended.
+/// Whether the attempt with this trace was committed. Waits until the attempt has ended.
 pub(super) fn was_committed(
     connection: &mut AnyConnection,
     trace: &Trace,
@@ -90,7 +91,7 @@ pub(super) fn was_committed(
     })
 }
 
-/// One tenant's log, locked.
+/// One tenant's log, with its head row locked.
 struct Log<'a> {
     connection: &'a mut AnyConnection,
     settings: &'a Settings,
@@ -104,7 +105,7 @@ impl Log<'_> {
         clock: &mut SteadyClock,
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
-        // Time does not run backwards within a log, whichever process's clock it was.
+        // Time never goes back within a log, even between processes with different clocks.
         let now = clock.now();
         let created_at = now.max(self.head.created_at_last.0);
         let ahead_micros = u64::try_from(created_at.micros() - now.micros()).unwrap_or(0);
@@ -130,8 +131,9 @@ impl Log<'_> {
         Ok(heads::move_in_txn(self.connection, &self.head)?)
     }
 
-    /// Decides the submissions whose key was here before: in the log's past, or earlier in this
-    /// very group, where the first of them decides for the others once its answer is known.
+    /// Settles the submissions whose idempotency key is already used: in the log, or earlier in
+    /// this group. In a group the first submission with the key settles the others once its answer
+    /// is known.
     fn settle_claims(
         &mut self,
         submissions: &mut [&mut Pending],
@@ -156,7 +158,7 @@ impl Log<'_> {
         Ok(())
     }
 
-    /// Gives ids, and finds the events whose `event_id` is in the log already.
+    /// Gives ids to new events, and finds the events whose `event_id` is already in the log.
     fn settle_events(
         &mut self,
         submissions: &mut [&mut Pending],
@@ -168,7 +170,7 @@ impl Log<'_> {
         for pending in submissions {
             if let Some(claim) = &pending.claim {
                 match claimed.get(&claim.key) {
-                    // Settled by `settle_answers`, from the first one's answer.
+                    // `settle_answers` settles it by the answer of the first submission.
                     Some(first) if *first == claim.fingerprint => continue,
                     Some(_) => {
                         pending.decision = Decision::KeyReused;
@@ -183,7 +185,7 @@ impl Log<'_> {
         Ok(())
     }
 
-    /// Remembers the keys of what is stored now.
+    /// Stores the keys of the events and requests that are stored now.
     fn remember(
         &mut self,
         submissions: &[&mut Pending],
@@ -259,7 +261,7 @@ impl Log<'_> {
     }
 }
 
-/// The events of a submission that are new in the log, and what their leaf hashes are made of.
+/// The new events of a submission, and the input of their leaf hashes.
 fn stored(pending: &Pending) -> impl Iterator<Item = (&Record, &LeafInput)> {
     let is_appended = matches!(pending.decision, Decision::Append { .. });
     pending.events.iter().zip(&pending.leaves).filter_map(move |(event, leaf)| match event {
@@ -268,7 +270,7 @@ fn stored(pending: &Pending) -> impl Iterator<Item = (&Record, &LeafInput)> {
     })
 }
 
-/// Makes the answers of claims, and gives them to the same claims behind them in the group.
+/// Makes the answers of claims, and copies them to later claims with the same key in the group.
 fn settle_answers(submissions: &mut [&mut Pending]) {
     let mut answers: HashMap<String, Vec<u8>> = HashMap::new();
     for pending in submissions {

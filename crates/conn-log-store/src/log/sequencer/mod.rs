@@ -1,19 +1,20 @@
-//! The sequencer: the one way by which events get into the log.
+//! The sequencer: the only code that adds events to the log.
 //!
 //! Submissions wait in a bounded [`queue`]. One thread, the [`writer`], owns the connection that
-//! writes. It takes every waiting submission, up to a group's size, and stores them in one transaction
-//! ([`group`]): locks the head row of each tenant, in ascending order; finds repeats by idempotency
-//! key and `event_id` ([`event_ids`]); gives the next ids; inserts rows, leaf hashes and keys; moves the heads on.
-//! After COMMIT it answers everyone in the group and wakes the readers. There is no timer: while one
-//! group is on its way to disk the next one gathers, so that a lone event waits for nobody.
+//! writes. It takes all waiting submissions, up to a group's size, and stores them in one
+//! transaction ([`group`]): it locks the head row of each tenant, in ascending order; finds repeats
+//! by idempotency key and `event_id` ([`event_ids`]); gives the next ids; inserts rows, leaf hashes
+//! and keys; and moves the heads on. After COMMIT it answers each caller in the group and wakes the
+//! readers. There is no timer: while one group is written to disk the next group gathers, so that a
+//! single event never waits for more events.
 //!
 //! **Invariants**
 //! - An id is given only while its tenant's head row is locked: ids have no gap and follow commit
 //!   order, with any number of processes on one PostgreSQL.
-//! - No one is answered "stored" before COMMIT has returned, or was found afterwards to have worked.
-//! - Everyone is answered: a submission that is dropped, whatever the reason, answers `Internal`.
+//! - A submission is answered "stored" only after COMMIT has returned, or was found to have worked.
+//! - Each submission is answered: one that is dropped, for any reason, answers `Internal`.
 //! - A submission is never split: it is stored as a whole, with consecutive ids, or not at all.
-//! - Nothing here reads a log beyond what a repeat needs, and nothing knows HTTP.
+//! - The sequencer reads from a log only the data that finding repeats needs, and knows no HTTP.
 
 mod event_ids;
 mod group;
@@ -32,34 +33,34 @@ use crate::tenant_id::TenantId;
 pub(crate) use queue::Queue;
 pub(crate) use writer::{Writer, spawn};
 
-/// Events of one tenant, to be stored together.
+/// Events of one tenant that are stored together.
 #[derive(Debug)]
 pub struct Submission {
-    /// Whose log they go into.
+    /// The tenant of the log that the events go into.
     pub tenant: TenantId,
     /// The events, in order.
     pub events: Vec<Event>,
-    /// Whether one event in conflict keeps all of them out.
+    /// Whether one event in conflict keeps all events of the submission out of the log.
     pub atomic: bool,
-    /// The request's idempotency key, where it has one.
+    /// The request's idempotency key, if it has one.
     pub claim: Option<Claim>,
 }
 
-/// A request's idempotency key, and how its answer is to be remembered.
+/// A request's idempotency key, and the way to remember the request's answer.
 pub struct Claim {
-    /// As the client sent it.
+    /// The key as the client sent it.
     pub key: String,
-    /// A hash of what the client sent: the same key with another is refused.
+    /// A hash of the request: the same key with another hash is refused.
     pub fingerprint: [u8; 32],
-    /// Makes the answer that a repeat will get, as the store's opaque bytes. It is stored in the
-    /// transaction that stores the events. Called on the writer's thread, and again where the
-    /// transaction is: it must be quick, and may be called more than once.
+    /// Makes the answer for a repeat, as bytes that the store does not read. The answer is stored
+    /// in the transaction that stores the events. The store calls this on the writer's thread and
+    /// inside the transaction: it must be quick, and may be called more than once.
     pub answer: Answer,
-    /// About the bytes of memory that `answer` holds until then.
+    /// About the bytes of memory that `answer` holds until it is dropped.
     pub answer_bytes: usize,
 }
 
-/// Makes a request's answer from what became of its events.
+/// Makes a request's answer from the outcomes of its events.
 pub type Answer = Box<dyn Fn(&[Appended]) -> Vec<u8> + Send>;
 
 impl fmt::Debug for Claim {
@@ -68,28 +69,28 @@ impl fmt::Debug for Claim {
     }
 }
 
-/// What became of a submission.
+/// The outcome of a submission.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// One for each event, in order.
+    /// The outcome of each event, in order.
     Appended(Vec<Appended>),
-    /// The same key with the same fingerprint was here before: its answer. Nothing was stored.
+    /// The same key with the same fingerprint was used before: its answer. Nothing was stored.
     Replayed(Vec<u8>),
-    /// The same key with another fingerprint was here before. Nothing was stored.
+    /// The same key was used before with another fingerprint. Nothing was stored.
     KeyReused,
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Appended {
-    /// It is in the log, as this record.
+    /// The event is in the log, as this record.
     Stored(Record),
-    /// Its `event_id` belongs to this record, which says the same. It was not stored again.
+    /// Its `event_id` belongs to this record, with the same content. It was not stored again.
     Duplicate(Record),
-    /// Its `event_id` belongs to an event that says something else: the one with this id, or, without an id, an
-    /// earlier one of its atomic submission. It was not stored.
+    /// Its `event_id` belongs to an event with other content: the event with this id, or, without
+    /// an id, an earlier event of the same atomic submission. It was not stored.
     Conflict(Option<i64>),
-    /// Another event of its atomic submission is in conflict. It was not stored.
+    /// Another event of the same atomic submission is in conflict. It was not stored.
     NotAttempted,
 }
 
@@ -103,24 +104,25 @@ impl Appended {
     }
 }
 
-/// A submission on its way, and who waits for it.
+/// A submission in the queue or the writer, with the channel for its answer.
 pub(crate) struct Pending {
     pub(crate) tenant: TenantId,
     pub(crate) events: Vec<Appended>,
-    /// Of each event what its leaf hash is made of, so that the writer need not make it.
+    /// The input of each event's leaf hash, so that the writer need not make it.
     leaves: Vec<LeafInput>,
     /// See [`Submission::atomic`].
     atomic: bool,
-    /// Events that an attempt does not store, by index: after an attempt that failed, the next one begins with them.
+    /// Events that an attempt does not store, by index: after a failed attempt the next one starts
+    /// with them.
     set_aside: Vec<(usize, Record)>,
     claim: Option<Claim>,
     decision: Decision,
     reply: Reply,
-    /// An estimate of the memory that it takes.
+    /// An estimate of the memory that the submission takes.
     bytes: usize,
 }
 
-/// What an attempt made of a submission; void unless it is committed.
+/// The outcomes of an attempt for a submission; only valid if the attempt is committed.
 #[derive(Debug, Default)]
 enum Decision {
     #[default]
@@ -133,13 +135,13 @@ enum Decision {
     KeyReused,
 }
 
-/// Answers the one who waits; `Internal` if it is dropped before.
+/// The channel for the answer; sends `Internal` if it is dropped without an answer.
 struct Reply(Option<oneshot::Sender<Result<Outcome, AppendError>>>);
 
 impl Reply {
     fn send(&mut self, result: Result<Outcome, AppendError>) {
         if let Some(sender) = self.0.take() {
-            // Who no longer waits needs no answer.
+            // A caller that no longer waits needs no answer.
             sender.send(result).ok();
         }
     }
@@ -180,7 +182,7 @@ impl Pending {
         (pending, receiver)
     }
 
-    /// What it counts in the queue: its events, and one where it has none but a key to remember.
+    /// Its weight in the queue: the number of its events, or one if it has only a key to remember.
     fn weight(&self) -> usize {
         self.events.len().max(1)
     }
@@ -191,7 +193,7 @@ impl Pending {
         outcomes.filter(|outcome| matches!(outcome, Appended::Duplicate(_))).count()
     }
 
-    /// Takes back what an attempt made of it.
+    /// Resets the outcomes of an attempt.
     fn reset(&mut self) {
         self.decision = Decision::Undecided;
         for (index, record) in self.set_aside.drain(..) {
@@ -199,7 +201,7 @@ impl Pending {
         }
     }
 
-    /// Tells that it was committed.
+    /// Answers the submission after its commit.
     fn answer(mut self) {
         let outcome = match std::mem::take(&mut self.decision) {
             Decision::Append { .. } => Ok(Outcome::Appended(std::mem::take(&mut self.events))),

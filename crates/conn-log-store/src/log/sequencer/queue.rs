@@ -1,7 +1,7 @@
-//! Where submissions wait for the writer: bounded by events and by bytes, in two lanes.
+//! The queue of submissions for the writer: bounded by events and by bytes, in two lanes.
 //!
-//! Small submissions and big batches have a lane each, and a group takes from both, so that neither
-//! keeps the other waiting for more than a commit.
+//! Small submissions and big batches have a lane each, and a group takes from both lanes. So
+//! neither kind makes the other wait for more than one commit.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,14 @@ use super::Pending;
 use crate::engine::{Turn, Turns};
 use crate::error::AppendError;
 
-/// A submission of more events than this goes into the lane of batches.
+/// A submission with more events than this goes into the lane of batches.
 const SMALL_EVENTS_MAX: usize = 16;
 
-/// A writer that has been at one group for this long waits for a database that hangs: its own attempts
-/// end after half of it.
+/// If the writer works on one group for this long, the database hangs: the writer's own attempts
+/// end after half of this time.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 
-/// Turns at the write connection that may wait: background work is a handful of tasks.
+/// Limit of waiting turns at the write connection: background work is only a few tasks.
 const TURNS_MAX: usize = 64;
 
 pub(crate) struct Queue {
@@ -40,27 +40,27 @@ struct State {
     writer: Doing,
 }
 
-/// What the writer is doing.
+/// The writer's current activity.
 #[derive(Default)]
 enum Doing {
-    /// Something short, or a turn without a group.
+    /// A short task, or a turn without a group.
     #[default]
     Other,
-    /// It waits to be woken. Waking one that is at work would cost a system call for nothing.
+    /// It waits to be woken. Waking a busy writer would cost a needless system call.
     Waiting,
-    /// It has been storing a group since then.
+    /// It stores a group, since this instant.
     Storing(Instant),
-    /// It waits for a database that is away. New submissions are refused at once.
+    /// It waits for a database that is not available. New submissions are refused at once.
     Away,
-    /// It has ended, as planned or not.
+    /// Its thread has ended, as planned or not.
     Dead,
 }
 
-/// What the writer does next.
+/// The writer's next work.
 pub(crate) enum Work {
     /// Some submissions to commit, then perhaps a turn.
     Some { group: Vec<Pending>, turn: Option<Turn> },
-    /// Closed, and nothing is left.
+    /// The queue is closed and empty.
     Closed,
 }
 
@@ -75,7 +75,7 @@ impl Queue {
         }
     }
 
-    /// Takes a submission in, or says at once why not.
+    /// Adds a submission to the queue, or returns at once why it cannot.
     pub(crate) fn push(&self, pending: Pending) -> Result<(), AppendError> {
         let mut state = self.lock();
         if state.is_closed {
@@ -90,7 +90,7 @@ impl Queue {
             return refuse(pending, AppendError::Unavailable);
         }
         let events = pending.weight();
-        // What is large by itself is taken in alone: it would never find room.
+        // A submission larger than the limit is accepted into an empty queue: it would never fit.
         let is_room = state.bytes == 0 || state.bytes + pending.bytes <= self.bytes_max;
         if state.events + events > self.events_max || !is_room {
             return refuse(pending, AppendError::Overloaded);
@@ -106,7 +106,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until there is something to do, and takes a group of it.
+    /// Waits until there is work, and takes a group of it.
     pub(crate) fn take(&self) -> Work {
         let mut state = self.lock();
         state.writer = Doing::Other;
@@ -127,13 +127,13 @@ impl Queue {
         }
     }
 
-    /// Everything that waits, to turn it away.
+    /// Removes all waiting work, so that the caller can refuse it.
     pub(crate) fn drain(&self) -> (Vec<Pending>, Vec<Turn>) {
         let mut state = self.lock();
         (state.drain(), std::mem::take(&mut state.turns).into())
     }
 
-    /// Waits that long, or until the queue is closed; tells whether it is.
+    /// Waits that long, or until the queue is closed; returns whether the queue is closed.
     pub(crate) fn pause(&self, pause: Duration) -> bool {
         let (state, _) = self
             .wake
@@ -142,7 +142,7 @@ impl Queue {
         state.is_closed
     }
 
-    /// Takes nothing in any more. What waits is still done.
+    /// Accepts no more work. Work that already waits is still done.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.wake.notify_all();
@@ -156,13 +156,13 @@ impl Queue {
         self.lock().writer = Doing::Dead;
     }
 
-    /// Whether the writer works and reaches the database.
+    /// Whether the writer runs and can reach the database.
     pub(crate) fn is_available(&self) -> bool {
         let state = self.lock();
         !matches!(state.writer, Doing::Away | Doing::Dead) && !state.is_stalled()
     }
 
-    /// Events and bytes that wait.
+    /// Number of waiting events, and of their bytes.
     pub(crate) fn depth(&self) -> (usize, usize) {
         let state = self.lock();
         (state.events, state.bytes)
@@ -171,7 +171,7 @@ impl Queue {
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
         let waits = matches!(state.writer, Doing::Waiting);
         if waits {
-            // Once is enough.
+            // Submissions need to be given up only once.
             state.writer = Doing::Other;
         }
         drop(state);
@@ -180,7 +180,7 @@ impl Queue {
         }
     }
 
-    /// A panic while the lock was held left the state whole: each change is made at once.
+    /// A panic while the lock was held leaves the state consistent: each change is made at once.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,7 +204,7 @@ impl State {
         matches!(self.writer, Doing::Storing(since) if since.elapsed() > STALLED_AFTER)
     }
 
-    /// Where the writer hangs, everything that waits for it.
+    /// If the writer hangs: returns all waiting submissions.
     fn give_up_if_stalled(&mut self) -> Option<Vec<Pending>> {
         self.is_stalled().then(|| self.drain())
     }
@@ -217,8 +217,8 @@ impl State {
         all
     }
 
-    /// Small submissions of up to `events_max` events; at least one batch if there is one, and more
-    /// of them while the whole is below `events_max`.
+    /// Takes small submissions of up to `events_max` events; at least one batch if one waits, and
+    /// more batches as long as the group is below `events_max`.
     fn take_group(&mut self, events_max: usize) -> Vec<Pending> {
         let mut group = Vec::new();
         let mut events = 0;
@@ -258,7 +258,7 @@ mod tests {
 
     type Answer = Receiver<Result<Outcome, AppendError>>;
 
-    /// A request of which no event is to be stored, and whose answer is to be remembered.
+    /// A request without an event to store, but with an answer to remember.
     fn only_a_key(answer_bytes: usize) -> (Pending, Answer) {
         let answer = Box::new(|_: &[crate::log::sequencer::Appended]| Vec::new());
         let claim = Claim { key: "key".to_owned(), fingerprint: [0; 32], answer, answer_bytes };
@@ -334,7 +334,7 @@ mod tests {
         while !matches!(queue.lock().writer, Doing::Waiting) {
             std::thread::yield_now();
         }
-        // It has no time-out: were it not woken by this, it would wait for ever.
+        // The writer has no time-out: without this wake-up it would wait for ever.
         queue.push(only_a_key(0).0).unwrap();
         assert_eq!(taken.recv_timeout(Duration::from_mins(1)), Ok(true));
     }

@@ -1,8 +1,8 @@
-//! The culprit of a failed transaction, found by trying: the error does not always tell
+//! Finds the cause of a failed transaction by a trial write: the error does not always tell
 //! ([`Fault::Unclear`](crate::engine::Fault)).
 //!
-//! The trial does what every append does, but with nothing of a client's: it locks and writes the head row, and
-//! commits a row of 64 KiB, so that the database needs room on its disk.
+//! The trial does the same as every append, but without client data: it locks and writes the head
+//! row, and commits a row of 64 KiB, so that the database needs space on its disk.
 
 use conn_log_core::Timestamp;
 
@@ -12,25 +12,25 @@ use crate::log::heads;
 use crate::log::idempotency::{self, Kind, NewKey};
 use crate::tenant_id::TenantId;
 
-/// Several pages of either database, so that some must be added to the table.
+/// Several pages on either database, so that the table must grow.
 const TRIAL_BYTES: usize = 64 << 10;
 
 const TRIAL_KEY: &str = "trial";
 
-/// What keeps a transaction from working.
+/// The cause of a failed transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Culprit {
-    /// The events: the database writes other things well.
+    /// The events: the database can write other rows.
     Events,
-    /// The database's disk: it reads, and cannot write.
+    /// The database's disk: it can read, but not write.
     Disk,
-    /// The database's tables: it answers, and does not even read them.
+    /// The database's tables: it answers, but cannot even read them.
     Tables,
-    /// The connection, or what cannot be told.
+    /// The connection, or an unknown cause.
     Unknown,
 }
 
-/// Finds the culprit of a failure.
+/// Finds the cause of a failure.
 pub(super) fn culprit(connection: &mut AnyConnection) -> Culprit {
     if write(connection).is_ok() {
         return Culprit::Events;
@@ -44,7 +44,8 @@ pub(super) fn culprit(connection: &mut AnyConnection) -> Culprit {
     }
 }
 
-/// Writes as an append does, and removes it again. Fails on a database that only reads or whose disk is full.
+/// Writes in the same way as an append, and removes the row again. Fails on a database that is
+/// read-only or whose disk is full.
 pub(super) fn write(connection: &mut AnyConnection) -> Result<(), StoreError> {
     connection.in_txn(write_in_txn)?;
     Ok(connection.in_txn(forget)?)
@@ -53,9 +54,9 @@ pub(super) fn write(connection: &mut AnyConnection) -> Result<(), StoreError> {
 fn write_in_txn(connection: &mut AnyConnection) -> Result<(), StoreError> {
     let head = heads::lock_in_txn(connection, TenantId::DEFAULT)?;
     heads::move_in_txn(connection, &head)?;
-    // A crash may have left one.
+    // A crash may have left a row of an earlier trial.
     forget(connection)?;
-    // Random bytes, which no database packs.
+    // Random bytes, because no database can compress them.
     let mut bytes = vec![0; TRIAL_BYTES];
     getrandom::fill(&mut bytes).map_err(StoreError::internal)?;
     let key = NewKey {

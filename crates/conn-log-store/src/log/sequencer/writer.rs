@@ -1,4 +1,4 @@
-//! The writer's thread: takes groups, commits them, and deals with a database that fails.
+//! The writer's thread: takes groups, commits them, and handles a database that fails.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::error::{AppendError, StoreError};
 use crate::observer::{GroupCommitted, Observer};
 use crate::options::StoreOptions;
 
-/// Pauses before the attempts after the first. Their sum, a second and a half, is what a client
-/// waits through a failover before it is told to come back.
+/// Pauses before the second and later attempts. A client waits for their sum, a second and a half,
+/// during a failover before it is told to try again.
 const RETRY_PAUSES: [Duration; 5] = [
     Duration::from_millis(20),
     Duration::from_millis(80),
@@ -25,28 +25,28 @@ const RETRY_PAUSES: [Duration; 5] = [
     Duration::from_millis(800),
 ];
 
-/// No further attempt is made after this long, whatever each took: an attempt that waits for a lock
-/// or a connection takes seconds itself.
+/// No further attempt starts after this time: an attempt that waits for a lock or a connection can
+/// take seconds itself.
 const RETRY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Attempts that may fail by an error that does not tell why, before the writer looks for the culprit: a conflict
+/// Attempts that may fail with an unclear error before the writer looks for the cause: a conflict
 /// with another transaction is over by then.
 const UNCLEAR_ATTEMPTS_MAX: u32 = 2;
 
-/// Between attempts to reach a database that is away.
+/// Pause between attempts to reach a database that is not available.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
-/// A log's time that is ahead of the clock by less needs no word: servers' clocks differ.
+/// If the log's time is ahead of the clock by less, it is not reported: servers' clocks differ.
 const AHEAD_MIN: Duration = Duration::from_secs(1);
 
-/// Between two lines about it.
+/// Pause between two reports about it.
 const AHEAD_PAUSE: Duration = Duration::from_mins(1);
 
-/// Owns the write connection.
+/// The writer; it owns the write connection.
 pub(crate) struct Writer {
     engine: Arc<Engine>,
     clock: SteadyClock,
-    /// When it was last said that the log's time is ahead of the clock.
+    /// The last report that the log's time is ahead of the clock.
     ahead_told: Option<Instant>,
     settings: Settings,
     connection: Option<AnyConnection>,
@@ -56,16 +56,16 @@ pub(crate) struct Writer {
     observer: Option<Arc<dyn Observer>>,
 }
 
-/// Why a group was not stored.
+/// The reason why a group was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
     /// The database cannot be reached, or cannot write.
     Away,
-    /// It is about the events.
+    /// The events themselves are the cause.
     Lasting,
 }
 
-/// Why one attempt failed.
+/// The reason why one attempt failed.
 enum AttemptError {
     BeforeCommit(StoreError),
     /// It may have been committed or not: the trace tells, once the database can be asked.
@@ -78,19 +78,19 @@ pub(crate) fn spawn(writer: Writer) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("conn-log-writer".to_owned()).spawn(move || writer.run())
 }
 
-/// Tells the queue when the thread ends, also by a panic.
+/// Tells the queue when the thread ends, even by a panic.
 struct EndOfWriter(Arc<Queue>);
 
 impl Drop for EndOfWriter {
     fn drop(&mut self) {
         self.0.set_dead();
-        // Dropping them answers those who wait.
+        // Dropping the submissions answers their callers.
         drop(self.0.drain());
     }
 }
 
 impl Writer {
-    /// Connects, so that readers do not take the last connection that the database has.
+    /// Connects at once, so that readers do not take the database's last connection.
     pub(crate) fn new(
         options: &StoreOptions,
         engine: Arc<Engine>,
@@ -127,7 +127,7 @@ impl Writer {
         }
     }
 
-    /// Stores a group and answers everyone in it.
+    /// Stores a group and answers each submission in it.
     fn settle(&mut self, mut group: Vec<Pending>) {
         match self.store(&mut group) {
             Ok(()) => group.into_iter().for_each(Pending::answer),
@@ -135,7 +135,8 @@ impl Writer {
             Err(Failure::Lasting) if group.len() == 1 => {
                 fail_all(group, AppendError::Internal);
             }
-            // Something in it cannot be stored: one by one, so that only that fails.
+            // Some event in it cannot be stored: store them one by one, so that only that one
+            // fails.
             Err(Failure::Lasting) => {
                 let mut rest = group.into_iter();
                 while let Some(pending) = rest.next() {
@@ -154,7 +155,7 @@ impl Writer {
         }
     }
 
-    /// One transaction, as often as it takes, within bounds.
+    /// Stores a group in one transaction, with a bounded number of attempts.
     fn store(&mut self, group: &mut [Pending]) -> Result<(), Failure> {
         let mut in_doubt: Option<(Trace, Attempt)> = None;
         let mut pauses = RETRY_PAUSES.iter();
@@ -191,7 +192,7 @@ impl Writer {
             }
             match pauses.next() {
                 Some(pause) if begun.elapsed() < RETRY_TIME_MAX => {
-                    // Closing does not cut this short: what was taken in is to be answered.
+                    // Closing does not end this pause early: accepted submissions must be answered.
                     std::thread::sleep(*pause);
                 }
                 _ => return Err(Failure::Away),
@@ -199,20 +200,21 @@ impl Writer {
         }
     }
 
-    /// Why attempts fail whose error does not tell. `None` where the next attempt may work.
+    /// Finds the cause of attempts that fail with an unclear error. `None` if the next attempt may
+    /// work.
     fn find_failure(&mut self) -> Option<Failure> {
         let culprit = self.connected().map(trial::culprit);
-        // Whatever the trial left of the connection, the next attempt has a new one.
+        // The trial may have left the connection in any state, so the next attempt opens a new one.
         self.connection = None;
         match culprit {
             Ok(Culprit::Disk) => Some(Failure::Away),
-            // No retry mends tables that are not as they should be.
+            // A retry does not repair damaged or missing tables.
             Ok(Culprit::Events | Culprit::Tables) => Some(Failure::Lasting),
             Ok(Culprit::Unknown) | Err(_) => None,
         }
     }
 
-    /// Finds out about an attempt whose commit was not answered. `true` if it was committed.
+    /// Settles an attempt whose COMMIT was not answered. `true` if it was committed.
     fn resolve(&mut self, in_doubt: &mut Option<(Trace, Attempt)>) -> Result<bool, StoreError> {
         let Some((trace, _)) = in_doubt else {
             return Ok(false);
@@ -244,7 +246,7 @@ impl Writer {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             connection.begin()?;
             let attempt = store_in_txn(connection, group, &settings, clock, &known)?;
-            // Nothing is to be stored where nobody finds it.
+            // Stores nothing in a file that no reader would find.
             engine.check_log()?;
             Ok::<_, StoreError>(attempt)
         }));
@@ -260,10 +262,10 @@ impl Writer {
             }
         };
         let commit_begun = Instant::now();
-        // A file that is there after the commit has it.
+        // If the file is still at its path after the commit, it holds the commit.
         let committed = connection.commit().map_err(StoreError::unavailable);
         if let Err(error) = committed.and_then(|()| engine.check_log()) {
-            // Whatever it was, a new connection sees what has become of it.
+            // Whatever the error was, a new connection sees the result.
             self.connection = None;
             let doubt = attempt.trace.map(|trace| Box::new((trace, attempt)));
             return Err(AttemptError::InCommit(error, doubt));
@@ -290,7 +292,7 @@ impl Writer {
         }
     }
 
-    /// Leaves no transaction open; a connection that cannot do that is given up.
+    /// Closes an open transaction; drops the connection if that fails.
     fn recover(&mut self) {
         if let Some(connection) = &mut self.connection
             && connection.rollback().is_err()
@@ -307,7 +309,7 @@ impl Writer {
         Ok(self.connection.insert(connection))
     }
 
-    /// Tells everyone that the database is away, until it is back.
+    /// Refuses submissions because the database is not available, until it is back.
     fn turn_away(&mut self, group: impl IntoIterator<Item = Pending>) {
         self.queue.set_away(true);
         self.tell_availability(false);
@@ -338,7 +340,8 @@ impl Writer {
         self.engine.check_log()
     }
 
-    /// Says that events get a time that the clock has not reached: until it has, all of them get the same.
+    /// Reports that events get a time ahead of the clock: until the clock reaches it, all get the
+    /// same time.
     fn tell_ahead(&mut self, ahead: Duration) {
         if ahead < AHEAD_MIN {
             if self.ahead_told.take().is_some() {
@@ -361,7 +364,7 @@ impl Writer {
     }
 
     fn give_turn(&mut self, turn: Turn) {
-        // Without a connection the turn is dropped, which tells the one who waits for it.
+        // Without a connection the turn is dropped, which tells its waiting caller.
         if self.engine.check_log().is_ok()
             && let Ok(connection) = self.connected()
             && catch_unwind(AssertUnwindSafe(|| turn(connection))).is_err()

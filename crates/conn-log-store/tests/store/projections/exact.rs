@@ -1,4 +1,4 @@
-//! Whatever happens to a log, every answer is that of a plain recomputation.
+//! After any history of a log, every answer equals that of a simple computation.
 
 use std::time::Duration;
 
@@ -69,13 +69,14 @@ fn every_answer_is_that_of_a_plain_recomputation_on_postgres() {
     histories(Backend::Postgres, 10);
 }
 
-/// The time-out with which sessions end now that have no event after that second of the history.
+/// The time-out by which sessions without an event after that second of the history have timed out
+/// now.
 fn timeout_since(seconds: i64) -> Duration {
     let since = chrono::Utc::now().timestamp_micros() - at(seconds).micros();
     Duration::from_micros(u64::try_from(since).unwrap())
 }
 
-/// Since when a session must have been quiet to have ended by now.
+/// The time after which a session needs an event, or else it has timed out by now.
 fn quiet_since(timeout: Option<Duration>) -> Option<Timestamp> {
     let timeout = i64::try_from(timeout?.as_micros()).unwrap();
     Some(Timestamp::from_micros(chrono::Utc::now().timestamp_micros() - timeout))
@@ -92,7 +93,7 @@ fn check(
     }
     let reference = Reference { records: &records, quiet_since: quiet_since(timeout) };
     let result = check_presence(store, &reference).and_then(|()| check_sessions(store, &reference));
-    // Time went by: a session that ended meanwhile is another before and after.
+    // Time has passed: a session that timed out meanwhile differs before and after.
     let passed = reference.quiet_since.zip(quiet_since(timeout));
     let is_between = |record: &conn_log_core::Record| {
         let at = record.event.fields().timestamp;
@@ -190,15 +191,15 @@ fn check_sessions(store: &Store, reference: &Reference<'_>) -> Result<(), TestCa
     })
 }
 
-/// Whether a session was open at some moment of a time: from its start until before its end, and at its start. One
-/// without a known start was at its end.
+/// Whether a session was open at some moment of a time range: from its start until before its end,
+/// and at its start. One without a known start was open at its end.
 fn was_open(session: &Session, since: Timestamp, until: Timestamp) -> bool {
     let begin = session.started_at.or(session.ended_at).unwrap();
     let begins_within = begin >= since && begin < until;
     begins_within || begin < since && session.ended_at.is_none_or(|end| end > since)
 }
 
-/// Every item of a list, by pages of three, there and back.
+/// Reads all items of a list, in pages of three, forwards and backwards.
 fn walk<T: Clone + PartialEq + std::fmt::Debug, P: Clone>(
     list: impl Fn(&PageQuery<P>) -> Page<T>,
     place: impl Fn(&T) -> P,

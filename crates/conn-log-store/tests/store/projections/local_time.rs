@@ -1,4 +1,5 @@
-//! Steps by the clocks of a zone, and the first groups of each, against the plain reference.
+//! Steps in the local time of a zone, and the first groups of each, compared with the simple
+//! reference.
 
 use conn_log_core::{Event, EventFields, Timestamp};
 use conn_log_store::{Figure, GroupBy, Interval, Sort, StatisticsQuery, Store};
@@ -7,10 +8,10 @@ use conn_log_test_support::{DEFAULT, TestDatabase, append, on_both_databases, pa
 use super::scenario::all;
 use super::{statistics, step_until_caught_up};
 
-/// Between two events: no multiple of anything that clocks know.
+/// The time between two events: not a multiple of any unit of clocks.
 const BETWEEN_MICROS: i64 = 17 * 60_000_000 + 300_000;
 
-/// Events of three days from an instant on, of ten devices and three applications.
+/// Events during three days from an instant on, of ten devices and three applications.
 fn three_days(from: &str) -> Vec<Event> {
     let from = Timestamp::parse(from).unwrap().micros();
     let count = 3 * 86_400_000_000 / BETWEEN_MICROS;
@@ -25,7 +26,7 @@ fn three_days(from: &str) -> Vec<Event> {
     (0..count).map(|n| Event::from_store(event(n))).collect()
 }
 
-/// A store that has taken in most of those events and has the others in its tail.
+/// A store that has taken in most of those events; the others are in its tail.
 async fn filled(database: &TestDatabase, from: &str) -> Store {
     let mut options = database.options();
     options.projections = false;
@@ -50,7 +51,8 @@ fn groups() -> [GroupBy; 5] {
     ]
 }
 
-/// Asks for every interval and group, whole and cut off at odd edges, in order and the first two of each step.
+/// Asks for every interval and group, for whole days and for odd ranges, in order and the first two
+/// of each step.
 fn check_all(store: &Store, zone: &str) {
     let records = all(store, DEFAULT);
     let [first, last] =
@@ -85,7 +87,7 @@ fn check_all(store: &Store, zone: &str) {
     }
 }
 
-/// When each local day of the events begins.
+/// The start of each local day of the events.
 fn days(store: &Store, zone: &str) -> Vec<String> {
     let timezone = zone.parse().unwrap();
     let interval = Some(Interval::Day);
@@ -135,7 +137,7 @@ on_both_databases! {
         let mut options = database.options();
         options.projections = false;
         let store = Store::open(options).unwrap();
-        // Numbers are given to names in the order in which they come, which is none of the names'.
+        // Names get numbers in the order of their events, which is not the order of the names.
         let events = ["dev_c", "dev_a", "dev_b"].map(|device| {
             Event::from_store(EventFields { status: "timeout".to_owned(), ..parts(device) })
         });

@@ -1,4 +1,4 @@
-//! What is derived from the log, held against a plain recomputation from its rows.
+//! Compares derived data with a simple computation from the log's rows.
 
 mod exact;
 mod local_time;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use conn_log_store::Store;
 use conn_log_test_support::DEFAULT;
 
-/// Waits until the projections have taken in everything, with a `turn` in between; only broken ones let it
-/// take as long.
+/// Waits until the projections have taken in all events, with a `turn` after each check; only a
+/// fault makes it wait for the longest time.
 fn wait_until_caught_up(store: &Store, longest: Duration, turn: impl Fn()) {
     let until = Instant::now() + longest;
     while store.projections_behind(DEFAULT).unwrap() > 0 {
@@ -22,7 +22,7 @@ fn wait_until_caught_up(store: &Store, longest: Duration, turn: impl Fn()) {
     }
 }
 
-/// Has them take in everything, in runs of so many events.
+/// Makes the projections take in all events, in steps of this many events.
 fn step_until_caught_up(store: &Store, events: usize) {
     wait_until_caught_up(store, Duration::from_mins(1), || {
         store.projections_step(DEFAULT, events).unwrap();

@@ -1,11 +1,11 @@
-//! The answers, computed from all rows in the plainest way.
+//! The expected answers, computed from all rows in the simplest way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use conn_log_core::{EventFields, Record, Timestamp};
 use conn_log_store::{Application, Device, EndReason, Session};
 
-/// The state of a log, as an open session without a sign of life after `quiet_since` has ended.
+/// The state of a log, if open sessions without an event after `quiet_since` have timed out.
 pub(crate) struct Reference<'a> {
     pub(crate) records: &'a [Record],
     pub(crate) quiet_since: Option<Timestamp>,
@@ -23,13 +23,13 @@ impl Walked {
     }
 }
 
-/// Of each device, by id, where no session times out.
+/// All devices, by id, if no session times out.
 pub(crate) fn devices(records: &[Record]) -> Vec<Device> {
     Reference { records, quiet_since: None }.devices()
 }
 
 impl Reference<'_> {
-    /// Of each device, by id.
+    /// All devices, by id.
     pub(crate) fn devices(&self) -> Vec<Device> {
         let sessions = self.walked();
         let ids: BTreeSet<&str> =
@@ -62,7 +62,7 @@ impl Reference<'_> {
             .any(|(_, parts)| parts.device_id == device && parts.application_id == application)
     }
 
-    /// Of each application, by id.
+    /// All applications, by id.
     pub(crate) fn applications(&self) -> Vec<Application> {
         let sessions = self.walked();
         let ids: BTreeSet<&str> =
@@ -123,7 +123,7 @@ impl Reference<'_> {
         });
         let mut walk = Walk::default();
         while let Some((_, first)) = marks.first() {
-            // At one instant an end of an open session comes first.
+            // At one instant an end of an open session is processed first.
             let here = marks.iter().take_while(|(_, parts)| parts.timestamp == first.timestamp);
             let is_end = |parts: &EventFields| parts.connection_type == "terminated";
             let end = here.clone().position(|(_, parts)| is_end(parts));
@@ -155,7 +155,7 @@ impl Reference<'_> {
     }
 }
 
-/// Sessions so far, each with whether it may still be given a start.
+/// The sessions so far, each with a flag: whether a start may still be added.
 #[derive(Default)]
 struct Walk {
     sessions: Vec<(Walked, bool)>,
@@ -214,7 +214,7 @@ impl Walk {
             self.sessions.push((Walked { session, is_suspended: false }, false));
             self.is_open = true;
         }
-        // Only the next start takes an end that came before it.
+        // Only the next start can be the start of an earlier end.
         for (_, may_start) in &mut self.sessions {
             *may_start = false;
         }

@@ -82,7 +82,7 @@ on_both_databases! {
         assert_eq!(store.projections_behind(DEFAULT).unwrap(), 10);
         assert_eq!(devices(&store), before);
         store.rebuild(DEFAULT, "presence").unwrap().unwrap();
-        // The others stand further on, and go on from there.
+        // The other followers are further on, and continue from there.
         append(&store, events("dev_2", 5)).await.unwrap();
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(5));
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(15));
@@ -96,7 +96,7 @@ on_both_databases! {
         let store = Store::open(options).unwrap();
         append(&store, events("dev_1", 10)).await.unwrap();
         assert_eq!(store.projections_step(DEFAULT, 100).unwrap(), Progress::Taken(10));
-        // As of events that are not in the log any more.
+        // Rows like those of events that are no longer in the log.
         let (file, earlier) = match database.backend() {
             Backend::Sqlite => ("derived.", "start - 3600000000"),
             Backend::Postgres => ("", "start - interval '1 hour'"),
@@ -147,7 +147,7 @@ on_both_databases! {
         let mut options = database.options();
         options.projections = false;
         let store = Store::open(options).unwrap();
-        // The second time there are more sessions of the id than are read at once.
+        // The second time there are more sessions with the id than one read returns.
         for (hour, kind) in (1..).zip(["established", "terminated", "established"]) {
             let of_device = |n: i64| {
                 let mut parts = parts(&format!("dev_{n}"));
@@ -167,7 +167,7 @@ on_both_databases! {
         let mut options = database.options();
         options.projections = false;
         let store = Store::open(options).unwrap();
-        // More than a read adds up by itself: it takes part in the work.
+        // More events than a read adds itself: so it helps with the work.
         for _ in 0..21 {
             append(&store, events("dev_1", 5_000)).await.unwrap();
         }

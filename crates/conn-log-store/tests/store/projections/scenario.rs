@@ -1,4 +1,4 @@
-//! Random histories: few names and few instants, so that everything collides with everything.
+//! Random histories: few names and few instants, so that there are many collisions.
 
 use std::net::IpAddr;
 
@@ -7,22 +7,22 @@ use conn_log_core::{EventQuery, Order};
 use conn_log_store::{Store, TenantId};
 use proptest::prelude::*;
 
-/// What is done to a log, one after the other.
+/// An action on a log.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Append(Vec<EventFields>),
-    /// Lets the projections take in that many events.
+    /// Makes the projections take in that many events.
     Step(usize),
-    /// Compares every answer.
+    /// Compares all answers.
     Check,
-    /// Ends the process between two steps.
+    /// Restarts the process between two steps.
     Reopen,
     Reset(&'static str),
 }
 
 pub(crate) const NAMES: [&str; 3] = ["presence", "sessions", "statistics"];
 
-/// Seconds over which the events of a history lie.
+/// The time span of a history's events, in seconds.
 pub(crate) const SPAN_SECONDS: i64 = 3 * 60 * 60;
 
 pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
@@ -45,13 +45,14 @@ pub(crate) fn event() -> impl Strategy<Value = EventFields> {
         1 => prop::sample::select(&["attempted", "authenticated"][..]),
     ];
     let status = prop_oneof![4 => Just("success"), 1 => Just("failure"), 1 => Just("timeout")];
-    // Whole minutes collide often, and seconds lie at the edges of buckets. Some lie within a minute of each other.
+    // Whole minutes collide often, and seconds lie at the edges of buckets. Some events are within
+    // a minute of each other.
     let seconds = prop_oneof![
         (0..SPAN_SECONDS / 600).prop_map(|step| step * 600),
         (0..SPAN_SECONDS / 600, 0..4_i64).prop_map(|(step, more)| step * 600 + more * 30),
         0..SPAN_SECONDS,
     ];
-    // One device has most of the events: its sessions without an id are many.
+    // One device has most of the events, so that it has many sessions without an id.
     let device = prop_oneof![2 => Just(1_u8), 1 => 0..4_u8];
     let names = (device, 0..3_u8, kind, status);
     let numbers = (
@@ -87,7 +88,7 @@ pub(crate) fn event() -> impl Strategy<Value = EventFields> {
     })
 }
 
-/// Seconds after the beginning of the histories.
+/// The timestamp at that many seconds after the start of a history.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     let start = Timestamp::parse("2024-01-15T22:30:00Z").unwrap();
     start.plus(chrono::TimeDelta::seconds(seconds))

@@ -1,4 +1,4 @@
-//! Statistics, computed from all rows in the plainest way, and held against the store's.
+//! Computes statistics from all rows in the simplest way, and compares them with the store's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,7 @@ fn sort() -> impl Strategy<Value = Sort> {
     })
 }
 
-/// The question whose answer is kept ready: chance hardly ever asks it.
+/// The question whose answer is stored ready: a random question is hardly ever this one.
 pub(crate) fn by_hour_and_application() -> StatisticsQuery {
     StatisticsQuery {
         interval: Some(Interval::Hour),
@@ -85,8 +85,9 @@ pub(crate) fn by_hour_and_application() -> StatisticsQuery {
 /// A quarter of an hour in microseconds.
 const QUARTER: i64 = 900_000_000;
 
-/// When the step of an instant begins, by looking at every quarter of an hour before it: the first of those in a row
-/// that show the same on a wall calendar. Clocks change at whole quarters here.
+/// The start of an instant's step. Checks every earlier quarter of an hour: the step starts with
+/// the first one in a row that has the same local date or hour. Clocks change only at whole
+/// quarters here.
 fn start_of(interval: Interval, zone: Tz, at: Timestamp) -> Timestamp {
     let local =
         |micros: i64| DateTime::<Utc>::from(Timestamp::from_micros(micros)).with_timezone(&zone);
@@ -131,7 +132,7 @@ fn groups<'a>(
     query: &StatisticsQuery,
 ) -> BTreeMap<Key, Vec<&'a EventFields>> {
     let zone: Tz = query.timezone.to_string().parse().unwrap();
-    // Looking for a start takes a while, and events of a quarter of an hour share it.
+    // Finding a start takes a while, and events in the same quarter of an hour share it.
     let mut starts: BTreeMap<i64, Timestamp> = BTreeMap::new();
     let mut start_of = |interval, at: Timestamp| match interval {
         Interval::Minute | Interval::FiveMinutes | Interval::QuarterHour => {
@@ -169,7 +170,7 @@ fn groups<'a>(
 
 type Groups<'a> = Vec<(Key, Vec<&'a EventFields>)>;
 
-/// Groups as they are answered: those that sort first of each step, where it is asked for.
+/// Groups as in an answer: only the first ones of each step, if the question asks for that.
 fn in_order<'a>(groups: BTreeMap<Key, Vec<&'a EventFields>>, sort: Option<Sort>) -> Groups<'a> {
     let mut groups: Groups<'a> = groups.into_iter().collect();
     let Some(sort) = sort else { return groups };
@@ -197,7 +198,7 @@ fn in_order<'a>(groups: BTreeMap<Key, Vec<&'a EventFields>>, sort: Option<Sort>)
     groups
 }
 
-/// The store's answer to one question is the plain one.
+/// Checks that the store's answer to one question equals the simple one.
 pub(crate) fn check(
     store: &Store,
     records: &[Record],
@@ -249,7 +250,7 @@ fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// Within what the sketch promises.
+/// Whether a value is within the accuracy of the sketch.
 fn is_near(found: Option<f64>, exact: Option<f64>) -> bool {
     match (found, exact) {
         (Some(found), Some(exact)) => (found - exact).abs() <= exact.abs() * 0.0101 + 1e-6,
