@@ -15,7 +15,7 @@ use crate::tenant_id::TenantId;
 ///
 /// **Invariants**
 /// - Its data is a function of the set of events up to its watermark, and does not depend on the
-/// batches.
+///   batches.
 /// - It writes only under its lease, in the transaction that moves its watermark.
 pub(crate) trait Follower: Send + Sync {
     /// Its name in `conn-log rebuild` and in the table of positions.
