@@ -78,7 +78,9 @@ fn resident_mib(server: &Running) -> usize {
 fn a_body_behind_an_upgrade_to_websocket_is_told_and_does_not_vanish() {
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
     let server = Running::start(&database);
-    let body = r#"{"device_id": "d", "application_id": "a", "connection_type": "established"}"#;
+    // Refused for its value, so only by a server that has read it.
+    let body = r#"{"device_id": "d", "application_id": "a", "connection_type": "strange",
+        "timestamp": "2024-01-15T10:30:00Z", "status": "success"}"#;
     for (protocol, status) in [("websocket", "400"), ("h2c", "422")] {
         let upgrade = format!("connection: upgrade\r\nupgrade: {protocol}\r\n");
         let length = format!("content-length: {}\r\n", body.len());
