@@ -27,4 +27,4 @@ pub(crate) fn order(query: &mut QueryString) -> Result<Option<Order>, Problem> {
 }
 
 pub(crate) const RFC3339: &str =
-    "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
+    "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z; a + is written %2B";

@@ -270,3 +270,18 @@ async fn a_filter_that_can_match_nothing_is_refused_by_every_reader_of_events(
     let known = app.get(&format!("{EVENTS}?status=timeout&connection_type=suspended")).await;
     assert_eq!(known.json()["results"], json!([]), "the rules know both");
 }
+
+#[rstest]
+#[actix_web::test]
+async fn an_offset_whose_plus_was_not_encoded_is_told_how_to_write_it(
+    #[values(Database::Sqlite)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for place in ["", "stats/"] {
+        let answer = app.get(&format!("{EVENTS}{place}?since=2024-01-15T10:30:00+02:00")).await;
+        answer.is_problem(400, "invalid-query");
+        assert!(answer.body.contains("%2B"), "{}", answer.body);
+        let encoded = format!("{EVENTS}{place}?since=2024-01-15T10:30:00%2B02:00");
+        assert_eq!(app.get(&encoded).await.status, 200);
+    }
+}

@@ -14,7 +14,8 @@ const VALUES_MAX: usize = 100;
 /// filters let through.
 const METADATA_FILTERS_MAX: usize = 8;
 
-const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
+const RFC3339: &str =
+    "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z; a + is written %2B";
 
 const SESSION_ID: &str = "a text of at least one character, and without U+0000";
 
