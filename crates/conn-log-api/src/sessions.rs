@@ -23,13 +23,13 @@ pub(crate) struct Session<'a> {
     session_id: Option<&'a str>,
     device_id: &'a str,
     application_id: &'a str,
-    /// Null where only an end was seen.
+    /// Null if no start event was received.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     started_at: Option<Timestamp>,
-    /// Null while it is open. Before started_at where the device's clock stepped in between.
+    /// Null while the session is open. It is before started_at if the device's clock was set back.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     ended_at: Option<Timestamp>,
-    /// Seconds: as the ending event gives them, else the time from start to end.
+    /// Seconds: the duration of the ending event, otherwise the time from start to end.
     #[schema(required)]
     duration: Option<f64>,
     open: bool,
@@ -44,7 +44,7 @@ pub(crate) struct Session<'a> {
     last_event_at: Timestamp,
     #[schema(required)]
     start_event_id: Option<i64>,
-    /// Null too where no event ended it.
+    /// Null while the session is open, and if no event ended it.
     #[schema(required)]
     end_event_id: Option<i64>,
 }
@@ -106,12 +106,12 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
         ("device_id" = Option<Vec<String>>, Query, description = "Repeatable"),
         ("application_id" = Option<Vec<String>>, Query, description = "Repeatable"),
         ("session_id" = Option<Vec<String>>, Query, description = "Repeatable"),
-        ("open" = Option<bool>, Query, description = "Only open ones, or only ended ones"),
+        ("open" = Option<bool>, Query, description = "true: only open sessions; false: only ended sessions"),
         ("since" = Option<DateTime<Utc>>, Query,
-            description = "Open at some moment from here on"),
+            description = "Sessions that were open at this time or later"),
         ("until" = Option<DateTime<Utc>>, Query,
-            description = "Open at some moment before this, and not before `since`"),
-        ("active_at" = Option<DateTime<Utc>>, Query, description = "Open at this moment"),
+            description = "Sessions that were open before this time, and not before `since`"),
+        ("active_at" = Option<DateTime<Utc>>, Query, description = "Sessions that were open at this time"),
         PageParameters,
     ),
     responses((status = 200, description = "A page", body = SessionPage)),

@@ -38,11 +38,11 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Apply the migrations that the database lacks
     Migrate(Database),
-    /// Compute a projection anew from the log: presence, sessions or statistics; or the index
+    /// Rebuild derived data from the log: presence, sessions, statistics or the index
     Rebuild {
-        /// Which projection, or index
+        /// presence, sessions, statistics or index
         name: String,
-        /// Of this tenant's log only; without, of every log
+        /// Only the log of this tenant; every log if absent
         #[arg(long, env = "CONN_LOG_TENANT")]
         tenant: Option<String>,
         #[command(flatten)]
@@ -60,7 +60,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Which database.
+/// The database.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Database {
     /// sqlite://path/to/file.db (sqlite:///absolute/path.db) or postgres://user@host/database
@@ -76,13 +76,13 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// The URL, or what is wrong with it.
+    /// The URL, or the error in it.
     pub(crate) fn url(&self) -> anyhow::Result<DatabaseUrl> {
         self.argument.0.clone().context("--database-url (CONN_LOG_DATABASE_URL)")
     }
 }
 
-/// Never fails to parse: clap would show the text that is at fault, with its password.
+/// Keeps a parse error as a value: clap's own message would show the URL with its password.
 #[derive(Clone, Debug)]
 struct DatabaseArgument(Result<DatabaseUrl, DatabaseUrlError>);
 
@@ -94,7 +94,7 @@ impl FromStr for DatabaseArgument {
     }
 }
 
-/// How to serve.
+/// The settings of the server.
 #[derive(Clone, Debug, Parser)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -143,27 +143,27 @@ pub(crate) struct Serve {
         value_parser = humantime::parse_duration)]
     pub(crate) head_time_max: Duration,
 
-    /// How long a client may take nothing of its answer, such as 30s
+    /// Time limit for a client that reads nothing of its answer, such as 30s
     #[arg(long, env = "CONN_LOG_ANSWER_PAUSE_MAX", default_value = "30s", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) answer_pause_max: Duration,
 
-    /// How long a connection is kept that waits for its next request, such as 75s
+    /// How long an idle connection is kept open, such as 75s
     #[arg(long, env = "CONN_LOG_KEEP_ALIVE", default_value = "75s", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) keep_alive: Duration,
 
-    /// Events per second that a token without a rate of its own may send; without, any number
+    /// Events per second for a token without its own rate; unlimited if absent
     #[arg(long, env = "CONN_LOG_RATE", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
 
-    /// Events that such a token may send at once; without, one second's
+    /// Maximum burst of events for such a token; the events of one second if absent
     #[arg(long, env = "CONN_LOG_BURST", value_name = "N", requires = "rate",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) burst: Option<u32>,
 
-    /// Failures to authenticate that an address may have in a minute
+    /// Failed authentications that one address may have in a minute
     #[arg(long, env = "CONN_LOG_AUTH_FAILURES", default_value = "600", value_name = "N")]
     pub(crate) auth_failures_per_minute: NonZeroU32,
 
@@ -173,12 +173,12 @@ pub(crate) struct Serve {
         value_parser = network)]
     pub(crate) trusted_proxy: Vec<IpNet>,
 
-    /// Events that may wait for the disk; beyond, requests are answered 503
+    /// Maximum number of queued events; when the queue is full, requests get a 503
     #[arg(long, env = "CONN_LOG_QUEUE_EVENTS_MAX", default_value_t = 100_000, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]
     pub(crate) queue_events_max: usize,
 
-    /// The span of a partition of events on PostgreSQL, which retention will drop at a time
+    /// The time span of one partition of events on PostgreSQL
     #[arg(long, env = "CONN_LOG_PARTITION", default_value = "month", value_name = "SPAN")]
     pub(crate) partition: Partition,
 
@@ -196,13 +196,13 @@ pub(crate) struct Serve {
         value_parser = humantime::parse_duration)]
     pub(crate) event_id_window: Duration,
 
-    /// An open session without an event for this long, such as 30m, has ended at its last; without, none ends so
+    /// Time after the last event until an open session counts as ended, such as 30m; no timeout if absent
     #[arg(long, env = "CONN_LOG_SESSION_TIMEOUT", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) session_timeout: Option<Duration>,
 }
 
-/// Spans of a partition.
+/// The time span of a partition.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Partition {
     Day,
@@ -220,7 +220,7 @@ impl From<Partition> for PartitionSize {
     }
 }
 
-/// Names that a deployment adds are written as the contract's own are.
+/// Configured names follow the rules of the built-in names.
 fn vocabulary_name(name: &str) -> Result<String, &'static str> {
     let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if plain && (1..=64).contains(&name.len()) {
@@ -230,7 +230,7 @@ fn vocabulary_name(name: &str) -> Result<String, &'static str> {
     }
 }
 
-/// What people call something: it stands in lists, a line each.
+/// A name for people. Lists show one name per line.
 fn label(name: &str) -> Result<String, &'static str> {
     let plain = !name.contains(char::is_control) && name.trim() == name;
     if plain && (1..=255).contains(&name.chars().count()) {
@@ -269,7 +269,7 @@ pub(crate) struct TokenCreate {
     #[arg(long, env = "CONN_LOG_TOKEN_NAME", value_parser = label)]
     pub(crate) name: String,
 
-    /// What it may do: write, read, admin or operator (repeatable; comma-separated in the variable)
+    /// The scopes: write, read, admin or operator (repeatable; comma-separated in the variable)
     #[arg(
         long,
         env = "CONN_LOG_TOKEN_SCOPES",
@@ -279,21 +279,21 @@ pub(crate) struct TokenCreate {
     )]
     pub(crate) scope: Vec<Scope>,
 
-    /// Whose log it is about
+    /// The tenant whose log the token gives access to
     #[arg(long, env = "CONN_LOG_TENANT", default_value = "default")]
     pub(crate) tenant: String,
 
-    /// How long it is valid, such as 90d; without, until it is revoked
+    /// How long the token is valid, such as 90d; until it is revoked if absent
     #[arg(long, env = "CONN_LOG_TOKEN_EXPIRES", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) expires: Option<Duration>,
 
-    /// Events per second that it may send; without, the server's default
+    /// Events per second for this token; the server's default if absent
     #[arg(long, env = "CONN_LOG_TOKEN_RATE", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: Option<u32>,
 
-    /// Events that it may send at once; without, one second's
+    /// Maximum burst of events; the events of one second if absent
     #[arg(long, env = "CONN_LOG_TOKEN_BURST", value_name = "N", requires = "rate",
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) burst: Option<u32>,

@@ -22,7 +22,7 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen)
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr().context("cannot tell the address listened on")?;
-    let metrics = Metrics::new().context("cannot make the meters")?;
+    let metrics = Metrics::new().context("cannot make the metrics")?;
     let store = Store::open(store_options(arguments, arguments.database.url()?, &metrics))?;
     greet(&store, address)?;
 

@@ -121,7 +121,7 @@ fn add_problems(operation: &mut Operation, problems: &[(&str, &str)]) {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
 pub(crate) struct Problem {
-    /// Leads to a page that explains it.
+    /// The address of a page that explains the problem.
     #[schema(example = "/problems/invalid-event")]
     r#type: String,
     title: String,
@@ -132,7 +132,7 @@ pub(crate) struct Problem {
     instance: Option<String>,
     #[schema(nullable = false)]
     errors: Option<Vec<ProblemError>>,
-    /// With event-id-conflict: the event that the event_id belongs to.
+    /// Only with event-id-conflict: the id of the stored event that has this event_id.
     #[schema(nullable = false, example = 12847)]
     id: Option<i64>,
 }
@@ -141,10 +141,10 @@ pub(crate) struct Problem {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
 pub(crate) struct ProblemError {
-    /// Where in the event, or in another body (RFC 6901).
+    /// A JSON Pointer to the fault in the event or the body (RFC 6901).
     #[schema(nullable = false, example = "/device_id")]
     pointer: Option<String>,
-    /// Which query parameter.
+    /// The name of the query parameter at fault.
     #[schema(nullable = false)]
     parameter: Option<String>,
     #[schema(example = "missing")]

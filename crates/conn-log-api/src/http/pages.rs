@@ -18,9 +18,9 @@ const LIMIT_DEFAULT: usize = 100;
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "only described")]
 pub(crate) struct PageParameters {
-    /// 1 to 1,000; 100 unless given.
+    /// Maximum number of results, 1 to 1,000; 100 if absent.
     limit: Option<u16>,
-    /// From a page's next or previous.
+    /// An opaque position, from the links next and previous of a page.
     cursor: Option<String>,
 }
 
@@ -36,7 +36,7 @@ macro_rules! described_page {
             /// The address of the next page.
             #[schema(required)]
             next: Option<String>,
-            /// The address of the page before.
+            /// The address of the previous page.
             #[schema(required)]
             previous: Option<String>,
         }

@@ -91,7 +91,7 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        log::info!("stopping: what was accepted is being finished");
+        log::info!("stopping: finishing the requests in progress");
         app.stopping.send_replace(true);
         handle.stop(true).await;
     });

@@ -15,7 +15,7 @@ use crate::http::auth::Writer;
 use crate::http::body;
 use crate::http::problem::Problem;
 
-/// Registers events: a single one, or a batch whose events stand each alone.
+/// Registers a single event or a batch. Each event of a batch is stored or refused independently.
 #[utoipa::path(
     post,
     path = "/api/v1/device_app_connection_log/",
@@ -37,7 +37,7 @@ use crate::http::problem::Problem;
         )
     ),
     responses(
-        (status = 200, description = "A repeat by event_id: the first one's record",
+        (status = 200, description = "The event_id is stored already: the record of the first event",
             body = crate::log::shapes::Record),
         (status = 201, description = "Stored: the record (the first edition gets its own short answer), or a batch's results",
             body = shapes::Registered<'_>),
@@ -45,7 +45,7 @@ use crate::http::problem::Problem;
             body = render::BatchResults<'_>),
         (status = 403, description = "The token lacks the scope, or is bound to another device or application",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The event_id belongs to an event of other content, whose id the problem has",
+        (status = 409, description = "The event_id belongs to an event with other content; the problem has its id",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 422, description = "No event was stored", body = crate::http::openapi::Problem,
             content_type = "application/problem+json"),

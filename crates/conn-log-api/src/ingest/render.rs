@@ -98,7 +98,7 @@ pub(crate) struct FirstEditionAnswer {
     id: String,
     #[schema(example = "created")]
     status: &'static str,
-    /// When the log took the event in.
+    /// The time when the event was stored.
     #[schema(value_type = DateTime<Utc>)]
     timestamp: Timestamp,
 }
@@ -110,7 +110,7 @@ impl FirstEditionAnswer {
     }
 }
 
-/// What became of a batch's events.
+/// The results of a batch.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct BatchResults<'a> {
     #[schema(value_type = u64)]
@@ -130,17 +130,17 @@ pub(crate) struct BatchResults<'a> {
     results: Vec<EventResult<'a>>,
 }
 
-/// What became of one event.
+/// The result of one event of a batch.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EventResult<'a> {
-    /// Counts the batch's events from 0.
+    /// The position of the event in the batch, from 0.
     #[schema(value_type = u64)]
     index: usize,
-    /// Counts an NDJSON body's lines from 1.
+    /// The line of an NDJSON body, from 1.
     #[schema(value_type = Option<u64>, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
-    /// 201 stored, 200 a repeat, else the problem's.
+    /// 201 if stored, 200 for a repeat, otherwise the status of the problem.
     status: u16,
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::render::{BatchResults, FirstEditionAnswer};
 use crate::log::shapes::Record;
 
-/// What the body of a registration may be.
+/// The body of a registration, in one of its shapes.
 #[derive(ToSchema)]
 #[schema(title = "EventBody")]
 #[serde(untagged)]
@@ -20,7 +20,7 @@ pub(crate) enum EventBody {
     Event(Event),
     /// One event of the first edition.
     FirstEdition(FirstEditionEvent),
-    /// Several events, each standing alone.
+    /// A batch of events. Each event is stored or refused independently.
     Events(Vec<Event>),
     /// JSON within JSON, as the first edition sends it.
     Envelope(Envelope),
@@ -38,13 +38,13 @@ pub(crate) struct Event {
     device_id: String,
     #[schema(min_length = 1, max_length = 255)]
     application_id: String,
-    /// attempted, authenticated, established, resumed, suspended, terminated, or a name that the
-    /// deployment adds.
+    /// attempted, authenticated, established, resumed, suspended, terminated, or a name configured
+    /// on the server.
     #[schema(example = "established")]
     connection_type: String,
     /// Not more than 5 minutes ahead of the server, not before 1970.
     timestamp: DateTime<Utc>,
-    /// success, failure, denied, timeout, error, or a name that the deployment adds.
+    /// success, failure, denied, timeout, error, or a name configured on the server.
     #[schema(example = "success")]
     status: String,
     /// IPv4 or IPv6.
@@ -54,17 +54,17 @@ pub(crate) struct Event {
     /// Seconds.
     #[schema(minimum = 0)]
     duration: Option<f64>,
-    /// At most 16 KiB and 8 levels. What stands under sensitive names is redacted.
+    /// At most 16 KiB and 8 levels. Values under sensitive names are redacted.
     metadata: Option<BTreeMap<String, serde_json::Value>>,
     /// Also read from metadata.session_id.
     #[schema(min_length = 1, max_length = 255)]
     session_id: Option<String>,
-    /// The client's own name for the event: a repeat is not stored.
+    /// A unique identifier chosen by the client. An event that repeats it is not stored again.
     #[schema(min_length = 1, max_length = 64)]
     event_id: Option<String>,
 }
 
-/// An event as the first edition has it.
+/// An event in the format of the first edition.
 #[derive(ToSchema)]
 pub(crate) struct FirstEditionEvent {
     device_id: String,
@@ -95,7 +95,7 @@ pub(crate) struct Form {
     data: String,
 }
 
-/// What a registration is answered with.
+/// The answer to a registration.
 #[derive(ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Registered<'a> {

@@ -16,7 +16,7 @@ use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
 
 /// Pages of records, newest first. With `order=id&after=<id>` it is the feed: `next` is always
-/// there, and who follows it misses nothing and sees nothing twice.
+/// present, and a client that follows it reads each event exactly once.
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/",
@@ -26,7 +26,7 @@ use crate::http::query_string::QueryString;
         crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
         ("order" = Option<String>, Query, description = "-id (default), id, -timestamp, timestamp"),
-        ("after" = Option<i64>, Query, description = "With order=id: the feed, from after this id on"),
+        ("after" = Option<i64>, Query, description = "With order=id: the feed of the events after this id"),
         crate::http::pages::PageParameters,
     ),
     responses(

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use utoipa::{IntoParams, ToSchema};
 
-/// An event as the log holds it.
+/// A stored event.
 #[derive(ToSchema)]
 pub(crate) struct Record {
     /// 1, 2, 3 … with no gap, in commit order.
@@ -42,14 +42,15 @@ pub(crate) struct RecordPage {
     /// The address of the next page.
     #[schema(required)]
     next: Option<String>,
-    /// The address of the page before.
+    /// The address of the previous page.
     #[schema(required)]
     previous: Option<String>,
-    /// In the feed, where the log's beginning was removed: the first id that may still have an event.
+    /// Only in the feed, and only if the oldest events were removed: the first id that may still
+    /// have an event.
     first_id: Option<i64>,
 }
 
-/// Which events: the filters that every read of the log takes, and statistics too.
+/// The filters of every read of events, and of statistics.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SelectionParameters {
@@ -61,9 +62,9 @@ pub(crate) struct SelectionParameters {
     connection_type: Option<Vec<String>>,
     /// Repeatable.
     status: Option<Vec<String>>,
-    /// Timestamps from here on.
+    /// Events with this timestamp or a later one.
     since: Option<DateTime<Utc>>,
-    /// Timestamps before this.
+    /// Events with an earlier timestamp.
     until: Option<DateTime<Utc>>,
 }
 

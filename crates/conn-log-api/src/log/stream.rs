@@ -40,8 +40,8 @@ const PAGE_EVENTS_MAX: usize = 250;
 /// Maximum bytes that a stream sends at a time: a round, or as much of a page, and one more event.
 const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
 
-/// The log as it grows: each event once it is committed, none left out. A connection that breaks
-/// goes on where it was: browsers send `Last-Event-ID` by themselves.
+/// New events as they are committed, each exactly once. After a broken connection the stream
+/// continues after `Last-Event-ID`, which browsers send automatically.
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/stream/",
@@ -50,8 +50,8 @@ const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
     params(
         crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
-        ("after" = Option<i64>, Query, description = "From after this id on; without, from now on"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "The same, and wins"),
+        ("after" = Option<i64>, Query, description = "Events after this id; without it, events committed from now on"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "As after; takes precedence over it"),
     ),
     responses((status = 200, description = "Events: id is the event's id, data its record",
         content_type = "text/event-stream", body = String)),

@@ -13,24 +13,24 @@ use crate::http::pages::{PageParameters, described_page};
 use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
 
-/// An application, as the log knows it.
+/// An application with events in the log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Application<'a> {
     application_id: &'a str,
     /// The earliest timestamp of its events.
     #[schema(value_type = DateTime<Utc>)]
     first_seen: Timestamp,
-    /// The latest: a late event does not move it back.
+    /// The latest timestamp of its events.
     #[schema(value_type = DateTime<Utc>)]
     last_seen: Timestamp,
-    /// Devices that it was used from.
+    /// The number of devices with events of it.
     devices: i64,
-    /// Devices that have a session with it that is open and not suspended.
+    /// The number of devices that have an open session with it that is not suspended.
     connected_devices: i64,
     events: i64,
     /// Events with another status than success.
     failures: i64,
-    /// Its sessions that have started and not ended, suspended ones too.
+    /// The number of its open sessions, including suspended ones.
     open_sessions: i64,
 }
 
@@ -85,7 +85,7 @@ impl Present for conn_log_store::Application {
     }
 }
 
-/// The applications that the log knows, by id.
+/// The applications with events in the log, by id.
 #[utoipa::path(
     get,
     path = "/api/v1/applications/",

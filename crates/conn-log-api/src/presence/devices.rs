@@ -16,14 +16,14 @@ use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
 use crate::log::query::{self, RFC3339};
 
-/// A device, as the log knows it.
+/// A device with events in the log.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Device<'a> {
     device_id: &'a str,
     /// The earliest timestamp of its events.
     #[schema(value_type = DateTime<Utc>)]
     first_seen: Timestamp,
-    /// The latest: a late event does not move it back.
+    /// The latest timestamp of its events.
     #[schema(value_type = DateTime<Utc>)]
     last_seen: Timestamp,
     /// Whether one of its sessions is open and not suspended.
@@ -36,7 +36,7 @@ pub(crate) struct Device<'a> {
     events: i64,
     /// Events with another status than success.
     failures: i64,
-    /// Its sessions that have started and not ended, suspended ones too.
+    /// The number of its open sessions, including suspended ones.
     open_sessions: i64,
 }
 
@@ -98,18 +98,18 @@ impl Present for conn_log_store::Device {
     }
 }
 
-/// The devices that the log knows, by id.
+/// The devices with events in the log, by id.
 #[utoipa::path(
     get,
     path = "/api/v1/devices/",
     operation_id = "device_list",
     tag = "Presence",
     params(
-        ("connected" = Option<bool>, Query, description = "Only connected ones, or only others"),
+        ("connected" = Option<bool>, Query, description = "true: only connected devices; false: only other devices"),
         ("application_id" = Option<Vec<String>>, Query,
-            description = "Used with this application. Repeatable"),
-        ("seen_since" = Option<DateTime<Utc>>, Query, description = "last_seen is then or later"),
-        ("seen_until" = Option<DateTime<Utc>>, Query, description = "last_seen is before"),
+            description = "Devices with events of this application. Repeatable"),
+        ("seen_since" = Option<DateTime<Utc>>, Query, description = "last_seen is at this time or later"),
+        ("seen_until" = Option<DateTime<Utc>>, Query, description = "last_seen is before this time"),
         PageParameters,
     ),
     responses((status = 200, description = "A page", body = DevicePage)),

@@ -263,9 +263,9 @@ async fn lag(app: &App) -> Option<Lag> {
     timeout(LAG_TIME_MAX, look).await.ok()?.ok()
 }
 
-/// The meters, as Prometheus reads them.
+/// The metrics in Prometheus's text format.
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "Running",
-    responses((status = 200, description = "The meters in Prometheus's text format",
+    responses((status = 200, description = "The metrics in Prometheus's text format",
         content_type = "text/plain")))]
 pub(crate) async fn metrics(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let app = App::of(&request);

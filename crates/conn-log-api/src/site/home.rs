@@ -12,13 +12,13 @@ use crate::http::problem::Problem;
 const JSON: &str = "application/json";
 const HTML: &str = "text/html";
 
-/// What this server is, and its addresses.
+/// The name, version and addresses of this server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct About {
     #[schema(example = "conn-log")]
     name: &'static str,
     version: &'static str,
-    /// Where events are registered and read.
+    /// The address for registering and reading events.
     #[schema(example = "/api/v1/device_app_connection_log/")]
     events: &'static str,
     /// A page to read the contract and to try it.
@@ -49,13 +49,13 @@ const ABOUT: About = About {
     metrics: "/metrics",
 };
 
-/// What this server is: a page for browsers, JSON for programs.
+/// The name, version and addresses of this server: HTML for browsers, JSON for programs.
 #[utoipa::path(
     get,
     path = "/",
     operation_id = "home",
     tag = "Running",
-    responses((status = 200, description = "What this server is, and its addresses",
+    responses((status = 200, description = "The name, version and addresses of this server",
         content((About = "application/json"), (String = "text/html")))),
 )]
 pub(crate) async fn home(request: HttpRequest) -> Result<HttpResponse, Problem> {

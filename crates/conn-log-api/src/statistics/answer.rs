@@ -14,7 +14,7 @@ use super::query::name_of;
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described: a Body is written in parts")]
 pub(crate) struct Statistics<'a> {
-    /// As asked for.
+    /// The interval of the request.
     #[schema(required)]
     interval: Option<String>,
     /// In order of start, and of keys or as asked for.
@@ -24,26 +24,26 @@ pub(crate) struct Statistics<'a> {
 /// One group of events.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StatisticsGroup<'a> {
-    /// When the step in time begins, in UTC; null without an interval.
+    /// The start of the time interval, in UTC; null without an interval.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     start: Option<Timestamp>,
-    /// Where it is grouped by.
+    /// Only if the request groups by it.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     application_id: Option<&'a str>,
-    /// Where it is grouped by.
+    /// Only if the request groups by it.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a str>,
-    /// Where it is grouped by.
+    /// Only if the request groups by it.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     connection_type: Option<&'a str>,
-    /// Where it is grouped by.
+    /// Only if the request groups by it.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
-    /// Where it is grouped by; null for events without one.
+    /// Only if the request groups by it; null for events without one.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     network_type: Option<Option<&'a str>>,
@@ -52,13 +52,13 @@ pub(crate) struct StatisticsGroup<'a> {
     devices: u64,
     /// Events with another status than success.
     failures: u64,
-    /// Failures among events, 0 to 1.
+    /// The share of failures in the events, 0 to 1.
     failure_rate: f64,
     duration: DurationFigures,
     signal_strength: SignalFigures,
 }
 
-/// Of the durations in seconds; null where there is none. Percentiles are within 1 %.
+/// Figures of the durations, in seconds; null if no event has one. Percentiles are within 1 %.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DurationFigures {
     count: u64,
@@ -72,7 +72,7 @@ pub(crate) struct DurationFigures {
     p99: Option<f64>,
 }
 
-/// Of `metadata.signal_strength`, where it is a number. Percentiles are within 1 %.
+/// Figures of `metadata.signal_strength`, if it is a number. Percentiles are within 1 %.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SignalFigures {
     count: u64,

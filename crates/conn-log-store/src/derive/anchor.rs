@@ -65,7 +65,7 @@ impl Derivation {
                 for position in derivation.unusable(connection, home)? {
                     let (tenant, name) = (TenantId(position.tenant), &position.name);
                     if let Some(follower) = derivation.find(name) {
-                        log::warn!("tenant {}: {name} is derived anew from the log", tenant.0);
+                        log::warn!("tenant {}: {name} is rebuilt from the log", tenant.0);
                         begin_anew_in_txn(connection, tenant, follower)?;
                     }
                 }

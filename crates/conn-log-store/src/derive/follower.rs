@@ -31,7 +31,9 @@ pub(crate) trait Follower: Send + Sync {
     }
 
     /// Its pace; each pace has a thread.
-    fn pace(&self) -> Pace;
+    fn pace(&self) -> Pace {
+        Pace::Patient
+    }
 
     /// Its input from the log.
     fn input(&self) -> Input<'_>;

@@ -25,7 +25,7 @@ use crate::http::query_string::QueryString;
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'T');
 
-/// The tenant's tokens, newest first, without their secrets. Revoked and expired ones too.
+/// The tenant's tokens, newest first, without their secrets. Includes revoked and expired tokens.
 #[utoipa::path(
     get,
     path = "/api/v1/tokens/",
@@ -46,7 +46,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Admin) -> Result<HttpResp
     Ok(links.respond(page.items.iter().map(|token| json(&Token::from(token)))))
 }
 
-/// Makes a token of the caller's tenant, and answers its secret this once.
+/// Creates a token for the caller's tenant. Only this answer contains the secret.
 #[utoipa::path(
     post,
     path = "/api/v1/tokens/",
@@ -55,7 +55,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Admin) -> Result<HttpResp
     request_body = shapes::NewToken,
     responses(
         (status = 201, description = "The token, with its secret", body = MadeToken<'_>),
-        (status = 422, description = "A value is not taken, or the tenant has as many tokens as it may have",
+        (status = 422, description = "A value is invalid, or the tenant has the maximum number of tokens",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),

@@ -18,22 +18,22 @@ pub(super) struct Token<'a> {
     scopes: Vec<&'static str>,
     #[schema(value_type = DateTime<Utc>)]
     created_at: Timestamp,
-    /// Null for never.
+    /// Null if the token does not expire.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     expires_at: Option<Timestamp>,
-    /// Null while it is not revoked.
+    /// Null if the token is not revoked.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     revoked_at: Option<Timestamp>,
-    /// The only device that it registers events of; null for any.
+    /// The only device whose events the token may register; null for any device.
     #[schema(required)]
     device_id: Option<&'a str>,
-    /// The only application that it registers events of; null for any.
+    /// The only application whose events the token may register; null for any application.
     #[schema(required)]
     application_id: Option<&'a str>,
-    /// Events a second; null for the server's default.
+    /// Events per second; null for the server's default.
     #[schema(required)]
     rate: Option<u32>,
-    /// Events at once; null with the rate.
+    /// Maximum burst of events; null if the rate is null.
     #[schema(required)]
     burst: Option<u32>,
     /// keep, or null.
@@ -49,12 +49,12 @@ described_page! {
     TokenPage, Token<'static>
 }
 
-/// A token that was made just now.
+/// A new token with its secret.
 #[derive(Serialize, ToSchema)]
 pub(super) struct MadeToken<'a> {
     #[serde(flatten)]
     pub(super) token: Token<'a>,
-    /// What a client sends as its bearer token. It is shown this once.
+    /// The bearer token for clients. It is shown only in this answer.
     #[schema(example = "clog_…")]
     pub(super) secret: &'a str,
 }
@@ -78,30 +78,30 @@ impl<'a> From<&'a conn_log_store::Token> for Token<'a> {
     }
 }
 
-/// A token to be made.
+/// The settings of a new token.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
 #[schema(title = "NewToken")]
 pub(super) struct NewToken {
-    /// What people call it.
+    /// A name for people.
     #[schema(min_length = 1, max_length = 255)]
     name: String,
     /// Any of write, read and admin that the caller's own token has.
     #[schema(min_items = 1, example = json!(["write"]))]
     scopes: Vec<String>,
-    /// Without, it is valid until it is revoked.
+    /// Without an expiry, the token is valid until it is revoked.
     #[schema(minimum = 1, maximum = 3_162_240_000_u32)]
     expires_in_seconds: Option<u32>,
-    /// The only device that it registers events of.
+    /// The only device whose events the token may register.
     #[schema(min_length = 1, max_length = 255)]
     device_id: Option<String>,
-    /// The only application that it registers events of.
+    /// The only application whose events the token may register.
     #[schema(min_length = 1, max_length = 255)]
     application_id: Option<String>,
-    /// Events a second; without, the server's default.
+    /// Events per second; the server's default if absent.
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     rate: Option<u32>,
-    /// Events at once; without, one second's. It needs a rate.
+    /// Maximum burst of events; the events of one second if absent. Only valid with a rate.
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     burst: Option<u32>,
     /// keep.

@@ -33,7 +33,7 @@ const CHUNKS_MAX: usize = 4;
 /// U+FEFF in UTF-8. Without it, spreadsheets read the file in the code page of the machine.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The log as a file, in the order of the log, up to what was committed when the request came.
+/// The events as a file in order of id, up to the last event committed before the request.
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/export/",

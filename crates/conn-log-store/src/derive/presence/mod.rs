@@ -9,7 +9,7 @@ pub(crate) use read::{application_get, application_list, device_get, device_list
 
 use super::dictionary::Names;
 use super::facts::Fact;
-use super::follower::{Follower, Input, Pace, TakesFacts};
+use super::follower::{Follower, Input, TakesFacts};
 use crate::engine::AnyConnection;
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -26,10 +26,6 @@ impl Follower for Presence {
 
     fn version(&self) -> i16 {
         1
-    }
-
-    fn pace(&self) -> Pace {
-        Pace::Patient
     }
 
     fn input(&self) -> Input<'_> {

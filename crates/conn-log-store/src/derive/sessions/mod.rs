@@ -18,7 +18,7 @@ use diesel::QueryResult;
 
 use super::dictionary::Names;
 use super::facts::Fact;
-use super::follower::{Follower, Input, Pace, TakesFacts};
+use super::follower::{Follower, Input, TakesFacts};
 use crate::engine::AnyConnection;
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -35,10 +35,6 @@ impl Follower for Sessions {
 
     fn version(&self) -> i16 {
         1
-    }
-
-    fn pace(&self) -> Pace {
-        Pace::Patient
     }
 
     fn input(&self) -> Input<'_> {

@@ -31,7 +31,7 @@ pub use question::{Figure, GroupBy, ROWS_MAX, Sort, StatisticsError, StatisticsQ
 
 use super::dictionary::Names;
 use super::facts::Fact;
-use super::follower::{Follower, Input, Pace, TakesFacts};
+use super::follower::{Follower, Input, TakesFacts};
 use crate::engine::AnyConnection;
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -48,10 +48,6 @@ impl Follower for Statistics {
 
     fn version(&self) -> i16 {
         2
-    }
-
-    fn pace(&self) -> Pace {
-        Pace::Patient
     }
 
     fn input(&self) -> Input<'_> {
