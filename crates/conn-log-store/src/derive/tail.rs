@@ -9,7 +9,7 @@ use super::facts::{self, Fact};
 use super::follower::Lane;
 use super::marks::{CLEARING, Marks, marks};
 use super::step::{Group, Progress};
-use crate::engine::{AnyConnection, Plans, in_snapshot};
+use crate::engine::{AnyConnection, Plans, ReadError, in_snapshot};
 use crate::error::StoreError;
 use crate::log::heads::{self, LogBounds};
 use crate::log::span::Span;
@@ -45,18 +45,19 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 impl Derivation {
     /// Reads tables and tail in one snapshot. `read` gets the watermarks in the order of `names`,
     /// the tail, and the names in the tail.
-    pub(super) fn read<T, E: From<StoreError>, const N: usize>(
+    pub(super) fn read<T, E: ReadError, const N: usize>(
         self: &Arc<Self>,
         tenant: TenantId,
         followers: [&'static str; N],
         read: impl FnOnce(&mut AnyConnection, [i64; N], &Tail, Names) -> Result<T, E>,
     ) -> Result<T, E> {
         let until = Instant::now() + HELP_TIME_MAX;
+        let time_max = self.engine.read_time_max();
         let mut read = Some(read);
         loop {
             self.help(tenant, &followers, until)?;
             let connection = &mut *self.engine.reader().map_err(E::from)?;
-            let answer = in_snapshot(connection, Plans::Free, |connection| {
+            let answer = in_snapshot(connection, time_max, Plans::Free, |connection| {
                 let (marks, log) = self.standing(connection, tenant, &followers)?;
                 let marks = followers.map(|name| marks.get(name).copied().unwrap_or(CLEARING));
                 let lowest = marks.iter().copied().min().unwrap_or(0);

@@ -10,7 +10,7 @@ use super::pool::{self, Connections, Pooled};
 use super::position::Home;
 use super::postgres::Postgres;
 use super::signals::Signals;
-use super::snapshot::{Plans, in_snapshot};
+use super::snapshot::{Plans, ReadError, in_snapshot};
 use super::sqlite::{self, Files, Sqlite};
 use super::turn::Turns;
 use super::url::DatabaseUrl;
@@ -152,12 +152,12 @@ impl Engine {
     }
 
     /// Runs `read` on one snapshot of the database.
-    pub(crate) fn snapshot<T, E: From<StoreError>>(
+    pub(crate) fn snapshot<T, E: ReadError>(
         &self,
         plans: Plans,
         read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        in_snapshot(&mut *self.reader()?, plans, read)
+        in_snapshot(&mut *self.reader()?, self.read_time_max, plans, read)
     }
 
     /// Runs a write of other rows than events. On SQLite it runs on the writer's own connection,

@@ -38,7 +38,7 @@ pub(crate) use position::{
 };
 pub(crate) use postgres::partitions::Span as PartitionSpan;
 pub(crate) use signals::Signals;
-pub(crate) use snapshot::{Plans, in_snapshot};
+pub(crate) use snapshot::{Plans, ReadError, in_snapshot};
 pub(crate) use turn::{Turn, Turns};
 pub(crate) use types::{Address, Guid, Instant, Ip, JsonObject, JsonText, Micros, Unique};
 pub use url::{DatabaseUrl, DatabaseUrlError, PostgresUrl};

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use conn_log_core::{Event, EventFilter, EventQuery, Order, Position, Record, Start, Timestamp};
-use conn_log_store::{Store, StoreError, StoreOptions};
+use conn_log_store::{StatisticsError, StatisticsQuery, Store, StoreError, StoreOptions};
 use conn_log_test_support::*;
 use diesel::connection::SimpleConnection as _;
 
@@ -175,10 +175,11 @@ on_both_databases! {
         let store = db.open();
         append(&store, varied()).await.unwrap();
         store.close();
-        // PostgreSQL's limit is in whole milliseconds, and zero means no limit.
+        // PostgreSQL ends a statement itself. Its limit here is long enough for every statement
+        // that does not wait for the lock.
         let read_time_max = match db.backend() {
             Backend::Sqlite => Duration::ZERO,
-            Backend::Postgres => Duration::from_millis(1),
+            Backend::Postgres => Duration::from_millis(500),
         };
         let options = StoreOptions { read_time_max, ..db.options() };
         let store = Store::open(options).unwrap();
@@ -190,9 +191,13 @@ on_both_databases! {
         if db.backend() == Backend::Postgres {
             // The holder of this lock makes every read of the table wait longer than its limit.
             let mut holder = db.postgres();
-            holder.batch_execute("BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE").unwrap();
+            holder
+                .batch_execute("BEGIN; LOCK TABLE events, rollups IN ACCESS EXCLUSIVE MODE").unwrap();
             let late = store.event_list(DEFAULT, &query);
             assert!(matches!(late, Err(StoreError::QueryTimeout)), "{late:?}");
+            let late = store.statistics(DEFAULT, &StatisticsQuery::default());
+            let is_late = matches!(late, Err(StatisticsError::Store(StoreError::QueryTimeout)));
+            assert!(is_late, "{:?}", late.err());
         } else {
             let late = store.event_list(DEFAULT, &query);
             assert!(matches!(late, Err(StoreError::QueryTimeout)), "{late:?}");

@@ -401,19 +401,20 @@ fn postgres_finds_the_rows_of_a_page_by_a_bitmap_whatever_it_knows_of_the_table(
         if is_analysed {
             log.connection.batch_execute("ANALYZE events_20231101").unwrap();
         }
-        let plan = in_snapshot(log.connection, Plans::ByKey, |connection| {
-            let scan = Scan {
-                tenant: log.tenant,
-                filter: &EventFilter::default(),
-                order: Order::IdDescending,
-                position: None,
-                last: None,
-                created: None,
-            };
-            let ids: Vec<i64> = (1..=3_000).step_by(30).collect();
-            assert_eq!(scan.read(connection, Rows::Of(&ids), 100)?.len(), 100);
-            Ok::<String, StoreError>(plan_of_last(connection)?)
-        });
+        let plan =
+            in_snapshot(log.connection, std::time::Duration::MAX, Plans::ByKey, |connection| {
+                let scan = Scan {
+                    tenant: log.tenant,
+                    filter: &EventFilter::default(),
+                    order: Order::IdDescending,
+                    position: None,
+                    last: None,
+                    created: None,
+                };
+                let ids: Vec<i64> = (1..=3_000).step_by(30).collect();
+                assert_eq!(scan.read(connection, Rows::Of(&ids), 100)?.len(), 100);
+                Ok::<String, StoreError>(plan_of_last(connection)?)
+            });
         let plan = plan.unwrap();
         assert!(plan.contains("Bitmap Heap Scan on events_20231101"), "{plan}");
     }

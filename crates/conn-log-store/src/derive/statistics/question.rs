@@ -8,6 +8,7 @@ use super::calendar::{Calendar, Interval, Zone};
 use super::codec::Damaged;
 use super::tally::Dimensions;
 use crate::derive::dictionary::Names;
+use crate::engine::ReadError;
 use crate::error::StoreError;
 
 /// The dimensions that groups of events are split by.
@@ -95,6 +96,15 @@ pub enum StatisticsError {
     /// Any error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ReadError for StatisticsError {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            StatisticsError::Store(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl From<diesel::result::Error> for StatisticsError {
