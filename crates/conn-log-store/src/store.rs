@@ -160,6 +160,8 @@ impl Store {
         let is_done = ended.recv_timeout(CLOSE_TIME_MAX).is_ok();
         if !is_done {
             log::error!("the database hangs: the last events may be stored or not");
+        } else if let Err(error) = self.0.engine.close() {
+            log::warn!("the write-ahead log was not emptied: {error}");
         }
         is_done
     }

@@ -36,6 +36,8 @@ pub(super) trait Backend {
     fn derived_is_apart(&self) -> bool;
 
     fn reclaim(&self, table: &str) -> Result<(), StoreError>;
+
+    fn close(&self) -> Result<(), StoreError>;
 }
 
 /// One of the two databases.
@@ -196,6 +198,12 @@ impl Engine {
     /// itself.
     pub(crate) fn reclaim(&self, table: &str) -> Result<(), StoreError> {
         ask!(self, backend => backend.reclaim(table))
+    }
+
+    /// Puts every event where a copy of the database's files finds it. For when all writes have
+    /// ended; connections may still be open.
+    pub(crate) fn close(&self) -> Result<(), StoreError> {
+        ask!(self, backend => backend.close())
     }
 }
 

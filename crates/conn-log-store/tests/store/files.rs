@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use conn_log_core::EventQuery;
-use conn_log_store::{AppendError, DeviceFilter, NewToken, PageQuery, PageStart, Scope, Store};
+use conn_log_store::{
+    AppendError, DeviceFilter, NewToken, PageQuery, PageStart, Scope, Store, StoreOptions,
+};
 use conn_log_test_support::*;
 use rstest::rstest;
 
@@ -107,4 +109,21 @@ async fn a_second_file_that_is_gone_is_told_and_appends_go_on(
         4
     );
     assert!(store.ready().is_ok());
+}
+
+/// Idle connections of another handle would keep the write-ahead log.
+#[tokio::test]
+async fn a_store_that_is_closed_leaves_every_event_in_the_main_file() {
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let store = db.open();
+    append(&store, events("dev_1", 3)).await.unwrap();
+    let handle = store.clone();
+    assert!(store.close());
+
+    let copy = beside(&db.file(), "-copy.db");
+    std::fs::copy(db.file(), &copy).unwrap();
+    let url = format!("sqlite://{}", copy.display()).parse().unwrap();
+    let copied = Store::open(StoreOptions { url, ..db.options() }).unwrap();
+    assert_eq!(copied.log_size(DEFAULT).unwrap(), 3);
+    drop(handle);
 }

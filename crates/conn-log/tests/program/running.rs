@@ -10,20 +10,25 @@ use serde_json::Value;
 
 /// The program, without the settings of this environment.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_conn-log"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_conn-log")))
+}
+
+fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CONN_LOG_")) {
         command.env_remove(name);
     }
     command
 }
 
-/// Runs a command until it ends.
+/// Runs a command until it ends. One that does not end within a minute exits with 124.
 pub(crate) fn run(database: &TestDatabase, arguments: &[&str]) -> Output {
     run_at(&database.url(), arguments)
 }
 
 fn run_at(url: &str, arguments: &[&str]) -> Output {
-    program().args(arguments).args(["--database-url", url]).stdin(Stdio::null()).output().unwrap()
+    let mut command = without_settings(Command::new("timeout"));
+    command.args(["60", env!("CARGO_BIN_EXE_conn-log")]).args(arguments);
+    command.args(["--database-url", url]).stdin(Stdio::null()).output().unwrap()
 }
 
 /// A server that has printed its address.

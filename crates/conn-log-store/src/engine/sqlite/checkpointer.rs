@@ -133,6 +133,12 @@ fn copy(connection: &mut AnyConnection) -> QueryResult<()> {
     Ok(())
 }
 
+/// Copies all pages and empties the log. Waits for readers as long as for a lock.
+pub(super) fn empty(connection: &mut AnyConnection) -> QueryResult<()> {
+    diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use diesel::connection::SimpleConnection;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::backend::Backend;
-use super::connection::AnyConnection;
+use super::connection::{AnyConnection, Role};
 use super::position::Home;
 use super::signals::Signals;
 use super::turn::{self, Turns};
@@ -77,6 +77,14 @@ impl Backend for Sqlite {
     /// SQLite reuses freed pages by itself.
     fn reclaim(&self, _: &str) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// SQLite itself does this only when the last connection closes, and the process may end
+    /// before.
+    fn close(&self) -> Result<(), StoreError> {
+        self.files.check_log()?;
+        let mut connection = AnyConnection::open(&self.url, Role::Writer)?;
+        Ok(checkpointer::empty(&mut connection)?)
     }
 }
 
