@@ -1,10 +1,11 @@
 //! Presence in its tables: reads states, adds to them and writes them back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use foldhash::HashSet;
 use diesel::sql_types::Bool;
 
 use super::fold::{ApplicationState, DeviceState, PresenceFold};
@@ -384,7 +385,7 @@ pub(super) fn users_of(
     applications: &[i32],
     devices: &[i32],
 ) -> QueryResult<HashSet<i32>> {
-    let mut found = HashSet::new();
+    let mut found = HashSet::default();
     for some in devices.chunks(KEYS_AT_ONCE) {
         let known: Vec<i32> = application_devices::table
             .filter(application_devices::tenant_id.eq(tenant.0))

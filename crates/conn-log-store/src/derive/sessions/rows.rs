@@ -1,10 +1,8 @@
 //! Sessions in their table: reads those that events can change, settles them and writes them back.
 
-use std::collections::HashSet;
-
 use conn_log_core::Timestamp;
 use diesel::prelude::*;
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use super::fold::{END_BEFORE_START_MAX, meets, settle};
 use super::marks::{Key, News};

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use super::codec::{Damaged, Devices, Reader, Writer};
 use super::counts::{Counts, DeviceCounts};
 use super::level::{ALL, BLOCK_DEVICES, Level, RowKey};
-use super::tally::{Dimensions, Tally};
+use super::tally::{Dimensions, Single, Tally};
 use crate::derive::facts::Fact;
 
 /// The levels that events are added to directly; the other levels are sums of these.
@@ -35,12 +35,12 @@ pub(crate) struct Delta {
 pub(crate) fn fold(facts: &[Fact]) -> Delta {
     let mut delta = Delta::default();
     for fact in facts {
-        let dimensions = Dimensions::of(fact);
+        let (dimensions, single) = (Dimensions::of(fact), Single::of(fact));
         for level in FINE {
             let (row, cell) = place(level, fact.timestamp.micros(), dimensions);
             let cells = delta.cells.entry(row).or_default();
             let tally = cells.entry(cell).or_default();
-            tally.add_fact(fact);
+            tally.add_single(single);
             if !level.is_of_device() {
                 tally.devices.insert(dimensions.device);
             }

@@ -21,6 +21,19 @@ static BUCKETS: LazyLock<Config> = LazyLock::new(|| Config::new(ACCURACY, 2_048,
 /// Added to a bucket's key, so that 0 stands for zero and negative numbers for negative values.
 const KEY_OFFSET: i32 = 1_100;
 
+/// A value with its bucket, whose logarithm is computed once for all levels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    number: f64,
+    bucket: i32,
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Value { number, bucket: bucket_of(number) }
+    }
+}
+
 /// The bucket of a value. Buckets have the same order as their values.
 pub(super) fn bucket_of(value: f64) -> i32 {
     let magnitude = value.abs();
@@ -49,10 +62,10 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    pub(super) fn add_value(&mut self, value: f64) {
+    pub(super) fn add_value(&mut self, value: Value) {
         self.count += 1;
-        self.sum += value;
-        *self.buckets.entry(bucket_of(value)).or_default() += 1;
+        self.sum += value.number;
+        *self.buckets.entry(value.bucket).or_default() += 1;
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -123,7 +136,7 @@ mod tests {
         fn quantiles_are_within_a_hundredth(mut values in prop::collection::vec(0.001..1e6_f64, 1..200)) {
             let mut spread = Spread::default();
             for value in &values {
-                spread.add_value(*value);
+                spread.add_value((*value).into());
             }
             values.sort_by(f64::total_cmp);
             for share in [0.1, 0.5, 0.95, 0.99] {

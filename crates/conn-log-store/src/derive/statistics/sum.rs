@@ -11,7 +11,7 @@ use super::figures::Figures;
 use super::groups::GroupKey;
 use super::level::{ALL, Level, RowKey};
 use super::question::{Filter, GROUPS_MAX, GroupBy, ROWS_MAX, StatisticsError, StatisticsQuery};
-use super::tally::{Dimensions, Tally};
+use super::tally::{Dimensions, Single, Tally};
 use super::top::Rank;
 use crate::derive::dictionary::Names;
 use crate::derive::facts::Fact;
@@ -121,7 +121,7 @@ impl Groups {
                     tally.add_counts(Counts { events: 1, failures: u64::from(!fact.is_success) });
                 }
                 Some(tally) => {
-                    tally.add_fact(fact);
+                    tally.add_single(Single::of(fact));
                     tally.devices.insert(of.device);
                 }
                 None => {}

@@ -3,7 +3,7 @@
 use roaring::RoaringBitmap;
 
 use super::counts::Counts;
-use super::spread::Spread;
+use super::spread::{Spread, Value};
 use crate::derive::facts::Fact;
 
 /// The dimensions of an event in statistics: name numbers; 0 for none.
@@ -28,6 +28,24 @@ impl Dimensions {
     }
 }
 
+/// The figures of one event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Single {
+    is_failure: bool,
+    duration: Option<Value>,
+    signal_strength: Option<Value>,
+}
+
+impl Single {
+    pub(super) fn of(fact: &Fact) -> Self {
+        Single {
+            is_failure: !fact.is_success,
+            duration: fact.duration.map(Value::from),
+            signal_strength: fact.signal_strength.map(Value::from),
+        }
+    }
+}
+
 /// The sums of some events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Tally {
@@ -41,13 +59,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn add_fact(&mut self, fact: &Fact) {
+    pub(super) fn add_single(&mut self, single: Single) {
         self.events += 1;
-        self.failures += u64::from(!fact.is_success);
-        if let Some(seconds) = fact.duration {
+        self.failures += u64::from(single.is_failure);
+        if let Some(seconds) = single.duration {
             self.duration.add_value(seconds);
         }
-        if let Some(signal) = fact.signal_strength {
+        if let Some(signal) = single.signal_strength {
             self.signal_strength.add_value(signal);
         }
     }
