@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use conn_log_core::Timestamp;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use foldhash::HashSet;
 use diesel::sql_types::Bool;
+use foldhash::HashSet;
 
 use super::fold::{ApplicationState, DeviceState, PresenceFold};
 use crate::derive::dictionary::Names;

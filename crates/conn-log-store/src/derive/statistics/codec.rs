@@ -30,6 +30,10 @@ pub(super) enum Devices {
     Unsaid,
 }
 
+/// Devices are merged as a set if they are at least this share (one in that many) of the set that
+/// they are added to: a merge copies both sets.
+const MERGED_SHARE_MIN: u64 = 2;
+
 /// Encodes numbers.
 #[derive(Debug, Default)]
 pub(super) struct Writer(pub(super) Vec<u8>);
@@ -143,16 +147,28 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the next devices, in their order: adding them to the end of a set is much faster than
-    /// finding the place of each.
-    fn devices(&mut self) -> Result<RoaringBitmap, Damaged> {
-        let mut devices = RoaringBitmap::new();
+    /// Adds the next devices to a set. A few are inserted one by one. Many become a set of their
+    /// own by adding each to its end, which is faster than finding its place; then the sets are
+    /// merged.
+    fn add_devices(&mut self, to: &mut RoaringBitmap) -> Result<(), Damaged> {
+        let count = self.number()?;
+        let is_few = count < to.len() / MERGED_SHARE_MIN;
+        let mut apart = RoaringBitmap::new();
         let mut last = 0_u32;
-        for _ in 0..self.number()? {
+        for _ in 0..count {
             last = last.checked_add(self.small()?).ok_or(Damaged)?;
-            devices.try_push(last).map_err(|_| Damaged)?;
+            if is_few {
+                to.insert(last);
+            } else {
+                apart.try_push(last).map_err(|_| Damaged)?;
+            }
         }
-        Ok(devices)
+        if to.is_empty() {
+            *to = apart;
+        } else if !is_few {
+            *to |= apart;
+        }
+        Ok(())
     }
 
     fn skip_spread(&mut self) -> Result<(), Damaged> {
@@ -191,11 +207,7 @@ impl Reader<'_> {
             Devices::One(device) => {
                 to.devices.insert(device);
             }
-            Devices::Listed => {
-                let listed = self.devices()?;
-                // Moving a set into an empty one is free.
-                if to.devices.is_empty() { to.devices = listed } else { to.devices |= listed }
-            }
+            Devices::Listed => self.add_devices(&mut to.devices)?,
         }
         self.add_spread(&mut to.duration)?;
         self.add_spread(&mut to.signal_strength)
