@@ -107,7 +107,7 @@ impl Store {
             options.session_timeout,
         ));
         derivation.settle_lost_events(options.accept_lost_events)?;
-        derivation.begin_anew_where_due()?;
+        derivation.restart_where_due()?;
         let store = Store(Arc::new(Inner {
             options,
             queue,

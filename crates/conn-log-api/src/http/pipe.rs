@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_nobody_took_for_too_long_breaks_off_though_it_is_taken_again() {
+    async fn a_body_unread_for_too_long_breaks_off_even_if_reading_resumes() {
         let (mut feed, body) = feed(4);
         feed.stalled_max = Duration::from_millis(1);
         for _ in 0..4 {

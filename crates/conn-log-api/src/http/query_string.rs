@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_mended_is_a_fault() {
+    fn repairable_text_is_a_fault() {
         for text in ["a=%", "%4=b", "a=%zz", "%ff=b", "a=1&b=%c3"] {
             assert!(all(text).is_err(), "{text}");
         }

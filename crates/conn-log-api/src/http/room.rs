@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_has_room_for_so_much_and_gets_back_what_is_dropped() {
+    fn a_room_has_a_limit_and_gets_back_dropped_shares() {
         let room = Room::new(10);
         let mut first = room.take(6).unwrap();
         assert!(room.take(5).is_none());
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_refused_is_counted_against_what_can() {
+    fn unrefusable_bytes_count_against_refusable_ones() {
         let room = Room::new(10);
         let held = room.take_anyway(15);
         assert!(room.take(1).is_none());

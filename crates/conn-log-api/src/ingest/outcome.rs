@@ -123,7 +123,7 @@ mod tests {
     #[case::of_shape([0, 0, 2, 0, 0], BatchOutcome::Rejected(FaultKind::Shape))]
     #[case::of_both([0, 0, 1, 1, 0], BatchOutcome::Rejected(FaultKind::Value))]
     #[case::atomic([0, 0, 1, 0, 7], BatchOutcome::Rejected(FaultKind::Shape))]
-    fn what_came_of_a_batch_follows_from_its_counts(
+    fn the_outcome_of_a_batch_follows_from_its_counts(
         #[case] counts: [usize; 5],
         #[case] expected: BatchOutcome,
     ) {

@@ -32,7 +32,7 @@ fn without(names: &[&str]) -> Value {
 
 #[rstest]
 #[actix_web::test]
-async fn what_an_event_leaves_out_is_filled_in_from_its_token(
+async fn missing_fields_are_filled_in_from_a_bound_token(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;

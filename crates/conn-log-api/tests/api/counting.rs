@@ -43,7 +43,7 @@ impl Counts {
 
 #[rstest]
 #[actix_web::test]
-async fn what_is_received_is_stored_a_duplicate_or_rejected(
+async fn every_received_event_is_stored_a_duplicate_or_rejected(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
@@ -107,7 +107,7 @@ async fn conflicts_have_a_reason_of_their_own(
 
 #[rstest]
 #[actix_web::test]
-async fn what_is_over_a_rate_is_rejected_for_it(
+async fn events_over_the_rate_are_counted_as_rejected(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let slow = Some(Rate { events_per_second: 1, burst_events: 600 });
@@ -136,7 +136,7 @@ impl Appender for Refusing {
 #[case(AppendError::Closed, 503, "store-unavailable", "unavailable")]
 #[case(AppendError::Internal, 500, "internal", "internal")]
 #[actix_web::test]
-async fn what_the_store_does_not_take_is_rejected_for_its_reason(
+async fn events_that_the_store_refuses_are_counted_by_reason(
     #[case] error: AppendError,
     #[case] status: u16,
     #[case] slug: &str,
@@ -153,7 +153,7 @@ async fn what_the_store_does_not_take_is_rejected_for_its_reason(
 
 #[rstest]
 #[actix_web::test]
-async fn how_far_what_is_derived_is_behind_is_told(
+async fn the_lag_of_derived_data_is_a_metric(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database)

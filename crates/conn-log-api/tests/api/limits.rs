@@ -12,7 +12,7 @@ use crate::test_app::{Database, EVENTS, TestApp, event};
 
 #[rstest]
 #[actix_web::test]
-async fn over_its_rate_a_token_is_told_when_to_come_back(
+async fn a_token_over_its_rate_gets_retry_after(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let rate = Rate { events_per_second: 1, burst_events: 3 };
@@ -52,7 +52,7 @@ async fn a_batch_larger_than_the_bucket_passes_once_and_is_paid_for() {
 
 #[rstest]
 #[actix_web::test]
-async fn an_address_that_fails_too_often_is_told_to_wait_and_valid_tokens_go_on(
+async fn an_address_with_too_many_failures_must_wait_and_valid_tokens_go_on(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let two = NonZeroU32::new(2).unwrap();

@@ -203,7 +203,7 @@ async fn sessions_without_an_id_pair_by_device_and_application(
 
 #[rstest]
 #[actix_web::test]
-async fn a_tenant_sees_what_is_derived_from_its_own_log_only(
+async fn a_tenant_sees_derived_data_of_its_own_log_only(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;

@@ -152,7 +152,7 @@ async fn the_links_stand_in_the_header_too(
 
 #[rstest]
 #[actix_web::test]
-async fn who_follows_the_feed_sees_what_comes_after(
+async fn a_poller_of_the_feed_sees_later_events(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = twelve_events(database).await;
@@ -169,7 +169,7 @@ async fn who_follows_the_feed_sees_what_comes_after(
 
 #[rstest]
 #[actix_web::test]
-async fn who_goes_back_in_the_feed_is_in_the_feed_still(
+async fn a_previous_page_of_the_feed_is_a_page_of_the_feed(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = twelve_events(database).await;
@@ -207,7 +207,7 @@ async fn a_made_up_cursor_of_the_feed_leads_on_to_an_id_that_there_can_be(
 
 #[rstest]
 #[actix_web::test]
-async fn a_filtered_feed_moves_on_past_what_it_leaves_out(
+async fn a_filtered_feed_moves_on_past_other_events(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = twelve_events(database).await;
@@ -273,7 +273,7 @@ async fn a_filter_that_can_match_nothing_is_refused_by_every_reader_of_events(
 
 #[rstest]
 #[actix_web::test]
-async fn an_offset_whose_plus_was_not_encoded_is_told_how_to_write_it(
+async fn an_offset_with_an_unencoded_plus_gets_the_right_spelling(
     #[values(Database::Sqlite)] database: Database,
 ) {
     let app = TestApp::on(database).await;

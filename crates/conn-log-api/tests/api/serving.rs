@@ -121,7 +121,7 @@ async fn answers_are_compressed_as_the_client_accepts_it_and_streams_are_not(
 
 #[rstest]
 #[actix_web::test]
-async fn a_client_that_takes_no_coding_at_all_is_told_so_and_nothing_is_stored(
+async fn a_client_that_accepts_no_coding_gets_406_and_nothing_is_stored(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;

@@ -288,7 +288,7 @@ async fn sessions_are_found_by_the_time_that_they_were_open(
 
 #[rstest]
 #[actix_web::test]
-async fn devices_are_found_by_what_they_do(
+async fn devices_are_found_by_application_state_and_time(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;

@@ -87,7 +87,7 @@ async fn post(app: &TestApp, devices: &[&str]) {
 
 #[rstest]
 #[actix_web::test]
-async fn a_stream_tells_what_is_committed_from_now_on(
+async fn a_stream_sends_later_commits(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
@@ -101,7 +101,7 @@ async fn a_stream_tells_what_is_committed_from_now_on(
 
 #[rstest]
 #[actix_web::test]
-async fn a_stream_goes_on_after_the_last_event_id_and_crosses_into_what_is_new(
+async fn a_stream_resumes_after_the_last_event_id_and_goes_on_with_new_events(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
@@ -167,7 +167,7 @@ async fn a_client_that_does_not_read_for_a_while_misses_nothing(
 
 #[rstest]
 #[actix_web::test]
-async fn a_stream_refuses_what_a_list_refuses(
+async fn a_stream_refuses_the_filters_that_a_list_refuses(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;

@@ -154,7 +154,7 @@ fn metadata_may_be_json_text_that_the_draft_owns() {
 }
 
 #[test]
-fn what_a_reader_could_not_take_is_told_with_what_the_rules_find() {
+fn faults_of_reading_are_reported_with_those_of_the_rules() {
     let mut draft = EventDraft { timestamp: None, status: None, duration: Some(-1.0), ..built() };
     let detail = "nanoseconds since 1970";
     draft.add_fault(Fault::new("/timestamp", FaultCode::InvalidTimestamp, detail));

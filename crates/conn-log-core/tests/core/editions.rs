@@ -153,7 +153,7 @@ fn two_names_for_one_thing_are_refused(
 }
 
 #[test]
-fn both_pairs_of_two_names_are_told_at_once() {
+fn both_pairs_of_two_names_are_reported_at_once() {
     let json = first(&[("application_id", r#""app_67890""#), ("status", r#""success""#)]);
     assert_faults(
         &json,
@@ -199,7 +199,7 @@ fn a_field_missing_from_a_second_edition_event_is_named(
 #[case("signal_strength", r#""-45""#, "wrong_type")]
 #[case("data_transferred", "true", "wrong_type")]
 #[case("data_transferred", "9007199254740992", "not_i_json")]
-fn a_bad_value_in_a_first_edition_event_is_told_under_its_name(
+fn a_bad_value_in_a_first_edition_event_is_reported_under_its_name(
     #[case] name: &str,
     #[case] value: &str,
     #[case] code: &str,

@@ -51,7 +51,7 @@ fn metadata_is_kept_as_canonical_json(#[case] given: &str, #[case] kept: &str) {
 #[case("1e400", false)]
 #[case("-1e400", false)]
 #[case("1e-400", true)]
-fn an_integer_lies_within_what_every_reader_holds(#[case] number: &str, #[case] taken: bool) {
+fn an_integer_outside_2_to_the_53_is_refused(#[case] number: &str, #[case] taken: bool) {
     let fault = [("/metadata/a/0", "not_i_json")];
     assert_faults(
         &second(&[("metadata", &format!("{{\"a\": [{number}]}}"))]),
@@ -76,7 +76,7 @@ fn an_unknown_field_s_name_with_a_lone_surrogate_is_a_fault_of_value() {
 }
 
 #[test]
-fn what_is_no_i_json_does_not_hide_the_other_faults() {
+fn a_fault_of_i_json_does_not_hide_the_other_faults() {
     let json = r#"{"a": "\ud800", "b": 1e400, "c": {"d": 1, "d": 1}, "e": ["\u0000"], "\udc00": 1,
         "f": [[[[[[[[]]]]]]]]}"#;
     assert_faults(

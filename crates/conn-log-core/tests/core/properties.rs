@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn no_damage_to_an_event_panics_and_what_is_still_an_event_keeps_the_rules(
+    fn no_damage_to_an_event_panics_and_a_valid_result_keeps_the_rules(
         facts in facts(),
         damage in vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..6),
     ) {

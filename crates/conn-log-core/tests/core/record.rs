@@ -40,7 +40,7 @@ fn a_record_s_members_stand_in_the_contract_s_order() {
 }
 
 #[test]
-fn what_is_not_given_is_null_and_the_later_members_are_left_out() {
+fn missing_fields_are_null_and_missing_later_members_are_left_out() {
     assert_eq!(
         record(event(&second(&[]))).to_json(),
         concat!(
@@ -134,7 +134,7 @@ fn another_id_or_time_is_another_leaf() {
 }
 
 #[test]
-fn a_store_gives_back_what_it_took() {
+fn a_stored_event_is_the_event_that_was_given() {
     let fields: EventFields = fields(&first(&[("duration", "1.5")]));
     let event = Event::from_store(fields.clone());
     assert_eq!(event.fields(), &fields);

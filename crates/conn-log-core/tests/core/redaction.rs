@@ -24,7 +24,7 @@ use crate::{draft, event, fields, first, now, second};
     r#"{"token_count": 7, "author": "me"}"#,
     r#"{"author":"me","token_count":7}"#
 )]
-fn what_stands_under_a_sensitive_name_is_replaced(#[case] given: &str, #[case] kept: &str) {
+fn a_value_under_a_sensitive_name_is_replaced(#[case] given: &str, #[case] kept: &str) {
     assert_eq!(fields(&second(&[("metadata", given)])).metadata, kept);
 }
 
@@ -64,7 +64,7 @@ fn a_draft_shows_no_metadata_since_nothing_is_redacted_yet() {
 }
 
 #[test]
-fn what_the_first_edition_moves_is_redacted_as_well() {
+fn fields_that_the_first_edition_moves_are_redacted_too() {
     let policy = EventPolicy::default().with_sensitive_key("network_type");
     let event = policy.check(draft(&first(&[])), now()).unwrap();
     let expected = r#"{"connection_status":"connected","network_type":"[REDACTED]"}"#;

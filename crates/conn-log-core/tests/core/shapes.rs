@@ -20,7 +20,7 @@ use crate::{SECOND, assert_faults, check, second};
 #[case::a_number("7", "not_an_object")]
 #[case::null("null", "not_an_object")]
 #[case::an_array("[]", "not_an_object")]
-fn what_is_no_object_is_refused_as_a_whole(#[case] json: &str, #[case] code: &str) {
+fn a_value_that_is_no_object_is_refused_as_a_whole(#[case] json: &str, #[case] code: &str) {
     assert_faults(json, &[("", code)]);
 }
 
@@ -148,7 +148,7 @@ fn one_name_in_two_objects_is_no_duplicate() {
 }
 
 #[test]
-fn every_fault_is_told_at_once() {
+fn every_fault_is_reported_at_once() {
     let json = r#"{
         "device_id": 7,
         "application_id": " app",

@@ -222,7 +222,7 @@ fn an_address_is_kept_in_its_canonical_form(#[case] given: &str, #[case] kept: &
 }
 
 #[rstest]
-fn what_is_no_address_is_refused(
+fn texts_that_are_no_address_are_refused(
     #[values(
         "192.168.1",
         "192.168.1.256",

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::Derivation;
 use super::follower::Follower;
-use super::marks::begin_anew_in_txn;
+use super::marks::restart_in_txn;
 use crate::engine::{AnyConnection, Home, Position, Role, all_positions};
 use crate::error::{OpenError, StoreError};
 use crate::log::heads::{self, LogBounds};
@@ -54,7 +54,7 @@ impl Derivation {
 
     /// Makes followers build again all data of a lower version, or of another log. Takes no lock if
     /// there is no such data.
-    pub(crate) fn begin_anew_where_due(self: &Arc<Self>) -> Result<(), StoreError> {
+    pub(crate) fn restart_where_due(self: &Arc<Self>) -> Result<(), StoreError> {
         let homes: BTreeSet<Home> = self.all().map(Follower::home).collect();
         for home in homes {
             if self.unusable(&mut *self.engine.reader()?, home)?.is_empty() {
@@ -66,7 +66,7 @@ impl Derivation {
                     let (tenant, name) = (TenantId(position.tenant), &position.name);
                     if let Some(follower) = derivation.find(name) {
                         log::warn!("tenant {}: {name} is rebuilt from the log", tenant.0);
-                        begin_anew_in_txn(connection, tenant, follower)?;
+                        restart_in_txn(connection, tenant, follower)?;
                     }
                 }
                 Ok(())

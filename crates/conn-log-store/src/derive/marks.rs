@@ -75,7 +75,7 @@ fn of_rows(rows: &[Position], followers: &[&dyn Follower]) -> Marks {
 }
 
 /// Makes a follower begin again, by the next steps.
-pub(super) fn begin_anew_in_txn(
+pub(super) fn restart_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
     follower: &dyn Follower,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Derivation;
 use super::follower::{Follower, Lane};
-use super::marks::{CLEARING, begin_anew_in_txn, marks, set_mark_in_txn};
+use super::marks::{CLEARING, marks, restart_in_txn, set_mark_in_txn};
 use super::step::Progress;
 use crate::engine::{AnyConnection, Wait};
 use crate::error::StoreError;
@@ -77,7 +77,7 @@ impl Derivation {
             if let Some(follower) = derivation.find(name) {
                 let lease = follower.lease(tenant);
                 connection.lease_in_txn(lease, Wait::Yes)?;
-                begin_anew_in_txn(connection, tenant, follower)?;
+                restart_in_txn(connection, tenant, follower)?;
             }
             Ok(())
         })?;

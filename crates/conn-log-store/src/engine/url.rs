@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_give_way_to_what_the_url_says() {
+    fn the_url_overrides_the_defaults() {
         let DatabaseUrl::Postgres(url) = parse("postgres://h/db?connect_timeout=9").unwrap() else {
             panic!("a postgres URL");
         };

@@ -82,7 +82,7 @@ on_both_databases! {
         assert!(log.is_sorted_by_key(|record| record.created_at));
     }
 
-    async fn who_is_woken_has_seen_everything_before(db) {
+    async fn a_woken_reader_sees_every_earlier_commit(db) {
         let store = db.open();
         let writing = if db.backend() == Backend::Postgres { db.open() } else { store.clone() };
         let mut commits = store.commits();
@@ -190,7 +190,7 @@ on_both_databases! {
         assert_eq!(store.stats().queue_bytes, 0);
     }
 
-    async fn a_closed_store_finishes_what_it_took_in_and_refuses_the_rest(db) {
+    async fn a_closed_store_finishes_accepted_events_and_refuses_the_rest(db) {
         let store = db.open();
         let mut tasks = Vec::new();
         for _ in 0..50 {
@@ -213,7 +213,7 @@ on_both_databases! {
         assert_eq!(log.iter().map(|record| record.id).collect::<Vec<_>>(), stored);
     }
 
-    async fn what_arrives_together_is_committed_together(db) {
+    async fn events_that_arrive_together_are_committed_together(db) {
         #[derive(Default)]
         struct Groups(Mutex<Vec<GroupCommitted>>);
         impl Observer for Groups {
@@ -358,7 +358,7 @@ const LONG_ENOUGH: i32 = 3_500;
 const LONG: i32 = 30_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_write_ahead_log_begins_anew_while_events_keep_coming() {
+async fn the_write_ahead_log_restarts_under_load() {
     let (_database, store, mut pages) = store_and_its_log();
     let is_over = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..4)

@@ -91,7 +91,7 @@ on_both_databases! {
         assert_eq!(ids(&append(&store, events("dev_3", 1)).await.unwrap()), [101]);
     }
 
-    async fn a_follower_that_begins_anew_begins_where_the_log_begins(db) {
+    async fn a_follower_that_restarts_begins_at_the_first_id(db) {
         let store = Store::open(options(&db)).unwrap();
         append(&store, events("dev_1", 60)).await.unwrap();
         append(&store, events("dev_2", 40)).await.unwrap();
@@ -137,7 +137,7 @@ on_both_databases! {
         assert_eq!(ids_of(&store, &query), (1..=10).chain(101..=145).collect::<Vec<i64>>());
     }
 
-    async fn data_of_a_lower_version_is_computed_anew(db) {
+    async fn data_of_a_lower_version_is_rebuilt(db) {
         let store = Store::open(options(&db)).unwrap();
         append(&store, events("dev_1", 30)).await.unwrap();
         step_to_the_end(&store);

@@ -107,7 +107,7 @@ async fn backed_up(db: &TestDatabase, count: usize) -> PathBuf {
 
 /// Without this, each start would build data again that is too short for a new anchor.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_made_anew_is_so_once() {
+async fn a_rebuild_happens_once() {
     #[derive(diesel::QueryableByName)]
     struct Count {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -134,7 +134,7 @@ async fn what_is_made_anew_is_so_once() {
 
 /// The log is restored from a backup, and its derived data was made from more events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
+async fn derived_data_past_the_end_of_the_log_is_rebuilt() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     let backup = backed_up(&db, 130).await;
     std::fs::copy(&backup, db.file()).unwrap();
@@ -148,7 +148,7 @@ async fn what_is_derived_from_more_than_the_log_has_is_made_anew() {
 
 /// Two copies of a log get different events, and one copy gets the other's second file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_derived_from_another_log_is_made_anew() {
+async fn derived_data_of_another_log_is_rebuilt() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     let of_another = derived(&db).with_extension("another");
     let backup = backed_up(&db, 130).await;
@@ -166,7 +166,7 @@ async fn what_is_derived_from_another_log_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_does_not_wait_for_what_is_derived() {
+async fn an_append_does_not_wait_for_derived_data() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     let store = open(&db);
     append_some(&store, "dev_1", 30).await;

@@ -40,7 +40,7 @@ on_both_databases! {
         assert!(store.ready().is_ok());
     }
 
-    async fn a_fault_of_the_tables_is_told_and_gone_when_it_is_mended(db) {
+    async fn a_fault_of_the_tables_is_reported_until_it_is_repaired(db) {
         let store = db.open();
         append(&store, events("dev", 1)).await.unwrap();
         let (break_it, mend_it) =

@@ -78,7 +78,7 @@ async fn a_file_that_is_moved_back_is_taken_again() {
 /// gone.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_file_that_is_gone_is_told_and_appends_go_on(
+async fn a_missing_derived_file_is_reported_and_appends_go_on(
     #[values("-derived", "-derived-wal")] suffix: &str,
     #[values(delete, move_away, replace)] take: fn(&Path),
 ) {

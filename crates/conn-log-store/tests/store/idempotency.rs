@@ -34,7 +34,7 @@ fn is_duplicate(appended: &Appended) -> bool {
 }
 
 on_both_databases! {
-    async fn an_event_id_whose_event_was_dropped_can_be_used_anew(db) {
+    async fn an_event_id_of_a_dropped_event_can_be_used_again(db) {
         let store = db.open();
         append(&store, vec![named("e-1")]).await.unwrap();
         // As if a partition was dropped.

@@ -116,7 +116,7 @@ on_both_databases! {
         }
     }
 
-    async fn each_filter_keeps_what_it_names(db) {
+    async fn each_filter_keeps_its_events(db) {
         let store = db.open();
         let mut all = Vec::new();
         let mut add = |change: fn(&mut conn_log_core::EventFields)| {

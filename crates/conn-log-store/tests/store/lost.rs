@@ -67,7 +67,7 @@ async fn a_log_whose_loss_is_accepted_goes_on_after_the_last_id_that_is_known() 
 
 /// A crash between the two files leaves derived data of events that the log has skipped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn derived_data_of_lost_events_is_made_anew_also_after_a_crash() {
+async fn derived_data_of_lost_events_is_rebuilt_also_after_a_crash() {
     let Some(db) = without_write_ahead_log().await else { return };
     assert!(Store::open(options(&db)).is_err());
     db.execute("UPDATE heads SET size = 130 WHERE tenant_id = 1");

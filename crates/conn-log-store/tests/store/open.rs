@@ -171,7 +171,7 @@ async fn a_database_from_before_the_first_release_is_refused() {
 
 /// A missing partition: another process has dropped it, or a failover has lost it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_whose_partition_is_gone_makes_it_anew() {
+async fn an_append_creates_a_missing_partition_again() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
     let store = db.open();
     append(&store, events("dev", 1)).await.unwrap();
@@ -186,7 +186,7 @@ async fn an_append_whose_partition_is_gone_makes_it_anew() {
 }
 
 #[test]
-fn every_table_and_column_of_postgres_says_what_it_holds() {
+fn every_table_and_column_of_postgres_has_a_comment() {
     let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
     Store::migrate(&db.database_url()).unwrap();
     let silent: Vec<Column> = diesel::sql_query(

@@ -100,9 +100,7 @@ fn migrating_twice_does_nothing_the_second_time(
 }
 
 #[rstest]
-fn what_is_derived_can_be_computed_anew_by_name(
-    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
-) {
+fn derived_data_is_rebuilt_by_name(#[values(Backend::Sqlite, Backend::Postgres)] backend: Backend) {
     let Some(database) = TestDatabase::new(backend) else { return };
     for name in ["presence", "sessions", "statistics", "index"] {
         let output = run(&database, &["rebuild", name]);
@@ -120,7 +118,7 @@ fn a_url_of_another_kind_is_refused_by_name() {
 }
 
 #[test]
-fn a_port_in_use_a_folder_that_cannot_be_written_and_a_newer_database_are_told() {
+fn a_port_in_use_a_folder_without_write_access_and_a_newer_database_are_reported() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };

@@ -75,7 +75,7 @@ fn resident_mib(server: &Running) -> usize {
 
 /// A library under the server takes the body for bytes of the other protocol.
 #[test]
-fn a_body_behind_an_upgrade_to_websocket_is_told_and_does_not_vanish() {
+fn a_body_behind_an_upgrade_to_websocket_is_refused_and_does_not_vanish() {
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
     let server = Running::start(&database);
     // Refused for its value, so only by a server that has read it.
@@ -142,7 +142,7 @@ fn a_slow_sender_is_let_go_of() {
 }
 
 #[test]
-fn deep_nesting_and_bytes_that_are_no_text_are_told() {
+fn deep_nesting_and_bytes_that_are_no_text_are_refused() {
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
     let server = Running::start(&database);
     let deep = "[".repeat(10_000);

@@ -199,7 +199,7 @@ fn a_connection_without_a_request_is_kept_as_long_as_was_said() {
 }
 
 #[test]
-fn answers_that_nobody_takes_are_held_within_their_room_and_for_a_while() {
+fn unread_answers_stay_within_their_room_and_end_after_a_time() {
     const CLIENTS: usize = 60;
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
     let server = Running::start_with(&database, &["--answer-pause-max", "20s"]);
@@ -223,7 +223,7 @@ fn answers_that_nobody_takes_are_held_within_their_room_and_for_a_while() {
 }
 
 #[test]
-fn streams_that_nobody_reads_take_no_more_than_their_room() {
+fn unread_streams_stay_within_their_room() {
     const CLIENTS: usize = 200;
     let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
     let server = Running::start(&database);

@@ -114,7 +114,7 @@ async fn a_connection_is_woken_when_a_head_is_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_woken_for_what_came_while_it_was_answering() {
+async fn a_connection_is_woken_for_bytes_that_came_during_an_answer() {
     let (mut client, mut connection) = connection(&patience());
     let exchange = connection.exchange().clone();
     exchange.begin();
@@ -157,7 +157,7 @@ async fn heads_take_no_more_than_their_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_room_a_head_that_is_whole_is_taken_and_one_that_is_not_is_told() {
+async fn without_room_a_complete_head_is_taken_and_a_partial_one_is_refused() {
     let patience = patience();
     let all = patience.heads.take(ROOM_BYTES).unwrap();
     let (mut client, mut connection) = connection(&patience);
@@ -191,7 +191,7 @@ async fn a_body_is_read_no_further_than_it_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_nobody_takes_ends_the_connection_and_one_taken_slowly_does_not() {
+async fn an_unread_answer_ends_the_connection_and_a_slowly_read_one_does_not() {
     let (mut client, socket) = duplex(1_000);
     let mut connection = Connection::new(socket, patience());
     let writing = async {

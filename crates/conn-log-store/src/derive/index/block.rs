@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn written_values_are_read_back(
             base in 1_i64..1_000_000,
             postings in proptest::collection::btree_set(("[ab]{0,5}", 0_i64..100_000), 0..3_000),
         ) {

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_not_found_by_what_it_begins_with() {
+    fn a_name_is_not_found_by_its_prefix() {
         let filter = EventFilter { device_ids: vec!["dev".into()], ..EventFilter::default() };
         let range = &dimensions(&filter)[0].ranges[0];
         let mut other = Vec::new();

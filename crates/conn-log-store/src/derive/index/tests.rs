@@ -336,12 +336,12 @@ fn check(database: &mut Database) {
 }
 
 #[test]
-fn a_page_is_what_a_scan_gives_at_every_state_of_the_index_on_sqlite() {
+fn a_page_equals_a_scan_at_every_state_of_the_index_on_sqlite() {
     check(&mut Database::on(Backend::Sqlite).unwrap());
 }
 
 #[test]
-fn a_page_is_what_a_scan_gives_at_every_state_of_the_index_on_postgres() {
+fn a_page_equals_a_scan_at_every_state_of_the_index_on_postgres() {
     if let Some(mut database) = Database::on(Backend::Postgres) {
         check(&mut database);
     }

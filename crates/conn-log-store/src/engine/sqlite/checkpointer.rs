@@ -92,7 +92,7 @@ impl Checkpointer {
             self.files.check_log()?;
             let pages = look(&mut connection)?;
             if pages.log >= PAGES_MAX && pages.left() > 0 {
-                self.begin_anew(&mut connection)?;
+                self.restart(&mut connection)?;
             } else if pages.left() >= PAGES_MIN {
                 copy(&mut connection)?;
             }
@@ -101,7 +101,7 @@ impl Checkpointer {
 
     /// Restarts the log. The next commit does this if all pages are copied and nobody reads the
     /// log.
-    fn begin_anew(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+    fn restart(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         // Each pass copies the pages that came during the pass before. A pass during which no page
         // came also syncs the file, which takes much longer than to copy.
         let mut left = PAGES_MAX;

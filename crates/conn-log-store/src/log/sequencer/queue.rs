@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_events_counts_as_well() {
+    fn a_span_without_events_counts_too() {
         let by_count = Queue::new(2, usize::MAX, 10);
         let by_bytes = Queue::new(usize::MAX, 1_000, 10);
         for queue in [by_count, by_bytes] {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_hangs_is_unavailable_and_those_who_wait_for_it_are_told() {
+    fn a_writer_that_hangs_is_unavailable_and_its_waiters_get_an_error() {
         let queue = Queue::new(10, usize::MAX, 10);
         queue.push(only_a_key(0).0).unwrap();
         let _taken = queue.take();

@@ -71,7 +71,7 @@ on_both_databases! {
         assert_eq!(devices(&stores[1]), reference::devices(&all(&stores[1], DEFAULT)));
     }
 
-    async fn a_projection_that_is_reset_is_computed_anew(database) {
+    async fn a_projection_that_is_reset_is_rebuilt(database) {
         let mut options = database.options();
         options.projections = false;
         let store = Store::open(options).unwrap();
