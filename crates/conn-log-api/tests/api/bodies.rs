@@ -107,7 +107,8 @@ async fn a_byte_order_mark_before_json_or_a_line_of_it_is_skipped(
         answer.is_problem(400, "invalid-body");
         assert_eq!(answer.faults()[0].1, "empty", "{media_type}");
     }
-    for body in [format!("{MARK}{MARK}{event}"), format!(" {MARK}{event}"), format!("{event}{MARK}")]
+    for body in
+        [format!("{MARK}{MARK}{event}"), format!(" {MARK}{event}"), format!("{event}{MARK}")]
     {
         app.post_as(json, body).await.is_problem(400, "invalid-body");
     }
