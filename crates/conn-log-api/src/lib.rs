@@ -17,6 +17,7 @@ mod statistics;
 use actix_web::http::Method;
 
 pub use http::app::App;
+pub use http::cors::{Origin, OriginError};
 pub use http::options::ApiOptions;
 pub use http::server::{create_app, serve};
 pub use ingest::appender::{Appender, Appending};

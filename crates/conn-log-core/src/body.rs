@@ -29,7 +29,7 @@ impl<'a> JsonBody<'a> {
     /// [`BodyError::Faults`] if it is not JSON, or an envelope without a text;
     /// [`BodyError::TooManyEvents`] for an array with more elements than the limit.
     pub fn read(bytes: &'a [u8], events_max: usize) -> Result<Self, BodyError> {
-        let text = utf8(bytes)?;
+        let text = utf8(without_byte_order_mark(bytes))?;
         let start = text.trim_start_matches(JSON_SPACE);
         if start.is_empty() {
             return Err(Fault::new("", FaultCode::Empty, "the body is empty").into());
@@ -37,7 +37,7 @@ impl<'a> JsonBody<'a> {
         if start.starts_with('[') {
             return Ok(JsonBody::Events(elements::read(text, events_max)?));
         }
-        let object = JsonObject::parse(text)?;
+        let object = JsonObject::parse(text).map_err(|faults| several_objects(text, faults))?;
         match object.envelope() {
             Some(data) => Ok(JsonBody::Envelope(envelope_text(data)?)),
             None => Ok(JsonBody::Event(EventDraft::from_object(object))),
@@ -77,6 +77,26 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, Faults> {
         let detail = format!("not UTF-8 from byte {} on", error.valid_up_to());
         Fault::new("", FaultCode::InvalidJson, detail).into()
     })
+}
+
+/// `bytes` without the byte order mark before them: programs on Windows write one at the start of a
+/// file, and a reader of JSON may skip it (RFC 8259, section 8.1).
+pub fn without_byte_order_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// The faults of a text that is not one object. Objects one after the other are most often NDJSON
+/// that was sent as JSON, so the fault then names the media type that takes them.
+fn several_objects(text: &str, faults: Faults) -> Faults {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+    let has_one = values.next().is_some_and(|value| value.is_ok());
+    let rest = text.get(values.byte_offset()..).unwrap_or_default();
+    if !has_one || !rest.trim_start_matches(JSON_SPACE).starts_with('{') {
+        return faults;
+    }
+    let detail = "an object follows the first: send several events as an array, or one a line as \
+                  application/x-ndjson";
+    Fault::new("", FaultCode::InvalidJson, detail).into()
 }
 
 fn envelope_text(data: &RawValue) -> Result<String, Fault> {

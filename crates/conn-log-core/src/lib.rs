@@ -61,7 +61,7 @@ mod query;
 mod record;
 mod timestamp;
 
-pub use body::{BodyError, JsonBody, utf8};
+pub use body::{BodyError, JsonBody, utf8, without_byte_order_mark};
 pub use event::{
     Binding, CONNECTION_TYPES, DraftSource, Edition, Event, EventDraft, EventFields, EventPolicy,
     MetadataJson, REDACTED, STATUSES, SensitiveKeys,

@@ -38,6 +38,8 @@ impl fmt::Debug for Cause {
 pub enum StoreError {
     /// The database cannot be reached, or has no free connection. It may come back by itself.
     Unavailable(Cause),
+    /// The database answers, but has no connection to spare for a read. It may have one later.
+    NoConnection(Cause),
     /// The requested item does not exist.
     NotFound(&'static str),
     /// The name is taken.
@@ -66,6 +68,9 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Unavailable(cause) => write!(f, "the database cannot be reached: {cause}"),
+            StoreError::NoConnection(cause) => {
+                write!(f, "the database has no connection free for a read: {cause}")
+            }
             StoreError::NotFound(what) => write!(f, "there is no such {what}"),
             StoreError::NameTaken(what) => write!(f, "there is a {what} of that name already"),
             StoreError::Full(what) => write!(f, "there is no room for another {what}"),
@@ -79,7 +84,9 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            StoreError::Unavailable(cause) | StoreError::Internal(cause) => cause.0.source(),
+            StoreError::Unavailable(cause)
+            | StoreError::NoConnection(cause)
+            | StoreError::Internal(cause) => cause.0.source(),
             _ => None,
         }
     }

@@ -44,6 +44,10 @@ pub struct StoreOptions {
     /// Whether this store's own thread keeps the index close behind the log. A store for one
     /// command leaves this to the server, too.
     pub indexing: bool,
+    /// Whether to open the connections for all work, and one for reads, with the store, and to keep
+    /// them: readers then cannot take them on a PostgreSQL with few connections. A store for one
+    /// command connects as it needs to.
+    pub connect_at_start: bool,
     /// Whether to open a log that has lost events. Their ids are not given again as far as derived
     /// data knows them.
     pub accept_lost_events: bool,
@@ -70,6 +74,7 @@ impl StoreOptions {
             partition: PartitionSize::Month,
             projections: true,
             indexing: true,
+            connect_at_start: true,
             accept_lost_events: false,
             observer: None,
         }

@@ -125,10 +125,10 @@ impl Store {
         let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
         let mut threads = self.0.threads();
         threads.push(spawn(writer).map_err(StoreError::internal)?);
-        threads.push(engine.start(signals).map_err(StoreError::internal)?);
+        threads.push(engine.start(signals)?);
         let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
-        threads.extend(derive::spawn_all(derivation, paces).map_err(StoreError::internal)?);
+        threads.extend(derive::spawn_all(derivation, paces)?);
         Ok(())
     }
 
@@ -280,14 +280,15 @@ impl Store {
 
 /// The state of the store.
 impl Store {
-    /// Checks that the store can be reached and written to, and has a schema that this program can
+    /// Checks that the store can be reached, written to and read from, and has a schema that this program can
     /// work on. Blocks the thread.
     pub fn ready(&self) -> Result<(), StoreError> {
         self.0.engine.check_files()?;
         if !self.0.queue.is_available() {
             return Err(StoreError::unavailable("the writer cannot write"));
         }
-        self.0.engine.check_schema()
+        self.0.engine.check_schema()?;
+        self.0.engine.check_readers()
     }
 
     /// Longest read. A caller on another thread need not wait longer: a frozen database never ends

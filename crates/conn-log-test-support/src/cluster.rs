@@ -51,12 +51,21 @@ impl Cluster {
 
     /// Starts a cluster. `None` if PostgreSQL is to be skipped.
     pub fn start_new() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// Starts a cluster that takes so many connections. `None` if PostgreSQL is to be skipped.
+    pub fn start_small(max_connections: u32) -> Option<Self> {
+        Self::start_with(&format!(" -c max_connections={max_connections}"))
+    }
+
+    fn start_with(options: &str) -> Option<Self> {
         // If the tests' own server is skipped, this cluster is skipped too.
         Server::find()?;
         let folder = tempfile::tempdir().unwrap();
         // A port that is free now. The listener that found it is closed at the end of the line.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Cluster { folder, bin: newest_bin(), port, options: String::new() };
+        let cluster = Cluster { folder, bin: newest_bin(), port, options: options.to_owned() };
         if is_root() {
             run(Command::new("chown").arg("postgres").arg(cluster.folder.path()));
         }

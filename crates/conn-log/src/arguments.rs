@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use conn_log_api::Origin;
 use conn_log_store::{DatabaseUrl, DatabaseUrlError, PartitionSize, Scope};
 use ipnet::IpNet;
 use uuid::Uuid;
@@ -172,6 +173,11 @@ pub(crate) struct Serve {
     #[arg(long, env = "CONN_LOG_TRUSTED_PROXIES", value_delimiter = ',', value_name = "CIDR",
         value_parser = network)]
     pub(crate) trusted_proxy: Vec<IpNet>,
+
+    /// An origin whose browser pages may use the API, such as https://app.example.org (repeatable;
+    /// comma-separated in the variable)
+    #[arg(long, env = "CONN_LOG_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<Origin>,
 
     /// Maximum number of queued events; when the queue is full, requests get a 503
     #[arg(long, env = "CONN_LOG_QUEUE_EVENTS_MAX", default_value_t = 100_000, value_name = "N",

@@ -112,6 +112,17 @@ fn refuse_upgrade(request: &HttpRequest) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Refuses a body that is too large before a client that waits for `100 Continue` sends it. Other
+/// clients send it anyway.
+fn refuse_expected(request: &HttpRequest, bytes_max: usize) -> Result<(), Problem> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if request.head().expect() && length.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large("as sent", bytes_max));
+    }
+    Ok(())
+}
+
 /// Reads and decodes the body.
 ///
 /// # Errors
@@ -125,6 +136,7 @@ pub(crate) async fn read(
 ) -> Result<Body, Problem> {
     refuse_upgrade(request)?;
     let coding = coding(request)?;
+    refuse_expected(request, options.body_bytes_max)?;
     let mut reservation = Reservation(room.share());
     let sent = receive(payload, options, &mut reservation).await?;
     if coding == Coding::Identity {

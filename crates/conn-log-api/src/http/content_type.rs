@@ -8,7 +8,7 @@ use crate::http::problem::{Problem, ProblemKind};
 /// The media type of the body, in lower case and without its parameters; empty if there is none.
 ///
 /// # Errors
-/// 415 for a charset other than UTF-8; `taken` names the media types that the address accepts.
+/// 415 for a charset other than UTF-8, which many clients write `utf8`; `taken` names the media types that the address accepts.
 pub(crate) fn media_type(request: &HttpRequest, taken: &str) -> Result<String, Problem> {
     let value = request.headers().get(header::CONTENT_TYPE);
     let value = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -18,7 +18,7 @@ pub(crate) fn media_type(request: &HttpRequest, taken: &str) -> Result<String, P
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     });
     match charset {
-        Some(charset) if !charset.eq_ignore_ascii_case("utf-8") => {
+        Some(charset) if !["utf-8", "utf8"].iter().any(|it| charset.eq_ignore_ascii_case(it)) => {
             Err(not_taken("the charset is utf-8", taken))
         }
         _ => Ok(essence.trim().to_ascii_lowercase()),

@@ -43,6 +43,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => unavailable(&cause),
+            StoreError::NoConnection(cause) => no_connection(&cause),
             StoreError::QueryTimeout => Problem::new(
                 ProblemKind::QueryTimeout,
                 "add a filter on device_id, application_id, session_id or a window of time",
@@ -94,6 +95,12 @@ impl From<BlockingError> for Problem {
     fn from(error: BlockingError) -> Self {
         Problem::internal(&error)
     }
+}
+
+fn no_connection(cause: &dyn std::fmt::Display) -> Problem {
+    log::debug!("{}: no connection for a read: {cause}", request_id::current());
+    let detail = "the database has no connection free for reads; events are registered";
+    Problem::new(ProblemKind::StoreUnavailable, detail).with_header(header::RETRY_AFTER, "5")
 }
 
 fn unavailable(cause: &dyn std::fmt::Display) -> Problem {

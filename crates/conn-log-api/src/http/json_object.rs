@@ -10,7 +10,7 @@ use std::fmt;
 
 use actix_web::HttpRequest;
 use actix_web::web::Payload;
-use conn_log_core::FaultKind;
+use conn_log_core::{FaultKind, without_byte_order_mark};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -70,7 +70,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// 400 for a body that is not a JSON object.
     pub(crate) fn parse(body: &'a Body) -> Result<Self, Problem> {
-        let bytes = body.bytes();
+        let bytes = without_byte_order_mark(body.bytes());
         if bytes.trim_ascii().is_empty() {
             return Err(not_an_object("empty", "the body is empty".into()));
         }

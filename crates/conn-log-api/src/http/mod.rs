@@ -11,6 +11,7 @@ pub(crate) mod body;
 pub(crate) mod client_address;
 pub(crate) mod connection;
 pub(crate) mod content_type;
+pub(crate) mod cors;
 pub(crate) mod cursor;
 pub(crate) mod errors;
 pub(crate) mod json_object;

@@ -7,6 +7,8 @@ use conn_log_core::EventPolicy;
 use conn_log_store::Rate;
 use ipnet::IpNet;
 
+use crate::http::cors::Origin;
+
 /// The options of the HTTP server that a deployment may set. [`Default`] gives the contract's
 /// limits.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub struct ApiOptions {
     pub auth_failures_per_minute: NonZeroU32,
     /// Proxies that are trusted to give the client's address and scheme.
     pub trusted_proxies: Vec<IpNet>,
+    /// Origins whose browser pages may use the API.
+    pub cors_origins: Vec<Origin>,
 }
 
 impl Default for ApiOptions {
@@ -59,6 +63,7 @@ impl Default for ApiOptions {
             default_rate: None,
             auth_failures_per_minute: NonZeroU32::MIN.saturating_add(599),
             trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
         }
     }
 }

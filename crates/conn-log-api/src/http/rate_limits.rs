@@ -39,7 +39,8 @@ pub(crate) struct EventRates {
 /// A token's bucket.
 struct Bucket {
     limiter: Limiter,
-    /// The time until which the token pays for a batch larger than the bucket.
+    /// The time until which the bucket is known to have not a single event: one was refused, or the
+    /// token pays for a batch larger than the bucket.
     debt_until: Mutex<Instant>,
 }
 
@@ -63,6 +64,16 @@ impl EventRates {
         EventRates { default, buckets }
     }
 
+    /// Checks that the token's bucket is not known to be empty, before its events are read.
+    ///
+    /// # Errors
+    /// [`OverRate`] if not even one event would be taken.
+    pub(crate) fn check(&self, token: &Token) -> Result<(), OverRate> {
+        let Some(rate) = token.rate.or(self.default) else { return Ok(()) };
+        let Some(bucket) = self.buckets.get(&(token.id, rate)) else { return Ok(()) };
+        bucket.debt(Instant::now()).map_or(Ok(()), |wait| Err(OverRate { rate, wait }))
+    }
+
     /// Takes `events` out of the token's bucket. `None` for a token without a rate.
     ///
     /// A batch larger than the bucket passes if the bucket is full: otherwise it could never pass.
@@ -75,7 +86,7 @@ impl EventRates {
         let bucket = self.buckets.get_with((token.id, rate), || Arc::new(Bucket::new(rate)));
         let now = Instant::now();
         let mut debt_until = bucket.debt_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wait) = debt_until.checked_duration_since(now).filter(|wait| !wait.is_zero()) {
+        if let Some(wait) = left(*debt_until, now) {
             return Err(OverRate { rate, wait });
         }
         let wanted = u32::try_from(events).unwrap_or(u32::MAX).min(rate.burst_events);
@@ -91,6 +102,9 @@ impl EventRates {
             }
             Ok(Err(not_until)) => {
                 let wait = not_until.wait_time_from(DefaultClock::default().now());
+                if wanted == NonZeroU32::MIN {
+                    *debt_until = now + wait;
+                }
                 Err(OverRate { rate, wait })
             }
             // The bucket is at least as large as the amount taken.
@@ -112,6 +126,16 @@ impl Bucket {
             debt_until: Mutex::new(Instant::now()),
         }
     }
+
+    /// The time until the bucket has an event again, if it is known to have none.
+    fn debt(&self, now: Instant) -> Option<Duration> {
+        left(*self.debt_until.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+}
+
+/// The time that is left until then; `None` if there is none.
+fn left(until: Instant, now: Instant) -> Option<Duration> {
+    until.checked_duration_since(now).filter(|wait| !wait.is_zero())
 }
 
 impl From<OverRate> for Problem {

@@ -10,15 +10,15 @@ use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Extensions, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::{Compress, from_fn};
+use actix_web::middleware::{Compress, Condition, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::rt::signal::unix::{SignalKind, signal};
 use actix_web::{Error, rt, web};
 
 use crate::http::app::App;
-use crate::http::connection::{Connection, attend};
+use crate::http::connection::{Connection, attend, until_written};
 use crate::http::observe::observe;
-use crate::http::{accept, answers, routes};
+use crate::http::{accept, answers, cors, routes};
 use crate::jobs;
 
 /// Time limit for the requests in progress when the server stops. A commit takes milliseconds. A
@@ -42,8 +42,8 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get) + 1
 }
 
-/// The app with every route. Around each route: compression as the client accepts it, the request
-/// id and the log line.
+/// The app with every route. Around each route: compression as the client accepts it, the headers
+/// for pages of other origins, the request id and the log line.
 pub fn create_app(
     app: web::Data<App>,
 ) -> actix_web::App<
@@ -55,12 +55,16 @@ pub fn create_app(
         InitError = (),
     >,
 > {
+    let cors =
+        Condition::new(!app.options.cors_origins.is_empty(), cors::cors(&app.options.cors_origins));
     actix_web::App::new()
         .app_data(app)
         .configure(routes::register)
         .wrap(from_fn(answers::hold))
         .wrap(Compress::default())
         .wrap(from_fn(accept::explain_codings))
+        .wrap(cors)
+        .wrap(from_fn(cors::explain_preflights))
         .wrap(from_fn(observe))
         .wrap(from_fn(attend))
 }
@@ -116,6 +120,7 @@ fn http(
             let stopping = stopping.clone();
             async move { stopping.notified().await }
         })
+        .expect(fn_service(until_written))
         .on_connect_ext(|connection: &Connection<TcpStream>, data: &mut Extensions| {
             data.insert(connection.exchange().clone());
         })
@@ -128,8 +133,15 @@ fn http(
             // already.
             socket.set_nodelay(true).ok();
             let address = socket.peer_addr().ok();
-            Ok((Connection::new(socket, patience), Protocol::Http1, address))
+            let connection = Connection::new(socket, reset, patience);
+            Ok((connection, Protocol::Http1, address))
         }
     })
     .and_then(service)
+}
+
+/// Has the socket's end reset the connection.
+fn reset(socket: &TcpStream) {
+    // If the option cannot be set, the socket is closed already.
+    socket.set_zero_linger().ok();
 }

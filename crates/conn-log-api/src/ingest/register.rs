@@ -59,6 +59,10 @@ pub(crate) async fn register(
 ) -> Result<HttpResponse, Problem> {
     let app = App::of(&request);
     let head = Head::of(&request)?;
+    if request.head().expect() {
+        // The client waits to be told before it sends the body.
+        app.event_rates.check(caller.token())?;
+    }
     let body = body::read(&request, &mut payload, &app.options, &app.body_room).await?;
     let ingested = pipeline::run(app, caller.token(), head, body, kept).await?;
     let mut response = match ingested.came_of_it {

@@ -9,6 +9,7 @@ mod batches;
 mod bodies;
 mod bound_tokens;
 mod cookbook;
+mod cors;
 mod counting;
 mod exporting;
 mod home;

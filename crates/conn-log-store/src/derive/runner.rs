@@ -53,19 +53,23 @@ const LOOK_TIME_MAX: Duration = Duration::from_mins(5);
 pub(crate) fn spawn_all(
     derivation: &Arc<Derivation>,
     paces: impl Iterator<Item = Pace>,
-) -> std::io::Result<Vec<JoinHandle<()>>> {
+) -> Result<Vec<JoinHandle<()>>, StoreError> {
     paces.map(|pace| spawn(Arc::clone(derivation), pace)).collect()
 }
 
-fn spawn(derivation: Arc<Derivation>, pace: Pace) -> std::io::Result<JoinHandle<()>> {
-    let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    std::thread::Builder::new().name(pace.thread().to_owned()).spawn(move || {
+/// Connects and starts a thread.
+fn spawn(derivation: Arc<Derivation>, pace: Pace) -> Result<JoinHandle<()>, StoreError> {
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let waiting = waiting.map_err(StoreError::internal)?;
+    let mut runner = Runner::new(derivation, pace);
+    runner.reader()?;
+    let spawned = std::thread::Builder::new().name(pace.thread().to_owned()).spawn(move || {
         if pace.gives_way() {
             give_way();
         }
-        let commits = derivation.signals.commits();
-        Runner { derivation, pace, commits, reader: None, to_maintain: None }.run(&waiting);
-    })
+        runner.run(&waiting);
+    });
+    spawned.map_err(StoreError::internal)
 }
 
 /// Lowers the calling thread's priority, so that threads with waiting callers run first. On Linux
@@ -89,6 +93,11 @@ struct Runner {
 }
 
 impl Runner {
+    fn new(derivation: Arc<Derivation>, pace: Pace) -> Self {
+        let commits = derivation.signals.commits();
+        Runner { derivation, pace, commits, reader: None, to_maintain: None }
+    }
+
     fn run(mut self, waiting: &tokio::runtime::Runtime) {
         let mut failures = 0;
         loop {

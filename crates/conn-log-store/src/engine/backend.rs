@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use diesel::r2d2::PoolError;
+
 use super::connection::{AnyConnection, Role};
 use super::migrations;
 use super::pool::{self, Connections, Pooled};
@@ -31,7 +33,7 @@ pub(super) trait Backend {
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Option<T>, StoreError>;
 
-    fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>>;
+    fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError>;
 
     fn derived_is_apart(&self) -> bool;
 
@@ -69,7 +71,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// The engine of a migrated database. `turns` run at the connection of the log's writer.
-    /// Connects at the first use.
+    /// Connects as [`StoreOptions::connect_at_start`] says.
     pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Result<Self, StoreError> {
         let url = &options.url;
         let (backend, files) = match url {
@@ -80,14 +82,14 @@ impl Engine {
                 (Either::Sqlite(sqlite), Some(files))
             }
             DatabaseUrl::Postgres(url) => {
-                (Either::Postgres(Postgres::new(url.clone(), pool::writers(options))), None)
+                (Either::Postgres(Postgres::new(url.clone(), pool::writers(options)?)), None)
             }
         };
         Ok(Engine {
             url: options.url.clone(),
             read_time_max: options.read_time_max,
-            readers: pool::readers(options, files.clone()),
-            watchers: pool::watchers(options, files.clone()),
+            readers: pool::readers(options, files.clone())?,
+            watchers: pool::watchers(options, files.clone())?,
             files,
             backend,
         })
@@ -121,7 +123,30 @@ impl Engine {
     /// A pooled connection that reads.
     pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
         self.check_files()?;
-        Ok(self.readers.get()?)
+        self.readers.get().map_err(|error| self.no_reader(error))
+    }
+
+    /// Fails if no read could run: PostgreSQL gives this process no connection for reads. Reads
+    /// that wait for others do not count.
+    pub(crate) fn check_readers(&self) -> Result<(), StoreError> {
+        /// A supervisor does not wait as long as a read may.
+        const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
+        let state = self.readers.state();
+        // A connection that waits may be of a server that was restarted since.
+        if state.idle_connections == state.connections {
+            let reader = self.readers.get_timeout(CONNECT_TIME_MAX);
+            reader.map_err(|error| self.no_reader(error))?;
+        }
+        Ok(())
+    }
+
+    /// The error of a reader that could not be had. If the database answers otherwise, it only has
+    /// no connection to spare.
+    fn no_reader(&self, error: PoolError) -> StoreError {
+        match self.watchers.try_get() {
+            Some(_) => StoreError::NoConnection(error.into()),
+            None => error.into(),
+        }
     }
 
     /// A pooled connection for short reads that other work waits for: tokens, readiness, the end of
@@ -183,7 +208,7 @@ impl Engine {
     }
 
     /// Starts the thread that the database itself needs. It ends soon after a signal to stop.
-    pub(crate) fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>> {
+    pub(crate) fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
         ask!(self, backend => backend.start(signals))
     }
 

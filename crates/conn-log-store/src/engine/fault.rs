@@ -70,7 +70,9 @@ impl Fault {
     /// The kind of fault behind an error of the store.
     pub(crate) fn of_store(error: &StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::QueryTimeout => Fault::Passing,
+            StoreError::Unavailable(_) | StoreError::NoConnection(_) | StoreError::QueryTimeout => {
+                Fault::Passing
+            }
             StoreError::Internal(cause) => {
                 cause.as_error().downcast_ref().map_or(Fault::Lasting, Fault::of)
             }

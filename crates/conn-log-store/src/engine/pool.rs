@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use diesel::ConnectionError;
 use diesel::connection::SimpleConnection;
-use diesel::r2d2::{self, ManageConnection, Pool, PooledConnection};
+use diesel::r2d2::{self, Builder, ManageConnection, Pool, PooledConnection};
 
 use super::connection::{AnyConnection, Role};
 use super::sqlite::Files;
 use super::url::DatabaseUrl;
+use crate::error::StoreError;
 use crate::options::StoreOptions;
 
 pub(crate) type Connections = Pool<Manager>;
@@ -23,38 +24,72 @@ pub(crate) struct Manager {
 }
 
 /// A pool of connections that only read.
-pub(super) fn readers(options: &StoreOptions, files: Option<Arc<Files>>) -> Connections {
+pub(super) fn readers(
+    options: &StoreOptions,
+    files: Option<Arc<Files>>,
+) -> Result<Connections, StoreError> {
+    const READERS_KEPT: u32 = 1;
     let role = Role::Reader { read_time_max: options.read_time_max };
-    pool(options, role, options.readers_max, files)
+    let manager = Manager { url: options.url.clone(), role, files };
+    let pool = builder(options, READERS_KEPT, options.readers_max.max(1));
+    build(options, pool, manager)
 }
 
 /// A pool for short reads that other work waits for: tokens, readiness, the end of the log. Long
 /// reads cannot use up its connections.
-pub(super) fn watchers(options: &StoreOptions, files: Option<Arc<Files>>) -> Connections {
-    const WATCHERS_MAX: u32 = 2;
-    pool(options, Role::Reader { read_time_max: options.read_time_max }, WATCHERS_MAX, files)
+pub(super) fn watchers(
+    options: &StoreOptions,
+    files: Option<Arc<Files>>,
+) -> Result<Connections, StoreError> {
+    const WATCHERS: u32 = 2;
+    let role = Role::Reader { read_time_max: options.read_time_max };
+    let manager = Manager { url: options.url.clone(), role, files };
+    build(options, for_ever(builder(options, WATCHERS, WATCHERS)), manager)
 }
 
 /// A pool of connections that write other rows than events, for PostgreSQL: there writers need not
 /// take turns. A few are enough for background work and a token now and then.
-pub(super) fn writers(options: &StoreOptions) -> Connections {
+pub(super) fn writers(options: &StoreOptions) -> Result<Connections, StoreError> {
     const WRITERS_MAX: u32 = 4;
-    pool(options, Role::Writer, WRITERS_MAX, None)
+    /// One for each thread that computes derived data.
+    const WRITERS_KEPT: u32 = 2;
+    let manager = Manager { url: options.url.clone(), role: Role::Writer, files: None };
+    build(options, for_ever(builder(options, WRITERS_KEPT, WRITERS_MAX)), manager)
 }
 
-fn pool(
-    options: &StoreOptions,
-    role: Role,
-    size_max: u32,
-    files: Option<Arc<Files>>,
-) -> Connections {
+/// A pool that keeps that many connections, as the options ask, and opens the others when they are
+/// needed.
+fn builder(options: &StoreOptions, kept: u32, size_max: u32) -> Builder<Manager> {
+    let kept = if connects_at_start(options) { kept } else { 0 };
     Pool::builder()
-        .max_size(size_max.max(1))
-        .min_idle(Some(0))
+        .max_size(size_max)
+        .min_idle(Some(kept))
         .connection_timeout(options.reader_wait_max)
         // This check, and not the query, finds out that a server was restarted.
         .test_on_check_out(true)
-        .build_unchecked(Manager { url: options.url.clone(), role, files })
+}
+
+/// A pool that closes no connection for its age: a reader could take its place.
+fn for_ever(builder: Builder<Manager>) -> Builder<Manager> {
+    builder.idle_timeout(None).max_lifetime(None)
+}
+
+/// Opens the connections that the pool keeps.
+fn build(
+    options: &StoreOptions,
+    builder: Builder<Manager>,
+    manager: Manager,
+) -> Result<Connections, StoreError> {
+    if connects_at_start(options) {
+        Ok(builder.build(manager)?)
+    } else {
+        Ok(builder.build_unchecked(manager))
+    }
+}
+
+/// An embedded database has any number of connections.
+fn connects_at_start(options: &StoreOptions) -> bool {
+    options.connect_at_start && matches!(options.url, DatabaseUrl::Postgres(_))
 }
 
 impl ManageConnection for Manager {

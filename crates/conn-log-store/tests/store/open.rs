@@ -1,9 +1,11 @@
 //! Opening a store: migrations, both databases, newer programs.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use conn_log_store::{OpenError, PartitionSize, Store, StoreOptions};
+use conn_log_store::{OpenError, PartitionSize, Store, StoreError, StoreOptions};
 use conn_log_test_support::*;
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 
@@ -339,4 +341,41 @@ fn a_database_that_is_not_there_says_which() {
     let url = "sqlite:///dev/null/folder/log.db".parse().unwrap();
     let refused = Store::open(StoreOptions::new(url)).unwrap_err().to_string();
     assert!(refused.contains("/dev/null/folder"), "{refused}");
+}
+
+#[test]
+fn a_store_to_which_postgres_gives_no_connection_for_reads_is_not_ready() {
+    let Some(cluster) = Cluster::start_small(10) else { return };
+    let store = Store::open(StoreOptions {
+        projections: false,
+        indexing: false,
+        connect_at_start: false,
+        reader_wait_max: Duration::from_millis(200),
+        ..cluster.options()
+    })
+    .unwrap();
+    // The server ends the store's sessions, and others take their places and all that are left.
+    let mut others = vec![PgConnection::establish(&cluster.url()).unwrap()];
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    others[0].batch_execute(end).unwrap();
+    others.extend(std::iter::from_fn(|| PgConnection::establish(&cluster.url()).ok()));
+    assert!(matches!(store.ready(), Err(StoreError::Unavailable(_))));
+    // They give up places one by one, until there are some for all but reads.
+    let mut given_up = Instant::now();
+    while !matches!(store.ready(), Err(StoreError::NoConnection(_))) {
+        if given_up.elapsed() > Duration::from_secs(3) {
+            others.pop().unwrap();
+            given_up = Instant::now();
+        }
+    }
+    assert!(matches!(store.event_get(DEFAULT, 1), Err(StoreError::NoConnection(_))));
+    drop(others);
+    // The server ends a session a moment after its client.
+    let until = Instant::now() + Duration::from_secs(30);
+    while store.ready().is_err() {
+        assert!(Instant::now() < until, "{:?}", store.ready());
+    }
+    assert_eq!(store.event_get(DEFAULT, 1).unwrap(), None);
+    assert!(store.close());
 }

@@ -218,3 +218,20 @@ fn a_head_request_of_the_root_is_answered_with_the_head_of_its_page() {
     assert!(head.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
     assert_eq!(head.body_mut().read_to_string().unwrap(), "");
 }
+
+#[test]
+fn an_origin_that_no_browser_sends_is_refused_by_name() {
+    let Some(database) = TestDatabase::new(Backend::Sqlite) else { return };
+    for (origin, reason) in [
+        ("*", "every page"),
+        ("https://app.example.org/", "https://app.example.org"),
+        ("app.example.org", "an origin is"),
+    ] {
+        let origins = format!("https://good.example.org,{origin}");
+        let refused = run(&database, &["serve", "--cors-origin", &origins]);
+        assert!(!refused.status.success(), "{origin}");
+        let said = said(&refused);
+        assert!(said.contains(&format!("'{origin}'")) && said.contains("--cors-origin"), "{said}");
+        assert!(said.contains(reason), "{said}");
+    }
+}

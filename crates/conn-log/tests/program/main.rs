@@ -14,3 +14,4 @@ mod postgres;
 mod running;
 mod smoke;
 mod two_servers;
+mod wire;

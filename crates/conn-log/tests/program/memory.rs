@@ -70,7 +70,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Stores a thousand events of 16 KiB.
-fn store_large_events(server: &Running) {
+pub(crate) fn store_large_events(server: &Running) {
     for _ in 0..5 {
         let event = |_| {
             json!({"device_id": "large", "application_id": "a", "connection_type": "established",

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use conn_log_test_support::Cluster;
+use diesel::prelude::*;
 use serde_json::json;
 
 use crate::crashes::{holds_all, wait_for};
@@ -124,4 +125,75 @@ fn a_killed_postgres_is_waited_for_and_nothing_acknowledged_is_lost() {
     }
     assert!(away > 0, "while it was away clients were told so");
     holds_all(&server, &all);
+}
+
+/// Connections that a server opens at its start and keeps (docs/operations.md, "Connections").
+const KEPT: usize = 9;
+
+#[test]
+fn a_server_has_connections_for_all_its_work_from_the_start() {
+    const ALL: usize = 20;
+    let Some(cluster) = Cluster::start_small(u32::try_from(ALL).unwrap()) else { return };
+    let server = Running::start_on(&cluster.url());
+    // Others take every connection that is left.
+    let others: Vec<_> =
+        std::iter::from_fn(|| PgConnection::establish(&cluster.url()).ok()).collect();
+    assert!(others.len() <= ALL - KEPT, "{}", others.len());
+
+    let token = format!("Bearer {}", server.token);
+    let post = |path: &str, body: serde_json::Value| {
+        let request = ureq::post(format!("{}/api/v1/{path}/", server.base));
+        request.header("authorization", &token).send_json(body).unwrap().status().as_u16()
+    };
+    let event = json!({"device_id": "d", "application_id": "a", "connection_type": "established",
+        "timestamp": "2024-01-15T10:30:00Z", "status": "success"});
+    assert_eq!(post("device_app_connection_log", event), 201);
+    assert_eq!(post("tokens", json!({"name": "t", "scopes": ["read"]})), 201);
+    assert_eq!(server.feed().len(), 1);
+    assert!(is_ready(&server));
+    // Derived data is computed too.
+    let metrics = || ureq::get(format!("{}/metrics", server.base)).call().unwrap();
+    let caught_up = "conn_log_projections_behind_events 0\n";
+    wait_until("derived data has caught up", || {
+        metrics().body_mut().read_to_string().unwrap().contains(caught_up)
+    });
+}
+
+/// Reads share the few connections that are left, and wait for one another.
+#[test]
+fn reads_share_what_is_left_of_few_connections() {
+    let Some(cluster) = Cluster::start_small(u32::try_from(KEPT).unwrap() + 3) else { return };
+    let server = Running::start_on(&cluster.url());
+    let (url, token) = (server.events(), format!("Bearer {}", server.token));
+    let readers: Vec<_> = (0..16)
+        .map(|_| {
+            let (url, token) = (url.clone(), token.clone());
+            thread::spawn(move || {
+                let read = || ureq::get(&url).header("authorization", &token).call();
+                (0..20).all(|_| read().unwrap().status() == 200)
+            })
+        })
+        .collect();
+    let (acknowledged, stop) = (Arc::default(), Arc::default());
+    let writer = keep_on(&server, 0, &acknowledged, &stop);
+    for reader in readers {
+        assert!(reader.join().unwrap());
+    }
+    wait_for(&acknowledged, 50);
+    stop.store(true, Ordering::Relaxed);
+    let (stored, away) = writer.join().unwrap();
+    assert_eq!(away, 0, "no event waits for a reader's connection");
+    holds_all(&server, &stored);
+}
+
+#[test]
+fn a_server_without_the_connections_that_it_needs_does_not_start() {
+    let Some(cluster) = Cluster::start_small(4) else { return };
+    let output = program()
+        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", &cluster.url()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("too many clients"), "{said}");
 }

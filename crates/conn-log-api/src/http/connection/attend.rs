@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
-use actix_web::http::Version;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{ConnectionType, Version};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
 use actix_web::{Error, HttpMessage as _};
@@ -32,8 +32,27 @@ pub(crate) async fn attend<B: MessageBody + 'static>(
         }
     }
     let mut response = next.call(request).await?;
+    end_without_chunks(&mut response, under_way.as_ref());
     say_how_long_it_is_kept(&mut response);
-    Ok(response.map_body(|_, body| Attended { body: Box::pin(body), _under_way: under_way }))
+    Ok(response.map_body(|_, body| Attended { body: Box::pin(body), under_way }))
+}
+
+/// HTTP/1.0 knows no chunks: an answer without a length ends with the connection (RFC 9112, section
+/// 6.1).
+fn end_without_chunks<B: MessageBody>(
+    response: &mut ServiceResponse<B>,
+    under_way: Option<&UnderWay>,
+) {
+    let is_streamed = response.response().body().size() == BodySize::Stream;
+    if response.request().version() >= Version::HTTP_11 || !is_streamed {
+        return;
+    }
+    let head = response.response_mut().head_mut();
+    head.no_chunking(true);
+    head.set_connection_type(ConnectionType::Close);
+    if let Some(UnderWay(exchange)) = under_way {
+        exchange.end_with_connection();
+    }
 }
 
 /// Adds `Keep-Alive: timeout=…`. A client that knows it does not send a request just when the
@@ -76,7 +95,7 @@ impl Drop for UnderWay {
 /// An answer's body. The request ends when it ends.
 pub(crate) struct Attended<B> {
     body: Pin<Box<B>>,
-    _under_way: Option<UnderWay>,
+    under_way: Option<UnderWay>,
 }
 
 impl<B: MessageBody> MessageBody for Attended<B> {
@@ -90,7 +109,11 @@ impl<B: MessageBody> MessageBody for Attended<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, B::Error>>> {
-        self.body.as_mut().poll_next(context)
+        let next = self.body.as_mut().poll_next(context);
+        if let (Poll::Ready(None), Some(UnderWay(exchange))) = (&next, &self.under_way) {
+            exchange.is_made();
+        }
+        next
     }
 }
 

@@ -20,10 +20,13 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use crate::http::room::{Room, Share};
 
 mod attend;
+mod expect;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use attend::attend;
+pub(crate) use expect::until_written;
+use expect::{Before, Line};
 
 /// Bytes that every connection may have read and not used: the size of actix-http's buffer.
 const FREE_BYTES: usize = 8 << 10;
@@ -50,6 +53,8 @@ pub(crate) struct Patience {
 /// A socket with limits on reading and writing.
 pub(crate) struct Connection<T> {
     socket: T,
+    /// Makes the socket's end an error for the client, also after bytes that it has not read yet.
+    reset: fn(&T),
     exchange: Exchange,
     /// Rings when a head has taken too long.
     alarm: Pin<Box<Sleep>>,
@@ -75,6 +80,25 @@ struct State {
     reader: Option<Waker>,
     /// Whether the alarm will wake the socket's task again.
     is_alarm_set: bool,
+    /// The `100 Continue` of the request in progress.
+    line: Line,
+    /// How often everything was written that was to be written.
+    flushes: u64,
+    /// Waits for the next time.
+    flush_waiter: Option<Waker>,
+    /// How the client knows where the last answer ends.
+    ending: Ending,
+}
+
+/// How a client knows where an answer ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// By a length or by chunks.
+    Framed,
+    /// By the end of the connection, which must not come before the answer's (HTTP/1.0).
+    Open,
+    /// By the end of the connection. The whole answer is made, but perhaps not written.
+    Made,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +124,10 @@ impl Exchange {
             share,
             reader: None,
             is_alarm_set: false,
+            line: Line::None,
+            flushes: 0,
+            flush_waiter: None,
+            ending: Ending::Framed,
         })))
     }
 
@@ -119,6 +147,7 @@ impl Exchange {
         state.phase = Phase::Waiting(Instant::now() + idle_time_max + head_time_max);
         (state.credit, state.read) = (FREE_BYTES, 0);
         state.share.shrink_to(0);
+        state.line.end();
         if was_out || !state.is_alarm_set {
             state.wake();
         }
@@ -129,8 +158,22 @@ impl Exchange {
         let mut state = self.0.borrow_mut();
         let was_out = state.credit == 0;
         state.credit = state.credit.max(BODY_AHEAD_BYTES);
+        state.line.ask();
         if was_out {
             state.wake();
+        }
+    }
+
+    /// The answer in progress ends with the connection.
+    fn end_with_connection(&self) {
+        self.0.borrow_mut().ending = Ending::Open;
+    }
+
+    /// The whole answer is made.
+    fn is_made(&self) {
+        let mut state = self.0.borrow_mut();
+        if state.ending == Ending::Open {
+            state.ending = Ending::Made;
         }
     }
 }
@@ -194,9 +237,9 @@ impl Refusal {
 }
 
 impl<T> Connection<T> {
-    pub(crate) fn new(socket: T, patience: Patience) -> Self {
+    pub(crate) fn new(socket: T, reset: fn(&T), patience: Patience) -> Self {
         let alarm = Box::pin(sleep(patience.head_time_max));
-        Connection { socket, exchange: Exchange::new(patience), alarm, stalled: None }
+        Connection { socket, reset, exchange: Exchange::new(patience), alarm, stalled: None }
     }
 
     pub(crate) fn exchange(&self) -> &Exchange {
@@ -219,7 +262,32 @@ impl<T> Connection<T> {
     }
 }
 
+/// A client would take an answer that ends with the connection for whole. So a connection that ends
+/// earlier is reset.
+impl<T> Drop for Connection<T> {
+    fn drop(&mut self) {
+        if self.exchange.0.borrow().ending != Ending::Framed {
+            (self.reset)(&self.socket);
+        }
+    }
+}
+
 impl<T: AsyncWrite + Unpin> Connection<T> {
+    /// Writes the rest of the line `100 Continue`, if it is due.
+    fn poll_line(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let rest = self.exchange.0.borrow().line.rest();
+            if rest.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let written = ready!(Pin::new(&mut self.socket).poll_write(context, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(ErrorKind::WriteZero.into()));
+            }
+            self.exchange.0.borrow_mut().line.wrote(written);
+        }
+    }
+
     /// Ends the connection. The client gets an answer if the socket takes it at once.
     fn refuse<R>(&mut self, context: &mut Context<'_>, refusal: Refusal) -> Poll<io::Result<R>> {
         let told = Pin::new(&mut self.socket).poll_write(context, refusal.answer());
@@ -273,7 +341,20 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        let before = self.exchange.0.borrow_mut().line.before(bytes);
+        let is_free = match before {
+            Before::Drop(dropped) => return Poll::Ready(Ok(dropped)),
+            Before::Nothing => true,
+            Before::Finish => match self.poll_line(context) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                line => line.is_ready(),
+            },
+        };
+        let written = if is_free {
+            Pin::new(&mut self.socket).poll_write(context, bytes)
+        } else {
+            Poll::Pending
+        };
         if written.is_ready() {
             self.stalled = None;
             return written;
@@ -287,10 +368,20 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        ready!(self.poll_line(context))?;
+        ready!(Pin::new(&mut self.socket).poll_flush(context))?;
+        self.exchange.0.borrow_mut().has_flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        {
+            // It comes after everything is written.
+            let mut state = self.exchange.0.borrow_mut();
+            if state.ending == Ending::Made {
+                state.ending = Ending::Framed;
+            }
+        }
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }

@@ -21,7 +21,7 @@ fn patience() -> Patience {
 
 fn connection(patience: &Patience) -> (DuplexStream, Connection<DuplexStream>) {
     let (client, socket) = duplex(1 << 20);
-    (client, Connection::new(socket, patience.clone()))
+    (client, Connection::new(socket, |_| {}, patience.clone()))
 }
 
 /// Reads as a server does, until there are no more bytes or the end; returns the bytes read.
@@ -193,7 +193,7 @@ async fn a_body_is_read_no_further_than_it_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn an_unread_answer_ends_the_connection_and_a_slowly_read_one_does_not() {
     let (mut client, socket) = duplex(1_000);
-    let mut connection = Connection::new(socket, patience());
+    let mut connection = Connection::new(socket, |_| {}, patience());
     let writing = async {
         let start = Instant::now();
         let error = connection.write_all(&[b'a'; 10_000]).await.unwrap_err();

@@ -13,6 +13,7 @@ use super::open::open;
 use crate::engine::connection::Role;
 use crate::engine::signals::Signals;
 use crate::engine::url::PostgresUrl;
+use crate::error::StoreError;
 
 /// The channel of commits.
 const CHANNEL: &str = "conn_log_commits";
@@ -32,20 +33,23 @@ const PING_PAUSE: Duration = Duration::from_secs(10);
 /// Pause between attempts to reach a server that is not available.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
-/// Starts the thread. It ends soon after a signal to stop.
-pub(super) fn spawn(url: PostgresUrl, signals: Signals) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("conn-log-listener".to_owned()).spawn(move || {
+/// Connects and starts the thread. It ends soon after a signal to stop.
+pub(super) fn spawn(url: PostgresUrl, signals: Signals) -> Result<JoinHandle<()>, StoreError> {
+    let mut first = Some(open(&url, Role::Writer)?);
+    let thread = std::thread::Builder::new().name("conn-log-listener".to_owned());
+    let spawned = thread.spawn(move || {
         while !signals.is_stopped() {
-            if let Err(error) = listen(&url, &signals) {
+            let postgres = first.take().map_or_else(|| open(&url, Role::Writer), Ok);
+            if let Err(error) = postgres.map_err(Into::into).and_then(|it| listen(it, &signals)) {
                 log::warn!("listening for commits failed: {error}");
                 std::thread::sleep(RECONNECT_PAUSE);
             }
         }
-    })
+    });
+    spawned.map_err(StoreError::internal)
 }
 
-fn listen(url: &PostgresUrl, signals: &Signals) -> Result<(), Box<dyn std::error::Error>> {
-    let mut postgres = open(url, Role::Writer)?;
+fn listen(mut postgres: PgConnection, signals: &Signals) -> Result<(), Box<dyn std::error::Error>> {
     postgres.batch_execute(&format!("LISTEN {CHANNEL}"))?;
     // Nobody signalled this process about earlier commits.
     signals.wake();

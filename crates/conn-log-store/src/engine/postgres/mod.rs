@@ -49,7 +49,7 @@ impl Backend for Postgres {
         self.writers.get()?.in_txn(work).map(Some)
     }
 
-    fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>> {
+    fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
         listener::spawn(self.url.clone(), signals.clone())
     }
 

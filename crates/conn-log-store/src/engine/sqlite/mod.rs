@@ -61,13 +61,14 @@ impl Backend for Sqlite {
         }
     }
 
-    fn start(&self, signals: &Signals) -> std::io::Result<JoinHandle<()>> {
-        checkpointer::spawn(Checkpointer {
+    fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
+        let spawned = checkpointer::spawn(Checkpointer {
             url: self.url.clone(),
             turns: Arc::clone(&self.turns),
             signals: signals.clone(),
             files: Arc::clone(&self.files),
-        })
+        });
+        spawned.map_err(StoreError::internal)
     }
 
     fn derived_is_apart(&self) -> bool {
