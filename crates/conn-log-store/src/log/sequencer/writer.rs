@@ -275,6 +275,8 @@ impl Writer {
                 submissions: group.len(),
                 events_stored: attempt.stored,
                 events_duplicate: attempt.duplicates,
+                rejects_kept: attempt.rejects_kept,
+                rejects_evicted: attempt.rejects_evicted,
                 elapsed: begun.elapsed(),
                 commit: commit_begun.elapsed(),
                 ahead_of_clock: attempt.ahead,
