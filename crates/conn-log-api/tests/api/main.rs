@@ -18,6 +18,7 @@ mod presence;
 mod problems;
 mod reading;
 mod registering;
+mod rejects;
 mod retrying;
 mod serving;
 mod sessions;

@@ -20,8 +20,8 @@ fn reject(code: &str, body: &str) -> NewReject {
 
 /// Rejects that do not depend on the outcomes.
 fn rejects(new: Vec<NewReject>) -> Rejects {
-    let (count_max, bytes) = (new.len(), new.iter().map(|new| new.body.len()).sum());
-    Rejects { make: Box::new(move |_| new.clone()), count_max, bytes }
+    let (refused, bytes) = (new.len(), new.iter().map(|new| new.body.len()).sum());
+    Rejects { make: Box::new(move |_| new.clone()), refused, bytes }
 }
 
 fn submission(events: Vec<Event>, claim: Option<Claim>, new: Vec<NewReject>) -> Submission {
@@ -97,7 +97,7 @@ on_both_databases! {
             let conflicts = appended.iter().filter(|a| matches!(a, Appended::Conflict(_)));
             conflicts.map(|_| reject("event-id-conflict", "other")).collect()
         };
-        let rejects = Some(Rejects { make: Box::new(make), count_max: 2, bytes: 10 });
+        let rejects = Some(Rejects { make: Box::new(make), refused: 0, bytes: 10 });
         let events = vec![named("other"), event("good")];
         let submission = Submission { tenant: DEFAULT, events, atomic: false, claim: None, rejects };
         store.append(submission).await.unwrap();

@@ -56,8 +56,8 @@ pub struct Rejects {
     /// transaction that stores the events. The store calls this on the writer's thread and inside
     /// the transaction: it must be quick, and may be called more than once.
     pub make: MakeRejects,
-    /// The number of rejects that `make` returns at most.
-    pub count_max: usize,
+    /// The number of events that the caller refused: they are not among the submission's events.
+    pub refused: usize,
     /// About the bytes of memory that `make` holds until it is dropped.
     pub bytes: usize,
 }
@@ -67,7 +67,7 @@ pub type MakeRejects = Box<dyn Fn(&[Appended]) -> Vec<NewReject> + Send>;
 
 impl fmt::Debug for Rejects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejects").field("count_max", &self.count_max).finish_non_exhaustive()
+        f.debug_struct("Rejects").field("refused", &self.refused).finish_non_exhaustive()
     }
 }
 
@@ -211,11 +211,11 @@ impl Pending {
         (pending, receiver)
     }
 
-    /// Its weight in the queue: the number of rows to insert for its events and its rejects, or one
-    /// if it has only a key to remember.
+    /// Its weight in the queue: the number of rows to insert for its events, stored or refused, or
+    /// one if it has only a key to remember.
     fn weight(&self) -> usize {
-        let rejects = self.rejects.as_ref().map_or(0, |rejects| rejects.count_max);
-        (self.events.len() + rejects).max(1)
+        let refused = self.rejects.as_ref().map_or(0, |rejects| rejects.refused);
+        (self.events.len() + refused).max(1)
     }
 
     /// Events that an attempt found in the log.
