@@ -9,6 +9,7 @@ mod ingest;
 mod jobs;
 mod log;
 mod presence;
+mod rejects;
 mod running;
 mod sessions;
 mod site;

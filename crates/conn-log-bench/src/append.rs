@@ -138,8 +138,13 @@ fn submit(store: &Store, batches: &Batches) -> anyhow::Result<()> {
         let Ok(events) = batch else {
             return Ok(());
         };
-        let submission =
-            Submission { tenant: TenantId::DEFAULT, events, atomic: false, claim: None };
+        let submission = Submission {
+            tenant: TenantId::DEFAULT,
+            events,
+            atomic: false,
+            claim: None,
+            rejects: None,
+        };
         runtime.block_on(store.append(submission)).context("a submission was refused")?;
     }
 }

@@ -105,6 +105,7 @@ async fn record(state: &State, event: Event, now: Timestamp) -> Option<Record> {
                 events: vec![event],
                 atomic: false,
                 claim: None,
+                rejects: None,
             };
             match store.append(submission).await {
                 Ok(Outcome::Appended(appended)) => appended.first()?.record().cloned(),

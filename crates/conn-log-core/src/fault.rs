@@ -178,6 +178,14 @@ impl FaultList {
         self.0.retain(|fault| fault.pointer != pointer || fault.code != FaultCode::Missing);
     }
 
+    /// Removes the faults of the value at exactly this pointer; returns whether there were any. A
+    /// repeated name is no fault of the value.
+    pub(crate) fn forgive(&mut self, pointer: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|fault| fault.pointer != pointer || fault.code == FaultCode::DuplicateKey);
+        self.0.len() < before
+    }
+
     /// Keeps only the first `len` faults.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.0.truncate(len);

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `store` | the facade, and nothing else |
 //! | `derive` | followers of the log: index, presence, sessions, statistics |
-//! | `log` | the log: the sequencer, reads by id and by scan, idempotency keys |
+//! | `log` | the log: the sequencer, reads by id and by scan, idempotency keys, rejects |
 //! | `control` | tenants and tokens |
 //! | `engine` | SQLite and PostgreSQL: connections, turns, leases, migrations |
 //!
@@ -44,7 +44,8 @@ pub use derive::{Progress, UnknownFollower};
 pub use engine::{DatabaseUrl, DatabaseUrlError, PostgresUrl};
 pub use error::{AppendError, Cause, OpenError, StoreError};
 pub use log::heads::LogBounds;
-pub use log::sequencer::{Answer, Appended, Claim, Outcome, Submission};
+pub use log::rejects::{NewReject, REJECT_AGE_MAX, REJECTS_MAX, Reject, RejectFilter, RejectPlace};
+pub use log::sequencer::{Answer, Appended, Claim, MakeRejects, Outcome, Rejects, Submission};
 pub use observer::{GroupCommitted, Lag, Observer, Stats};
 pub use options::{PartitionSize, StoreOptions};
 pub use page::{EventPage, Page, PageQuery, PageStart};

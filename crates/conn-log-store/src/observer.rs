@@ -21,6 +21,10 @@ pub struct GroupCommitted {
     pub events_stored: usize,
     /// Events found to be repeats by their `event_id`.
     pub events_duplicate: usize,
+    /// Refused events that this commit keeps.
+    pub rejects_kept: usize,
+    /// Older rejects that it removed, because the tenant had too many.
+    pub rejects_evicted: usize,
     /// The time from the start of its transaction to the end of its commit.
     pub elapsed: Duration,
     /// The part of that time for the commit itself, which waits for the disk.

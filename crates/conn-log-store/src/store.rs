@@ -21,6 +21,7 @@ use crate::error::{AppendError, OpenError, StoreError};
 use crate::log::heads::{self, LogBounds};
 use crate::log::idempotency::{self, Kind};
 use crate::log::read::find_in;
+use crate::log::rejects::{self, Reject, RejectFilter, RejectPlace};
 use crate::log::scan::Deadline;
 use crate::log::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
 use crate::observer::{Lag, Stats};
@@ -275,6 +276,37 @@ impl Store {
                 Ok(())
             })
         })
+    }
+}
+
+/// Rejects.
+impl Store {
+    /// A page of a tenant's rejects, newest first. Blocks the thread.
+    pub fn reject_list(
+        &self,
+        tenant: TenantId,
+        filter: &RejectFilter,
+        query: &PageQuery<RejectPlace>,
+    ) -> Result<Page<Reject>, StoreError> {
+        rejects::page(&self.0.engine, tenant, filter, query)
+    }
+
+    /// The reject with that number. Blocks the thread.
+    pub fn reject_get(&self, tenant: TenantId, id: i64) -> Result<Option<Reject>, StoreError> {
+        rejects::get(&self.0.engine, tenant, id)
+    }
+
+    /// Removes a reject. Fails with [`StoreError::NotFound`] if there is no such reject. Blocks the
+    /// thread.
+    pub fn reject_delete(&self, tenant: TenantId, id: i64) -> Result<(), StoreError> {
+        rejects::delete(&self.0.engine, tenant, id)
+    }
+
+    /// Removes rejects that are older than [`REJECT_AGE_MAX`](crate::REJECT_AGE_MAX), at most
+    /// `limit` of each tenant. Returns their number; 0 means that there are no more. Blocks the
+    /// thread.
+    pub fn rejects_expire(&self, limit: u32) -> Result<usize, StoreError> {
+        rejects::expire(&self.0.engine, rejects::expiry(now()), i64::from(limit))
     }
 }
 

@@ -17,7 +17,10 @@ pub async fn append_to(
     tenant: TenantId,
     events: Vec<Event>,
 ) -> Result<Vec<Appended>, AppendError> {
-    match store.append(Submission { tenant, events, atomic: false, claim: None }).await? {
+    match store
+        .append(Submission { tenant, events, atomic: false, claim: None, rejects: None })
+        .await?
+    {
         Outcome::Appended(appended) => Ok(appended),
         other => panic!("no key was given, but: {other:?}"),
     }

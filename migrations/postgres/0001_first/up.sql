@@ -124,6 +124,39 @@ COMMENT ON COLUMN idempotency_keys.created_at IS 'First use; it is forgotten onc
 -- the space of forgotten keys is used anew; a B-tree grows at its end.
 CREATE INDEX idempotency_keys_age ON idempotency_keys (kind, created_at);
 
+CREATE TABLE rejects (
+    tenant_id    integer     NOT NULL,
+    id           bigint      NOT NULL,
+    created_at   timestamptz NOT NULL,
+    token_id     uuid        NOT NULL,
+    codes        text        NOT NULL,
+    content_type text        NOT NULL,
+    truncated    boolean     NOT NULL,
+    problem      text        NOT NULL,
+    body         bytea       NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+COMMENT ON TABLE rejects IS 'Events that were refused and kept (on_reject=keep). At most 100,000 rows for each tenant';
+COMMENT ON COLUMN rejects.tenant_id IS 'Whose log refused it';
+COMMENT ON COLUMN rejects.id IS 'Number of the reject, in the order in which they were kept; it is not used again';
+COMMENT ON COLUMN rejects.created_at IS 'When it was refused';
+COMMENT ON COLUMN rejects.token_id IS 'The token that sent it';
+COMMENT ON COLUMN rejects.codes IS 'The kind of the problem and the codes of its faults, with a space before and after each';
+COMMENT ON COLUMN rejects.content_type IS 'Media type of the request that it came in';
+COMMENT ON COLUMN rejects.truncated IS 'Whether the body was longer than what is kept of it';
+COMMENT ON COLUMN rejects.problem IS 'The problem that the client got, or would have got, as JSON';
+COMMENT ON COLUMN rejects.body IS 'As sent, sensitive values redacted; at most 16 KiB';
+
+CREATE TABLE reject_heads (
+    tenant_id integer NOT NULL PRIMARY KEY,
+    last_id   bigint  NOT NULL,
+    kept      bigint  NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE reject_heads IS 'The rejects of each tenant; the lock on the row is the turn to change them';
+COMMENT ON COLUMN reject_heads.tenant_id IS 'Whose rejects';
+COMMENT ON COLUMN reject_heads.last_id IS 'Number of the last reject';
+COMMENT ON COLUMN reject_heads.kept IS 'How many are kept';
+
 -- Derived data. Everything below can be cleared and computed anew (`conn-log rebuild`), the dictionary excepted:
 -- other tables refer to its numbers. Names that pages are ordered by compare by bytes, as the program does.
 

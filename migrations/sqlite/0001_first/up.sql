@@ -83,6 +83,27 @@ CREATE TABLE idempotency_keys (
 -- index grows at its end.
 CREATE INDEX idempotency_keys_age ON idempotency_keys (kind, created_at);
 
+-- Events that were refused and kept (on_reject=keep), by number; a number is not used again.
+CREATE TABLE rejects (
+    tenant_id    INTEGER NOT NULL,
+    id           INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    token_id     TEXT    NOT NULL,
+    codes        TEXT    NOT NULL,
+    content_type TEXT    NOT NULL,
+    truncated    INTEGER NOT NULL,
+    problem      TEXT    NOT NULL,
+    -- Last, so that a search need not read its pages.
+    body         BLOB    NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT;
+
+CREATE TABLE reject_heads (
+    tenant_id INTEGER NOT NULL PRIMARY KEY,
+    last_id   INTEGER NOT NULL,
+    kept      INTEGER NOT NULL
+) STRICT;
+
 -- How far each durable follower has read (its rebuildable fellows are in the file beside this one).
 CREATE TABLE durable_positions (
     tenant_id INTEGER NOT NULL,
@@ -105,6 +126,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('events', NULL, '10000000'),
     ('idempotency_keys', 'idempotency_keys', '1000000 1000000 500000 1'),
     ('idempotency_keys', 'idempotency_keys_age', '1000000 500000 1'),
+    ('rejects', 'sqlite_autoindex_rejects_1', '100000 10000 1'),
     ('durable_positions', 'durable_positions', '3 3 1'),
     ('tokens', 'sqlite_autoindex_tokens_1', '100000 1'),
     ('tokens', 'sqlite_autoindex_tokens_2', '100000 1'),

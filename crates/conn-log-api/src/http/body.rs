@@ -92,6 +92,48 @@ impl Body {
     }
 }
 
+/// The reason why a body could not be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// The body does not decompress, for this reason.
+    NotCompressed { fault: String, body: Body },
+    /// Any other reason.
+    Other(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for ReadError {
+    fn from(problem: E) -> Self {
+        ReadError::Other(problem.into())
+    }
+}
+
+/// For a reader that has no use for a body that does not decompress.
+impl ReadError {
+    pub(crate) fn into_problem(self) -> Problem {
+        match self {
+            ReadError::NotCompressed { fault, .. } => not_compressed(&fault),
+            ReadError::Other(problem) => problem,
+        }
+    }
+}
+
+/// The problem of a body that does not decompress.
+pub(crate) fn not_compressed(fault: &str) -> Problem {
+    Problem::body_fault("not_compressed", format!("the body does not decompress: {fault}"))
+}
+
+/// The reason why a body could not be decoded.
+enum DecodeError {
+    NotCompressed(std::io::Error),
+    Other(Problem),
+}
+
+impl<E: Into<Problem>> From<E> for DecodeError {
+    fn from(problem: E) -> Self {
+        DecodeError::Other(problem.into())
+    }
+}
+
 /// The content coding of a body (RFC 9110, section 8.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Coding {
@@ -133,7 +175,7 @@ pub(crate) async fn read(
     payload: &mut Payload,
     options: &ApiOptions,
     room: &Room,
-) -> Result<Body, Problem> {
+) -> Result<Body, ReadError> {
     refuse_upgrade(request)?;
     let coding = coding(request)?;
     refuse_expected(request, options.body_bytes_max)?;
@@ -143,8 +185,16 @@ pub(crate) async fn read(
         return Ok(Body { bytes: sent, reservation });
     }
     let limit = options.decoded_bytes_max;
-    let decoded = actix_web::web::block(move || decode(coding, &sent, limit, reservation)).await;
-    decoded.map_err(|error| Problem::internal(&error))?
+    let decoded =
+        actix_web::web::block(move || match decode(coding, &sent, limit, &mut reservation) {
+            Ok(bytes) => Ok(Body { bytes, reservation }),
+            Err(DecodeError::NotCompressed(error)) => {
+                let body = Body { bytes: sent, reservation };
+                Err(ReadError::NotCompressed { fault: error.to_string(), body })
+            }
+            Err(DecodeError::Other(problem)) => Err(ReadError::Other(problem)),
+        });
+    decoded.await?
 }
 
 fn coding(request: &HttpRequest) -> Result<Coding, Problem> {
@@ -242,30 +292,32 @@ fn decode(
     coding: Coding,
     sent: &[u8],
     limit: usize,
-    mut reservation: Reservation,
-) -> Result<Body, Problem> {
+    reservation: &mut Reservation,
+) -> Result<Vec<u8>, DecodeError> {
     // A body that declares a size over the limit is refused without being decoded in full. Only its
     // first bytes are decoded, to tell it from a body that cannot be decoded at all. A body that
     // declares a false size meets the limit below, within the room for all bodies.
     if declared_size(coding, sent).is_some_and(|size| size > limit as u64) {
         let mut first = Vec::with_capacity(CHUNK_BYTES);
         let first_bytes = decoder(coding, sent)?.take(CHUNK_BYTES as u64).read_to_end(&mut first);
-        if first_bytes.map_err(|error| not_decodable(&error))? == CHUNK_BYTES {
-            return Err(too_large("after decompression", limit));
+        if first_bytes.map_err(DecodeError::NotCompressed)? == CHUNK_BYTES {
+            return Err(too_large("after decompression", limit).into());
         }
     }
     let mut bytes = Vec::new();
     each_chunk(coding, sent, limit, |chunk| {
         Ok(reservation.append(&mut bytes, chunk, sent.len())?)
     })?;
-    Ok(Body { bytes, reservation })
+    Ok(bytes)
 }
 
-fn decoder(coding: Coding, sent: &[u8]) -> Result<Box<dyn Read + '_>, Problem> {
+fn decoder(coding: Coding, sent: &[u8]) -> Result<Box<dyn Read + '_>, DecodeError> {
     Ok(match coding {
         Coding::Identity => Box::new(sent),
         Coding::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(sent)),
-        Coding::Zstd => Box::new(zstd::Decoder::with_buffer(sent).map_err(|e| not_decodable(&e))?),
+        Coding::Zstd => {
+            Box::new(zstd::Decoder::with_buffer(sent).map_err(DecodeError::NotCompressed)?)
+        }
     })
 }
 
@@ -275,23 +327,19 @@ fn each_chunk(
     sent: &[u8],
     limit: usize,
     mut take: impl FnMut(&[u8]) -> Result<(), Problem>,
-) -> Result<(), Problem> {
+) -> Result<(), DecodeError> {
     let mut decoder = decoder(coding, sent)?;
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut size = 0;
     loop {
-        let read = decoder.read(&mut chunk).map_err(|error| not_decodable(&error))?;
+        let read = decoder.read(&mut chunk).map_err(DecodeError::NotCompressed)?;
         if read == 0 {
             return Ok(());
         }
         size += read;
         if size > limit {
-            return Err(too_large("after decompression", limit));
+            return Err(too_large("after decompression", limit).into());
         }
         take(&chunk[..read])?;
     }
-}
-
-fn not_decodable(error: &std::io::Error) -> Problem {
-    Problem::body_fault("not_compressed", format!("the body does not decompress: {error}"))
 }

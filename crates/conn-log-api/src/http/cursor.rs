@@ -4,7 +4,7 @@
 //! cursor of another version or another list is refused.
 
 use conn_log_core::{Position, Timestamp};
-use conn_log_store::{PageStart, SessionPlace, TokenPlace};
+use conn_log_store::{PageStart, RejectPlace, SessionPlace, TokenPlace};
 use data_encoding::BASE64URL_NOPAD;
 use uuid::Uuid;
 
@@ -84,6 +84,16 @@ impl CursorKey for SessionPlace {
     fn of_bytes(bytes: &[u8]) -> Option<Self> {
         let (at, event_id) = of_time_and_id(bytes)?;
         Some(SessionPlace { at, event_id })
+    }
+}
+
+impl CursorKey for RejectPlace {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.id.to_be_bytes().to_vec()
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(RejectPlace { id: i64::from_be_bytes(bytes.try_into().ok()?) })
     }
 }
 

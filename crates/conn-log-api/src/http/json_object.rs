@@ -15,7 +15,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::app::App;
-use super::body::{self, Body};
+use super::body::{self, Body, ReadError};
 use super::content_type;
 use super::options::ApiOptions;
 use super::problem::{Problem, ProblemKind, raw};
@@ -44,7 +44,8 @@ pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result
         decoded_bytes_max: BODY_BYTES_MAX,
         ..app.options.clone()
     };
-    body::read(request, payload, &options, &app.body_room).await
+    let body = body::read(request, payload, &options, &app.body_room).await;
+    body.map_err(ReadError::into_problem)
 }
 
 /// One fault of the object.

@@ -14,7 +14,7 @@ use crate::log::{export, get, list, stream};
 use crate::presence::{applications, devices};
 use crate::running::{health, metrics};
 use crate::site::{docs, home, problems};
-use crate::{sessions, statistics};
+use crate::{rejects, sessions, statistics};
 
 /// One path and method.
 pub(crate) struct Endpoint {
@@ -41,6 +41,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         get("/api/v1/applications", applications::list),
         get("/api/v1/applications/{application_id}", applications::get),
         get("/api/v1/sessions", sessions::list),
+        get("/api/v1/rejects", rejects::list),
+        get("/api/v1/rejects/{id}", rejects::get),
+        delete("/api/v1/rejects/{id}", rejects::delete),
         get("/api/v1/tokens", tokens::list),
         post("/api/v1/tokens", tokens::create),
         delete("/api/v1/tokens/{id}", tokens::revoke),

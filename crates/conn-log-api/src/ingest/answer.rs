@@ -16,11 +16,14 @@ pub(crate) struct Answer {
     pub(crate) location: Option<String>,
     /// Whether `Prefer: return=minimal` was honoured.
     pub(crate) minimal: bool,
+    /// The preference of handling that was honoured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) handling: Option<String>,
 }
 
 impl Answer {
     pub(crate) fn new(status: StatusCode, body: String) -> Self {
-        Answer { status: status.as_u16(), body, location: None, minimal: false }
+        Answer { status: status.as_u16(), body, location: None, minimal: false, handling: None }
     }
 
     /// The bytes that the store keeps.
@@ -41,8 +44,10 @@ impl Answer {
         if let Some(location) = self.location {
             response.insert_header((header::LOCATION, location));
         }
-        if self.minimal {
-            response.insert_header(("preference-applied", "return=minimal"));
+        let minimal = self.minimal.then(|| "return=minimal".to_owned());
+        let applied: Vec<String> = minimal.into_iter().chain(self.handling).collect();
+        if !applied.is_empty() {
+            response.insert_header(("preference-applied", applied.join(", ")));
         }
         response.body(self.body)
     }

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::outcome::EventOutcome;
 use super::rejection::{Rejection, Rejections};
 use super::request::Preferences;
+use super::sent::Sent;
 use super::submitted::{Item, ParsedEvent, Submitted};
 use crate::http::request_id;
 
@@ -33,6 +34,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Slot {
     pub(crate) line: Option<usize>,
     pub(crate) verdict: Verdict,
+    /// The event as sent, if it is kept when it is refused.
+    pub(crate) sent: Option<Sent>,
 }
 
 /// Whether the answer covers a single event or a batch.
@@ -45,7 +48,7 @@ pub(crate) enum Form {
 }
 
 /// The parts of a batch's answer other than the events' own results.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// Every fault, if no event goes to the store; else empty.
     pub(crate) errors: Vec<Box<RawValue>>,
@@ -61,18 +64,31 @@ pub(crate) struct Decisions {
     /// The request id, for a problem's `instance`. The writer's thread makes answers and reads the
     /// id from here.
     pub(crate) instance: String,
+    /// Whether refused events are kept, and answered with 200.
+    pub(crate) keep: bool,
+    /// The handling of optional fields that the request asked for.
+    pub(crate) handling: Option<&'static str>,
     pub(crate) form: Form,
     pub(crate) slots: Vec<Slot>,
 }
 
 /// Decides on a request's events. Returns the decisions and the events to store, in order.
 pub(crate) fn decide(submitted: Submitted, preferences: Preferences) -> (Decisions, Vec<Event>) {
+    let single = |edition, verdict, sent| {
+        let slots = vec![Slot { line: None, verdict, sent }];
+        Decisions::new(Form::Single(edition), slots, preferences)
+    };
     match submitted {
-        Submitted::Single(Ok(ParsedEvent { edition, event })) => {
-            (Decisions::single(Some(edition), Verdict::Store), vec![event])
+        Submitted::Single(Item { parsed: Ok(parsed), sent, .. }) => {
+            let ParsedEvent { edition, event } = parsed;
+            (single(Some(edition), Verdict::Store, sent), vec![event])
         }
-        Submitted::Single(Err(faults)) => {
-            (Decisions::single(None, Verdict::Reject(Rejection::alone(&faults))), Vec::new())
+        Submitted::Single(Item { parsed: Err(faults), sent, .. }) => {
+            (single(None, Verdict::Reject(Rejection::alone(&faults)), sent), Vec::new())
+        }
+        Submitted::Unreadable(fault, sent) => {
+            let verdict = Verdict::Reject(Rejection::of_body(fault));
+            (single(None, verdict, Some(sent)), Vec::new())
         }
         Submitted::Batch(items) => batch(items, preferences),
     }
@@ -82,8 +98,8 @@ fn batch(items: Vec<Item>, preferences: Preferences) -> (Decisions, Vec<Event>) 
     let none = preferences.atomic && items.iter().any(|item| item.parsed.is_err());
     let mut events = Vec::with_capacity(items.len());
     let mut slots = Vec::with_capacity(items.len());
-    let mut rejections = Rejections::new();
-    for (index, Item { line, parsed }) in items.into_iter().enumerate() {
+    let mut rejections = Rejections::new(preferences.keep);
+    for (index, Item { line, parsed, sent }) in items.into_iter().enumerate() {
         let verdict = match parsed {
             Err(faults) => Verdict::Reject(rejections.reject(index, &faults)),
             Ok(_) if none => Verdict::NotAttempted,
@@ -93,14 +109,14 @@ fn batch(items: Vec<Item>, preferences: Preferences) -> (Decisions, Vec<Event>) 
                 Verdict::Store
             }
         };
-        slots.push(Slot { line, verdict });
+        slots.push(Slot { line, verdict, sent });
     }
     let batch = Batch {
         errors: rejections.into_errors(),
         refusable: refusable(&events, preferences),
         minimal: preferences.minimal,
     };
-    (Decisions::new(Form::Batch(batch), slots), events)
+    (Decisions::new(Form::Batch(batch), slots, preferences), events)
 }
 
 fn refusable(events: &[Event], preferences: Preferences) -> usize {
@@ -109,12 +125,9 @@ fn refusable(events: &[Event], preferences: Preferences) -> usize {
 }
 
 impl Decisions {
-    fn single(edition: Option<Edition>, verdict: Verdict) -> Self {
-        Decisions::new(Form::Single(edition), vec![Slot { line: None, verdict }])
-    }
-
-    fn new(form: Form, slots: Vec<Slot>) -> Self {
-        Decisions { instance: request_id::current(), form, slots }
+    fn new(form: Form, slots: Vec<Slot>, preferences: Preferences) -> Self {
+        let Preferences { keep, handling, .. } = preferences;
+        Decisions { instance: request_id::current(), keep, handling, form, slots }
     }
 
     /// The outcome of each decided event, with its index. An event that goes to the store has an

@@ -14,11 +14,15 @@
 //! [`pipeline`]. To add a way to treat events with faults, add a member to [`request::Preferences`]
 //! and use it in [`decision`]. A token has settings of that kind; they apply if the request does
 //! not set them.
+//!
+//! With `on_reject=keep` the adapters keep refused events as [`sent`], and [`keeping`] hands them to
+//! the store with the events.
 
 pub(crate) mod adapters;
 pub(crate) mod answer;
 pub(crate) mod appender;
 pub(crate) mod decision;
+pub(crate) mod keeping;
 pub(crate) mod outcome;
 pub(crate) mod pipeline;
 pub(crate) mod problems;
@@ -26,6 +30,7 @@ pub(crate) mod register;
 pub(crate) mod rejection;
 pub(crate) mod render;
 pub(crate) mod request;
+pub(crate) mod sent;
 pub(crate) mod shapes;
 pub(crate) mod submitted;
 pub(crate) mod tally;

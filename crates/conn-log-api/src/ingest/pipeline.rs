@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::adapters::{BodyKind, Checker};
 use super::decision::{Decisions, decide};
-use super::request::Head;
+use super::keeping;
+use super::request::{Head, Preferences};
+use super::sent::{Budget, Keep, Sent};
 use super::submitted::{BodyFault, Submitted};
 use super::tally::Tally;
 use crate::http::answers::NoRoom;
@@ -67,20 +69,45 @@ impl From<AppendError> for IngestError {
     }
 }
 
+/// A body, decompressed unless that is not possible.
+pub(crate) enum Encoded {
+    /// The body.
+    Decoded(Body),
+    /// The body as sent, and why it does not decompress. It is kept.
+    NotCompressed { fault: String, body: Body },
+}
+
+impl Encoded {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Encoded::Decoded(body) | Encoded::NotCompressed { body, .. } => body.bytes(),
+        }
+    }
+}
+
 /// Makes the answer that is kept for a repeat with the same idempotency key.
-pub(crate) type Keep = fn(&Decisions, &[Appended]) -> Vec<u8>;
+pub(crate) type Remember = fn(&Decisions, &[Appended]) -> Vec<u8>;
 
 /// Appends the events of a body to the log of the token's tenant.
 pub(crate) async fn run(
     app: web::Data<App>,
     token: &Token,
     head: Head,
-    body: Body,
-    keep: Keep,
+    body: Encoded,
+    remember: Remember,
 ) -> Result<Ingested, IngestError> {
-    let key = head.key.map(|key| (key, Sha256::digest(body.bytes()).into()));
-    let (submitted, body) = read(app.clone(), head.kind, token.binding.clone(), body).await?;
-    let (decisions, events) = decide(submitted, head.preferences);
+    let Head { kind, preferences, key } = head;
+    let key = key.map(|key| (key, Sha256::digest(body.bytes()).into()));
+    let (submitted, body) = match body {
+        Encoded::Decoded(body) => {
+            read(app.clone(), kind, preferences, token.binding.clone(), body).await?
+        }
+        Encoded::NotCompressed { fault, body } => {
+            let sent = Sent::of(body.bytes(), &app.options.policy);
+            (Submitted::Unreadable(BodyFault::NotCompressed(fault), sent), body)
+        }
+    };
+    let (decisions, events) = decide(submitted, preferences);
     // The parsed events are bounded elsewhere: by the queue, and by the limits of problems and
     // answers.
     drop(body);
@@ -97,9 +124,10 @@ pub(crate) async fn run(
             IngestError::NoRoomForAnswer(no_room)
         })?;
     let decisions = Arc::new(decisions);
-    let claim = key.map(|(key, fingerprint)| claim(key, fingerprint, decisions.clone(), keep));
-    let atomic = head.preferences.atomic;
-    let submission = Submission { tenant: token.tenant, events, atomic, claim };
+    let claim = key.map(|(key, fingerprint)| claim(key, fingerprint, decisions.clone(), remember));
+    let atomic = preferences.atomic;
+    let rejects = keeping::rejects(&decisions, token.id, kind.media_type());
+    let submission = Submission { tenant: token.tenant, events, atomic, claim, rejects };
     let came_of_it = match append(&app, submission, tally, decisions.clone()).await? {
         Outcome::Appended(appended) => CameOfIt::Outcomes(decisions, appended),
         Outcome::Replayed(answer) => CameOfIt::Replayed(answer),
@@ -113,6 +141,7 @@ pub(crate) async fn run(
 async fn read(
     app: web::Data<App>,
     kind: BodyKind,
+    preferences: Preferences,
     binding: Binding,
     mut body: Body,
 ) -> Result<(Submitted, Body), IngestError> {
@@ -125,9 +154,23 @@ async fn read(
             binding: &binding,
             now,
             events_max: options.events_max,
+            lenient: preferences.lenient,
+            keep: match (preferences.keep, preferences.atomic) {
+                (false, _) => Keep::Nothing,
+                (true, false) => Keep::Refusable,
+                (true, true) => Keep::All,
+            },
+            budget: Budget::new(),
         };
         let (bytes, mut hold) = body.parts();
-        let submitted = kind.read(bytes, &checker, &mut hold).map_err(IngestError::Body)?;
+        let submitted = match kind.read(bytes, &checker, &mut hold) {
+            Ok(submitted) => submitted,
+            Err(fault) if preferences.keep && fault.is_of_content() => {
+                let sent = Sent::of(&kind.as_text(bytes), &options.policy);
+                Submitted::Unreadable(fault, sent)
+            }
+            Err(fault) => return Err(IngestError::Body(fault)),
+        };
         drop(hold);
         Ok((submitted, body))
     };
@@ -138,9 +181,14 @@ async fn read(
 }
 
 /// The claim on an idempotency key, with the function that makes the answer kept for a repeat.
-fn claim(key: String, fingerprint: [u8; 32], decisions: Arc<Decisions>, keep: Keep) -> Claim {
+fn claim(
+    key: String,
+    fingerprint: [u8; 32],
+    decisions: Arc<Decisions>,
+    remember: Remember,
+) -> Claim {
     let answer_bytes = decisions.bytes();
-    let answer = Box::new(move |appended: &[Appended]| keep(&decisions, appended));
+    let answer = Box::new(move |appended: &[Appended]| remember(&decisions, appended));
     Claim { key, fingerprint, answer, answer_bytes }
 }
 
@@ -151,7 +199,8 @@ async fn append(
     tally: Tally,
     decisions: Arc<Decisions>,
 ) -> Result<Outcome, IngestError> {
-    if submission.events.is_empty() && submission.claim.is_none() {
+    let Submission { events, claim, rejects, .. } = &submission;
+    if events.is_empty() && claim.is_none() && rejects.is_none() {
         let nothing = Ok(Outcome::Appended(Vec::new()));
         tally.end(&decisions, &nothing);
         return Ok(nothing?);

@@ -2,6 +2,7 @@
 
 use super::pipeline::IngestError;
 use super::submitted::BodyFault;
+use crate::http::body;
 use crate::http::problem::{Problem, ProblemKind};
 
 impl From<IngestError> for Problem {
@@ -23,6 +24,7 @@ impl From<IngestError> for Problem {
 impl From<BodyFault> for Problem {
     fn from(fault: BodyFault) -> Self {
         match fault {
+            BodyFault::NotCompressed(fault) => body::not_compressed(&fault),
             BodyFault::Json(faults) => Problem::from(&faults),
             BodyFault::NotAForm(fault) => {
                 Problem::body_fault("not_a_form", format!("not a form: {fault}"))

@@ -7,12 +7,12 @@ use conn_log_store::Appended;
 
 use super::answer::Answer;
 use super::decision::Decisions;
-use super::pipeline::{self, CameOfIt};
+use super::pipeline::{self, CameOfIt, Encoded};
 use super::request::Head;
 use super::{render, shapes};
 use crate::http::app::App;
 use crate::http::auth::Writer;
-use crate::http::body;
+use crate::http::body::{self, ReadError};
 use crate::http::problem::Problem;
 
 /// Registers a single event or a batch. Each event of a batch is stored or refused independently.
@@ -23,10 +23,14 @@ use crate::http::problem::Problem;
     tag = "Events",
     params(
         ("atomic" = Option<bool>, Query, description = "Store all events of a batch or none"),
+        ("on_reject" = Option<String>, Query,
+            description = "keep: answer 200 in place of 207, 400 and 422, and keep what was refused at /rejects/; \
+                refuse: the opposite, whatever the token says"),
         ("Idempotency-Key" = Option<String>, Header,
             description = "1 to 255 visible characters; the same key with the same body gets the first answer again"),
         ("Prefer" = Option<String>, Header,
-            description = "return=minimal: counts and the rejected events only"),
+            description = "return=minimal: counts and the rejected events only; handling=lenient: an optional field with \
+                an invalid value costs itself and not the event; handling=strict: the opposite"),
     ),
     request_body(
         description = "An event of either edition, an array of events, or an envelope",
@@ -37,8 +41,9 @@ use crate::http::problem::Problem;
         )
     ),
     responses(
-        (status = 200, description = "The event_id is stored already: the record of the first event",
-            body = crate::log::shapes::Record),
+        (status = 200, description = "The event_id is stored already: the record of the first event; or, with \
+            on_reject=keep, the counts of a request of which something was refused",
+            body = shapes::Registered<'_>),
         (status = 201, description = "Stored: the record (the first edition gets its own short answer), or a batch's results",
             body = shapes::Registered<'_>),
         (status = 207, description = "Some events of the batch were stored",
@@ -58,12 +63,18 @@ pub(crate) async fn register(
     caller: Writer,
 ) -> Result<HttpResponse, Problem> {
     let app = App::of(&request);
-    let head = Head::of(&request)?;
+    let head = Head::of(&request, caller.token())?;
     if request.head().expect() {
         // The client waits to be told before it sends the body.
         app.event_rates.check(caller.token())?;
     }
-    let body = body::read(&request, &mut payload, &app.options, &app.body_room).await?;
+    let body = match body::read(&request, &mut payload, &app.options, &app.body_room).await {
+        Ok(body) => Encoded::Decoded(body),
+        Err(ReadError::NotCompressed { fault, body }) if head.preferences.keep => {
+            Encoded::NotCompressed { fault, body }
+        }
+        Err(error) => return Err(error.into_problem()),
+    };
     let ingested = pipeline::run(app, caller.token(), head, body, kept).await?;
     let mut response = match ingested.came_of_it {
         CameOfIt::Outcomes(decisions, appended) => {

@@ -10,7 +10,8 @@ use conn_log_core::{FaultKind, Faults};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::http::problem::{Problem, raw};
+use super::submitted::BodyFault;
+use crate::http::problem::{Problem, ProblemKind, raw};
 use crate::http::request_id;
 
 /// Bytes of a batch's problems that list each fault. Problems beyond this limit give only the kind
@@ -25,13 +26,33 @@ pub(crate) struct Rejection {
     pub(crate) kind: FaultKind,
     /// The problem, as JSON.
     pub(crate) problem: Box<RawValue>,
+    /// The kind of the problem and the codes of its faults, for an event that is kept.
+    pub(crate) codes: Vec<&'static str>,
 }
 
 impl Rejection {
     /// The rejection of a request's only event. Its problem is the whole answer.
     pub(crate) fn alone(faults: &Faults) -> Self {
         let problem = Problem::from(faults).to_json(Some(&request_id::current()));
-        Rejection { kind: faults.kind(), problem }
+        Rejection { kind: faults.kind(), problem, codes: codes(faults) }
+    }
+
+    /// The rejection of a whole body, of which no event could be read.
+    pub(crate) fn of_body(fault: BodyFault) -> Self {
+        let code = match &fault {
+            BodyFault::Json(faults) => return Rejection::alone(faults),
+            BodyFault::NotCompressed(_) => "not_compressed",
+            BodyFault::NotAForm(_) => "not_a_form",
+            BodyFault::NoData => "missing",
+            BodyFault::DataTwice => "duplicate_key",
+            BodyFault::NestedEnvelope => "envelope_in_envelope",
+            BodyFault::NestsDeep { .. } => "invalid_json",
+            BodyFault::NoEvent => "empty",
+            BodyFault::TooManyEvents { .. } | BodyFault::NoRoom(_) => "too_large",
+        };
+        let problem = Problem::from(fault).to_json(Some(&request_id::current()));
+        let codes = vec![ProblemKind::InvalidBody.slug(), code];
+        Rejection { kind: FaultKind::Shape, problem, codes }
     }
 
     /// The faults that the event's problem lists, for the problem of the whole batch. `index` is
@@ -65,14 +86,16 @@ impl Rejection {
 #[derive(Debug)]
 pub(crate) struct Rejections {
     bytes_left: usize,
+    /// Whether the events are kept.
+    keep: bool,
     /// `None` once an event goes to the store, because a problem of the whole batch then hardly
     /// ever lists the faults.
     errors: Option<Vec<Box<RawValue>>>,
 }
 
 impl Rejections {
-    pub(crate) fn new() -> Self {
-        Rejections { bytes_left: PROBLEM_BYTES_MAX, errors: Some(Vec::new()) }
+    pub(crate) fn new(keep: bool) -> Self {
+        Rejections { bytes_left: PROBLEM_BYTES_MAX, keep, errors: Some(Vec::new()) }
     }
 
     /// Notes that an event of the batch goes to the store.
@@ -89,7 +112,8 @@ impl Rejections {
             errors.extend(Problem::errors(&format!("/{index}"), faults));
         }
         self.bytes_left = self.bytes_left.saturating_sub(problem.get().len());
-        Rejection { kind: faults.kind(), problem }
+        let codes = if self.keep { codes(faults) } else { Vec::new() };
+        Rejection { kind: faults.kind(), problem, codes }
     }
 
     /// The faults that the problems list, each with its place in the batch. Empty if an event of
@@ -97,4 +121,15 @@ impl Rejections {
     pub(crate) fn into_errors(self) -> Vec<Box<RawValue>> {
         self.errors.unwrap_or_default()
     }
+}
+
+/// The kind of the faults' problem, and their codes, each once.
+fn codes(faults: &Faults) -> Vec<&'static str> {
+    let mut codes = vec![ProblemKind::from(faults.kind()).slug()];
+    for code in faults.as_slice().iter().map(|fault| fault.code.as_str()) {
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes
 }

@@ -16,16 +16,40 @@ use crate::http::problem::{Problem, ProblemKind, json};
 
 /// The answer, made after the store has returned the outcomes of its events.
 pub(crate) fn answer(decisions: &Decisions, appended: &[Appended]) -> Answer {
-    match &decisions.form {
+    let answer = match &decisions.form {
         Form::Single(edition) => match decisions.outcomes(appended).next() {
+            Some((_, outcome)) if decisions.keep && is_refused(outcome) => {
+                kept_answer(decisions, &Batch::default(), appended)
+            }
             Some((_, outcome)) => single(edition.unwrap_or(Edition::Second), outcome, decisions),
             None => problem(
                 &Problem::internal("the store did not answer for an event"),
                 &decisions.instance,
             ),
         },
+        Form::Batch(batch) if decisions.keep => kept_answer(decisions, batch, appended),
         Form::Batch(batch) => batch_answer(decisions, batch, appended),
-    }
+    };
+    Answer { handling: decisions.handling.map(str::to_owned), ..answer }
+}
+
+fn is_refused(outcome: EventOutcome<'_>) -> bool {
+    !matches!(outcome, EventOutcome::Stored(_) | EventOutcome::Duplicate(_))
+}
+
+/// The answer to a sender that cannot handle a refusal: 201 if all events were stored, else 200 with
+/// the counts.
+fn kept_answer(decisions: &Decisions, batch: &Batch, appended: &[Appended]) -> Answer {
+    let counts = Counts::of(decisions.outcomes(appended));
+    let status = match counts.batch() {
+        BatchOutcome::Stored => StatusCode::CREATED,
+        BatchOutcome::Duplicates | BatchOutcome::Mixed | BatchOutcome::Rejected(_) => {
+            StatusCode::OK
+        }
+    };
+    let not_attempted = not_attempted().to_json(None);
+    let results = results(decisions, batch, counts, appended, &not_attempted);
+    Answer { minimal: batch.minimal, ..Answer::new(status, json(&results)) }
 }
 
 fn status_of_event(outcome: EventOutcome<'_>) -> StatusCode {
@@ -51,11 +75,11 @@ fn problem(problem: &Problem, instance: &str) -> Answer {
     Answer::new(problem.status(), problem.to_json(Some(instance)).get().to_owned())
 }
 
-fn not_attempted() -> Problem {
+pub(super) fn not_attempted() -> Problem {
     Problem::new(ProblemKind::NotAttempted, "another event of this atomic batch was refused")
 }
 
-fn conflict(first: Option<i64>) -> Problem {
+pub(super) fn conflict(first: Option<i64>) -> Problem {
     match first {
         Some(id) => {
             let detail = format!("event {id} has this event_id and other content");
@@ -252,7 +276,7 @@ mod tests {
         let draft = EventDraft::from_json(&json).unwrap();
         let edition = draft.edition();
         let event = EventPolicy::default().check(draft, Timestamp::MAX).unwrap();
-        Item { line: Some(999_999), parsed: Ok(ParsedEvent { edition, event }) }
+        Item { line: Some(999_999), parsed: Ok(ParsedEvent { edition, event }), sent: None }
     }
 
     /// The size promised before the append must be enough for every reply of the store.
@@ -262,7 +286,8 @@ mod tests {
     fn an_answer_of_refusals_has_room(#[case] atomic: bool, #[case] appended: [Appended; 2]) {
         let first = if atomic { "" } else { r#", "event_id": "e""# };
         let items = vec![item(first), item(r#", "event_id": "e""#)];
-        let preferences = Preferences { atomic, minimal: false };
+        let preferences =
+            Preferences { atomic, minimal: false, keep: false, lenient: false, handling: None };
         let (decisions, _) = decide(Submitted::Batch(items), preferences);
         let Form::Batch(batch) = &decisions.form else { panic!("it is a batch") };
         let not_attempted = not_attempted().to_json(None);

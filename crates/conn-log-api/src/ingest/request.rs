@@ -1,6 +1,7 @@
 //! A registration's head: the kind of its body, its preferences and its idempotency key.
 
 use actix_web::HttpRequest;
+use conn_log_store::{Handling, OnReject, Token};
 
 use super::adapters::BodyKind;
 use crate::http::problem::{Problem, ProblemKind};
@@ -9,11 +10,18 @@ use crate::http::{accept, content_type};
 
 /// The client's preferences for its events and for the answer.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "preferences are independent of each other")]
 pub(crate) struct Preferences {
     /// Store all events of a batch, or none.
     pub(crate) atomic: bool,
     /// Answer a batch with its counts and its rejected events only.
     pub(crate) minimal: bool,
+    /// Keep the refused events, and answer with 200 and the counts in place of an error.
+    pub(crate) keep: bool,
+    /// Take an event although an optional field of it has an invalid value.
+    pub(crate) lenient: bool,
+    /// The handling that the request itself asks for.
+    pub(crate) handling: Option<&'static str>,
 }
 
 /// A registration without its body.
@@ -25,13 +33,13 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads the head of a request.
+    /// Reads the head of a request. Where it does not say how to handle its events, the token does.
     ///
     /// # Errors
     /// 400 for a parameter or a header that is not accepted, 406 for a client that does not accept
     /// JSON, 415 for another content type or none.
-    pub(crate) fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let preferences = preferences(request)?;
+    pub(crate) fn of(request: &HttpRequest, token: &Token) -> Result<Self, Problem> {
+        let preferences = preferences(request, token)?;
         let key = idempotency_key(request)?;
         accept::require(request, "application/json")?;
         let kind = body_kind(request)?;
@@ -48,20 +56,33 @@ fn body_kind(request: &HttpRequest) -> Result<BodyKind, Problem> {
         .ok_or_else(|| content_type::not_taken("this content type is not taken", TAKEN))
 }
 
-fn preferences(request: &HttpRequest) -> Result<Preferences, Problem> {
+fn preferences(request: &HttpRequest, token: &Token) -> Result<Preferences, Problem> {
     let mut query = QueryString::of(request)?;
     let atomic = query.parsed("atomic", "true or false")?.unwrap_or(false);
+    let keep = query.read("on_reject", "keep or refuse", |text| match text {
+        "keep" => Some(true),
+        "refuse" => Some(false),
+        _ => None,
+    })?;
     query.finish()?;
-    Ok(Preferences { atomic, minimal: prefers_minimal(request) })
+    let keep = keep.unwrap_or(token.on_reject == Some(OnReject::Keep));
+    let handling =
+        prefers(request, "handling=lenient").or_else(|| prefers(request, "handling=strict"));
+    let lenient = match handling {
+        Some(handling) => handling == "handling=lenient",
+        None => token.handling == Some(Handling::Lenient),
+    };
+    let minimal = prefers(request, "return=minimal").is_some();
+    Ok(Preferences { atomic, minimal, keep, lenient, handling })
 }
 
-/// Whether the client sends `Prefer: return=minimal` (RFC 7240, section 4.2). Unknown preferences
-/// are ignored, as the RFC requires.
-fn prefers_minimal(request: &HttpRequest) -> bool {
+/// The preference, if the client sends it in `Prefer` (RFC 7240, section 2). Unknown preferences are
+/// ignored, as the RFC requires.
+fn prefers(request: &HttpRequest, preference: &'static str) -> Option<&'static str> {
     let values = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split([',', ';'])).any(|preference| {
-        preference.trim().replace([' ', '"'], "").eq_ignore_ascii_case("return=minimal")
-    })
+    let mut sent = values.flat_map(|value| value.split([',', ';']));
+    sent.any(|sent| sent.trim().replace([' ', '"'], "").eq_ignore_ascii_case(preference))
+        .then_some(preference)
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {

@@ -2,6 +2,7 @@
 
 use conn_log_core::{Edition, Event, Faults};
 
+use super::sent::Sent;
 use crate::http::body::NoRoom;
 
 /// Bytes of an event in memory, without its texts.
@@ -25,14 +26,17 @@ pub(crate) struct Item {
     /// The event's line number in a body of lines, counted from 1.
     pub(crate) line: Option<usize>,
     pub(crate) parsed: Result<ParsedEvent, Faults>,
+    /// The event as sent, if it is kept when it is refused.
+    pub(crate) sent: Option<Sent>,
 }
 
 impl Item {
     /// Bytes of memory that the item takes, without the texts of its body.
     pub(super) fn bytes(&self) -> usize {
+        let sent = self.sent.as_ref().map_or(0, |sent| sent.body.len());
         match &self.parsed {
-            Ok(_) => EVENT_BYTES,
-            Err(faults) => EVENT_BYTES + faults.as_slice().len() * FAULT_BYTES,
+            Ok(_) => EVENT_BYTES + sent,
+            Err(faults) => EVENT_BYTES + faults.as_slice().len() * FAULT_BYTES + sent,
         }
     }
 }
@@ -42,14 +46,18 @@ impl Item {
 #[expect(clippy::large_enum_variant, reason = "one a request, taken apart where it is made")]
 pub(crate) enum Submitted {
     /// One event. The answer is its record.
-    Single(Result<ParsedEvent, Faults>),
+    Single(Item),
     /// One or more events. The answer is a list of results.
     Batch(Vec<Item>),
+    /// No event could be read. The body is kept.
+    Unreadable(BodyFault, Sent),
 }
 
 /// The reason why a whole body is refused.
 #[derive(Debug)]
 pub(crate) enum BodyFault {
+    /// The body does not decompress.
+    NotCompressed(String),
     /// The body is not the expected JSON.
     Json(Faults),
     /// The body is not a form.
@@ -68,6 +76,13 @@ pub(crate) enum BodyFault {
     NestsDeep { brackets_max: usize },
     /// There is no room in memory for the parsed events.
     NoRoom(NoRoom),
+}
+
+impl BodyFault {
+    /// Whether the body itself is at fault, and not its size.
+    pub(crate) fn is_of_content(&self) -> bool {
+        !matches!(self, BodyFault::TooManyEvents { .. } | BodyFault::NoRoom(_))
+    }
 }
 
 impl From<NoRoom> for BodyFault {

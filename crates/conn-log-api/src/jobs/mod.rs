@@ -6,11 +6,12 @@ use actix_web::{rt, web};
 use conn_log_store::{Store, StoreError};
 
 use crate::http::app::App;
+use crate::running::metrics::Metrics;
 
 /// How often each task runs. A run is cheap if there is nothing to do.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// Maximum idempotency keys deleted by one transaction: on SQLite, events wait for it.
+/// Maximum idempotency keys, or rejects, deleted by one transaction: on SQLite, events wait for it.
 const EXPIRED_MAX: u32 = 2_000;
 
 /// Number of time ranges whose partitions are created in advance.
@@ -26,11 +27,17 @@ pub(crate) fn start(app: web::Data<App>) {
             app.auth_failures.forget_idle();
             run(&app, "make partitions", |store| store.partitions_ensure(PARTITIONS_AHEAD)).await;
             run(&app, "forget expired keys", forget_expired).await;
+            let metrics = app.metrics.clone();
+            run(&app, "remove old rejects", move |store| remove_old_rejects(store, &metrics)).await;
         }
     });
 }
 
-async fn run(app: &App, what: &str, task: fn(&Store) -> Result<(), StoreError>) {
+async fn run(
+    app: &App,
+    what: &str,
+    task: impl FnOnce(&Store) -> Result<(), StoreError> + Send + 'static,
+) {
     let store = app.store.clone();
     match web::block(move || task(&store)).await {
         Ok(Ok(())) => {}
@@ -42,4 +49,14 @@ async fn run(app: &App, what: &str, task: fn(&Store) -> Result<(), StoreError>) 
 fn forget_expired(store: &Store) -> Result<(), StoreError> {
     while store.idempotency_expire(EXPIRED_MAX)? >= EXPIRED_MAX as usize {}
     Ok(())
+}
+
+fn remove_old_rejects(store: &Store, metrics: &Metrics) -> Result<(), StoreError> {
+    loop {
+        let removed = store.rejects_expire(EXPIRED_MAX)?;
+        metrics.rejects_expired(removed);
+        if removed == 0 {
+            return Ok(());
+        }
+    }
 }

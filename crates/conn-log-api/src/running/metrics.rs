@@ -87,6 +87,8 @@ pub struct Metrics {
     stored: IntCounter,
     duplicates: IntCounter,
     rejected: IntCounterVec,
+    rejects_kept: IntCounter,
+    rejects_evicted: IntCounterVec,
     request_seconds: HistogramVec,
     commit_seconds: Histogram,
     group_events: Histogram,
@@ -99,6 +101,10 @@ pub struct Metrics {
     projections_behind: IntGauge,
     index_behind: IntGauge,
 }
+
+/// Why a reject was removed: the tenant had too many, or it was too old.
+const COUNT: &str = "count";
+const AGE: &str = "age";
 
 /// Time limit for measuring the lag, so that a slow database does not block the other metrics.
 const LAG_TIME_MAX: Duration = Duration::from_secs(1);
@@ -122,6 +128,17 @@ impl Metrics {
             )?,
             rejected: IntCounterVec::new(
                 Opts::new("events_rejected_total", "Events refused, by reason"),
+                &["reason"],
+            )?,
+            rejects_kept: IntCounter::new(
+                "rejects_kept_total",
+                "Refused events kept with their problem, for senders that cannot be taught",
+            )?,
+            rejects_evicted: IntCounterVec::new(
+                Opts::new(
+                    "rejects_evicted_total",
+                    "Rejects removed by the server: the oldest of too many, or too old",
+                ),
                 &["reason"],
             )?,
             request_seconds: HistogramVec::new(
@@ -162,15 +179,20 @@ impl Metrics {
         for reason in Rejection::ALL {
             metrics.rejected.with_label_values(&[reason.label()]);
         }
+        for reason in [COUNT, AGE] {
+            metrics.rejects_evicted.with_label_values(&[reason]);
+        }
         Ok(metrics)
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 15] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 17] = [
             Box::new(self.received.clone()),
             Box::new(self.stored.clone()),
             Box::new(self.duplicates.clone()),
             Box::new(self.rejected.clone()),
+            Box::new(self.rejects_kept.clone()),
+            Box::new(self.rejects_evicted.clone()),
             Box::new(self.request_seconds.clone()),
             Box::new(self.commit_seconds.clone()),
             Box::new(self.group_events.clone()),
@@ -212,6 +234,11 @@ impl Metrics {
         }
     }
 
+    /// Counts rejects that were removed because of their age.
+    pub(crate) fn rejects_expired(&self, rejects: usize) {
+        self.rejects_evicted.with_label_values(&[AGE]).inc_by(rejects as u64);
+    }
+
     /// Counts an answered request. `route` is the pattern that the path matched.
     pub(crate) fn answered(&self, method: &str, route: &str, status: u16, time: Duration) {
         // The client can send any method, so only these are used as labels.
@@ -245,6 +272,8 @@ impl Metrics {
 impl Observer for Metrics {
     #[expect(clippy::cast_precision_loss, reason = "a group has far fewer than 2^52 events")]
     fn group_committed(&self, group: GroupCommitted) {
+        self.rejects_kept.inc_by(group.rejects_kept as u64);
+        self.rejects_evicted.with_label_values(&[COUNT]).inc_by(group.rejects_evicted as u64);
         self.commit_seconds.observe(group.commit.as_secs_f64());
         self.group_events.observe(group.events_stored as f64);
         self.ahead_of_clock.set(group.ahead_of_clock.as_secs_f64());

@@ -121,6 +121,35 @@ async fn events_over_the_rate_are_counted_as_rejected(
 }
 
 /// An appender that stores nothing.
+/// An event that is kept is a rejected one all the same, and so is a body without an event.
+#[rstest]
+#[actix_web::test]
+async fn a_kept_reject_is_counted_as_rejected_and_as_kept(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut bad = event();
+    bad["status"] = "fine".into();
+    let mut named = event();
+    named["event_id"] = "e".into();
+    let mut other = named.clone();
+    other["status"] = "denied".into();
+    let request = || app.request(Method::POST, &format!("{EVENTS}?on_reject=keep"));
+    app.send(request().set_json(json!([event(), bad, named, other, named]))).await;
+    let text = request().insert_header(("content-type", "application/json"));
+    app.send(text.set_payload("not JSON")).await;
+    let counts = Counts::of(&app).await;
+    assert_eq!(counts.of_name("events_received_total"), 6);
+    assert_eq!(counts.of_name("events_stored_total"), 2);
+    assert_eq!(counts.of_name("events_duplicate_total"), 1);
+    for (reason, count) in [("invalid_body", 1), ("invalid_event", 1), ("event_id_conflict", 1)] {
+        assert_eq!(counts.rejected(reason), count, "{reason}");
+    }
+    assert_eq!(counts.of_name("rejects_kept_total"), 3);
+    assert_eq!(counts.of_name("rejects_evicted_total"), 0);
+    counts.add_up();
+}
+
 struct Refusing(AppendError);
 
 impl Appender for Refusing {

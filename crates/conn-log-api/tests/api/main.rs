@@ -19,6 +19,7 @@ mod presence;
 mod problems;
 mod reading;
 mod registering;
+mod rejects;
 mod retrying;
 mod serving;
 mod sessions;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::editions::{Edition, FieldNames};
+use super::lenient::OPTIONAL;
 use crate::Timestamp;
 use crate::fault::{Fault, FaultList};
 
@@ -65,7 +66,7 @@ pub struct EventDraft<'a> {
     /// Members that move into the metadata. An existing member of the same name is kept.
     pub extra_metadata: Vec<(Cow<'a, str>, MetadataJson<'a>)>,
     /// The source of the draft. The default is right for a draft that code builds field by field.
-    pub source: DraftSource,
+    pub source: DraftSource<'a>,
 }
 
 impl EventDraft<'_> {
@@ -85,10 +86,12 @@ impl EventDraft<'_> {
 /// Data about a draft's source that the check needs: the client's names of the fields, and the
 /// faults that were found in reading.
 #[derive(Clone, Debug, Default)]
-pub struct DraftSource {
+pub struct DraftSource<'a> {
     pub(super) edition: Edition,
     pub(super) names: FieldNames,
     pub(super) faults: FaultList,
+    /// The optional fields as sent, in the order of [`OPTIONAL`].
+    pub(super) sent: [Option<&'a RawValue>; OPTIONAL.len()],
 }
 
 /// JSON for an event's metadata, not yet parsed.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::draft::{DraftSource, EventDraft, MetadataJson};
 use super::field_reader::FieldReader;
 use super::json_object::{FieldName, JsonObject};
+use super::lenient::{MEASUREMENTS, OPTIONAL};
 use crate::fault::{Fault, FaultCode, FaultList, Faults};
 
 /// A published version of the request's format.
@@ -40,9 +41,10 @@ impl<'a> EventDraft<'a> {
         if names.status == FieldName::ConnectionStatus {
             first_edition(&object, &mut draft, &mut faults);
         }
+        let sent = OPTIONAL.map(|field| object.get(field));
         let extra = object.extra.into_iter().map(|(name, raw)| (name, raw.into()));
         draft.extra_metadata.extend(extra);
-        draft.source = DraftSource { edition: names.edition(), names, faults };
+        draft.source = DraftSource { edition: names.edition(), names, faults, sent };
         draft
     }
 }
@@ -206,10 +208,7 @@ fn meaning(connection_status: &str) -> Option<(&'static str, &'static str)> {
 fn check_measurements(object: &JsonObject<'_>, faults: &mut FaultList) {
     for (name, raw) in &object.extra {
         let is_number = raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit());
-        if matches!(name.as_ref(), "signal_strength" | "data_transferred")
-            && !is_number
-            && raw.get() != "null"
-        {
+        if MEASUREMENTS.contains(&name.as_ref()) && !is_number && raw.get() != "null" {
             let detail = "this field is a JSON number";
             faults.push(Fault::new(format!("/{name}"), FaultCode::WrongType, detail));
         }

@@ -11,9 +11,11 @@ mod editions;
 mod field_reader;
 mod field_rules;
 pub(crate) mod json_object;
+mod lenient;
 pub(crate) mod member_name;
 pub(crate) mod metadata;
 mod policy;
+mod redacted_text;
 mod redaction;
 
 use std::net::IpAddr;

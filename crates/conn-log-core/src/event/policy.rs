@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::draft::{DraftSource, EventDraft};
+use super::lenient::{self, Handling};
 use super::metadata::MetadataBuilder;
-use super::{Event, EventFields, field_rules};
+use super::{Event, EventFields, field_rules, redacted_text};
 use crate::fault::{Fault, FaultCode, FaultList, Faults};
 use crate::{SensitiveKeys, Timestamp};
 
@@ -75,18 +76,58 @@ impl EventPolicy {
     ///
     /// # Errors
     /// All faults together: those from reading and those of the rules.
-    pub fn check(&self, mut draft: EventDraft<'_>, now: Timestamp) -> Result<Event, Faults> {
-        let DraftSource { names, mut faults, .. } = std::mem::take(&mut draft.source);
-        let mut metadata = MetadataBuilder::new(&self.sensitive);
-        if let Some(json) = draft.metadata.take() {
-            metadata.object(json);
-        }
-        metadata.extra(std::mem::take(&mut draft.extra_metadata));
+    pub fn check(&self, draft: EventDraft<'_>, now: Timestamp) -> Result<Event, Faults> {
+        self.check_as(draft, now, Handling::Strict)
+    }
+
+    /// The same, for clients that cannot be corrected: an optional field with an invalid value does
+    /// not cost the event. The field is left empty, and its value goes to `invalid` in the metadata.
+    ///
+    /// ```
+    /// use conn_log_core::{EventDraft, EventPolicy, Timestamp};
+    ///
+    /// let json = r#"{"device_id": "d", "application_id": "a", "connection_type": "attempted",
+    ///     "timestamp": "2024-01-15T10:30:00Z", "status": "denied", "ip_address": "LOCAL"}"#;
+    /// let now = Timestamp::parse("2024-01-15T10:30:01Z").unwrap();
+    /// let draft = EventDraft::from_json(json).unwrap();
+    /// assert!(EventPolicy::default().check(draft.clone(), now).is_err());
+    /// let event = EventPolicy::default().check_leniently(draft, now).unwrap();
+    /// assert_eq!(event.fields().ip_address, None);
+    /// assert_eq!(event.fields().metadata, r#"{"invalid":{"ip_address":"LOCAL"}}"#);
+    /// ```
+    ///
+    /// # Errors
+    /// All faults of required fields and of the event's shape.
+    pub fn check_leniently(&self, draft: EventDraft<'_>, now: Timestamp) -> Result<Event, Faults> {
+        self.check_as(draft, now, Handling::Lenient)
+    }
+
+    fn check_as(
+        &self,
+        mut draft: EventDraft<'_>,
+        now: Timestamp,
+        handling: Handling,
+    ) -> Result<Event, Faults> {
+        let DraftSource { names, mut faults, sent, .. } = std::mem::take(&mut draft.source);
         if draft.status.as_deref() == Some("failed") {
             draft.status = Some(Cow::Borrowed("failure"));
         }
         field_rules::check(&draft, self, now, names, &mut faults);
+        let mut metadata = MetadataBuilder::new(&self.sensitive, handling);
+        if handling == Handling::Lenient {
+            lenient::set_aside(&mut draft, sent, &mut faults, &mut metadata);
+        }
+        if let Some(json) = draft.metadata.take() {
+            metadata.object(json);
+        }
+        metadata.extra(std::mem::take(&mut draft.extra_metadata));
         event(draft, metadata, faults)
+    }
+
+    /// The text with the value under each sensitive name replaced. For text that is kept although
+    /// it is no event: it need not be JSON.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        redacted_text::redact(text, &self.sensitive)
     }
 
     /// The accepted connection types and statuses, each in one line for people.

@@ -11,6 +11,7 @@ mod drafts;
 mod editions;
 mod filters;
 mod hostile;
+mod lenient;
 mod metadata;
 mod properties;
 mod record;

@@ -12,7 +12,7 @@ use super::schema::{tenants, tokens};
 use super::secret::{Secret, SecretHash};
 use super::token::{NewToken, Rate, Scope, Token, TokenPlace, UnknownName};
 use crate::clock::now;
-use crate::engine::{AnyConnection, Engine, Guid, Micros};
+use crate::engine::{AnyConnection, Engine, Fault, Guid, Micros};
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
@@ -154,11 +154,20 @@ pub(crate) fn revoke(
 
 /// The token with that secret, even if it is expired or revoked.
 pub(crate) fn find(engine: &Engine, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
-    let row: Option<TokenRow> = tokens::table
+    let row = tokens::table
         .filter(tokens::secret_hash.eq(hash.as_bytes()))
         .select(TokenRow::as_select())
         .first(&mut *engine.watcher()?)
-        .optional()?;
+        .optional();
+    // Every request waits for this read, and it has no data of a client that could be at fault: what
+    // has no clear cause, such as a server that is stopping, passes.
+    let row: Option<TokenRow> = row.map_err(|error| match Fault::of(&error) {
+        Fault::Unclear => {
+            log::warn!("a token could not be looked up: {error}");
+            StoreError::unavailable(error)
+        }
+        Fault::Passing | Fault::Outage | Fault::Lasting => error.into(),
+    })?;
     // The index has compared only some leading bytes; here the whole hash is compared, in constant
     // time.
     row.filter(|row| *hash == row.secret_hash[..]).map(Token::try_from).transpose()

@@ -52,3 +52,28 @@ diesel::table! {
         created_at -> Instant,
     }
 }
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Binary, Bool, Integer, Text};
+    use crate::engine::{Instant, Unique};
+
+    rejects (tenant_id, id) {
+        tenant_id -> Integer,
+        id -> BigInt,
+        created_at -> Instant,
+        token_id -> Unique,
+        codes -> Text,
+        content_type -> Text,
+        truncated -> Bool,
+        problem -> Text,
+        body -> Binary,
+    }
+}
+
+diesel::table! {
+    reject_heads (tenant_id) {
+        tenant_id -> Integer,
+        last_id -> BigInt,
+        kept -> BigInt,
+    }
+}

@@ -262,7 +262,7 @@ on_both_databases! {
     async fn an_empty_submission_is_answered(db) {
         let store = db.open();
         assert_eq!(append(&store, Vec::new()).await, Ok(Vec::new()));
-        let claimed = Submission { tenant: DEFAULT, events: Vec::new(), atomic: false, claim: Some(claim("k", 1)) };
+        let claimed = Submission { tenant: DEFAULT, events: Vec::new(), atomic: false, claim: Some(claim("k", 1)), rejects: None };
         store.append(claimed).await.unwrap();
     }
 }

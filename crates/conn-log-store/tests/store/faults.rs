@@ -110,6 +110,41 @@ async fn a_database_that_cannot_write_is_unavailable_whatever_the_server_says() 
     assert_eq!(store.log_size(DEFAULT).unwrap(), 2);
 }
 
+/// A disk with room for a small row, and not for a large batch: no event is the cause either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_disk_with_room_for_little_is_unavailable_for_much() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    db.execute(
+        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             RAISE EXCEPTION 'kein Platz' USING ERRCODE = 'disk_full';
+         END $$;
+         CREATE TRIGGER no_room BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION no_room();
+         CREATE TRIGGER no_room BEFORE INSERT ON idempotency_keys
+             FOR EACH ROW WHEN (octet_length(NEW.answer) > 500000) EXECUTE FUNCTION no_room()",
+    );
+    assert_eq!(append(&store, events("dev", 2_000)).await, Err(AppendError::Unavailable));
+}
+
+/// Memory that is short for a moment has the same lack of a kind as a fault of the events.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_fault_that_passes_while_its_cause_is_looked_for_is_none_of_the_events() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    db.execute(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('tries') <= 2 THEN
+                 RAISE EXCEPTION 'Speicher' USING ERRCODE = 'out_of_memory';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER fail_twice BEFORE INSERT ON events
+             FOR EACH ROW EXECUTE FUNCTION fail_twice()",
+    );
+    assert_eq!(ids(&append(&store, events("dev", 1)).await.unwrap()), [1]);
+}
+
 /// The commit worked and its answer was lost: the writer finds this out, and does not store the
 /// events again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -26,7 +26,7 @@ fn outcomes_claim(key: &str) -> Claim {
 }
 
 fn submission(events: Vec<Event>, claim: Claim) -> Submission {
-    Submission { tenant: DEFAULT, events, atomic: false, claim: Some(claim) }
+    Submission { tenant: DEFAULT, events, atomic: false, claim: Some(claim), rejects: None }
 }
 
 fn is_duplicate(appended: &Appended) -> bool {
@@ -88,7 +88,7 @@ on_both_databases! {
         assert_eq!(other, Outcome::KeyReused);
         assert_eq!(store.log_size(DEFAULT).unwrap(), 1);
         let tenant = store.tenant_create("other").unwrap().id;
-        let elsewhere = Submission { tenant, events: events("dev", 1), atomic: false, claim: Some(claim("key", 2)) };
+        let elsewhere = Submission { tenant, events: events("dev", 1), atomic: false, claim: Some(claim("key", 2)), rejects: None };
         assert!(matches!(store.append(elsewhere).await.unwrap(), Outcome::Appended(_)));
     }
 
@@ -165,7 +165,7 @@ on_both_databases! {
     async fn a_conflict_keeps_an_atomic_submission_out(db) {
         let store = db.open();
         append(&store, vec![named("a")]).await.unwrap();
-        let atomic = |events, claim| Submission { tenant: DEFAULT, events, atomic: true, claim };
+        let atomic = |events, claim| Submission { tenant: DEFAULT, events, atomic: true, claim, rejects: None };
         for (events, expected) in [
             (vec![event("dev"), other("a"), named("a")], Some(1)),
             (vec![event("dev"), named("b"), other("b"), named("b")], None),

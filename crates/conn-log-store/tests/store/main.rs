@@ -26,4 +26,5 @@ mod lost;
 mod open;
 mod projections;
 mod proxy;
+mod rejects;
 mod tokens;

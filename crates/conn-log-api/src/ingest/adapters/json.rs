@@ -4,7 +4,7 @@ use conn_log_core::{BodyError, JsonBody};
 
 use super::nesting::nests_little;
 use super::{Checker, Hold};
-use crate::ingest::submitted::{BodyFault, Item, Submitted};
+use crate::ingest::submitted::{BodyFault, Submitted};
 
 pub(super) fn read(
     body: &[u8],
@@ -13,7 +13,7 @@ pub(super) fn read(
 ) -> Result<Submitted, BodyFault> {
     match told_apart(body, checker)? {
         JsonBody::Envelope(text) => unwrapped(text.as_bytes(), checker, hold),
-        events => checked(events, checker, hold),
+        events => checked(body, events, checker, hold),
     }
 }
 
@@ -23,7 +23,7 @@ pub(super) fn unwrapped(
     checker: &Checker<'_>,
     hold: Hold<'_>,
 ) -> Result<Submitted, BodyFault> {
-    checked(told_apart(text, checker)?, checker, hold)
+    checked(text, told_apart(text, checker)?, checker, hold)
 }
 
 fn told_apart<'b>(body: &'b [u8], checker: &Checker<'_>) -> Result<JsonBody<'b>, BodyFault> {
@@ -35,14 +35,15 @@ fn told_apart<'b>(body: &'b [u8], checker: &Checker<'_>) -> Result<JsonBody<'b>,
 }
 
 fn checked(
+    text: &[u8],
     body: JsonBody<'_>,
     checker: &Checker<'_>,
     hold: Hold<'_>,
 ) -> Result<Submitted, BodyFault> {
     match body {
-        JsonBody::Event(draft) => Ok(Submitted::Single(checker.check(draft))),
+        JsonBody::Event(draft) => Ok(Submitted::Single(checker.single(text, draft))),
         JsonBody::Events(elements) => {
-            let item = |json: &str| Item { line: None, parsed: checker.event(json) };
+            let item = |json: &str| checker.item(None, json.as_bytes());
             checker.batch(elements.iter().map(|element| item(element.get())), hold)
         }
         JsonBody::Envelope(_) => Err(BodyFault::NestedEnvelope),

@@ -8,8 +8,11 @@ mod json;
 mod ndjson;
 mod nesting;
 
-use conn_log_core::{Binding, EventDraft, EventPolicy, Faults, Timestamp};
+use std::borrow::Cow;
 
+use conn_log_core::{Binding, EventDraft, EventPolicy, Faults, Timestamp, utf8};
+
+use super::sent::{Budget, Keep, Sent};
 use super::submitted::{BodyFault, Item, ParsedEvent, Submitted};
 use crate::http::body::NoRoom;
 
@@ -25,13 +28,30 @@ pub(crate) enum BodyKind {
 }
 
 impl BodyKind {
+    /// The media type.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            BodyKind::Json => "application/json",
+            BodyKind::Form => "application/x-www-form-urlencoded",
+            BodyKind::Ndjson => "application/x-ndjson",
+        }
+    }
+
     /// The kind for a media type given in lower case.
     pub(crate) fn of_media_type(essence: &str) -> Option<Self> {
-        match essence {
-            "application/json" => Some(BodyKind::Json),
-            "application/x-www-form-urlencoded" => Some(BodyKind::Form),
-            "application/x-ndjson" => Some(BodyKind::Ndjson),
-            _ => None,
+        let kinds = [BodyKind::Json, BodyKind::Form, BodyKind::Ndjson];
+        kinds.into_iter().find(|kind| kind.media_type() == essence)
+    }
+
+    /// The body as a reader of it would see it: a form's escapes are replaced.
+    pub(crate) fn as_text(self, body: &[u8]) -> Cow<'_, [u8]> {
+        match self {
+            BodyKind::Form => {
+                let spaced: Vec<u8> =
+                    body.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+                Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
+            }
+            BodyKind::Json | BodyKind::Ndjson => Cow::Borrowed(body),
         }
     }
 
@@ -54,26 +74,53 @@ impl BodyKind {
 pub(crate) type Hold<'a> = &'a mut dyn FnMut(usize) -> Result<(), NoRoom>;
 
 /// Checks each event of a body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Checker<'a> {
     pub(crate) policy: &'a EventPolicy,
     /// The device and the application that the token is bound to.
     pub(crate) binding: &'a Binding,
     pub(crate) now: Timestamp,
     pub(crate) events_max: usize,
+    /// Whether an optional field with an invalid value does not cost the event.
+    pub(crate) lenient: bool,
+    /// Which events are kept as sent.
+    pub(crate) keep: Keep,
+    pub(crate) budget: Budget,
 }
 
 impl Checker<'_> {
-    /// Parses one event's JSON and checks it against the policy.
-    fn event(&self, json: &str) -> Result<ParsedEvent, Faults> {
-        self.check(EventDraft::from_json(json)?)
+    /// Parses the JSON of one event of a batch and checks it against the policy.
+    fn item(&self, line: Option<usize>, json: &[u8]) -> Item {
+        let parsed = utf8(json).and_then(EventDraft::from_json).and_then(|draft| self.check(draft));
+        Item { line, sent: self.sent(json, &parsed), parsed }
+    }
+
+    /// Checks a request's only event against the policy.
+    fn single(&self, json: &[u8], draft: EventDraft<'_>) -> Item {
+        let parsed = self.check(draft);
+        Item { line: None, sent: self.sent(json, &parsed), parsed }
+    }
+
+    /// The event as sent, if it may have to be kept.
+    fn sent(&self, json: &[u8], parsed: &Result<ParsedEvent, Faults>) -> Option<Sent> {
+        match (self.keep, parsed) {
+            (Keep::Nothing, _) => None,
+            (_, Err(_)) => Some(Sent::of(json, self.policy)),
+            (Keep::Refusable, Ok(parsed)) if parsed.event.fields().event_id.is_none() => None,
+            (Keep::Refusable | Keep::All, Ok(_)) => Some(self.budget.keep(json, self.policy)),
+        }
     }
 
     /// Applies the token's binding to one event's draft and checks it against the policy.
     fn check<'e>(&'e self, mut draft: EventDraft<'e>) -> Result<ParsedEvent, Faults> {
         draft.bind(self.binding);
         let edition = draft.edition();
-        Ok(ParsedEvent { edition, event: self.policy.check(draft, self.now)? })
+        let event = if self.lenient {
+            self.policy.check_leniently(draft, self.now)?
+        } else {
+            self.policy.check(draft, self.now)?
+        };
+        Ok(ParsedEvent { edition, event })
     }
 
     /// Parses a batch of events. It reads at most one event beyond the limit.

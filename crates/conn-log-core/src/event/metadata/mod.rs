@@ -3,6 +3,7 @@
 //! One pass over the JSON builds the value, redacts it and finds every fault.
 
 mod canonical;
+mod invalid;
 mod shallow_json;
 mod value_reader;
 
@@ -16,9 +17,11 @@ use serde_json::{Map, Value};
 
 use self::canonical::canonical;
 pub(crate) use self::canonical::session_id;
+use self::invalid::Invalid;
 use self::shallow_json::ShallowJson;
 use self::value_reader::ValueReader;
 use super::draft::MetadataJson;
+use super::lenient::Handling;
 use super::member_name::{MemberName, broken_name, duplicate_key};
 use super::redaction::{REDACTED, SensitiveKeys};
 use crate::fault::{Fault, FaultCode, FaultList, pointer_step, push_pointer_step};
@@ -50,10 +53,12 @@ pub(super) struct MetadataBuilder<'p> {
     faults: FaultList,
     /// The pointer of the current member. The same text is used for all members.
     pointer: String,
+    /// The values that could not be taken, in lenient handling.
+    invalid: Option<Invalid>,
 }
 
 impl<'p> MetadataBuilder<'p> {
-    pub(super) fn new(sensitive: &'p SensitiveKeys) -> Self {
+    pub(super) fn new(sensitive: &'p SensitiveKeys, handling: Handling) -> Self {
         MetadataBuilder {
             sensitive,
             object: Map::new(),
@@ -61,11 +66,15 @@ impl<'p> MetadataBuilder<'p> {
             too_large: false,
             faults: FaultList::default(),
             pointer: String::new(),
+            invalid: (handling == Handling::Lenient).then(Invalid::default),
         }
     }
 
     /// Adds the members of the event's metadata.
     pub(super) fn object(&mut self, json: MetadataJson<'_>) {
+        if self.invalid.is_some() {
+            return self.object_leniently(json);
+        }
         match self.take("metadata", json, 1) {
             Some(Value::Object(object)) => self.object = object,
             Some(Value::Null) | None => {}
@@ -87,6 +96,9 @@ impl<'p> MetadataBuilder<'p> {
 
     /// Adds one such member. An existing member of that name is kept.
     fn member(&mut self, name: Cow<'_, str>, json: MetadataJson<'_>) {
+        if self.invalid.is_some() {
+            return self.member_leniently(&name, json);
+        }
         let Some(value) = self.take(&name, json, 2) else {
             return;
         };
@@ -107,6 +119,9 @@ impl<'p> MetadataBuilder<'p> {
 
     /// Returns the RFC 8785 canonical text, or adds the faults.
     pub(super) fn finish(self, faults: &mut FaultList) -> String {
+        if let Some(invalid) = self.invalid {
+            return invalid.finish(self.object, self.sensitive);
+        }
         faults.extend(self.faults);
         if self.too_large {
             faults.push(too_large("/metadata"));

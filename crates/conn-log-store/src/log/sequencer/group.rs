@@ -14,6 +14,7 @@ use crate::log::heads::{self, Head};
 use crate::log::idempotency::{self, Kind, NewKey, Remembered};
 use crate::log::key;
 use crate::log::read::leaf_hash;
+use crate::log::rejects::{self, REJECTS_MAX};
 use crate::log::rows::{self, NewEventRow};
 use crate::options::PartitionSize;
 use crate::tenant_id::TenantId;
@@ -31,6 +32,9 @@ pub(super) struct Settings {
 pub(super) struct Attempt {
     pub(super) stored: usize,
     pub(super) duplicates: usize,
+    pub(super) rejects_kept: usize,
+    /// Rejects removed because there were too many.
+    pub(super) rejects_evicted: usize,
     /// Tells later whether the attempt was committed.
     pub(super) trace: Option<Trace>,
     /// The time by which the log is ahead of the clock, because the clock was set back.
@@ -116,6 +120,7 @@ impl Log<'_> {
         self.settle_events(&mut submissions, created_at)?;
         settle_answers(&mut submissions);
         self.remember(&submissions, created_at)?;
+        self.keep_rejects(&submissions, created_at, attempt)?;
 
         attempt.duplicates += submissions.iter().map(|pending| pending.duplicates()).sum::<usize>();
         if self.head.size == size_before {
@@ -224,6 +229,29 @@ impl Log<'_> {
             }
         }
         Ok(idempotency::remember(self.connection, keys)?)
+    }
+
+    /// Keeps the rejects of the requests that are answered anew.
+    fn keep_rejects(
+        &mut self,
+        submissions: &[&mut Pending],
+        created_at: Timestamp,
+        attempt: &mut Attempt,
+    ) -> Result<(), StoreError> {
+        let rejects: Vec<_> = submissions
+            .iter()
+            .filter(|pending| matches!(pending.decision, Decision::Append { .. }))
+            .filter_map(|pending| Some((pending.rejects.as_ref()?.make)(&pending.events)))
+            .flatten()
+            .collect();
+        if rejects.is_empty() {
+            return Ok(());
+        }
+        attempt.rejects_kept += rejects.len();
+        let tenant = self.head.tenant;
+        attempt.rejects_evicted +=
+            rejects::keep_in_txn(self.connection, tenant, rejects, created_at, REJECTS_MAX)?;
+        Ok(())
     }
 
     fn insert(

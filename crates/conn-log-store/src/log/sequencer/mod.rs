@@ -28,6 +28,7 @@ use conn_log_core::{Event, LeafInput, Record, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::error::AppendError;
+use crate::log::rejects::NewReject;
 use crate::tenant_id::TenantId;
 
 pub(crate) use queue::Queue;
@@ -44,6 +45,30 @@ pub struct Submission {
     pub atomic: bool,
     /// The request's idempotency key, if it has one.
     pub claim: Option<Claim>,
+    /// The refused events of the request, if they are to be kept.
+    pub rejects: Option<Rejects>,
+}
+
+/// The refused events of a request: those that its caller refused, and those that the store may
+/// still refuse.
+pub struct Rejects {
+    /// Makes the rejects from the outcomes of the request's events. They are stored in the
+    /// transaction that stores the events. The store calls this on the writer's thread and inside
+    /// the transaction: it must be quick, and may be called more than once.
+    pub make: MakeRejects,
+    /// The number of events that the caller refused: they are not among the submission's events.
+    pub refused: usize,
+    /// About the bytes of memory that `make` holds until it is dropped.
+    pub bytes: usize,
+}
+
+/// Makes a request's rejects from the outcomes of its events.
+pub type MakeRejects = Box<dyn Fn(&[Appended]) -> Vec<NewReject> + Send>;
+
+impl fmt::Debug for Rejects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejects").field("refused", &self.refused).finish_non_exhaustive()
+    }
 }
 
 /// A request's idempotency key, and the way to remember the request's answer.
@@ -116,6 +141,7 @@ pub(crate) struct Pending {
     /// with them.
     set_aside: Vec<(usize, Record)>,
     claim: Option<Claim>,
+    rejects: Option<Rejects>,
     decision: Decision,
     reply: Reply,
     /// An estimate of the memory that the submission takes.
@@ -159,10 +185,12 @@ impl Pending {
     ) -> (Self, oneshot::Receiver<Result<Outcome, AppendError>>) {
         let (sender, receiver) = oneshot::channel();
         let claim_bytes = submission.claim.as_ref().map_or(0, |claim| claim.answer_bytes);
+        let reject_bytes = submission.rejects.as_ref().map_or(0, |rejects| rejects.bytes);
         let leaves: Vec<LeafInput> = submission.events.iter().map(LeafInput::of).collect();
         let bytes = submission.events.iter().map(bytes_of).sum::<usize>()
             + leaves.iter().map(LeafInput::bytes).sum::<usize>()
-            + claim_bytes;
+            + claim_bytes
+            + reject_bytes;
         let events = submission
             .events
             .into_iter()
@@ -175,6 +203,7 @@ impl Pending {
             atomic: submission.atomic,
             set_aside: Vec::new(),
             claim: submission.claim,
+            rejects: submission.rejects,
             decision: Decision::Undecided,
             reply: Reply(Some(sender)),
             bytes,
@@ -182,9 +211,11 @@ impl Pending {
         (pending, receiver)
     }
 
-    /// Its weight in the queue: the number of its events, or one if it has only a key to remember.
+    /// Its weight in the queue: the number of rows to insert for its events, stored or refused, or
+    /// one if it has only a key to remember.
     fn weight(&self) -> usize {
-        self.events.len().max(1)
+        let refused = self.rejects.as_ref().map_or(0, |rejects| rejects.refused);
+        (self.events.len() + refused).max(1)
     }
 
     /// Events that an attempt found in the log.

@@ -97,7 +97,7 @@ impl Queue {
         }
         state.events += events;
         state.bytes += pending.bytes;
-        if pending.events.len() > SMALL_EVENTS_MAX {
+        if events > SMALL_EVENTS_MAX {
             state.batches.push_back(pending);
         } else {
             state.small.push_back(pending);
@@ -267,6 +267,7 @@ mod tests {
             events: Vec::new(),
             atomic: false,
             claim: Some(claim),
+            rejects: None,
         })
     }
 
@@ -302,6 +303,7 @@ mod tests {
             events: vec![conn_log_core::Event::from_store(parts); count],
             atomic: false,
             claim: None,
+            rejects: None,
         })
     }
 

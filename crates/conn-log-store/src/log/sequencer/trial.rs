@@ -2,7 +2,7 @@
 //! ([`Fault::Unclear`](crate::engine::Fault)).
 //!
 //! The trial does the same as every append, but without client data: it locks and writes the head
-//! row, and commits a row of 64 KiB, so that the database needs space on its disk.
+//! row, and commits a row of as many bytes, so that the database needs space on its disk.
 
 use conn_log_core::Timestamp;
 
@@ -13,7 +13,10 @@ use crate::log::idempotency::{self, Kind, NewKey};
 use crate::tenant_id::TenantId;
 
 /// Several pages on either database, so that the table must grow.
-const TRIAL_BYTES: usize = 64 << 10;
+const TRIAL_BYTES_MIN: usize = 64 << 10;
+
+/// Bounds the time of a trial: a disk with room for this much has room for almost any group.
+const TRIAL_BYTES_MAX: usize = 64 << 20;
 
 const TRIAL_KEY: &str = "trial";
 
@@ -30,9 +33,10 @@ pub(super) enum Culprit {
     Unknown,
 }
 
-/// Finds the cause of a failure.
-pub(super) fn culprit(connection: &mut AnyConnection) -> Culprit {
-    if write(connection).is_ok() {
+/// Finds the cause of a failure to store about that many bytes: a disk that is nearly full has room
+/// for a small row, and not for a large batch.
+pub(super) fn culprit(connection: &mut AnyConnection, bytes: usize) -> Culprit {
+    if write_bytes(connection, bytes).is_ok() {
         return Culprit::Events;
     }
     match heads::bounds(connection, TenantId::DEFAULT) {
@@ -47,17 +51,22 @@ pub(super) fn culprit(connection: &mut AnyConnection) -> Culprit {
 /// Writes in the same way as an append, and removes the row again. Fails on a database that is
 /// read-only or whose disk is full.
 pub(super) fn write(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    connection.in_txn(write_in_txn)?;
+    write_bytes(connection, TRIAL_BYTES_MIN)
+}
+
+fn write_bytes(connection: &mut AnyConnection, bytes: usize) -> Result<(), StoreError> {
+    let bytes = bytes.clamp(TRIAL_BYTES_MIN, TRIAL_BYTES_MAX);
+    connection.in_txn(|connection| write_in_txn(connection, bytes))?;
     Ok(connection.in_txn(forget)?)
 }
 
-fn write_in_txn(connection: &mut AnyConnection) -> Result<(), StoreError> {
+fn write_in_txn(connection: &mut AnyConnection, bytes: usize) -> Result<(), StoreError> {
     let head = heads::lock_in_txn(connection, TenantId::DEFAULT)?;
     heads::move_in_txn(connection, &head)?;
     // A crash may have left a row of an earlier trial.
     forget(connection)?;
     // Random bytes, because no database can compress them.
-    let mut bytes = vec![0; TRIAL_BYTES];
+    let mut bytes = vec![0; bytes];
     getrandom::fill(&mut bytes).map_err(StoreError::internal)?;
     let key = NewKey {
         tenant_id: TenantId::DEFAULT.0,

@@ -84,8 +84,8 @@ struct EndOfWriter(Arc<Queue>);
 impl Drop for EndOfWriter {
     fn drop(&mut self) {
         self.0.set_dead();
-        // Dropping the submissions answers their callers.
-        drop(self.0.drain());
+        // Nothing of them was stored, and nothing more will be by this process.
+        fail_all(self.0.drain().0, AppendError::Unavailable);
     }
 }
 
@@ -160,6 +160,7 @@ impl Writer {
         let mut in_doubt: Option<(Trace, Attempt)> = None;
         let mut pauses = RETRY_PAUSES.iter();
         let mut unclear = 0;
+        let mut is_suspected = false;
         let begun = Instant::now();
         loop {
             let error = match self.resolve(&mut in_doubt) {
@@ -182,10 +183,14 @@ impl Writer {
                     Fault::Lasting => return Err(Failure::Lasting),
                     Fault::Unclear => {
                         unclear += 1;
-                        if unclear >= UNCLEAR_ATTEMPTS_MAX
-                            && let Some(failure) = self.find_failure()
-                        {
-                            return Err(failure);
+                        if unclear >= UNCLEAR_ATTEMPTS_MAX {
+                            match self.find_failure(group.iter().map(|one| one.bytes).sum()) {
+                                // The cause may have passed before the trial: memory was short, or
+                                // the server was stopping. One more attempt tells.
+                                Some(Failure::Lasting) if !is_suspected => is_suspected = true,
+                                Some(failure) => return Err(failure),
+                                None => {}
+                            }
                         }
                     }
                 }
@@ -200,10 +205,10 @@ impl Writer {
         }
     }
 
-    /// Finds the cause of attempts that fail with an unclear error. `None` if the next attempt may
-    /// work.
-    fn find_failure(&mut self) -> Option<Failure> {
-        let culprit = self.connected().map(trial::culprit);
+    /// Finds the cause of attempts to store about that many bytes, which fail with an unclear error.
+    /// `None` if the next attempt may work.
+    fn find_failure(&mut self, bytes: usize) -> Option<Failure> {
+        let culprit = self.connected().map(|connection| trial::culprit(connection, bytes));
         // The trial may have left the connection in any state, so the next attempt opens a new one.
         self.connection = None;
         match culprit {
@@ -275,6 +280,8 @@ impl Writer {
                 submissions: group.len(),
                 events_stored: attempt.stored,
                 events_duplicate: attempt.duplicates,
+                rejects_kept: attempt.rejects_kept,
+                rejects_evicted: attempt.rejects_evicted,
                 elapsed: begun.elapsed(),
                 commit: commit_begun.elapsed(),
                 ahead_of_clock: attempt.ahead,
