@@ -11,8 +11,10 @@ mod log;
 mod presence;
 mod running;
 mod sessions;
+mod silences;
 mod site;
 mod statistics;
+mod webhooks;
 
 use actix_web::http::Method;
 
@@ -21,6 +23,7 @@ pub use http::options::ApiOptions;
 pub use http::server::{create_app, serve};
 pub use ingest::appender::{Appender, Appending};
 pub use running::metrics::Metrics;
+pub use webhooks::Notifier;
 
 /// Every path and method of the server. Paths have no trailing slash, except for the root.
 pub fn routes() -> Vec<(&'static str, Method)> {

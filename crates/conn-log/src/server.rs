@@ -83,6 +83,7 @@ fn api_options(arguments: &Serve) -> ApiOptions {
         }),
         auth_failures_per_minute: arguments.auth_failures_per_minute,
         trusted_proxies: arguments.trusted_proxy.clone(),
+        webhook_allow: arguments.webhook_allow.clone(),
         ..defaults
     }
 }

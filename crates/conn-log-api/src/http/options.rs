@@ -41,6 +41,11 @@ pub struct ApiOptions {
     pub auth_failures_per_minute: NonZeroU32,
     /// Proxies that are trusted to give the client's address and scheme.
     pub trusted_proxies: Vec<IpNet>,
+    /// Addresses inside the deployment that webhooks may call.
+    pub webhook_allow: Vec<IpNet>,
+    /// Maximum time of one call of a webhook, from the look-up of its name to the end of its
+    /// answer.
+    pub webhook_time_max: Duration,
 }
 
 impl Default for ApiOptions {
@@ -59,6 +64,8 @@ impl Default for ApiOptions {
             default_rate: None,
             auth_failures_per_minute: NonZeroU32::MIN.saturating_add(599),
             trusted_proxies: Vec::new(),
+            webhook_allow: Vec::new(),
+            webhook_time_max: Duration::from_secs(15),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{rt, web};
+use conn_log_core::Timestamp;
 use conn_log_store::{Store, StoreError};
 
 use crate::http::app::App;
@@ -26,6 +27,7 @@ pub(crate) fn start(app: web::Data<App>) {
             app.auth_failures.forget_idle();
             run(&app, "make partitions", |store| store.partitions_ensure(PARTITIONS_AHEAD)).await;
             run(&app, "forget expired keys", forget_expired).await;
+            run(&app, "forget old deliveries", forget_deliveries).await;
         }
     });
 }
@@ -37,6 +39,10 @@ async fn run(app: &App, what: &str, task: fn(&Store) -> Result<(), StoreError>) 
         Ok(Err(error)) => log::warn!("could not {what}, and will try again: {error}"),
         Err(error) => log::error!("could not {what}: {error}"),
     }
+}
+
+fn forget_deliveries(store: &Store) -> Result<(), StoreError> {
+    store.deliveries_expire(Timestamp::from(chrono::Utc::now()))
 }
 
 fn forget_expired(store: &Store) -> Result<(), StoreError> {
