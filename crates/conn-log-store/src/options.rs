@@ -8,6 +8,7 @@ use crate::observer::Observer;
 
 /// The options for opening a store. [`StoreOptions::new`] sets defaults that fit most deployments.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "settings that do not depend on one another")]
 pub struct StoreOptions {
     /// The database of the log.
     pub url: DatabaseUrl,

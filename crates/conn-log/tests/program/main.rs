@@ -11,6 +11,7 @@ mod hostile_clients;
 mod lost;
 mod memory;
 mod postgres;
+mod request_log;
 mod running;
 mod smoke;
 mod two_servers;
