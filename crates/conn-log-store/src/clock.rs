@@ -1,6 +1,6 @@
 //! The only module of this crate that reads the clock.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::TimeDelta;
 use conn_log_core::Timestamp;
@@ -14,7 +14,17 @@ const BELIEVED_AFTER: Duration = Duration::from_mins(1);
 
 /// The current time, to the microsecond.
 pub(crate) fn now() -> Timestamp {
-    Timestamp::from(chrono::Utc::now())
+    of_system(SystemTime::now())
+}
+
+/// A time of the system's clock, also one before 1970: a machine without a battery for its clock
+/// may start with such a time.
+fn of_system(time: SystemTime) -> Timestamp {
+    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(after) => micros(after),
+        Err(before) => -micros(before.duration()),
+    })
 }
 
 /// A duration as a difference of timestamps.
@@ -74,6 +84,14 @@ mod tests {
     use super::*;
 
     const HOUR: i64 = 3_600;
+
+    #[test]
+    fn a_clock_before_1970_has_a_time_too() {
+        let year = Duration::from_hours(365 * 24);
+        let before = of_system(SystemTime::UNIX_EPOCH - year);
+        assert_eq!(before.micros(), -365 * 24 * HOUR * 1_000_000);
+        assert_eq!(of_system(SystemTime::UNIX_EPOCH + year).micros(), -before.micros());
+    }
 
     /// The times that a clock gives, for pairs of monotonic seconds and the system clock's seconds.
     fn read(seconds: &[(u64, i64)]) -> Vec<i64> {

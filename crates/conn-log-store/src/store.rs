@@ -90,6 +90,8 @@ impl Store {
     /// Opens a log: creates the folder and file of an embedded log, applies migrations, creates the
     /// tenant `default`, and starts to accept events.
     pub fn open(options: StoreOptions) -> Result<Store, OpenError> {
+        // Before anything is written with a wrong time.
+        check_clock(None)?;
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
@@ -101,7 +103,8 @@ impl Store {
         let signals = Signals::new();
         let turns: Arc<dyn Turns> = queue.clone();
         let engine = Arc::new(Engine::new(&options, turns)?);
-        check_clock(&engine)?;
+        let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
+        check_clock(last)?;
         let followers = derive::followers(&options);
         let derivation = Arc::new(Derivation::new(
             engine.clone(),
@@ -509,9 +512,8 @@ impl Store {
     }
 }
 
-/// Fails if the clock must be wrong.
-fn check_clock(engine: &Engine) -> Result<(), OpenError> {
-    let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
+/// Fails if the clock must be wrong, to judge by the time of the log's last event.
+fn check_clock(last: Option<Timestamp>) -> Result<(), OpenError> {
     let least = Timestamp::from_micros(CLOCK_MIN_MICROS);
     let last = last.unwrap_or(least).max(least);
     let now = now();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 use conn_log_core::Timestamp;
 use conn_log_store::{Scope, SecretHash, Store, StoreError, TenantId, Token};
 use moka::policy::EvictionPolicy;
@@ -119,6 +119,11 @@ needs! {
     Admin, Administer, Admin;
 }
 
+/// The id of the token that a request came with, for the log: in the request's extensions, also
+/// where the token is expired or revoked, or lacks a scope.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SeenToken(pub(crate) Uuid);
+
 /// An authenticated client with the scope that `N` asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller<N> {
@@ -156,10 +161,14 @@ impl<N: Needs> FromRequest for Caller<N> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let app = App::of(request);
         let address = client_address::of(request, &app.options.trusted_proxies);
-        let bearer = bearer(request).map(|token| SecretHash::of(token.unwrap_or_default()));
+        let request = request.clone();
+        let bearer = bearer(&request).map(|token| SecretHash::of(token.unwrap_or_default()));
         Box::pin(async move {
             let hash = bearer?;
             let token = app.tokens.find(hash).await?;
+            if let Some(token) = &token {
+                request.extensions_mut().insert(SeenToken(token.id));
+            }
             let now = Timestamp::from(chrono::Utc::now());
             let Some(token) = token.filter(|token| token.is_valid_at(now)) else {
                 app.auth_failures.count(address)?;

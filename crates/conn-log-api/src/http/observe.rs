@@ -1,37 +1,78 @@
 //! Middleware around every request: its id, its duration, its log line and its metrics.
 
+use std::fmt::{self, Write as _};
 use std::time::Instant;
 
-use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _};
 
 use crate::http::app::App;
+use crate::http::auth::SeenToken;
+use crate::http::client_address;
 use crate::http::request_id::{self, X_REQUEST_ID};
 
+/// Characters of a path in the log: more than every path of the API with its longest usual names. A
+/// head may have 128 KiB.
+const PATH_CHARS_MAX: usize = 512;
+
+/// Characters of a method in the log. Clients may write one of their own.
+const METHOD_CHARS_MAX: usize = 16;
+
 /// Gives the request its id and writes one log line when it is answered. The line holds the path
-/// only: a query may hold private data, and headers and bodies do.
+/// only: a query may hold private data, and headers and bodies do. It names the client's address
+/// and the token's id, so that a fault or an attack can be traced.
 pub(crate) async fn observe<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
     let start = Instant::now();
     let id = request_id::of(request.headers());
-    let method = request.method().clone();
-    let path = request.path().to_owned();
     let mut response = request_id::scope(id.clone(), next.call(request)).await?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, time) = (response.status().as_u16(), start.elapsed());
-    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
-    let app = App::of(response.request());
+    let request = response.request();
+    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+    let app = App::of(request);
     let route = if route == "/" { "/" } else { route.trim_end_matches('/') };
-    app.metrics.answered(method.as_str(), route, status, time);
-    let ms = time.as_secs_f64() * 1e3;
-    log::info!(target: "conn_log::request", "{method} {path:?} {status} {ms:.1} ms {id}");
+    app.metrics.answered(request.method().as_str(), route, status, time);
+    log::info!(
+        target: "conn_log::request",
+        "{} \"{}\" {status} {:.1} ms {id} {} {}",
+        Cut(request.method().as_str(), METHOD_CHARS_MAX),
+        Cut(request.path(), PATH_CHARS_MAX),
+        time.as_secs_f64() * 1e3,
+        client_address::of(request, &app.options.trusted_proxies),
+        Id(request.extensions().get().copied()),
+    );
     Ok(response)
+}
+
+/// A text of a client in a log line: escaped, and cut where it is longer than so many characters.
+struct Cut<'a>(&'a str, usize);
+
+impl fmt::Display for Cut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cut(text, chars_max) = *self;
+        let mut escaped = text.escape_debug();
+        escaped.by_ref().take(chars_max).try_for_each(|c| f.write_char(c))?;
+        if escaped.next().is_some() { f.write_char('…') } else { Ok(()) }
+    }
+}
+
+/// The id of a request's token; `-` without a token that the store knows.
+struct Id(Option<SeenToken>);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(SeenToken(id)) => write!(f, "{id}"),
+            None => f.write_char('-'),
+        }
+    }
 }

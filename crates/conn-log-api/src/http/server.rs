@@ -25,8 +25,8 @@ use crate::jobs;
 /// body may take a minute, but its client will retry elsewhere.
 const STOP_TIME_SECONDS_MAX: u64 = 30;
 
-/// Maximum number of open connections. Each takes at most 24 KiB that are not counted elsewhere: 8
-/// KiB read, 8 KiB to be written, and its tasks and timers. Together that is 192 MiB.
+/// Maximum number of open connections. Each takes at most 28 KiB that are not counted elsewhere: 8
+/// KiB read, 16 KiB to be written, and its tasks and timers. Together that is 224 MiB.
 const CONNECTIONS_MAX: usize = 8_192;
 
 /// Bytes of an answer that are collected before they are written.

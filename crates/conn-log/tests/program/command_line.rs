@@ -171,7 +171,7 @@ fn each_request_has_one_line_in_the_log() {
     let [line] = lines[..] else { panic!("not one line: {said}") };
     assert!(line.contains("INFO"), "{line}");
     assert!(line.contains("/api/v1/device_app_connection_log/\" 201 "), "{line}");
-    assert!(line.ends_with(&format!(" ms {id}")), "{line}");
+    assert!(line.contains(&format!(" ms {id} 127.0.0.1 ")), "{line}");
 }
 
 #[rstest]
@@ -217,6 +217,31 @@ fn a_head_request_of_the_root_is_answered_with_the_head_of_its_page() {
     }
     assert!(head.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
     assert_eq!(head.body_mut().read_to_string().unwrap(), "");
+}
+
+/// A machine without a battery for its clock starts in 1970, or before it in local time.
+#[test]
+fn a_clock_from_before_the_first_release_is_refused_at_the_start_and_nothing_is_written() {
+    let library = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    let library = library.map(|entry| entry.path().join("faketime/libfaketime.so.1"));
+    let library = library.into_iter().find(|path| path.exists());
+    let library = library.expect("libfaketime; scripts/test installs it");
+    for time in ["@1969-06-01 00:00:00", "@1970-01-01 00:00:10", "@2001-01-01 00:00:00"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log.db");
+        let output = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--database-url"])
+            .arg(format!("sqlite://{}", file.display()))
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME", time)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{time}: {}", said(&output));
+        let year = &time[1..5];
+        let expected = format!("the clock says {year}-");
+        assert!(said(&output).contains(&expected), "{time}: {}", said(&output));
+        assert!(!file.exists(), "{time}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod lost;
 mod memory;
 mod notifying;
 mod postgres;
+mod request_log;
 mod running;
 mod smoke;
 mod two_servers;
