@@ -30,8 +30,11 @@ mod store;
 mod tenant_id;
 
 pub use control::{
-    Handling, NewToken, OnReject, Rate, Scope, Secret, SecretHash, Tenant, Token, TokenPlace,
-    UnknownName,
+    AlertChange, AlertFilter, Attempt, Attempted, ChangeKind, ClaimedDelivery, Delivery,
+    DeliveryKey, DeliveryLag, DeliveryState, DisabledReason, Handling, NewAlertChange, NewSilence,
+    NewToken, NewWebhook, OnReject, Rate, Recorded, Redelivered, Scope, Secret, SecretHash,
+    Silence, Tenant, Token, TokenPlace, UnknownName, Webhook, WebhookChange, WebhookFormat,
+    WebhookSecret,
 };
 pub use derive::presence::{Application, Device, DeviceFilter};
 pub use derive::sessions::{EndReason, Session, SessionFilter, SessionPlace};

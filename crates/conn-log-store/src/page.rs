@@ -53,6 +53,24 @@ impl<P: Clone> PageQuery<P> {
         }
         Page { items, has_more }
     }
+
+    /// Makes the page from all items of a short list, in any order. The list is sorted by `place`,
+    /// the highest first.
+    pub(crate) fn page_of_all<T>(&self, mut items: Vec<T>, place: impl Fn(&T) -> P) -> Page<T>
+    where
+        P: Ord,
+    {
+        match &self.start {
+            PageStart::First => {}
+            PageStart::After(position) => items.retain(|item| place(item) < *position),
+            PageStart::Before(position) => items.retain(|item| place(item) > *position),
+        }
+        items.sort_by_key(|item| std::cmp::Reverse(place(item)));
+        if self.is_backwards() {
+            items.reverse();
+        }
+        self.page(items)
+    }
 }
 
 /// A page of the log.

@@ -1,6 +1,8 @@
 //! The facade: opens a database, starts the store's threads, and passes each question to the module
 //! that answers it.
 
+mod notifications;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;

@@ -114,6 +114,84 @@ CREATE TABLE durable_positions (
     PRIMARY KEY (tenant_id, name)
 ) STRICT, WITHOUT ROWID;
 
+-- The changes of alerts, in commit order: the outbox of notifications.
+CREATE TABLE alert_changes (
+    tenant_id INTEGER NOT NULL,
+    change_id INTEGER NOT NULL,
+    change    TEXT    NOT NULL,
+    at        INTEGER NOT NULL,
+    alert     TEXT    NOT NULL,
+    PRIMARY KEY (tenant_id, change_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE webhooks (
+    tenant_id           INTEGER NOT NULL,
+    id                  TEXT    NOT NULL,
+    url                 TEXT    NOT NULL,
+    format              TEXT    NOT NULL,
+    filter              TEXT    NOT NULL,
+    routing_key         TEXT,
+    secret              TEXT    NOT NULL,
+    secret_before       TEXT,
+    secret_before_until INTEGER,
+    position            INTEGER NOT NULL,
+    delivery_last       INTEGER NOT NULL,
+    disabled_at         INTEGER,
+    disabled_reason     TEXT,
+    failing_since       INTEGER,
+    failed_at           INTEGER,
+    created_at          INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deliveries (
+    tenant_id       INTEGER NOT NULL,
+    webhook_id      TEXT    NOT NULL,
+    id              INTEGER NOT NULL,
+    change_id       INTEGER,
+    change          TEXT    NOT NULL,
+    alert_id        TEXT,
+    state           TEXT    NOT NULL,
+    attempts        INTEGER NOT NULL,
+    tries           INTEGER NOT NULL,
+    next_attempt_at INTEGER,
+    claim           TEXT,
+    claimed_until   INTEGER,
+    waiting_since   INTEGER,
+    created_at      INTEGER NOT NULL,
+    ended_at        INTEGER,
+    PRIMARY KEY (tenant_id, webhook_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX deliveries_change ON deliveries (tenant_id, webhook_id, change_id);
+CREATE INDEX deliveries_alert ON deliveries (tenant_id, webhook_id, alert_id, change_id);
+CREATE INDEX deliveries_due ON deliveries (tenant_id, webhook_id, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX deliveries_waiting ON deliveries (waiting_since) WHERE waiting_since IS NOT NULL;
+CREATE INDEX deliveries_age ON deliveries (tenant_id, created_at);
+
+CREATE TABLE delivery_attempts (
+    tenant_id   INTEGER NOT NULL,
+    webhook_id  TEXT    NOT NULL,
+    delivery_id INTEGER NOT NULL,
+    attempt     INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    status      INTEGER,
+    error       TEXT,
+    duration    REAL    NOT NULL,
+    answer      TEXT,
+    PRIMARY KEY (tenant_id, webhook_id, delivery_id, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE silences (
+    tenant_id  INTEGER NOT NULL,
+    id         TEXT    NOT NULL,
+    matcher    TEXT    NOT NULL,
+    until      INTEGER NOT NULL,
+    reason     TEXT    NOT NULL,
+    created_by TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) STRICT, WITHOUT ROWID;
+
 -- Statistics for the planner. Without any SQLite takes the first column of every key for a selective one, and
 -- goes through all of a tenant's rows. The figures are those of a log of ten million events: rows, then how many
 -- share the first column, the first two, and so on
@@ -130,6 +208,16 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('durable_positions', 'durable_positions', '3 3 1'),
     ('tokens', 'sqlite_autoindex_tokens_1', '100000 1'),
     ('tokens', 'sqlite_autoindex_tokens_2', '100000 1'),
-    ('tokens', 'tokens_tenant', '100000 10000 1 1');
+    ('tokens', 'tokens_tenant', '100000 10000 1 1'),
+    ('alert_changes', 'alert_changes', '100000 50000 1'),
+    ('webhooks', 'webhooks', '100 10 1'),
+    ('deliveries', 'deliveries', '200000 100000 10000 1'),
+    ('deliveries', 'deliveries_change', '200000 100000 10000 1'),
+    ('deliveries', 'deliveries_alert', '200000 100000 10000 4 1'),
+    ('deliveries', 'deliveries_due', '1000 500 100 1'),
+    ('deliveries', 'deliveries_waiting', '1000 1'),
+    ('deliveries', 'deliveries_age', '200000 100000 10'),
+    ('delivery_attempts', 'delivery_attempts', '200000 100000 10000 2 1'),
+    ('silences', 'silences', '100 10 1');
 -- Has this connection read them; others do when they see the new schema.
 ANALYZE sqlite_schema;

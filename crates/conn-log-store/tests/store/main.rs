@@ -16,6 +16,7 @@
 mod append;
 mod beginning;
 mod clock;
+mod deliveries;
 mod derived;
 mod faults;
 mod files;

@@ -1,0 +1,188 @@
+//! Cancels, clears and expires deliveries, and tells how far they are behind.
+
+use std::time::Duration;
+
+use conn_log_core::Timestamp;
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use super::{DeliveryLag, DeliveryState};
+use crate::clock::delta;
+use crate::control::schema::{alert_changes, deliveries, delivery_attempts, webhooks};
+use crate::control::webhooks::DisabledReason;
+use crate::control::{silences, tenants};
+use crate::engine::{AnyConnection, Engine, Guid, Micros};
+use crate::error::StoreError;
+use crate::tenant_id::TenantId;
+
+/// How long deliveries that have ended, changes of alerts, and silences that are over are kept.
+const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
+
+/// Deliveries that are kept of a tenant, whatever their age.
+const KEPT_MAX: i64 = 100_000;
+
+/// Rows deleted by one transaction: on SQLite events wait for it.
+const DELETED_AT_ONCE: i64 = 1_000;
+
+/// Cancels the pending deliveries of a webhook, and repeats no delivered one any more.
+pub(crate) fn cancel_all_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    webhook: Uuid,
+    now: Timestamp,
+) -> QueryResult<()> {
+    let of_webhook = deliveries::table
+        .filter(deliveries::tenant_id.eq(tenant.0))
+        .filter(deliveries::webhook_id.eq(Guid(webhook)));
+    diesel::update(of_webhook.filter(deliveries::state.eq(DeliveryState::Pending.name())))
+        .set((
+            deliveries::state.eq(DeliveryState::Cancelled.name()),
+            deliveries::waiting_since.eq(None::<Micros>),
+            deliveries::ended_at.eq(Some(Micros(now))),
+        ))
+        .execute(connection)?;
+    diesel::update(of_webhook.filter(deliveries::next_attempt_at.is_not_null()))
+        .set(deliveries::next_attempt_at.eq(None::<Micros>))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Deletes all deliveries of a webhook that is deleted.
+pub(crate) fn clear(engine: &Engine, tenant: TenantId, webhook: Uuid) -> Result<(), StoreError> {
+    let some = move |connection: &mut AnyConnection| {
+        connection.in_txn(|connection| {
+            let keys: Vec<Key> = deliveries::table
+                .filter(deliveries::tenant_id.eq(tenant.0))
+                .filter(deliveries::webhook_id.eq(Guid(webhook)))
+                .order(deliveries::id)
+                .limit(DELETED_AT_ONCE)
+                .select((deliveries::webhook_id, deliveries::id))
+                .load(connection)?;
+            delete_in_txn(connection, tenant, keys)
+        })
+    };
+    while engine.write(some)? {}
+    Ok(())
+}
+
+type Key = (Guid, i64);
+
+/// Deletes deliveries with their attempts. Returns whether there may be more.
+fn delete_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    keys: Vec<Key>,
+) -> Result<bool, StoreError> {
+    let has_more = i64::try_from(keys.len()).unwrap_or(i64::MAX) == DELETED_AT_ONCE;
+    for (webhook, id) in keys {
+        let attempts = delivery_attempts::table
+            .filter(delivery_attempts::tenant_id.eq(tenant.0))
+            .filter(delivery_attempts::webhook_id.eq(webhook))
+            .filter(delivery_attempts::delivery_id.eq(id));
+        diesel::delete(attempts).execute(connection)?;
+        diesel::delete(deliveries::table.find((tenant.0, webhook, id))).execute(connection)?;
+    }
+    Ok(has_more)
+}
+
+/// Deletes deliveries that ended long ago or are too many, the changes of alerts that are as old,
+/// and silences that are long over.
+pub(crate) fn expire(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
+    let until = now.plus(-delta(KEPT_FOR));
+    for tenant in tenants::list(engine)? {
+        let tenant = tenant.id;
+        let oldest = oldest_kept(&mut *engine.reader()?, tenant)?;
+        let until = oldest.map_or(until, |oldest| oldest.max(until));
+        while engine.write(move |connection| expire_some(connection, tenant, until))? {}
+        while engine.write(move |connection| expire_changes(connection, tenant, until))? {}
+    }
+    engine.write(move |connection| Ok(silences::expire(connection, until)?))?;
+    Ok(())
+}
+
+/// The time of the oldest delivery that is kept because of its place in the list.
+fn oldest_kept(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<Option<Timestamp>> {
+    let time: Option<Micros> = deliveries::table
+        .filter(deliveries::tenant_id.eq(tenant.0))
+        .order(deliveries::created_at.desc())
+        .offset(KEPT_MAX)
+        .select(deliveries::created_at)
+        .first(connection)
+        .optional()?;
+    Ok(time.map(|time| time.0))
+}
+
+fn expire_some(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    connection.in_txn(|connection| {
+        let keys: Vec<Key> = deliveries::table
+            .filter(deliveries::tenant_id.eq(tenant.0))
+            .filter(deliveries::created_at.lt(Micros(until)))
+            // Neither what is to be sent nor what is repeated.
+            .filter(deliveries::waiting_since.is_null())
+            .filter(deliveries::next_attempt_at.is_null())
+            .order(deliveries::created_at)
+            .limit(DELETED_AT_ONCE)
+            .select((deliveries::webhook_id, deliveries::id))
+            .load(connection)?;
+        delete_in_txn(connection, tenant, keys)
+    })
+}
+
+/// Deletes the first changes of the outbox up to one that is not old or is still to be sent.
+fn expire_changes(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    until: Timestamp,
+) -> Result<bool, StoreError> {
+    connection.in_txn(|connection| {
+        let needed: Option<Option<i64>> = deliveries::table
+            .filter(deliveries::tenant_id.eq(tenant.0))
+            .filter(
+                deliveries::next_attempt_at
+                    .is_not_null()
+                    .or(deliveries::waiting_since.is_not_null()),
+            )
+            .select(deliveries::change_id)
+            .filter(deliveries::change_id.is_not_null())
+            .order(deliveries::change_id)
+            .first(connection)
+            .optional()?;
+        let first: Vec<(i64, Micros)> = alert_changes::table
+            .filter(alert_changes::tenant_id.eq(tenant.0))
+            .order(alert_changes::change_id)
+            .limit(DELETED_AT_ONCE)
+            .select((alert_changes::change_id, alert_changes::at))
+            .load(connection)?;
+        let needed = needed.flatten().unwrap_or(i64::MAX);
+        let is_old = |(id, at): &&(i64, Micros)| at.0 < until && *id < needed;
+        let Some((last, _)) = first.iter().take_while(is_old).last() else { return Ok(false) };
+        let count = diesel::delete(
+            alert_changes::table
+                .filter(alert_changes::tenant_id.eq(tenant.0))
+                .filter(alert_changes::change_id.le(*last)),
+        )
+        .execute(connection)?;
+        Ok(i64::try_from(count).unwrap_or(i64::MAX) == DELETED_AT_ONCE)
+    })
+}
+
+/// How far the deliveries of all tenants are behind.
+pub(crate) fn lag(connection: &mut AnyConnection) -> QueryResult<DeliveryLag> {
+    let oldest: Option<Option<Micros>> = deliveries::table
+        .filter(deliveries::waiting_since.is_not_null())
+        .order(deliveries::waiting_since)
+        .select(deliveries::waiting_since)
+        .first(connection)
+        .optional()?;
+    let by_receiver = [DisabledReason::Gone.name(), DisabledReason::Failing.name()];
+    let webhooks_disabled = webhooks::table
+        .filter(webhooks::disabled_at.is_not_null())
+        .filter(webhooks::disabled_reason.eq_any(by_receiver))
+        .count()
+        .get_result(connection)?;
+    Ok(DeliveryLag { oldest_waiting_since: oldest.flatten().map(|time| time.0), webhooks_disabled })
+}

@@ -1,0 +1,193 @@
+//! Notifications: the outbox of alerts, webhooks, deliveries and silences.
+
+use conn_log_core::Timestamp;
+use uuid::Uuid;
+
+use super::Store;
+use crate::control::{
+    Attempt, Attempted, ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState,
+    NewAlertChange, NewSilence, NewWebhook, Recorded, Redelivered, Silence, TokenPlace, Webhook,
+    WebhookChange, alerts, deliveries, silences, webhooks,
+};
+use crate::error::StoreError;
+use crate::page::{Page, PageQuery};
+use crate::tenant_id::TenantId;
+
+/// Webhooks. Each of these blocks the thread.
+impl Store {
+    /// Appends changes of alerts to a tenant's outbox.
+    pub fn alert_changes_append(
+        &self,
+        tenant: TenantId,
+        changes: Vec<NewAlertChange>,
+    ) -> Result<(), StoreError> {
+        self.0.engine.write(move |connection| {
+            connection.in_txn(|connection| {
+                alerts::changes::append_alert_changes(connection, tenant, &changes)
+            })
+        })
+    }
+
+    /// Creates a webhook. It is told of the changes that come after. Fails with
+    /// [`StoreError::Full`] if the tenant has the most webhooks that it may have.
+    pub fn webhook_create(&self, tenant: TenantId, new: NewWebhook) -> Result<Webhook, StoreError> {
+        webhooks::create(&self.0.engine, tenant, new)
+    }
+
+    /// A webhook. Fails with [`StoreError::NotFound`] if the tenant has no such webhook; so do the
+    /// functions below.
+    pub fn webhook_get(&self, tenant: TenantId, id: Uuid) -> Result<Webhook, StoreError> {
+        webhooks::find_in(&mut *self.0.engine.reader()?, tenant, id)
+    }
+
+    /// A page of a tenant's webhooks, newest first.
+    pub fn webhook_list(
+        &self,
+        tenant: TenantId,
+        query: &PageQuery<TokenPlace>,
+    ) -> Result<Page<Webhook>, StoreError> {
+        webhooks::list(&self.0.engine, tenant, query)
+    }
+
+    /// Changes a webhook. One that is enabled again is told of the changes that come after; one
+    /// that is disabled has its pending deliveries cancelled.
+    pub fn webhook_update(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        change: WebhookChange,
+    ) -> Result<Webhook, StoreError> {
+        webhooks::update(&self.0.engine, tenant, id, change)
+    }
+
+    /// Gives a webhook a new secret. The one before it signs too for a day.
+    pub fn webhook_rotate_secret(&self, tenant: TenantId, id: Uuid) -> Result<Webhook, StoreError> {
+        webhooks::rotate_secret(&self.0.engine, tenant, id)
+    }
+
+    /// Deletes a webhook with its deliveries.
+    pub fn webhook_delete(&self, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
+        webhooks::delete(&self.0.engine, tenant, id)
+    }
+
+    /// Makes a delivery of a test, which is attempted once.
+    pub fn webhook_test(&self, tenant: TenantId, id: Uuid) -> Result<Delivery, StoreError> {
+        deliveries::test(&self.0.engine, tenant, id)
+    }
+
+    /// The enabled webhooks of every tenant.
+    pub fn webhooks_enabled(&self) -> Result<Vec<Webhook>, StoreError> {
+        webhooks::all_enabled(&mut *self.0.engine.reader()?)
+    }
+}
+
+/// Deliveries. Each of these blocks the thread.
+impl Store {
+    /// A page of a webhook's deliveries, newest first.
+    pub fn delivery_list(
+        &self,
+        tenant: TenantId,
+        webhook: Uuid,
+        state: Option<DeliveryState>,
+        query: &PageQuery<i64>,
+    ) -> Result<Page<Delivery>, StoreError> {
+        deliveries::list(&self.0.engine, tenant, webhook, state, query)
+    }
+
+    /// A delivery and its attempts, the first first.
+    pub fn delivery_get(&self, key: DeliveryKey) -> Result<(Delivery, Vec<Attempt>), StoreError> {
+        deliveries::find(&self.0.engine, key)
+    }
+
+    /// Makes a delivery pending again, whatever its state.
+    pub fn delivery_redeliver(&self, key: DeliveryKey) -> Result<Delivery, StoreError> {
+        deliveries::redeliver(&self.0.engine, key)
+    }
+
+    /// Makes pending what a webhook missed of the changes from `since` to before `until`: its
+    /// failed and cancelled deliveries, and changes that it has no delivery of.
+    pub fn deliveries_redeliver(
+        &self,
+        tenant: TenantId,
+        webhook: Uuid,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Redelivered, StoreError> {
+        deliveries::redeliver_all(&self.0.engine, tenant, webhook, since, until)
+    }
+
+    /// Makes deliveries of the changes that an enabled webhook has none of yet. Several processes
+    /// may call it at the same time: each delivery is made once.
+    pub fn deliveries_plan(&self, webhook: &Webhook, now: Timestamp) -> Result<(), StoreError> {
+        let last = alerts::changes::last_id(&mut *self.0.engine.reader()?, webhook.tenant)?;
+        if last > webhook.position {
+            while deliveries::plan(&self.0.engine, webhook.tenant, webhook.id, now)? {}
+        }
+        Ok(())
+    }
+
+    /// The ids of a webhook's deliveries that are due at that time, at most `limit`.
+    pub fn deliveries_due(
+        &self,
+        webhook: &Webhook,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<i64>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let connection = &mut *self.0.engine.reader()?;
+        Ok(deliveries::due(connection, webhook.tenant, webhook.id, now, limit)?)
+    }
+
+    /// Claims deliveries that are due, for a minute. Returns those that no other process has.
+    pub fn deliveries_claim(
+        &self,
+        keys: Vec<DeliveryKey>,
+        now: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        deliveries::claim(&self.0.engine, keys, now)
+    }
+
+    /// Records an attempt at a claimed delivery.
+    pub fn delivery_record(
+        &self,
+        key: DeliveryKey,
+        claim: Uuid,
+        attempted: Attempted,
+    ) -> Result<Recorded, StoreError> {
+        deliveries::record(&self.0.engine, key, claim, attempted)
+    }
+
+    /// Deletes deliveries that ended 30 days ago or are more than 100,000 of a tenant, changes of
+    /// alerts that are as old, and silences that are long over.
+    pub fn deliveries_expire(&self, now: Timestamp) -> Result<(), StoreError> {
+        deliveries::expire(&self.0.engine, now)
+    }
+
+    /// How far deliveries are behind.
+    pub fn delivery_lag(&self) -> Result<DeliveryLag, StoreError> {
+        Ok(deliveries::lag(&mut *self.0.engine.watcher()?)?)
+    }
+}
+
+/// Silences. Each of these blocks the thread.
+impl Store {
+    /// Creates a silence. Fails with [`StoreError::Full`] if the tenant has the most that it may
+    /// have.
+    pub fn silence_create(&self, tenant: TenantId, new: NewSilence) -> Result<Silence, StoreError> {
+        silences::create(&self.0.engine, tenant, new)
+    }
+
+    /// A page of a tenant's silences, newest first, those that are over included.
+    pub fn silence_list(
+        &self,
+        tenant: TenantId,
+        query: &PageQuery<TokenPlace>,
+    ) -> Result<Page<Silence>, StoreError> {
+        silences::list(&self.0.engine, tenant, query)
+    }
+
+    /// Ends a silence at once. Fails with [`StoreError::NotFound`] if there is no such silence.
+    pub fn silence_delete(&self, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
+        silences::delete(&self.0.engine, tenant, id)
+    }
+}
