@@ -12,8 +12,10 @@ mod presence;
 mod rejects;
 mod running;
 mod sessions;
+mod silences;
 mod site;
 mod statistics;
+mod webhooks;
 
 use actix_web::http::Method;
 
@@ -23,6 +25,7 @@ pub use http::options::ApiOptions;
 pub use http::server::{create_app, serve};
 pub use ingest::appender::{Appender, Appending};
 pub use running::metrics::Metrics;
+pub use webhooks::Notifier;
 
 /// Every path and method of the server. Paths have no trailing slash, except for the root.
 pub fn routes() -> Vec<(&'static str, Method)> {

@@ -84,6 +84,7 @@ fn api_options(arguments: &Serve) -> ApiOptions {
         auth_failures_per_minute: arguments.auth_failures_per_minute,
         trusted_proxies: arguments.trusted_proxy.clone(),
         cors_origins: arguments.cors_origin.clone(),
+        webhook_allow: arguments.webhook_allow.clone(),
         ..defaults
     }
 }

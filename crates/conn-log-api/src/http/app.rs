@@ -18,6 +18,7 @@ use crate::http::room::Room;
 use crate::ingest::appender::Appender;
 use crate::log::stream_hub::StreamHubs;
 use crate::running::metrics::Metrics;
+use crate::webhooks::Notifier;
 
 /// Exports at one time. More would leave no threads and connections for lists and statistics.
 const EXPORTS_MAX: usize = 4;
@@ -52,6 +53,7 @@ pub struct App {
     pub(crate) event_rates: EventRates,
     pub(crate) auth_failures: AuthFailures,
     pub(crate) stream_hubs: StreamHubs,
+    pub(crate) notifier: Arc<Notifier>,
     /// Permits for exports. Each export holds a thread of the blocking pool.
     pub(crate) exports: Arc<Semaphore>,
     /// Permits for streams to read from the table: fewer than there are database connections.
@@ -95,6 +97,7 @@ impl App {
             },
             body_room: Room::new(options.bodies_bytes_max),
             answer_room: AnswerRoom::new(),
+            notifier: Notifier::new(store.clone(), &options, metrics.deliveries()),
             metrics,
             event_rates: EventRates::new(options.default_rate),
             auth_failures: AuthFailures::new(options.auth_failures_per_minute),
@@ -110,6 +113,11 @@ impl App {
             options,
             store,
         })
+    }
+
+    /// Tells webhooks of alerts. [`serve`](crate::serve) runs it.
+    pub fn notifier(&self) -> &Arc<Notifier> {
+        &self.notifier
     }
 
     /// The app that received a request.

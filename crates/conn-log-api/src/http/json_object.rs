@@ -160,6 +160,105 @@ impl<'a> Members<'a> {
         chosen
     }
 
+    /// The same for an optional member.
+    pub(crate) fn choices<T: Copy + PartialEq>(
+        &mut self,
+        name: &str,
+        known: &[T],
+        name_of: fn(T) -> &'static str,
+    ) -> Option<Vec<T>> {
+        self.has(name).then(|| self.required_choices(name, known, name_of))
+    }
+
+    /// true or false.
+    pub(crate) fn flag(&mut self, name: &str) -> Option<bool> {
+        let value = self.take(name)?;
+        let flag = serde_json::from_str(value.get()).ok();
+        if flag.is_none() {
+            self.shape(pointer(name), "wrong_type", "this member is true or false");
+        }
+        flag
+    }
+
+    /// A text that `read` takes, or names a code and a detail.
+    pub(crate) fn text_as<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, (&'static str, String)>,
+    ) -> Option<T> {
+        let value = self.take(name)?;
+        let text = self.read_text(pointer(name), value)?;
+        match read(&text) {
+            Ok(value) => Some(value),
+            Err((code, detail)) => {
+                self.value(pointer(name), code, detail.into());
+                None
+            }
+        }
+    }
+
+    /// A value or an array of 1 to 16 of them, each of which `read` takes, or names what it should
+    /// be.
+    pub(crate) fn list<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&serde_json::Value) -> Result<T, &'static str>,
+    ) -> Option<Vec<T>> {
+        let value: serde_json::Value = serde_json::from_str(self.take(name)?.get()).ok()?;
+        let (values, is_array) = match value {
+            serde_json::Value::Array(values) => (values, true),
+            value => (vec![value], false),
+        };
+        if !(1..=CHOICES_MAX).contains(&values.len()) {
+            self.value(pointer(name), "length", format!("1 to {CHOICES_MAX} values").into());
+            return None;
+        }
+        let mut list = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            match read(value) {
+                Ok(value) => list.push(value),
+                Err(expected) => {
+                    let place = pointer(name);
+                    let place = if is_array { format!("{place}/{index}") } else { place };
+                    self.value(place, "unknown_value", expected.into());
+                }
+            }
+        }
+        Some(list)
+    }
+
+    /// An object, read by `read`. Its faults are noted here.
+    pub(crate) fn object<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Members<'a>) -> T,
+    ) -> Option<T> {
+        let value = self.take(name)?;
+        let Ok(Object(given)) = serde_json::from_str(value.get()) else {
+            self.shape(pointer(name), "wrong_type", "this member is a JSON object");
+            return None;
+        };
+        let mut inner = Members { rest: BTreeMap::new(), faults: Vec::new() };
+        for (name, value) in given {
+            let place = pointer(&name);
+            if inner.rest.insert(name, value).is_some() {
+                inner.shape(place, "duplicate_key", "this name stands twice");
+            }
+        }
+        let read = read(&mut inner);
+        inner.note_unknown();
+        self.faults.extend(inner.faults.into_iter().map(|fault| Fault {
+            pointer: format!("{}{}", pointer(name), fault.pointer),
+            ..fault
+        }));
+        Some(read)
+    }
+
+    /// Takes all members that are left.
+    pub(crate) fn take_rest(&mut self) -> BTreeMap<String, &'a RawValue> {
+        std::mem::take(&mut self.rest)
+    }
+
     /// A whole number from 1 to `max`.
     pub(crate) fn count(&mut self, name: &str, max: u32) -> Option<u32> {
         let value = self.take(name)?.get();
@@ -191,10 +290,14 @@ impl<'a> Members<'a> {
     /// # Errors
     /// 400 or 422 with all faults, if there are any. A member that was not taken is a fault.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        for name in std::mem::take(&mut self.rest).into_keys() {
+        self.note_unknown();
+        if self.faults.is_empty() { Ok(()) } else { Err(problem(self.faults)) }
+    }
+
+    fn note_unknown(&mut self) {
+        for name in self.take_rest().into_keys() {
             self.shape(pointer(&name), "unknown", "there is no such member here");
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(problem(self.faults)) }
     }
 
     fn read_text(&mut self, pointer: String, value: &RawValue) -> Option<String> {
@@ -240,11 +343,18 @@ impl<'a> Members<'a> {
         choice
     }
 
-    fn shape(&mut self, pointer: String, code: &'static str, detail: impl Into<Cow<'static, str>>) {
+    /// Notes a fault of shape.
+    pub(crate) fn shape(
+        &mut self,
+        pointer: String,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) {
         self.faults.push(Fault { pointer, code, detail: detail.into(), kind: FaultKind::Shape });
     }
 
-    fn value(&mut self, pointer: String, code: &'static str, detail: Cow<'static, str>) {
+    /// Notes a fault of value.
+    pub(crate) fn value(&mut self, pointer: String, code: &'static str, detail: Cow<'static, str>) {
         self.faults.push(Fault { pointer, code, detail, kind: FaultKind::Value });
     }
 }

@@ -37,6 +37,20 @@ use crate::http::problem::PROBLEM_JSON;
         crate::control::tokens::list,
         crate::control::tokens::create,
         crate::control::tokens::revoke,
+        crate::webhooks::handlers::list,
+        crate::webhooks::handlers::create,
+        crate::webhooks::handlers::get,
+        crate::webhooks::handlers::update,
+        crate::webhooks::handlers::delete,
+        crate::webhooks::handlers::rotate_secret,
+        crate::webhooks::deliveries::test,
+        crate::webhooks::deliveries::redeliver_all,
+        crate::webhooks::deliveries::list,
+        crate::webhooks::deliveries::get,
+        crate::webhooks::deliveries::redeliver,
+        crate::silences::list,
+        crate::silences::create,
+        crate::silences::delete,
         crate::site::home::home,
         crate::running::health::healthz,
         crate::running::health::readyz,
@@ -94,6 +108,10 @@ impl Modify for Problems {
                     add_problems(operation, OF_ALL);
                 }
                 if let Some(operation) = &mut item.post {
+                    add_problems(operation, OF_REGISTRATIONS);
+                    add_problems(operation, OF_ALL);
+                }
+                if let Some(operation) = &mut item.patch {
                     add_problems(operation, OF_REGISTRATIONS);
                     add_problems(operation, OF_ALL);
                 }

@@ -45,6 +45,11 @@ pub struct ApiOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// Origins whose browser pages may use the API.
     pub cors_origins: Vec<Origin>,
+    /// Addresses inside the deployment that webhooks may call.
+    pub webhook_allow: Vec<IpNet>,
+    /// Maximum time of one call of a webhook, from the look-up of its name to the end of its
+    /// answer.
+    pub webhook_time_max: Duration,
 }
 
 impl Default for ApiOptions {
@@ -64,6 +69,8 @@ impl Default for ApiOptions {
             auth_failures_per_minute: NonZeroU32::MIN.saturating_add(599),
             trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
+            webhook_allow: Vec::new(),
+            webhook_time_max: Duration::from_secs(15),
         }
     }
 }

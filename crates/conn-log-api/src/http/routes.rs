@@ -14,7 +14,8 @@ use crate::log::{export, get, list, stream};
 use crate::presence::{applications, devices};
 use crate::running::{health, metrics};
 use crate::site::{docs, home, problems};
-use crate::{rejects, sessions, statistics};
+use crate::webhooks::{deliveries, handlers as webhooks};
+use crate::{rejects, sessions, silences, statistics};
 
 /// One path and method.
 pub(crate) struct Endpoint {
@@ -47,6 +48,20 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         get("/api/v1/tokens", tokens::list),
         post("/api/v1/tokens", tokens::create),
         delete("/api/v1/tokens/{id}", tokens::revoke),
+        get("/api/v1/webhooks", webhooks::list),
+        post("/api/v1/webhooks", webhooks::create),
+        get("/api/v1/webhooks/{id}", webhooks::get),
+        patch("/api/v1/webhooks/{id}", webhooks::update),
+        delete("/api/v1/webhooks/{id}", webhooks::delete),
+        post("/api/v1/webhooks/{id}/rotate_secret", webhooks::rotate_secret),
+        post("/api/v1/webhooks/{id}/test", deliveries::test),
+        post("/api/v1/webhooks/{id}/redeliver", deliveries::redeliver_all),
+        get("/api/v1/webhooks/{id}/deliveries", deliveries::list),
+        get("/api/v1/webhooks/{id}/deliveries/{delivery_id}", deliveries::get),
+        post("/api/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries::redeliver),
+        get("/api/v1/silences", silences::list),
+        post("/api/v1/silences", silences::create),
+        delete("/api/v1/silences/{id}", silences::delete),
         get("/", home::home),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),
@@ -76,6 +91,15 @@ where
     F::Output: Responder + 'static,
 {
     Endpoint { path, method: Method::POST, route: web::post().to(handler) }
+}
+
+fn patch<F, Args>(path: &'static str, handler: F) -> Endpoint
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Endpoint { path, method: Method::PATCH, route: web::patch().to(handler) }
 }
 
 fn delete<F, Args>(path: &'static str, handler: F) -> Endpoint

@@ -76,6 +76,11 @@ pub fn create_app(
 /// If the socket cannot be used or signals cannot be caught.
 pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<()> {
     jobs::start(app.clone());
+    let notifier = app.notifier().clone();
+    let notifying = {
+        let notifier = notifier.clone();
+        std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || notifier.run())?
+    };
     let workers = workers();
     let server = Server::build();
     let stopping = server.graceful_shutdown_signal();
@@ -99,7 +104,14 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
         app.stopping.send_replace(true);
         handle.stop(true).await;
     });
-    server.await
+    let served = server.await;
+    web::block(move || {
+        notifier.stop();
+        notifying.join().ok();
+    })
+    .await
+    .map_err(std::io::Error::other)?;
+    served
 }
 
 /// HTTP on each connection, over a [`Connection`] with the bounds that actix-http lacks.

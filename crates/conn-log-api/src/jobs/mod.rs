@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{rt, web};
+use conn_log_core::Timestamp;
 use conn_log_store::{Store, StoreError};
 
 use crate::http::app::App;
@@ -29,6 +30,7 @@ pub(crate) fn start(app: web::Data<App>) {
             run(&app, "forget expired keys", forget_expired).await;
             let metrics = app.metrics.clone();
             run(&app, "remove old rejects", move |store| remove_old_rejects(store, &metrics)).await;
+            run(&app, "forget old deliveries", forget_deliveries).await;
         }
     });
 }
@@ -44,6 +46,10 @@ async fn run(
         Ok(Err(error)) => log::warn!("could not {what}, and will try again: {error}"),
         Err(error) => log::error!("could not {what}: {error}"),
     }
+}
+
+fn forget_deliveries(store: &Store) -> Result<(), StoreError> {
+    store.deliveries_expire(Timestamp::from(chrono::Utc::now()))
 }
 
 fn forget_expired(store: &Store) -> Result<(), StoreError> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse};
-use conn_log_store::{GroupCommitted, Lag, Observer, Stats};
+use conn_log_core::Timestamp;
+use conn_log_store::{DeliveryLag, GroupCommitted, Lag, Observer, Stats, StoreError};
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry, TextEncoder,
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::http::app::App;
 use crate::http::problem::Problem;
+use crate::webhooks::metrics::DeliveryMetrics;
 
 /// Histogram buckets in seconds, from a fast fsync to the longest wait of a client.
 const SECONDS: [f64; 13] =
@@ -83,6 +85,7 @@ impl Rejection {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    deliveries: DeliveryMetrics,
     received: IntCounter,
     stored: IntCounter,
     duplicates: IntCounter,
@@ -117,6 +120,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("conn_log".to_owned()), None)?;
         let metrics = Metrics {
+            deliveries: DeliveryMetrics::new(&registry)?,
             received: IntCounter::new(
                 "events_received_total",
                 "Events taken out of request bodies",
@@ -216,6 +220,11 @@ impl Metrics {
         Arc::new(self.clone())
     }
 
+    /// The metrics of deliveries.
+    pub(crate) fn deliveries(&self) -> DeliveryMetrics {
+        self.deliveries.clone()
+    }
+
     pub(crate) fn received(&self, events: usize) {
         self.received.inc_by(events as u64);
     }
@@ -251,7 +260,11 @@ impl Metrics {
     }
 
     /// The metrics as text. If the lag is unknown, the last known value is kept.
-    fn text(&self, stats: Stats, lag: Option<Lag>) -> Result<String, prometheus::Error> {
+    fn text(
+        &self,
+        stats: Stats,
+        lag: Option<(Lag, DeliveryLag)>,
+    ) -> Result<String, prometheus::Error> {
         let gauge =
             |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         gauge(&self.queue_events, stats.queue_events);
@@ -259,7 +272,8 @@ impl Metrics {
         self.readers.set(stats.readers.into());
         self.readers_idle.set(stats.readers_idle.into());
         self.available.set(stats.available.into());
-        if let Some(lag) = lag {
+        if let Some((lag, deliveries)) = lag {
+            self.deliveries.set_lag(deliveries, Timestamp::from(chrono::Utc::now()));
             self.projections_behind.set(lag.projections_events);
             self.index_behind.set(lag.index_events);
         }
@@ -280,14 +294,14 @@ impl Observer for Metrics {
     }
 }
 
-/// The lag of derived data. `None` if another request is measuring it or the database takes too
+/// The lag of derived data and of deliveries. `None` if another request is measuring it or the database takes too
 /// long.
-async fn lag(app: &App) -> Option<Lag> {
+async fn lag(app: &App) -> Option<(Lag, DeliveryLag)> {
     let turn = app.lag_looks.clone().try_acquire_owned().ok()?;
     let look = app.read(move |store| {
         // Held until the measurement ends, even if no request waits for it any more.
         let _turn = turn;
-        store.lag()
+        Ok::<_, StoreError>((store.lag()?, store.delivery_lag()?))
     });
     timeout(LAG_TIME_MAX, look).await.ok()?.ok()
 }

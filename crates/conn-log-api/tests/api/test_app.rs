@@ -1,6 +1,7 @@
 //! A server in the test's own process, made by the program's own `create_app`.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
 use actix_http::Request;
@@ -10,7 +11,7 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::Bytes;
-use conn_log_api::{ApiOptions, App, Appender, Metrics, create_app};
+use conn_log_api::{ApiOptions, App, Appender, Metrics, Notifier, create_app};
 use conn_log_store::{NewToken, Scope, Store, StoreOptions, TenantId};
 pub(crate) use conn_log_test_support::Backend as Database;
 use conn_log_test_support::TestDatabase;
@@ -28,6 +29,8 @@ pub(crate) struct TestApp {
     pub(crate) store: Store,
     pub(crate) token: String,
     pub(crate) database: TestDatabase,
+    /// Sends what is due, when a test says so.
+    pub(crate) notifier: Arc<Notifier>,
 }
 
 /// An answer, read to its end.
@@ -70,13 +73,14 @@ impl TestAppBuilder {
         let store = Store::open((self.store)(options)).unwrap();
         let appender = self.appender.unwrap_or_else(|| Box::new(store.clone()));
         let app = App::with_appender(appender, store.clone(), self.options, metrics);
+        let notifier = app.notifier().clone();
         let service = Rc::new(init_service(create_app(app)).await);
         let call: Call = Box::new(move |request| {
             let service = service.clone();
             Box::pin(async move { service.call(request).await.unwrap().map_into_boxed_body() })
         });
         let token = store.first_token().unwrap().unwrap().1.reveal().to_owned();
-        TestApp { call, store, token, database }
+        TestApp { call, store, token, database, notifier }
     }
 }
 
@@ -109,6 +113,11 @@ impl TestApp {
     #[expect(clippy::unused_self, reason = "it reads like what it stands beside")]
     pub(crate) fn new_token(&self, tenant: TenantId, scopes: &[Scope]) -> NewToken {
         NewToken::new(tenant, "test", scopes.to_vec())
+    }
+
+    /// Another notifier on the same database, as another server has it.
+    pub(crate) fn notifier_with(&self, options: ApiOptions) -> Arc<Notifier> {
+        App::new(self.store.clone(), options, Metrics::new().unwrap()).notifier().clone()
     }
 
     /// A request with the token that has every scope.

@@ -66,7 +66,8 @@ fn record_in_txn(
     };
     save_in_txn(connection, &row)?;
     if was_pending && !row.is(DeliveryState::Pending) {
-        order_in_txn(connection, &row, attempted.ended_at)?;
+        // Due since the attempt began: the next change does not wait for the clock.
+        order_in_txn(connection, &row, attempted.at)?;
     }
     if let Some(reason) = disabled {
         let Attempted { ended_at: at, .. } = *attempted;

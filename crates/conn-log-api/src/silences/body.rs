@@ -1,0 +1,71 @@
+//! Reads a new silence from a body.
+
+use chrono::TimeDelta;
+use conn_log_core::Timestamp;
+use conn_log_store::NewSilence;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::http::json_object::Members;
+use crate::http::problem::Problem;
+use crate::log::query::RFC3339;
+use crate::webhooks::{SEVERITIES, rule_id};
+
+/// Longest silence. One without an end would be forgotten.
+const LONGEST: TimeDelta = TimeDelta::days(366);
+
+/// Fields that the group of an alert has at most.
+const GROUP_FIELDS_MAX: usize = 3;
+
+/// Reads a silence that the token `created_by` creates.
+///
+/// # Errors
+/// 400 or 422 with all faults.
+pub(super) fn read(
+    mut members: Members<'_>,
+    created_by: Uuid,
+    now: Timestamp,
+) -> Result<NewSilence, Problem> {
+    let covers = ["rule_id", "group", "severity"];
+    if !covers.iter().any(|name| members.has(name)) {
+        let detail = "one of rule_id, group and severity is required";
+        members.shape(String::new(), "missing", detail);
+    }
+    if !members.has("until") {
+        members.shape("/until".to_owned(), "missing", "this member is required");
+    }
+    let until = members.text_as("until", |text| {
+        let time = Timestamp::parse(text).ok_or(("invalid_timestamp", RFC3339.to_owned()))?;
+        if (now..now.plus(LONGEST)).contains(&time) {
+            Ok(time)
+        } else {
+            Err(("out_of_range", "a time within the next 366 days".to_owned()))
+        }
+    });
+    let rule_ids = members.list("rule_id", rule_id).unwrap_or_default();
+    if rule_ids.len() > 1 {
+        members.shape("/rule_id".to_owned(), "wrong_type", "the id of one rule");
+    }
+    let known = &SEVERITIES;
+    let severity = members.choice("severity", known, |name| name);
+    let new = NewSilence {
+        rule_id: rule_ids.into_iter().next(),
+        group: members.object("group", group),
+        severity: severity.map(str::to_owned),
+        until: until.unwrap_or(now),
+        reason: members.required_label("reason").unwrap_or_default(),
+        created_by,
+    };
+    members.finish()?;
+    Ok(new)
+}
+
+/// The fields of a group and their values, as an alert has them.
+fn group(members: &mut Members<'_>) -> Map<String, Value> {
+    let rest = members.take_rest();
+    if !(1..=GROUP_FIELDS_MAX).contains(&rest.len()) {
+        members.value(String::new(), "length", "one to three fields of a group".into());
+    }
+    let read = |value: &serde_json::value::RawValue| serde_json::from_str(value.get());
+    rest.into_iter().map(|(name, value)| (name, read(value).unwrap_or_default())).collect()
+}

@@ -1,0 +1,72 @@
+//! The types of silences in requests and answers.
+
+use conn_log_core::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::http::pages::described_page;
+
+/// A silence: each of rule_id, group and severity that is not null has to match.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Silence<'a> {
+    id: Uuid,
+    /// The rule of the alerts; null for any.
+    #[schema(value_type = Option<i64>, required)]
+    rule_id: Option<&'a Value>,
+    /// Fields that the group of the alerts has; null for any group.
+    #[schema(value_type = Option<Object>, required)]
+    group: Option<&'a Map<String, Value>>,
+    /// The severity of the alerts; null for any.
+    #[schema(required)]
+    severity: Option<&'a str>,
+    /// The end of the silence.
+    #[schema(value_type = DateTime<Utc>)]
+    until: Timestamp,
+    reason: &'a str,
+    /// The id of the token that made it.
+    created_by: Uuid,
+    #[schema(value_type = DateTime<Utc>)]
+    created_at: Timestamp,
+}
+
+described_page! {
+    /// A page of silences.
+    SilencePage, Silence<'static>
+}
+
+impl<'a> From<&'a conn_log_store::Silence> for Silence<'a> {
+    fn from(silence: &'a conn_log_store::Silence) -> Self {
+        let settings = &silence.settings;
+        Silence {
+            id: silence.id,
+            rule_id: settings.rule_id.as_ref(),
+            group: settings.group.as_ref(),
+            severity: settings.severity.as_deref(),
+            until: settings.until,
+            reason: &settings.reason,
+            created_by: settings.created_by,
+            created_at: silence.created_at,
+        }
+    }
+}
+
+/// The settings of a new silence. At least one of rule_id, group and severity is required.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[schema(title = "NewSilence")]
+pub(super) struct NewSilence {
+    /// The rule of the alerts.
+    rule_id: Option<i64>,
+    /// Fields that the group of the alerts has, and their values.
+    #[schema(value_type = Option<Object>, example = json!({"device_id": "dev_1"}))]
+    group: Option<Map<String, Value>>,
+    /// info, warning or critical.
+    severity: Option<String>,
+    /// The end of the silence, within the next 366 days.
+    until: chrono::DateTime<chrono::Utc>,
+    /// Why, for people.
+    #[schema(min_length = 1, max_length = 255)]
+    reason: String,
+}

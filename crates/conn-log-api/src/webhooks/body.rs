@@ -1,0 +1,114 @@
+//! Reads a webhook's settings from a body.
+
+use conn_log_store::{AlertFilter, ChangeKind, NewWebhook, Webhook, WebhookChange, WebhookFormat};
+use serde_json::Value;
+
+use super::guard::Guard;
+use crate::http::json_object::Members;
+use crate::http::problem::Problem;
+
+/// The severities of rules.
+pub(crate) const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
+
+/// The name of a change in `events`.
+pub(super) fn event_name(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Opened => "alert.opened",
+        ChangeKind::Extended => "alert.extended",
+        ChangeKind::Acknowledged => "alert.acknowledged",
+        ChangeKind::Resolved => "alert.resolved",
+        ChangeKind::Withdrawn => "alert.withdrawn",
+    }
+}
+
+/// Reads a new webhook.
+///
+/// # Errors
+/// 400 or 422 with all faults.
+pub(super) fn read_new(mut members: Members<'_>, guard: &Guard) -> Result<NewWebhook, Problem> {
+    if !members.has("url") {
+        members.shape("/url".to_owned(), "missing", "this member is required");
+    }
+    let change = read_members(&mut members, guard);
+    let new = NewWebhook {
+        url: change.url.unwrap_or_default(),
+        format: change.format.unwrap_or(WebhookFormat::Standard),
+        changes: change.changes.unwrap_or_else(|| ChangeKind::ALL.to_vec()),
+        filter: change.filter.unwrap_or_default(),
+        routing_key: change.routing_key.flatten(),
+        enabled: change.enabled.unwrap_or(true),
+    };
+    check_together(&mut members, new.format, &new.changes, new.routing_key.is_some());
+    members.finish()?;
+    Ok(new)
+}
+
+/// Reads the changes of a webhook.
+///
+/// # Errors
+/// 400 or 422 with all faults.
+pub(super) fn read_change(
+    mut members: Members<'_>,
+    webhook: &Webhook,
+    guard: &Guard,
+) -> Result<WebhookChange, Problem> {
+    let change = read_members(&mut members, guard);
+    let format = change.format.unwrap_or(webhook.format);
+    let changes = change.changes.as_ref().unwrap_or(&webhook.changes);
+    let has_key = change.routing_key.is_some() || webhook.routing_key.is_some();
+    check_together(&mut members, format, changes, has_key);
+    members.finish()?;
+    Ok(change)
+}
+
+fn read_members(members: &mut Members<'_>, guard: &Guard) -> WebhookChange {
+    WebhookChange {
+        url: members.text_as("url", |text| guard.check_url(text)),
+        format: members.choice("format", WebhookFormat::ALL, WebhookFormat::name),
+        changes: members.choices("events", ChangeKind::ALL, event_name),
+        filter: members.object("filter", |filter| AlertFilter {
+            rule_ids: filter.list("rule_id", rule_id).unwrap_or_default(),
+            kinds: filter.list("kind", name).unwrap_or_default(),
+            severities: filter.list("severity", severity).unwrap_or_default(),
+        }),
+        routing_key: members.label("routing_key").map(Some),
+        enabled: members.flag("enabled"),
+    }
+}
+
+/// Notes settings that do not go together.
+fn check_together(
+    members: &mut Members<'_>,
+    format: WebhookFormat,
+    changes: &[ChangeKind],
+    has_key: bool,
+) {
+    if format == WebhookFormat::PagerDuty && !has_key {
+        members.missing_beside("routing_key", "format pagerduty");
+    }
+    let has_ends =
+        [ChangeKind::Resolved, ChangeKind::Withdrawn].iter().all(|k| changes.contains(k));
+    if format == WebhookFormat::Alertmanager && !has_ends {
+        let detail = "alert.resolved and alert.withdrawn are required with format alertmanager";
+        members.value("/events".to_owned(), "incomplete", detail.into());
+    }
+}
+
+/// The id of a rule.
+pub(crate) fn rule_id(value: &Value) -> Result<Value, &'static str> {
+    match value {
+        Value::Number(number) if number.as_i64().is_some_and(|id| id > 0) => Ok(value.clone()),
+        Value::String(text) if (1..=64).contains(&text.len()) => Ok(value.clone()),
+        _ => Err("the id of a rule"),
+    }
+}
+
+fn name(value: &Value) -> Result<String, &'static str> {
+    let name = value.as_str().filter(|name| (1..=64).contains(&name.len()));
+    name.map(str::to_owned).ok_or("the kind of a rule")
+}
+
+fn severity(value: &Value) -> Result<String, &'static str> {
+    let name = value.as_str().filter(|name| SEVERITIES.contains(name));
+    name.map(str::to_owned).ok_or("one of info, warning, critical")
+}

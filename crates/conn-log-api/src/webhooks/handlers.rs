@@ -1,0 +1,217 @@
+//! `/webhooks/`: the webhooks of a tenant.
+//!
+//! A secret appears only in the answer to the request that made it.
+
+use actix_web::http::header;
+use actix_web::web::{self, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_store::{Scope, StoreError};
+use uuid::Uuid;
+
+use super::body;
+use super::shapes::{self, Webhook, WebhookWithSecret};
+use crate::http::accept;
+use crate::http::app::App;
+use crate::http::auth::{Admin, Reader};
+use crate::http::cursor::ListTag;
+use crate::http::json_object::{self, Members};
+use crate::http::page_links::PageLinks;
+use crate::http::pages::{self, PageParameters};
+use crate::http::problem::{Problem, ProblemKind, json};
+use crate::http::query_string::QueryString;
+
+/// The tag of this list's cursors.
+const LIST: ListTag = ListTag(b'W');
+
+/// The id in the path of a webhook. One that is no UUID names none.
+pub(super) fn parse_id(id: &str) -> Result<Uuid, Problem> {
+    Uuid::try_parse(id).map_err(|_| Problem::new(ProblemKind::NotFound, "there is no such webhook"))
+}
+
+/// The tenant's webhooks, newest first, without their secrets.
+#[utoipa::path(
+    get,
+    path = "/api/v1/webhooks/",
+    operation_id = "webhook_list",
+    tag = "Webhooks",
+    params(PageParameters),
+    responses((status = 200, description = "A page", body = shapes::WebhookPage)),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let mut parameters = QueryString::of(&request)?;
+    let query = pages::page_query(&mut parameters, LIST)?;
+    parameters.finish()?;
+    accept::require(&request, "application/json")?;
+    let (tenant, asked) = (caller.tenant(), query.clone());
+    let is_admin = caller.token().allows(Scope::Admin);
+    let page = App::of(&request).read(move |store| store.webhook_list(tenant, &asked)).await?;
+    let key = conn_log_store::Webhook::place;
+    let links = PageLinks::of(&request, LIST, &query.start, &page, key);
+    Ok(links.respond(page.items.iter().map(|webhook| json(&Webhook::of(webhook, is_admin)))))
+}
+
+/// Creates a webhook, which is told of the changes that come after. Only this answer contains the
+/// secret.
+#[utoipa::path(
+    post,
+    path = "/api/v1/webhooks/",
+    operation_id = "webhook_create",
+    tag = "Webhooks",
+    request_body = shapes::NewWebhook,
+    responses(
+        (status = 201, description = "The webhook, with its secret", body = WebhookWithSecret),
+        (status = 422, description = "A value is invalid, the address is inside the deployment, or the tenant \
+            has the maximum number of webhooks",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn create(
+    request: HttpRequest,
+    mut payload: Payload,
+    caller: Admin,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let body = json_object::read(&request, &mut payload).await?;
+    let app = App::of(&request);
+    let new = body::read_new(Members::parse(&body)?, app.notifier.guard())?;
+    let tenant = caller.tenant();
+    let webhook = app.read(move |store| store.webhook_create(tenant, new)).await?;
+    let location = format!("/api/v1/webhooks/{}/", webhook.id);
+    Ok(with_secret(HttpResponse::Created().insert_header((header::LOCATION, location)), &webhook))
+}
+
+fn with_secret(
+    response: &mut actix_web::HttpResponseBuilder,
+    webhook: &conn_log_store::Webhook,
+) -> HttpResponse {
+    let secret = webhook.secret.reveal().to_owned();
+    let answer = WebhookWithSecret { webhook: Webhook::of(webhook, true), secret };
+    response
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .content_type("application/json")
+        .body(json(&answer))
+}
+
+/// A webhook, without its secret.
+#[utoipa::path(
+    get,
+    path = "/api/v1/webhooks/{id}/",
+    operation_id = "webhook_get",
+    tag = "Webhooks",
+    params(("id" = Uuid, Path, description = "The webhook's id")),
+    responses(
+        (status = 200, description = "The webhook", body = Webhook),
+        (status = 404, description = "The tenant has no such webhook",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn get(
+    request: HttpRequest,
+    id: web::Path<String>,
+    caller: Reader,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let (tenant, id) = (caller.tenant(), parse_id(&id)?);
+    let webhook = App::of(&request).read(move |store| store.webhook_get(tenant, id)).await?;
+    let answer = Webhook::of(&webhook, caller.token().allows(Scope::Admin));
+    Ok(HttpResponse::Ok().content_type("application/json").body(json(&answer)))
+}
+
+/// Changes a webhook. One that is disabled has its pending deliveries cancelled.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/webhooks/{id}/",
+    operation_id = "webhook_update",
+    tag = "Webhooks",
+    params(("id" = Uuid, Path, description = "The webhook's id")),
+    request_body = shapes::WebhookChange,
+    responses(
+        (status = 200, description = "The webhook as it is now", body = Webhook),
+        (status = 404, description = "The tenant has no such webhook",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value is invalid, or the address is inside the deployment",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn update(
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: Payload,
+    caller: Admin,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let (tenant, id) = (caller.tenant(), parse_id(&id)?);
+    let body = json_object::read(&request, &mut payload).await?;
+    let members = Members::parse(&body)?;
+    let app = App::of(&request);
+    let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
+    let change = body::read_change(members, &webhook, app.notifier.guard())?;
+    let webhook = app.read(move |store| store.webhook_update(tenant, id, change)).await?;
+    app.notifier.wake();
+    let answer = Webhook::of(&webhook, true);
+    Ok(HttpResponse::Ok().content_type("application/json").body(json(&answer)))
+}
+
+/// Deletes a webhook with its deliveries.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/webhooks/{id}/",
+    operation_id = "webhook_delete",
+    tag = "Webhooks",
+    params(("id" = Uuid, Path, description = "The webhook's id")),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = 404, description = "The tenant has no such webhook",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn delete(
+    request: HttpRequest,
+    id: web::Path<String>,
+    caller: Admin,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    let (tenant, id) = (caller.tenant(), parse_id(&id)?);
+    let store = App::of(&request).store.clone();
+    // Runs to the end even if the client disconnects.
+    web::block(move || store.webhook_delete(tenant, id))
+        .await?
+        .map_err(StoreError::into)
+        .map(|()| HttpResponse::NoContent().finish())
+}
+
+/// Gives a webhook a new secret. For 24 hours the one before it signs too. Only this answer contains
+/// the new secret.
+#[utoipa::path(
+    post,
+    path = "/api/v1/webhooks/{id}/rotate_secret/",
+    operation_id = "webhook_rotate_secret",
+    tag = "Webhooks",
+    params(("id" = Uuid, Path, description = "The webhook's id")),
+    responses(
+        (status = 200, description = "The webhook, with its new secret", body = WebhookWithSecret),
+        (status = 404, description = "The tenant has no such webhook",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn rotate_secret(
+    request: HttpRequest,
+    id: web::Path<String>,
+    caller: Admin,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let (tenant, id) = (caller.tenant(), parse_id(&id)?);
+    let app = App::of(&request);
+    let webhook = app.read(move |store| store.webhook_rotate_secret(tenant, id)).await?;
+    Ok(with_secret(&mut HttpResponse::Ok(), &webhook))
+}

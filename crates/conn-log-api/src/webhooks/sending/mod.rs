@@ -1,0 +1,253 @@
+//! Sends deliveries: one thread decides what is due, and each attempt has a thread of its own.
+//!
+//! The bounds keep receivers apart. A receiver that hangs holds its own few threads, and for 15
+//! seconds at most. Receivers that failed last time share half of all threads: however many of them
+//! hang, the other half is for those that answer.
+//!
+//! Nothing here reads a clock, except the time that an attempt takes: [`Notifier::step`] is given
+//! the time.
+
+mod attempt;
+mod signature;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use conn_log_core::Timestamp;
+use conn_log_store::{ClaimedDelivery, DeliveryKey, Store, StoreError, Webhook};
+use uuid::Uuid;
+
+use super::guard::Guard;
+use super::metrics::DeliveryMetrics;
+use attempt::Client;
+
+/// Attempts at one time. Each has a thread that mostly waits.
+const ATTEMPTS_MAX: usize = 64;
+
+/// Those of webhooks whose last attempt failed.
+const FAILING_ATTEMPTS_MAX: usize = ATTEMPTS_MAX / 2;
+
+/// Those of one webhook.
+const WEBHOOK_ATTEMPTS_MAX: usize = 4;
+
+/// How often the tables are looked at if nothing happens: what another process did is seen then.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How long a server that stops waits for its attempts. One that is cut off is sent again.
+const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The stack of an attempt's thread: several times what TLS and a message take.
+const STACK_BYTES: usize = 512 << 10;
+
+/// Tells webhooks of the changes of alerts.
+pub struct Notifier {
+    store: Store,
+    guard: Guard,
+    client: Client,
+    metrics: DeliveryMetrics,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Attempts under way of each webhook, and whether it was failing when they began.
+    running: HashMap<Uuid, Running>,
+    /// Whether there may be something to do before the next look.
+    is_woken: bool,
+    is_stopped: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Running {
+    attempts: usize,
+    failing: usize,
+}
+
+impl State {
+    fn attempts(&self) -> usize {
+        self.running.values().map(|running| running.attempts).sum()
+    }
+
+    /// Attempts that a webhook may begin.
+    fn room(&self, webhook: &Webhook) -> usize {
+        let own = self.running.get(&webhook.id).copied().unwrap_or_default();
+        let all = ATTEMPTS_MAX.saturating_sub(self.attempts());
+        if webhook.failing_since.is_none() {
+            return all.min(WEBHOOK_ATTEMPTS_MAX.saturating_sub(own.attempts));
+        }
+        let failing: usize = self.running.values().map(|running| running.failing).sum();
+        // One at a time: the first success brings the others back.
+        all.min(FAILING_ATTEMPTS_MAX.saturating_sub(failing))
+            .min(1_usize.saturating_sub(own.attempts))
+    }
+}
+
+impl Notifier {
+    pub(crate) fn new(
+        store: Store,
+        options: &crate::ApiOptions,
+        metrics: DeliveryMetrics,
+    ) -> Arc<Self> {
+        let guard = Guard::new(options.webhook_allow.clone());
+        Arc::new(Notifier {
+            client: Client::new(guard.clone(), options.webhook_time_max),
+            store,
+            guard,
+            metrics,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Decides which URLs may be called.
+    pub(super) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Makes deliveries of new changes, and begins the attempts that are due at `now` and have
+    /// room. Returns their number. Blocks the thread, but not for the attempts.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn step(self: &Arc<Self>, now: Timestamp) -> Result<usize, StoreError> {
+        let webhooks = self.store.webhooks_enabled()?;
+        let mut keys: Vec<DeliveryKey> = Vec::new();
+        for webhook in &webhooks {
+            self.store.deliveries_plan(webhook, now)?;
+            let room = self.state().room(webhook).min(ATTEMPTS_MAX.saturating_sub(keys.len()));
+            if room > 0 {
+                let ids = self.store.deliveries_due(webhook, now, room)?;
+                let key = |id| DeliveryKey { tenant: webhook.tenant, webhook: webhook.id, id };
+                keys.extend(ids.into_iter().map(key));
+            }
+        }
+        let claimed =
+            if keys.is_empty() { Vec::new() } else { self.store.deliveries_claim(keys, now)? };
+        let begun = claimed.len();
+        for delivery in claimed {
+            self.begin(delivery, now);
+        }
+        Ok(begun)
+    }
+
+    /// Waits until no attempt is under way. Blocks the thread.
+    pub fn settle(&self) {
+        let state = self.state();
+        let is_busy = |state: &mut State| !state.running.is_empty();
+        drop(self.changed.wait_while(state, is_busy).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Steps with the system's time until [`Notifier::stop`]. Blocks the thread.
+    pub(crate) fn run(self: &Arc<Self>) {
+        let mut was_failing = false;
+        loop {
+            let result = self.step(Timestamp::from(chrono::Utc::now()));
+            match &result {
+                Err(error) if !was_failing => log::warn!("deliveries wait for the store: {error}"),
+                _ => {}
+            }
+            was_failing = result.is_err();
+            let state = self.state();
+            let is_idle = |state: &mut State| !state.is_woken && !state.is_stopped;
+            let (mut state, _) = self
+                .changed
+                .wait_timeout_while(state, EVERY, is_idle)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.is_woken = false;
+            if state.is_stopped {
+                return;
+            }
+        }
+    }
+
+    /// Says that there may be something to send.
+    pub(crate) fn wake(&self) {
+        self.state().is_woken = true;
+        self.changed.notify_all();
+    }
+
+    /// Begins no more attempts, and waits some seconds for those under way. Blocks the thread.
+    pub(crate) fn stop(&self) {
+        let mut state = self.state();
+        state.is_stopped = true;
+        self.changed.notify_all();
+        let is_busy = |state: &mut State| !state.running.is_empty();
+        let waited = self.changed.wait_timeout_while(state, STOP_TIME_MAX, is_busy);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.attempts() > 0 {
+            log::info!("{} deliveries are cut off, and will be sent again", state.attempts());
+        }
+    }
+
+    fn begin(self: &Arc<Self>, delivery: ClaimedDelivery, now: Timestamp) {
+        let (webhook, is_failing) = (delivery.webhook.id, delivery.webhook.failing_since.is_some());
+        {
+            let mut state = self.state();
+            let running = state.running.entry(webhook).or_default();
+            running.attempts += 1;
+            running.failing += usize::from(is_failing);
+        }
+        self.metrics.began();
+        let ended = Ended { notifier: Arc::clone(self), webhook, is_failing };
+        let thread = std::thread::Builder::new()
+            .name("webhook".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || ended.notifier.attempt(&delivery, now));
+        if let Err(error) = thread {
+            // The claim runs out, and the delivery is due again.
+            log::warn!("no thread for a delivery: {error}");
+        }
+    }
+
+    fn attempt(&self, delivery: &ClaimedDelivery, now: Timestamp) {
+        let attempted = self.client.attempt(&self.store, delivery, now);
+        let DeliveryKey { webhook, id, .. } = delivery.key;
+        let recorded = self.store.delivery_record(delivery.key, delivery.claim, attempted);
+        if let Err(error) = &recorded {
+            log::warn!("delivery {id} of webhook {webhook} may be sent again: {error}");
+        }
+        if matches!(recorded, Ok(conn_log_store::Recorded::Disabled)) {
+            log::warn!(
+                "webhook {webhook} is disabled: its receiver is gone or has failed for days"
+            );
+        }
+        if let Ok(recorded) = recorded {
+            self.metrics.recorded(recorded);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes an attempt off the count when it ends, also by a panic.
+struct Ended {
+    notifier: Arc<Notifier>,
+    webhook: Uuid,
+    is_failing: bool,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut state = self.notifier.state();
+        if let Some(running) = state.running.get_mut(&self.webhook) {
+            running.attempts = running.attempts.saturating_sub(1);
+            running.failing = running.failing.saturating_sub(usize::from(self.is_failing));
+            if running.attempts == 0 {
+                state.running.remove(&self.webhook);
+            }
+        }
+        state.is_woken = true;
+        drop(state);
+        self.notifier.metrics.ended();
+        self.notifier.changed.notify_all();
+    }
+}
+
+/// The time that has passed since a moment, as a difference of timestamps.
+fn passed(since: Instant) -> chrono::TimeDelta {
+    chrono::TimeDelta::from_std(since.elapsed()).unwrap_or(chrono::TimeDelta::MAX)
+}

@@ -1,0 +1,86 @@
+//! `/silences/`: alerts of which no webhook is told for a time.
+
+use actix_web::http::Method;
+use chrono::{TimeDelta, Utc};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::test_app::{Database, TestApp};
+
+const SILENCES: &str = "/api/v1/silences/";
+
+fn time(from_now: TimeDelta) -> String {
+    (Utc::now() + from_now).to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_silence_is_made_listed_and_ended(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let until = time(TimeDelta::hours(2));
+    let new = json!({"rule_id": 3, "group": {"device_id": "dev_1"}, "severity": "warning",
+        "until": until, "reason": "moving house"});
+    let made = app.send_json(Method::POST, SILENCES, &new).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let silence = made.json();
+    let path = format!("{SILENCES}{}/", silence["id"].as_str().unwrap());
+    assert_eq!(made.header("location"), Some(path.as_str()));
+    let token = app.get("/api/v1/tokens/").await.json()["results"][0]["id"].clone();
+    let expected = json!({"id": silence["id"], "rule_id": 3, "group": {"device_id": "dev_1"},
+        "severity": "warning", "until": until, "reason": "moving house", "created_by": token,
+        "created_at": silence["created_at"]});
+    assert_eq!(silence, expected);
+    assert_eq!(app.get(SILENCES).await.json()["results"], json!([expected]));
+    assert_eq!(app.send_empty(Method::DELETE, &path).await.status, 204);
+    app.send_empty(Method::DELETE, &path).await.is_problem(404, "not-found");
+    assert_eq!(app.get(SILENCES).await.json()["results"], json!([]));
+}
+
+#[rstest]
+#[actix_web::test]
+async fn every_bad_silence_is_refused_with_all_its_faults(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let (soon, past) = (time(TimeDelta::hours(1)), time(TimeDelta::hours(-1)));
+    let far = time(TimeDelta::days(400));
+    for (body, status, faults) in [
+        (json!({}), 400, &[("", "missing"), ("/reason", "missing"), ("/until", "missing")][..]),
+        (json!({"until": soon, "reason": "x"}), 400, &[("", "missing")]),
+        (
+            json!({"rule_id": [1, 2], "until": soon, "reason": "x"}),
+            400,
+            &[("/rule_id", "wrong_type")],
+        ),
+        (
+            json!({"severity": "high", "until": past, "reason": " x", "rule_id": true}),
+            422,
+            &[
+                ("/reason", "surrounding_space"),
+                ("/rule_id", "unknown_value"),
+                ("/severity", "unknown_value"),
+                ("/until", "out_of_range"),
+            ],
+        ),
+        (
+            json!({"group": {}, "until": far, "reason": "x"}),
+            422,
+            &[("/group", "length"), ("/until", "out_of_range")],
+        ),
+        (
+            json!({"severity": "info", "until": "tomorrow", "reason": "x"}),
+            422,
+            &[("/until", "invalid_timestamp")],
+        ),
+    ] {
+        let answer = app.send_json(Method::POST, SILENCES, &body).await;
+        answer.is_problem(status, if status == 400 { "invalid-object" } else { "invalid-value" });
+        let faults: Vec<(String, String)> =
+            faults.iter().map(|(pointer, code)| ((*pointer).into(), (*code).into())).collect();
+        assert_eq!(answer.faults(), faults, "{body}");
+    }
+    let listed: Value = app.get(SILENCES).await.json();
+    assert_eq!(listed["results"], json!([]));
+}
