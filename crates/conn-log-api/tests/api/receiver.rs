@@ -115,7 +115,7 @@ fn serve(
         }
         Reply::Hang => {
             // Until the client gives up.
-            connection.read(&mut [0]).ok()?;
+            connection.read_exact(&mut [0]).ok()?;
         }
         Reply::Close => connection.shutdown(Shutdown::Both).ok()?,
         Reply::Drip => {
@@ -129,7 +129,7 @@ fn serve(
         Reply::Endless => {
             let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n";
             connection.write_all(head.as_bytes()).ok()?;
-            let block = [b'x'; 65_536];
+            let block = vec![b'x'; 65_536];
             while connection.write_all(&block).is_ok() {
                 *taken.lock().unwrap() += block.len();
             }
