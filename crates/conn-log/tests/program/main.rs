@@ -10,6 +10,7 @@ mod derived;
 mod hostile_clients;
 mod lost;
 mod memory;
+mod notifying;
 mod postgres;
 mod running;
 mod smoke;
