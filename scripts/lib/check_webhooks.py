@@ -1,0 +1,216 @@
+"""What scripts/check-webhooks does once the libraries are installed: PROGRAM FOLDER.
+
+The changes of alerts are put into the log's table, as the rules put them there."""
+
+import json
+import queue
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+PROGRAM, FOLDER = sys.argv[1:]
+DATABASE = f"{FOLDER}/data/log.db"
+VERIFY_IN_NODE = """
+const { Webhook } = require("standardwebhooks");
+const [secret, body, headers] = JSON.parse(require("fs").readFileSync(0, "utf8"));
+new Webhook(secret).verify(body, headers);
+let refused = false;
+try { new Webhook(secret).verify(body + " ", headers); } catch { refused = true; }
+if (!refused) process.exit(3);
+"""
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Receiver:
+    """Keeps what is posted to it, by path."""
+
+    def __init__(self):
+        outer, self.posted = self, {}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"])).decode()
+                outer.of(self.path).put((body, dict(self.headers.items())))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def of(self, path):
+        return self.posted.setdefault(path, queue.Queue())
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server.server_port}{path}"
+
+
+def wait_for(what, look):
+    """Looks again and again, up to 20 s, until there is something."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            if found := look():
+                return found
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within 20 s")
+
+
+class Log:
+    def __init__(self):
+        self.base = f"http://127.0.0.1:{free_port()}"
+        address = self.base.removeprefix("http://")
+        command = [PROGRAM, "serve", "--database-url", f"sqlite://{DATABASE}", "--listen", address,
+                   "--webhook-allow", "127.0.0.0/8"]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            if line.strip().startswith("clog_"):
+                self.token = line.strip()
+            if "listens on" in line:
+                break
+        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        wait_for("the server", lambda: urllib.request.urlopen(f"{self.base}/readyz"))
+        self.changes = 0
+
+    def send(self, method, path, body=None):
+        headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        url = path if path.startswith("http") else self.base + path
+        request = urllib.request.Request(url, data, headers, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    def change(self, kind, alert):
+        self.changes += 1
+        row = (1, self.changes, kind, time.time_ns() // 1000, json.dumps(alert))
+        with sqlite3.connect(DATABASE, timeout=10) as connection:
+            connection.execute("INSERT INTO alert_changes VALUES (?, ?, ?, ?, ?)", row)
+
+
+def alert(number, device, state="open"):
+    return {"id": number, "rule_id": 4, "rule_version": 1, "rule_name": "Five failures",
+            "kind": "failure_burst", "severity": "critical", "state": state,
+            "group": {"device_id": device, "metadata.line-no": 3}, "count": 5, "event_ids": [],
+            "first_event_id": 1, "last_event_id": 5, "started_at": "2026-01-02T03:04:05Z",
+            "ended_at": "2026-01-02T03:05:05Z", "detected_at": "2026-01-02T03:05:06Z",
+            "merged_into": None, "explanation": "5 failures within 60 s"}
+
+
+def verified(secret, body, headers):
+    headers = {name.lower(): value for name, value in headers.items()}
+    Webhook(secret).verify(body, headers)
+    try:
+        Webhook(secret).verify(body + " ", headers)
+    except WebhookVerificationError:
+        pass
+    else:
+        raise AssertionError("a changed body was verified")
+    subprocess.run(["node", "-e", VERIFY_IN_NODE], cwd=f"{FOLDER}/node", text=True, check=True,
+                   input=json.dumps([secret, body, headers]))
+
+
+def check_signatures(log, receiver):
+    hook = log.send("POST", "/api/v1/webhooks/", {"url": receiver.url("/standard")})
+    path = f"/api/v1/webhooks/{hook['id']}/"
+    log.change("opened", alert(1, "dév \"1\" 💡"))
+    body, headers = receiver.of("/standard").get(timeout=20)
+    assert json.loads(body)["data"]["alert"]["group"]["device_id"] == "dév \"1\" 💡"
+    verified(hook["secret"], body, headers)
+    new = log.send("POST", f"{path}rotate_secret/", {})["secret"]
+    log.send("POST", f"{path}test/", {})
+    body, headers = receiver.of("/standard").get(timeout=20)
+    verified(hook["secret"], body, headers)
+    verified(new, body, headers)
+    print("Python's and Node's standardwebhooks verify: one secret, and two while one is replaced")
+
+
+ALERTMANAGER = """
+global: {resolve_timeout: 1h}
+route: {receiver: there, group_by: [alertname], group_wait: 0s, group_interval: 1s}
+receivers: [{name: there, webhook_configs: [{url: "%s", send_resolved: true}]}]
+"""
+
+
+def check_alertmanager(log, receiver):
+    with open(f"{FOLDER}/alertmanager.yml", "w") as file:
+        file.write(ALERTMANAGER % receiver.url("/notified"))
+    base = f"http://127.0.0.1:{free_port()}"
+    process = subprocess.Popen(
+        ["prometheus-alertmanager", f"--config.file={FOLDER}/alertmanager.yml",
+         f"--storage.path={FOLDER}/alertmanager", "--cluster.listen-address=",
+         f"--web.listen-address={base.removeprefix('http://')}"],
+        stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        wait_for("Alertmanager", lambda: urllib.request.urlopen(f"{base}/-/ready"))
+        url = f"{base}/api/v2/alerts"
+        hook = log.send("POST", "/api/v1/webhooks/", {"url": url, "format": "alertmanager"})
+        log.change("opened", alert(2, "dev_2"))
+        log.change("opened", alert(3, "dev_3"))
+        look = lambda: [found for found in log.send("GET", url) if len(found) > 0]
+        found = wait_for("two alerts", lambda: len(look()) == 2 and look())
+        for one in found:
+            assert one["labels"]["metadata_line_no"] == "3", one
+            assert one["status"]["state"] == "active", one
+        notified = wait_for("one group of two", lambda: group(receiver, "firing", 2))
+        assert notified["groupLabels"] == {"alertname": "Five failures"}, notified
+        log.change("extended", alert(2, "dev_2"))
+        log.change("resolved", alert(2, "dev_2", "resolved"))
+        wait_for("one that is over", lambda: len(look()) == 1)
+        resolved = wait_for("it is told", lambda: group(receiver, None, 2, "dev_2"))
+        states = {one["labels"]["device_id"]: one["status"] for one in resolved["alerts"]}
+        assert states == {"dev_2": "resolved", "dev_3": "firing"}, states
+        log.change("withdrawn", alert(3, "dev_3", "withdrawn"))
+        wait_for("none left", lambda: look() == [])
+        path = f"/api/v1/webhooks/{hook['id']}/deliveries/"
+        states = [one["state"] for one in log.send("GET", path)["results"]]
+        assert states == ["delivered"] * 5, states
+        log.send("POST", f"/api/v1/webhooks/{hook['id']}/test/", {})
+        found = wait_for("the test", look)
+        assert found[0]["labels"]["alertname"] == "Test", found
+    finally:
+        process.terminate()
+        process.wait()
+    print("Alertmanager takes, groups and resolves")
+
+
+def group(receiver, status, count, resolved=None):
+    """The next notification of Alertmanager with that many alerts, if one has come."""
+    try:
+        body, _ = receiver.of("/notified").get_nowait()
+    except queue.Empty:
+        return None
+    told = json.loads(body)
+    if len(told["alerts"]) != count or status not in (None, told["status"]):
+        return None
+    is_over = [one["labels"]["device_id"] for one in told["alerts"] if one["status"] == "resolved"]
+    return told if resolved is None or resolved in is_over else None
+
+
+def main():
+    receiver, log = Receiver(), Log()
+    try:
+        check_signatures(log, receiver)
+        check_alertmanager(log, receiver)
+    finally:
+        log.process.terminate()
+        code = log.process.wait()
+    assert code == 0, f"the server ended with {code}"
+
+
+main()
