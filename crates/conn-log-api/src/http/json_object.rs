@@ -204,7 +204,9 @@ impl<'a> Members<'a> {
         name: &str,
         read: impl Fn(&serde_json::Value) -> Result<T, &'static str>,
     ) -> Option<Vec<T>> {
-        let value: serde_json::Value = serde_json::from_str(self.take(name)?.get()).ok()?;
+        let value = self.plain_value(pointer(name), self.rest.get(name).copied()?);
+        self.rest.remove(name);
+        let value = value.filter(|value| !value.is_null())?;
         let (values, is_array) = match value {
             serde_json::Value::Array(values) => (values, true),
             value => (vec![value], false),
@@ -254,9 +256,18 @@ impl<'a> Members<'a> {
         Some(read)
     }
 
-    /// Takes all members that are left.
-    pub(crate) fn take_rest(&mut self) -> BTreeMap<String, &'a RawValue> {
-        std::mem::take(&mut self.rest)
+    /// The names of the members that are left.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.rest.keys().filter(|name| !name.contains('\0')).cloned().collect()
+    }
+
+    /// Any JSON value without lone surrogates.
+    fn plain_value(&mut self, pointer: String, value: &RawValue) -> Option<serde_json::Value> {
+        let value = serde_json::from_str(value.get()).ok();
+        if value.is_none() {
+            self.value(pointer, "not_i_json", "a lone surrogate (RFC 7493)".into());
+        }
+        value
     }
 
     /// A whole number from 1 to `max`.
@@ -295,7 +306,7 @@ impl<'a> Members<'a> {
     }
 
     fn note_unknown(&mut self) {
-        for name in self.take_rest().into_keys() {
+        for name in std::mem::take(&mut self.rest).into_keys() {
             self.shape(pointer(&name), "unknown", "there is no such member here");
         }
     }

@@ -17,6 +17,9 @@ const LONGEST: TimeDelta = TimeDelta::days(366);
 /// Fields that the group of an alert has at most.
 const GROUP_FIELDS_MAX: usize = 3;
 
+/// Longest text of a group's value, as long as a user agent of four-byte characters.
+const TEXT_BYTES_MAX: usize = 4_096;
+
 /// Reads a silence that the token `created_by` creates.
 ///
 /// # Errors
@@ -62,10 +65,25 @@ pub(super) fn read(
 
 /// The fields of a group and their values, as an alert has them.
 fn group(members: &mut Members<'_>) -> Map<String, Value> {
-    let rest = members.take_rest();
-    if !(1..=GROUP_FIELDS_MAX).contains(&rest.len()) {
+    let names: Vec<String> = members.names();
+    if !(1..=GROUP_FIELDS_MAX).contains(&names.len()) {
         members.value(String::new(), "length", "one to three fields of a group".into());
     }
-    let read = |value: &serde_json::value::RawValue| serde_json::from_str(value.get());
-    rest.into_iter().map(|(name, value)| (name, read(value).unwrap_or_default())).collect()
+    let mut group = Map::new();
+    for name in names {
+        let values = members.list(&name, scalar).unwrap_or_default();
+        group.extend(values.into_iter().next().map(|value| (name, value)));
+    }
+    group
+}
+
+/// A value of a group.
+fn scalar(value: &Value) -> Result<Value, &'static str> {
+    match value {
+        Value::String(text) if text.len() <= TEXT_BYTES_MAX && !text.contains('\0') => {
+            Ok(value.clone())
+        }
+        Value::Number(_) | Value::Bool(_) => Ok(value.clone()),
+        _ => Err("a text of at most 4,096 bytes, a number, true or false"),
+    }
 }

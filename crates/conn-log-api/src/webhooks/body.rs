@@ -98,14 +98,17 @@ fn check_together(
 pub(crate) fn rule_id(value: &Value) -> Result<Value, &'static str> {
     match value {
         Value::Number(number) if number.as_i64().is_some_and(|id| id > 0) => Ok(value.clone()),
-        Value::String(text) if (1..=64).contains(&text.len()) => Ok(value.clone()),
+        Value::String(text) if is_name(text) => Ok(value.clone()),
         _ => Err("the id of a rule"),
     }
 }
 
 fn name(value: &Value) -> Result<String, &'static str> {
-    let name = value.as_str().filter(|name| (1..=64).contains(&name.len()));
-    name.map(str::to_owned).ok_or("the kind of a rule")
+    value.as_str().filter(|name| is_name(name)).map(str::to_owned).ok_or("the kind of a rule")
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 fn severity(value: &Value) -> Result<String, &'static str> {

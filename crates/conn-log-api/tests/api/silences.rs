@@ -70,6 +70,20 @@ async fn every_bad_silence_is_refused_with_all_its_faults(
             &[("/group", "length"), ("/until", "out_of_range")],
         ),
         (
+            json!({"group": {"a": "x\0", "b": {}, "c\0": 1}, "until": soon, "reason": "x"}),
+            400,
+            &[
+                ("/group/a", "unknown_value"),
+                ("/group/b", "unknown_value"),
+                ("/group/c\0", "unknown"),
+            ],
+        ),
+        (
+            json!({"rule_id": "\0", "until": soon, "reason": "x"}),
+            422,
+            &[("/rule_id", "unknown_value")],
+        ),
+        (
             json!({"severity": "info", "until": "tomorrow", "reason": "x"}),
             422,
             &[("/until", "invalid_timestamp")],

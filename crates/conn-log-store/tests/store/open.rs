@@ -272,6 +272,33 @@ fn sqlite_looks_things_up_by_their_indexes() {
         ),
         ("events WHERE row_id BETWEEN ? AND ? ORDER BY row_id DESC LIMIT ?", "events"),
         ("events WHERE row_id IN (?, ?) ORDER BY row_id", "events"),
+        (
+            "deliveries WHERE tenant_id = ? AND webhook_id = ? AND next_attempt_at <= ?
+                AND (claimed_until IS NULL OR claimed_until <= ?) ORDER BY next_attempt_at LIMIT ?",
+            "deliveries_due",
+        ),
+        (
+            "deliveries WHERE tenant_id = ? AND webhook_id = ? AND alert_id = ? AND state = ?
+                ORDER BY change_id LIMIT ?",
+            "deliveries_alert",
+        ),
+        (
+            "deliveries WHERE tenant_id = ? AND webhook_id = ? AND change_id = ?",
+            "deliveries_change",
+        ),
+        (
+            "deliveries WHERE tenant_id = ? AND created_at < ? AND waiting_since IS NULL
+                AND next_attempt_at IS NULL ORDER BY created_at LIMIT ?",
+            "deliveries_age",
+        ),
+        (
+            "deliveries WHERE waiting_since IS NOT NULL ORDER BY waiting_since LIMIT ?",
+            "deliveries_waiting",
+        ),
+        (
+            "alert_changes WHERE tenant_id = ? AND change_id > ? ORDER BY change_id LIMIT ?",
+            "alert_changes",
+        ),
         ("idempotency_keys WHERE kind = ? AND created_at <= ? LIMIT ?", "idempotency_keys_age"),
     ] {
         let sql = format!("EXPLAIN QUERY PLAN SELECT * FROM {query}");

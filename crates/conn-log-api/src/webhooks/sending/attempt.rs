@@ -24,6 +24,9 @@ const ANSWER_BYTES_MAX: u64 = 512;
 /// Bytes of an answer's head.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
+/// Bytes that are read or written at a time.
+const BUFFER_BYTES: usize = 16 << 10;
+
 /// Characters of an error that are kept.
 const ERROR_CHARS_MAX: usize = 300;
 
@@ -55,6 +58,8 @@ impl Client {
             .http_status_as_error(false)
             .timeout_global(Some(time_max))
             .max_response_header_size(HEAD_BYTES_MAX)
+            .input_buffer_size(BUFFER_BYTES)
+            .output_buffer_size(BUFFER_BYTES)
             .max_idle_connections(0)
             .user_agent(concat!("conn-log/", env!("CARGO_PKG_VERSION")))
             .build();

@@ -10,7 +10,7 @@
 mod attempt;
 mod signature;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,10 @@ pub struct Notifier {
 struct State {
     /// Attempts under way of each webhook, and whether it was failing when they began.
     running: HashMap<Uuid, Running>,
+    /// Webhooks whose fault the log has.
+    faulty: HashSet<Uuid>,
+    /// Counts the steps.
+    turn: usize,
     /// Whether there may be something to do before the next look.
     is_woken: bool,
     is_stopped: bool,
@@ -70,17 +74,41 @@ impl State {
         self.running.values().map(|running| running.attempts).sum()
     }
 
-    /// Attempts that a webhook may begin.
-    fn room(&self, webhook: &Webhook) -> usize {
-        let own = self.running.get(&webhook.id).copied().unwrap_or_default();
-        let all = ATTEMPTS_MAX.saturating_sub(self.attempts());
-        if webhook.failing_since.is_none() {
-            return all.min(WEBHOOK_ATTEMPTS_MAX.saturating_sub(own.attempts));
-        }
+    /// The attempts that may begin now.
+    fn room(&self) -> Room {
         let failing: usize = self.running.values().map(|running| running.failing).sum();
-        // One at a time: the first success brings the others back.
-        all.min(FAILING_ATTEMPTS_MAX.saturating_sub(failing))
-            .min(1_usize.saturating_sub(own.attempts))
+        Room {
+            all: ATTEMPTS_MAX.saturating_sub(self.attempts()),
+            failing: FAILING_ATTEMPTS_MAX.saturating_sub(failing),
+            running: self.running.clone(),
+        }
+    }
+}
+
+/// The attempts that may begin.
+struct Room {
+    all: usize,
+    failing: usize,
+    running: HashMap<Uuid, Running>,
+}
+
+impl Room {
+    /// The attempts that a webhook may begin. A failing one has one at a time: its first success
+    /// brings the others back.
+    fn of(&self, webhook: &Webhook) -> usize {
+        let own = self.running.get(&webhook.id).map_or(0, |running| running.attempts);
+        if webhook.failing_since.is_none() {
+            self.all.min(WEBHOOK_ATTEMPTS_MAX.saturating_sub(own))
+        } else {
+            self.all.min(self.failing).min(1_usize.saturating_sub(own))
+        }
+    }
+
+    fn take(&mut self, webhook: &Webhook, attempts: usize) {
+        self.all -= attempts.min(self.all);
+        if webhook.failing_since.is_some() {
+            self.failing -= attempts.min(self.failing);
+        }
     }
 }
 
@@ -112,15 +140,30 @@ impl Notifier {
     /// # Errors
     /// Those of the store.
     pub fn step(self: &Arc<Self>, now: Timestamp) -> Result<usize, StoreError> {
-        let webhooks = self.store.webhooks_enabled()?;
+        let mut webhooks = self.store.webhooks_enabled()?;
+        let mut room = {
+            let mut state = self.state();
+            // Each step begins with another webhook, so that none is always the last.
+            state.turn = state.turn.wrapping_add(1);
+            let first = state.turn % webhooks.len().max(1);
+            webhooks.rotate_left(first);
+            state.room()
+        };
         let mut keys: Vec<DeliveryKey> = Vec::new();
         for webhook in &webhooks {
-            self.store.deliveries_plan(webhook, now)?;
-            let room = self.state().room(webhook).min(ATTEMPTS_MAX.saturating_sub(keys.len()));
-            if room > 0 {
-                let ids = self.store.deliveries_due(webhook, now, room)?;
-                let key = |id| DeliveryKey { tenant: webhook.tenant, webhook: webhook.id, id };
-                keys.extend(ids.into_iter().map(key));
+            match self.due(webhook, now, room.of(webhook)) {
+                Ok(due) => {
+                    room.take(webhook, due.len());
+                    keys.extend(due);
+                    self.state().faulty.remove(&webhook.id);
+                }
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                // A fault of one webhook's rows is no reason not to tell the others.
+                Err(error) => {
+                    if self.state().faulty.insert(webhook.id) {
+                        log::error!("webhook {} is not told of alerts: {error}", webhook.id);
+                    }
+                }
             }
         }
         let claimed =
@@ -130,6 +173,22 @@ impl Notifier {
             self.begin(delivery, now);
         }
         Ok(begun)
+    }
+
+    /// Makes the deliveries of a webhook's new changes, and returns those that are due.
+    fn due(
+        &self,
+        webhook: &Webhook,
+        now: Timestamp,
+        room: usize,
+    ) -> Result<Vec<DeliveryKey>, StoreError> {
+        self.store.deliveries_plan(webhook, now)?;
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let ids = self.store.deliveries_due(webhook, now, room)?;
+        let key = |id| DeliveryKey { tenant: webhook.tenant, webhook: webhook.id, id };
+        Ok(ids.into_iter().map(key).collect())
     }
 
     /// Waits until no attempt is under way. Blocks the thread.

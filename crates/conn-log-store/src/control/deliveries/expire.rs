@@ -139,6 +139,15 @@ fn expire_changes(
     until: Timestamp,
 ) -> Result<bool, StoreError> {
     connection.in_txn(|connection| {
+        let first: Vec<(i64, Micros)> = alert_changes::table
+            .filter(alert_changes::tenant_id.eq(tenant.0))
+            .order(alert_changes::change_id)
+            .limit(DELETED_AT_ONCE)
+            .select((alert_changes::change_id, alert_changes::at))
+            .load(connection)?;
+        if first.first().is_none_or(|(_, at)| at.0 >= until) {
+            return Ok(false);
+        }
         let needed: Option<Option<i64>> = deliveries::table
             .filter(deliveries::tenant_id.eq(tenant.0))
             .filter(
@@ -151,12 +160,6 @@ fn expire_changes(
             .order(deliveries::change_id)
             .first(connection)
             .optional()?;
-        let first: Vec<(i64, Micros)> = alert_changes::table
-            .filter(alert_changes::tenant_id.eq(tenant.0))
-            .order(alert_changes::change_id)
-            .limit(DELETED_AT_ONCE)
-            .select((alert_changes::change_id, alert_changes::at))
-            .load(connection)?;
         let needed = needed.flatten().unwrap_or(i64::MAX);
         let is_old = |(id, at): &&(i64, Micros)| at.0 < until && *id < needed;
         let Some((last, _)) = first.iter().take_while(is_old).last() else { return Ok(false) };
