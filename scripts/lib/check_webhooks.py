@@ -4,8 +4,10 @@ The changes of alerts are put into the log's table, as the rules put them there.
 
 import json
 import queue
+import os
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -36,7 +38,7 @@ def free_port():
 class Receiver:
     """Keeps what is posted to it, by path."""
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         outer, self.posted = self, {}
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,13 +52,21 @@ class Receiver:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        # A client that does not trust it ends the connection.
+        self.server.handle_error = lambda *_: None
+        self.scheme = "http" if certificate is None else "https"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def of(self, path):
         return self.posted.setdefault(path, queue.Queue())
 
-    def url(self, path):
-        return f"http://127.0.0.1:{self.server.server_port}{path}"
+    def url(self, path, host="127.0.0.1"):
+        return f"{self.scheme}://{host}:{self.server.server_port}{path}"
 
 
 def wait_for(what, look):
@@ -72,13 +82,25 @@ def wait_for(what, look):
     raise AssertionError(f"{what}: not within 20 s")
 
 
+def certificate(name, host):
+    """Makes a certificate of a host, signed by itself. Returns its file and its key's."""
+    files = f"{FOLDER}/{name}.pem", f"{FOLDER}/{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "2", "-subj", f"/CN={host}", "-addext",
+                    f"subjectAltName=DNS:{host}", "-out", files[0], "-keyout", files[1]],
+                   check=True, stderr=subprocess.DEVNULL)
+    return files
+
+
 class Log:
-    def __init__(self):
+    def __init__(self, roots):
         self.base = f"http://127.0.0.1:{free_port()}"
         address = self.base.removeprefix("http://")
         command = [PROGRAM, "serve", "--database-url", f"sqlite://{DATABASE}", "--listen", address,
                    "--webhook-allow", "127.0.0.0/8"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        environment = {**os.environ, "SSL_CERT_FILE": roots, "HTTPS_PROXY": "http://127.0.0.1:1",
+                       "HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         for line in self.process.stderr:
             if line.strip().startswith("clog_"):
                 self.token = line.strip()
@@ -138,6 +160,21 @@ def check_signatures(log, receiver):
     verified(hook["secret"], body, headers)
     verified(new, body, headers)
     print("Python's and Node's standardwebhooks verify: one secret, and two while one is replaced")
+
+
+def check_tls(log, trusted, others):
+    """The trusted certificate is taken for its own name, and no other is."""
+    wanted = {trusted.url("/tls", "localhost"): 204, trusted.url("/tls"): None}
+    wanted.update({other.url("/tls", "localhost"): None for other in others})
+    hooks = {url: log.send("POST", "/api/v1/webhooks/", {"url": url}) for url in wanted}
+    for url, hook in hooks.items():
+        path = f"/api/v1/webhooks/{hook['id']}/"
+        log.send("POST", f"{path}test/", {})
+        look = lambda: log.send("GET", f"{path}deliveries/1/")["last_attempt"]
+        attempt = wait_for("the attempt", look)
+        assert attempt["status"] == wanted[url], (url, attempt)
+        assert attempt["status"] or "certificate" in attempt["error"].lower(), attempt
+    print("TLS: only a certificate that is trusted, of the name that is called")
 
 
 ALERTMANAGER = """
@@ -203,8 +240,11 @@ def group(receiver, status, count, resolved=None):
 
 
 def main():
-    receiver, log = Receiver(), Log()
+    trusted = certificate("trusted", "localhost")
+    others = [certificate("unknown", "localhost"), certificate("other", "example.com")]
+    receiver, log = Receiver(), Log(trusted[0])
     try:
+        check_tls(log, Receiver(trusted), [Receiver(other) for other in others])
         check_signatures(log, receiver)
         check_alertmanager(log, receiver)
     finally:

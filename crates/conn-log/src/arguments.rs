@@ -184,6 +184,12 @@ pub(crate) struct Serve {
         value_parser = network)]
     pub(crate) webhook_allow: Vec<IpNet>,
 
+    /// An inside address or CIDR block that webhooks may call (repeatable; comma-separated in the
+    /// variable); only global addresses if absent
+    #[arg(long, env = "CONN_LOG_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "CIDR",
+        value_parser = network)]
+    pub(crate) webhook_allow: Vec<IpNet>,
+
     /// Maximum number of queued events; when the queue is full, requests get a 503
     #[arg(long, env = "CONN_LOG_QUEUE_EVENTS_MAX", default_value_t = 100_000, value_name = "N",
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000_000))]

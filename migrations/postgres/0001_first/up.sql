@@ -290,6 +290,140 @@ COMMENT ON COLUMN silences.reason IS 'Why, for people';
 COMMENT ON COLUMN silences.created_by IS 'The token that made it';
 COMMENT ON COLUMN silences.created_at IS 'When it was made';
 
+CREATE TABLE alert_changes (
+    tenant_id integer     NOT NULL,
+    change_id bigint      NOT NULL,
+    change    text        NOT NULL,
+    at        timestamptz NOT NULL,
+    alert     jsonb       NOT NULL,
+    PRIMARY KEY (tenant_id, change_id)
+);
+COMMENT ON TABLE alert_changes IS 'The changes of alerts, in commit order: the outbox of notifications. Kept for 30 days';
+COMMENT ON COLUMN alert_changes.tenant_id IS 'Whose alert';
+COMMENT ON COLUMN alert_changes.change_id IS '1, 2, 3 … for each tenant, in commit order';
+COMMENT ON COLUMN alert_changes.change IS 'opened, extended, acknowledged, resolved or withdrawn';
+COMMENT ON COLUMN alert_changes.at IS 'When it changed';
+COMMENT ON COLUMN alert_changes.alert IS 'The alert''s JSON as it was after the change';
+
+CREATE TABLE webhooks (
+    tenant_id           integer     NOT NULL,
+    id                  uuid        NOT NULL,
+    url                 text        NOT NULL,
+    format              text        NOT NULL,
+    filter              jsonb       NOT NULL,
+    routing_key         text,
+    secret              text        NOT NULL,
+    secret_before       text,
+    secret_before_until timestamptz,
+    position            bigint      NOT NULL,
+    delivery_last       bigint      NOT NULL,
+    disabled_at         timestamptz,
+    disabled_reason     text,
+    failing_since       timestamptz,
+    failed_at           timestamptz,
+    created_at          timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE webhooks IS 'Receivers of notifications. At most 100 rows for each tenant';
+COMMENT ON COLUMN webhooks.tenant_id IS 'Whose alerts it receives';
+COMMENT ON COLUMN webhooks.id IS 'As the API shows it';
+COMMENT ON COLUMN webhooks.url IS 'The address that is called; it may hold a secret of the receiver';
+COMMENT ON COLUMN webhooks.format IS 'standard, slack, alertmanager or pagerduty';
+COMMENT ON COLUMN webhooks.filter IS 'Which changes: members change, rule_id, kind and severity, each an array; a member that is absent lets all pass';
+COMMENT ON COLUMN webhooks.routing_key IS 'The integration key of PagerDuty; NULL with other formats';
+COMMENT ON COLUMN webhooks.secret IS 'The key that signs, as text. Signing needs the key itself, so that no hash is enough';
+COMMENT ON COLUMN webhooks.secret_before IS 'The key before it, which signs too until secret_before_until';
+COMMENT ON COLUMN webhooks.secret_before_until IS 'End of the time in which both keys sign';
+COMMENT ON COLUMN webhooks.position IS 'The last change_id that deliveries were made of';
+COMMENT ON COLUMN webhooks.delivery_last IS 'The highest id of its deliveries, removed ones included';
+COMMENT ON COLUMN webhooks.disabled_at IS 'When it was disabled; no deliveries are made since. NULL while it is enabled';
+COMMENT ON COLUMN webhooks.disabled_reason IS 'request, gone (the receiver answered 410) or failing (for five days)';
+COMMENT ON COLUMN webhooks.failing_since IS 'First of the failed attempts since the last success; NULL while the last one succeeded';
+COMMENT ON COLUMN webhooks.failed_at IS 'Last failed attempt';
+COMMENT ON COLUMN webhooks.created_at IS 'When it was made';
+
+CREATE TABLE deliveries (
+    tenant_id       integer     NOT NULL,
+    webhook_id      uuid        NOT NULL,
+    id              bigint      NOT NULL,
+    change_id       bigint,
+    change          text        NOT NULL,
+    alert_id        text,
+    state           text        NOT NULL,
+    attempts        integer     NOT NULL,
+    tries           integer     NOT NULL,
+    next_attempt_at timestamptz,
+    claim           uuid,
+    claimed_until   timestamptz,
+    waiting_since   timestamptz,
+    created_at      timestamptz NOT NULL,
+    ended_at        timestamptz,
+    PRIMARY KEY (tenant_id, webhook_id, id)
+) WITH (fillfactor = 70);
+CREATE UNIQUE INDEX deliveries_change ON deliveries (tenant_id, webhook_id, change_id);
+CREATE INDEX deliveries_alert ON deliveries (tenant_id, webhook_id, alert_id, change_id);
+CREATE INDEX deliveries_due ON deliveries (tenant_id, webhook_id, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX deliveries_waiting ON deliveries (waiting_since) WHERE waiting_since IS NOT NULL;
+CREATE INDEX deliveries_age ON deliveries (tenant_id, created_at);
+COMMENT ON TABLE deliveries IS 'What each webhook is told: one row for each change, and one for each test. Kept for 30 days, at most 100,000 for each tenant';
+COMMENT ON COLUMN deliveries.tenant_id IS 'Whose alert';
+COMMENT ON COLUMN deliveries.webhook_id IS 'The receiver';
+COMMENT ON COLUMN deliveries.id IS '1, 2, 3 … for each webhook';
+COMMENT ON COLUMN deliveries.change_id IS 'The change that it tells; NULL for a test';
+COMMENT ON COLUMN deliveries.change IS 'opened, extended, acknowledged, resolved, withdrawn or test';
+COMMENT ON COLUMN deliveries.alert_id IS 'The alert: a later change of it waits for this one; NULL for a test';
+COMMENT ON COLUMN deliveries.state IS 'pending, delivered, failed, silenced or cancelled';
+COMMENT ON COLUMN deliveries.attempts IS 'Attempts made in all';
+COMMENT ON COLUMN deliveries.tries IS 'Attempts made since it was last made pending: the place in the schedule';
+COMMENT ON COLUMN deliveries.next_attempt_at IS 'When it is next sent; NULL while it waits for an earlier change, and once it has ended. A delivered row with a time is repeated then, for Alertmanager';
+COMMENT ON COLUMN deliveries.claim IS 'The attempt under way; NULL if there is none';
+COMMENT ON COLUMN deliveries.claimed_until IS 'From then on another process may send it';
+COMMENT ON COLUMN deliveries.waiting_since IS 'Since when it is pending; NULL in other states';
+COMMENT ON COLUMN deliveries.created_at IS 'When it was made';
+COMMENT ON COLUMN deliveries.ended_at IS 'When it left the state pending; NULL while it is pending';
+
+CREATE TABLE delivery_attempts (
+    tenant_id   integer          NOT NULL,
+    webhook_id  uuid             NOT NULL,
+    delivery_id bigint           NOT NULL,
+    attempt     integer          NOT NULL,
+    at          timestamptz      NOT NULL,
+    status      integer,
+    error       text,
+    duration    double precision NOT NULL,
+    answer      text,
+    PRIMARY KEY (tenant_id, webhook_id, delivery_id, attempt)
+);
+COMMENT ON TABLE delivery_attempts IS 'The requests that were made for each delivery';
+COMMENT ON COLUMN delivery_attempts.tenant_id IS 'Whose alert';
+COMMENT ON COLUMN delivery_attempts.webhook_id IS 'The receiver';
+COMMENT ON COLUMN delivery_attempts.delivery_id IS 'The delivery';
+COMMENT ON COLUMN delivery_attempts.attempt IS '1, 2, 3 … for each delivery';
+COMMENT ON COLUMN delivery_attempts.at IS 'When it began';
+COMMENT ON COLUMN delivery_attempts.status IS 'Status of the answer; NULL if there was none';
+COMMENT ON COLUMN delivery_attempts.error IS 'Why there was no answer; NULL if there was one';
+COMMENT ON COLUMN delivery_attempts.duration IS 'Seconds';
+COMMENT ON COLUMN delivery_attempts.answer IS 'Begin of the answer''s body, at most 512 bytes';
+
+CREATE TABLE silences (
+    tenant_id  integer     NOT NULL,
+    id         uuid        NOT NULL,
+    matcher    jsonb       NOT NULL,
+    until      timestamptz NOT NULL,
+    reason     text        NOT NULL,
+    created_by uuid        NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, id)
+);
+COMMENT ON TABLE silences IS 'Alerts of which no webhook is told for a time. At most 1,000 rows for each tenant';
+COMMENT ON COLUMN silences.tenant_id IS 'Whose alerts';
+COMMENT ON COLUMN silences.id IS 'As the API shows it';
+COMMENT ON COLUMN silences.matcher IS 'Which alerts: members rule_id, group and severity, each optional; all that are there have to match';
+COMMENT ON COLUMN silences.until IS 'End of the silence';
+COMMENT ON COLUMN silences.reason IS 'Why, for people';
+COMMENT ON COLUMN silences.created_by IS 'The token that made it';
+COMMENT ON COLUMN silences.created_at IS 'When it was made';
+
 -- Derived data. Everything below can be cleared and computed anew (`conn-log rebuild`), the dictionary excepted:
 -- other tables refer to its numbers. Names that pages are ordered by compare by bytes, as the program does.
 
