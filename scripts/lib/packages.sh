@@ -35,19 +35,31 @@ install_postgres() {
 
 # promtool comes with the Prometheus server, which is neither to be started now nor at boot.
 install_promtool() {
+    install_stopped prometheus.service prometheus
+}
+
+# syslog-ng with its HTTP module, which is neither to be started now nor at boot.
+install_syslog_ng() {
+    install_stopped syslog-ng.service syslog-ng-core syslog-ng-mod-http
+}
+
+# Installs packages with a service, whose name comes first, that is not to run.
+install_stopped() {
+    local service=$1
+    shift
     local policy=/usr/sbin/policy-rc.d status=0
     if [[ -e $policy ]]; then
         as_root mv "$policy" "$policy.conn-log-saved"
     fi
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
     as_root chmod +x "$policy"
-    apt_install prometheus || status=$?
+    apt_install "$@" || status=$?
     as_root rm "$policy"
     if [[ -e $policy.conn-log-saved ]]; then
         as_root mv "$policy.conn-log-saved" "$policy"
     fi
     if ((status == 0)) && command -v systemctl >/dev/null; then
-        as_root systemctl --quiet disable prometheus.service || true
+        as_root systemctl --quiet disable "$service" || true
     fi
     return "$status"
 }

@@ -178,11 +178,6 @@ pub(crate) struct Serve {
     /// comma-separated in the variable)
     #[arg(long, env = "CONN_LOG_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<Origin>,
-    /// An inside address or CIDR block that webhooks may call (repeatable; comma-separated in the
-    /// variable); only global addresses if absent
-    #[arg(long, env = "CONN_LOG_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "CIDR",
-        value_parser = network)]
-    pub(crate) webhook_allow: Vec<IpNet>,
 
     /// An inside address or CIDR block that webhooks may call (repeatable; comma-separated in the
     /// variable); only global addresses if absent

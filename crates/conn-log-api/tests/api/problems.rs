@@ -221,6 +221,21 @@ async fn a_full_queue_is_a_503_that_says_when_to_come_back(
     assert!(metrics.contains(rejected), "{metrics}");
 }
 
+/// Common senders drop a chunk that got a 500, and a database that stops fails in unclear ways.
+#[rstest]
+#[actix_web::test]
+async fn a_token_that_cannot_be_looked_up_is_a_503_that_says_when_to_come_back(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.database.execute("ALTER TABLE tokens RENAME TO gone");
+    let answer = app.post(&event()).await;
+    answer.is_problem(503, "store-unavailable");
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    app.database.execute("ALTER TABLE gone RENAME TO tokens");
+    assert_eq!(app.post(&event()).await.status, 201);
+}
+
 /// A small request must not make an answer of many times its size, and not such a kept answer
 /// either.
 #[actix_web::test]

@@ -7,6 +7,7 @@ mod command_line;
 mod crashes;
 mod dependencies;
 mod derived;
+mod full_disk;
 mod hostile_clients;
 mod lost;
 mod memory;

@@ -56,9 +56,22 @@ impl Running {
         Self::start_at(url, &[])
     }
 
-    /// Starts a server and waits until it listens. If it prints no first token, a token is made.
+    /// Starts a server none of whose files can grow beyond that size: its disk is full then.
+    pub(crate) fn start_with_files_up_to(database: &TestDatabase, kib: u32) -> Self {
+        let mut command = without_settings(Command::new("bash"));
+        // Without the trap the signal that comes with the limit would end the server.
+        let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_conn-log")]);
+        Self::start_by(command, &database.url(), &[])
+    }
+
     fn start_at(url: &str, arguments: &[&str]) -> Self {
-        let mut child = program()
+        Self::start_by(program(), url, arguments)
+    }
+
+    /// Starts a server and waits until it listens. If it prints no first token, a token is made.
+    fn start_by(mut program: Command, url: &str, arguments: &[&str]) -> Self {
+        let mut child = program
             .env("CONN_LOG_LOG", "warn")
             // As docs/operations.md recommends for the C library's allocator.
             .env("MALLOC_ARENA_MAX", "2")
