@@ -15,6 +15,7 @@ use crate::http::pages::{self, PageParameters, described_page};
 use crate::http::problem::{Problem, json};
 use crate::http::query_string::QueryString;
 use crate::log::query::{self, RFC3339};
+use crate::log::shapes::FilterValue;
 
 /// A session of a device with an application.
 #[derive(Serialize, ToSchema)]
@@ -42,10 +43,10 @@ pub(crate) struct Session<'a> {
     /// The latest event of the same device, application and session id within the session.
     #[schema(value_type = DateTime<Utc>)]
     last_event_at: Timestamp,
-    #[schema(required)]
+    #[schema(required, minimum = 1)]
     start_event_id: Option<i64>,
     /// Null while the session is open, and if no event ended it.
-    #[schema(required)]
+    #[schema(required, minimum = 1)]
     end_event_id: Option<i64>,
 }
 
@@ -103,9 +104,9 @@ impl<'a> From<&'a conn_log_store::Session> for Session<'a> {
     operation_id = "session_list",
     tag = "Presence",
     params(
-        ("device_id" = Option<Vec<String>>, Query, description = "Repeatable"),
-        ("application_id" = Option<Vec<String>>, Query, description = "Repeatable"),
-        ("session_id" = Option<Vec<String>>, Query, description = "Repeatable"),
+        ("device_id" = inline(Option<Vec<FilterValue>>), Query, max_items = 100, description = "Repeatable"),
+        ("application_id" = inline(Option<Vec<FilterValue>>), Query, max_items = 100, description = "Repeatable"),
+        ("session_id" = inline(Option<Vec<FilterValue>>), Query, max_items = 100, description = "Repeatable"),
         ("open" = Option<bool>, Query, description = "true: only open sessions; false: only ended sessions"),
         ("since" = Option<DateTime<Utc>>, Query,
             description = "Sessions that were open at this time or later"),

@@ -1,8 +1,9 @@
 //! The state shared by all handlers: the store, the tokens seen, the limits.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, web};
 use conn_log_store::{Store, StoreError};
 use tokio::sync::{Semaphore, watch};
@@ -69,6 +70,8 @@ pub struct App {
     pub(crate) stream_room: Arc<Semaphore>,
     /// Number of open streams.
     pub(crate) streams: Arc<AtomicUsize>,
+    /// The OpenAPI document, made at the first request for it.
+    pub(crate) openapi: OnceLock<Result<Bytes, serde_json::Error>>,
     /// Becomes true when the server is to stop. Answers without an end, such as streams, end then.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -109,6 +112,7 @@ impl App {
             lag_looks: Arc::new(Semaphore::new(1)),
             stream_room: Arc::new(Semaphore::new(STREAMS_BYTES_MAX >> 10)),
             streams: Arc::default(),
+            openapi: OnceLock::new(),
             stopping: watch::Sender::new(false),
             options,
             store,

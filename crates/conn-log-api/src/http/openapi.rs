@@ -1,14 +1,19 @@
 //! The OpenAPI document, assembled from the handlers and the types of their requests and answers.
 //!
-//! Each module describes its own requests and answers; the answers common to all are here. Tests
-//! compare the document with the server's routes and its real answers.
+//! Each module describes its own requests and answers. The problems common to many operations are in
+//! [`problems`], and the names that a deployment adds come in by [`document`]. Tests compare the
+//! document with the server's routes, its limits and its real answers.
 
-use utoipa::openapi::path::Operation;
+pub(crate) mod problems;
+
+use conn_log_core::EventPolicy;
+use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::openapi::{OpenApi as Document, RefOr, Schema};
+use utoipa::{Modify, OpenApi};
 
-use crate::http::problem::PROBLEM_JSON;
+use self::problems::CommonProblems;
+pub(crate) use self::problems::Problem;
 
 /// The whole document.
 #[derive(OpenApi)]
@@ -22,6 +27,7 @@ use crate::http::problem::PROBLEM_JSON;
     paths(
         crate::log::list::list,
         crate::ingest::register::register,
+        crate::ingest::register::register_batch,
         crate::log::get::get,
         crate::log::stream::stream,
         crate::log::export::export,
@@ -61,14 +67,14 @@ use crate::http::problem::PROBLEM_JSON;
         crate::site::problems::index,
         crate::site::problems::page,
     ),
-    modifiers(&Bearer, &Problems),
+    modifiers(&Bearer, &CommonProblems, &NoNullParameters),
 )]
-pub(crate) struct ApiDoc;
+struct ApiDoc;
 
 struct Bearer;
 
 impl Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+    fn modify(&self, document: &mut Document) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("A token made by conn-log token create, such as clog_…"))
@@ -80,95 +86,53 @@ impl Modify for Bearer {
     }
 }
 
-/// The problems that every operation of the API can answer with, or every registration.
-struct Problems;
+/// Takes `null` out of the types of parameters. An optional parameter is left out; none is null.
+struct NoNullParameters;
 
-const OF_ALL: &[(&str, &str)] = &[
-    ("400", "The request's shape is wrong, or a parameter is not taken"),
-    ("401", "No valid token"),
-    ("403", "The token lacks the scope"),
-    ("406", "Accept leaves out what this answers with"),
-    ("429", "The client's address has failed to authenticate too often; Retry-After"),
-    ("500", "The server failed; its log has the cause under the request id"),
-    ("503", "Too much to do, or the store cannot be reached; Retry-After"),
-];
-
-const OF_REGISTRATIONS: &[(&str, &str)] = &[
-    ("408", "The body took too long to arrive"),
-    ("413", "Too many bytes, as sent or decompressed, or too many events"),
-    ("415", "The body's type or encoding is not taken"),
-    ("429", "Over the token's rate; Retry-After, RateLimit, RateLimit-Policy"),
-];
-
-impl Modify for Problems {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        for (path, item) in &mut document.paths.paths {
-            if path.starts_with("/api/") {
-                if let Some(operation) = &mut item.get {
-                    add_problems(operation, OF_ALL);
-                }
-                if let Some(operation) = &mut item.post {
-                    add_problems(operation, OF_REGISTRATIONS);
-                    add_problems(operation, OF_ALL);
-                }
-                if let Some(operation) = &mut item.patch {
-                    add_problems(operation, OF_REGISTRATIONS);
-                    add_problems(operation, OF_ALL);
-                }
-                if let Some(operation) = &mut item.delete {
-                    add_problems(operation, OF_ALL);
-                }
+impl Modify for NoNullParameters {
+    fn modify(&self, document: &mut Document) {
+        let operations = document.paths.paths.values_mut().flat_map(problems::operations);
+        let parameters = operations.flat_map(|operation| operation.parameters.iter_mut().flatten());
+        let schemas = parameters.filter_map(|parameter| match parameter {
+            RefOr::T(parameter) => parameter.schema.as_mut(),
+            RefOr::Ref(_) => None,
+        });
+        for schema in schemas {
+            if let Some(Object { schema_type: SchemaType::Array(types), .. }) = object(schema) {
+                types.retain(|of_type| *of_type != Type::Null);
             }
         }
     }
 }
 
-/// Adds the problems that the operation does not describe itself.
-fn add_problems(operation: &mut Operation, problems: &[(&str, &str)]) {
-    for (status, description) in problems {
-        operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| {
-            let schema = Ref::from_schema_name("Problem");
-            let content = ContentBuilder::new().schema(Some(schema)).build();
-            ResponseBuilder::new()
-                .description(*description)
-                .content(PROBLEM_JSON, content)
-                .build()
-                .into()
-        });
+/// The document of a server with this policy, as JSON. The names of connection types and statuses
+/// that an event may have are the policy's. Records may have others, from the time of another
+/// policy.
+///
+/// # Errors
+/// None is known: every part of the document can be written as JSON.
+pub(crate) fn document(policy: &EventPolicy) -> Result<String, serde_json::Error> {
+    let mut document = ApiDoc::openapi();
+    take_names(&mut document, "connection_type", policy.connection_types());
+    take_names(&mut document, "status", policy.statuses());
+    serde_json::to_string(&document)
+}
+
+/// Sets the values that a member of an event may have.
+fn take_names<'n>(document: &mut Document, member: &str, names: impl Iterator<Item = &'n str>) {
+    if let Some(member) = event_member(document, member) {
+        member.enum_values = Some(names.map(serde_json::Value::from).collect());
     }
 }
 
-/// A problem (RFC 9457).
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only described")]
-pub(crate) struct Problem {
-    /// The address of a page that explains the problem.
-    #[schema(example = "/problems/invalid-event")]
-    r#type: String,
-    title: String,
-    status: u16,
-    detail: String,
-    /// The request's id, also in X-Request-Id.
-    #[schema(nullable = false)]
-    instance: Option<String>,
-    #[schema(nullable = false)]
-    errors: Option<Vec<ProblemError>>,
-    /// Only with event-id-conflict: the id of the stored event that has this event_id.
-    #[schema(nullable = false, example = 12847)]
-    id: Option<i64>,
+fn event_member<'d>(document: &'d mut Document, name: &str) -> Option<&'d mut Object> {
+    let event = object(document.components.as_mut()?.schemas.get_mut("Event")?)?;
+    object(event.properties.get_mut(name)?)
 }
 
-/// One fault.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only described")]
-pub(crate) struct ProblemError {
-    /// A JSON Pointer to the fault in the event or the body (RFC 6901).
-    #[schema(nullable = false, example = "/device_id")]
-    pointer: Option<String>,
-    /// The name of the query parameter at fault.
-    #[schema(nullable = false)]
-    parameter: Option<String>,
-    #[schema(example = "missing")]
-    code: String,
-    detail: String,
+fn object(schema: &mut RefOr<Schema>) -> Option<&mut Object> {
+    match schema {
+        RefOr::T(Schema::Object(object)) => Some(object),
+        _ => None,
+    }
 }

@@ -19,8 +19,10 @@ const LIMIT_DEFAULT: usize = 100;
 #[allow(dead_code, reason = "only described")]
 pub(crate) struct PageParameters {
     /// Maximum number of results, 1 to 1,000; 100 if absent.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u16>,
     /// An opaque position, from the links next and previous of a page.
+    #[param(min_length = 1)]
     cursor: Option<String>,
 }
 

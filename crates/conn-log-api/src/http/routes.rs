@@ -32,6 +32,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         get(EVENTS, list::list),
         post(EVENTS, register::register),
+        post("/api/v1/device_app_connection_log/batch", register::register_batch),
         get("/api/v1/device_app_connection_log/export", export::export),
         get("/api/v1/device_app_connection_log/stream", stream::stream),
         // These come before the paths with an id: the first path that matches is used.

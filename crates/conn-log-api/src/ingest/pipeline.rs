@@ -96,8 +96,8 @@ pub(crate) async fn run(
     body: Encoded,
     remember: Remember,
 ) -> Result<Ingested, IngestError> {
-    let Head { kind, preferences, key } = head;
-    let key = key.map(|key| (key, Sha256::digest(body.bytes()).into()));
+    let Head { as_batch, kind, preferences, key } = head;
+    let key = key.map(|key| (key, fingerprint(body.bytes(), as_batch)));
     let (submitted, body) = match body {
         Encoded::Decoded(body) => {
             read(app.clone(), kind, preferences, token.binding.clone(), body).await?
@@ -107,6 +107,7 @@ pub(crate) async fn run(
             (Submitted::Unreadable(BodyFault::NotCompressed(fault), sent), body)
         }
     };
+    let submitted = if as_batch { submitted.into_batch() } else { submitted };
     let (decisions, events) = decide(submitted, preferences);
     // The parsed events are bounded elsewhere: by the queue, and by the limits of problems and
     // answers.
@@ -178,6 +179,17 @@ async fn read(
         return read();
     }
     web::block(read).await.map_err(|error| IngestError::Task(error.to_string()))?
+}
+
+/// The fingerprint of a request for its idempotency key. A request for a batch's answer is another
+/// one than a request for a record with the same body.
+fn fingerprint(body: &[u8], as_batch: bool) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    if as_batch {
+        hash.update(b"batch\n");
+    }
+    hash.update(body);
+    hash.finalize().into()
 }
 
 /// The claim on an idempotency key, with the function that makes the answer kept for a repeat.

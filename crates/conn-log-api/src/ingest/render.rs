@@ -116,14 +116,11 @@ fn location(id: i64) -> String {
 }
 
 /// The first edition's answer.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct FirstEditionAnswer {
-    #[schema(example = "log_1")]
+#[derive(Serialize)]
+struct FirstEditionAnswer {
     id: String,
-    #[schema(example = "created")]
     status: &'static str,
     /// The time when the event was stored.
-    #[schema(value_type = DateTime<Utc>)]
     timestamp: Timestamp,
 }
 
@@ -144,11 +141,11 @@ pub(crate) struct BatchResults<'a> {
     #[schema(value_type = u64)]
     rejected: usize,
     /// With return=minimal only.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, minimum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     first_id: Option<i64>,
     /// With return=minimal only.
-    #[schema(nullable = false)]
+    #[schema(nullable = false, minimum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     last_id: Option<i64>,
     results: Vec<EventResult<'a>>,
@@ -161,12 +158,14 @@ pub(crate) struct EventResult<'a> {
     #[schema(value_type = u64)]
     index: usize,
     /// The line of an NDJSON body, from 1.
-    #[schema(value_type = Option<u64>, nullable = false)]
+    #[schema(value_type = Option<u64>, nullable = false, minimum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     /// 201 if stored, 200 for a repeat, otherwise the status of the problem.
+    #[schema(minimum = 200, maximum = 599)]
     status: u16,
-    #[schema(nullable = false)]
+    /// The stored event's id.
+    #[schema(nullable = false, minimum = 1)]
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<i64>,
     #[schema(value_type = Option<crate::http::openapi::Problem>, nullable = false)]

@@ -27,6 +27,8 @@ pub(crate) struct Preferences {
 /// A registration without its body.
 #[derive(Debug)]
 pub(crate) struct Head {
+    /// Whether the answer is a batch's, also for one event alone.
+    pub(crate) as_batch: bool,
     pub(crate) kind: BodyKind,
     pub(crate) preferences: Preferences,
     pub(crate) key: Option<String>,
@@ -43,7 +45,7 @@ impl Head {
         let key = idempotency_key(request)?;
         accept::require(request, "application/json")?;
         let kind = body_kind(request)?;
-        Ok(Head { kind, preferences, key })
+        Ok(Head { as_batch: false, kind, preferences, key })
     }
 }
 

@@ -1,30 +1,18 @@
 //! The types of a registration's body and answer for the OpenAPI document. The server does not use
 //! these types for anything else.
+//!
+//! The document has one schema for each body and answer, for generators
+//! ([decision 024](../../../../docs/decisions/024-one-schema-for-a-body.md)).
 
 #![allow(dead_code, reason = "fields of these types are only described")]
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::render::{BatchResults, FirstEditionAnswer};
-use crate::log::shapes::Record;
-
-/// The body of a registration, in one of its shapes.
-#[derive(ToSchema)]
-#[schema(title = "EventBody")]
-#[serde(untagged)]
-pub(crate) enum EventBody {
-    /// One event.
-    Event(Event),
-    /// One event of the first edition.
-    FirstEdition(FirstEditionEvent),
-    /// A batch of events. Each event is stored or refused independently.
-    Events(Vec<Event>),
-    /// JSON within JSON, as the first edition sends it.
-    Envelope(Envelope),
-}
+use super::render::EventResult;
+use crate::http::openapi::problems::ProblemError;
 
 /// An event. Unknown fields move into its metadata.
 #[derive(ToSchema)]
@@ -34,22 +22,30 @@ pub(crate) enum EventBody {
     "metadata": {"protocol": "TLS 1.3"}
 }))]
 pub(crate) struct Event {
-    #[schema(min_length = 1, max_length = 255)]
+    /// No control characters, no white space at the start or the end.
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     device_id: String,
-    #[schema(min_length = 1, max_length = 255)]
+    /// No control characters, no white space at the start or the end.
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     application_id: String,
-    /// attempted, authenticated, established, resumed, suspended, terminated, or a name configured
-    /// on the server.
     #[schema(example = "established")]
     connection_type: String,
     /// Not more than 5 minutes ahead of the server, not before 1970.
     timestamp: DateTime<Utc>,
-    /// success, failure, denied, timeout, error, or a name configured on the server.
     #[schema(example = "success")]
     status: String,
     /// IPv4 or IPv6.
+    #[schema(max_length = 45, pattern = "^[0-9A-Fa-f:.]+$")]
     ip_address: Option<String>,
-    #[schema(max_length = 1024)]
+    #[schema(max_length = 1024, pattern = r"^[^\u0000]*$")]
     user_agent: Option<String>,
     /// Seconds.
     #[schema(minimum = 0)]
@@ -57,52 +53,57 @@ pub(crate) struct Event {
     /// At most 16 KiB and 8 levels. Values under sensitive names are redacted.
     metadata: Option<BTreeMap<String, serde_json::Value>>,
     /// Also read from metadata.session_id.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000]+$")]
     session_id: Option<String>,
     /// A unique identifier chosen by the client. An event that repeats it is not stored again.
-    #[schema(min_length = 1, max_length = 64)]
+    #[schema(min_length = 1, max_length = 64, pattern = r"^[^\u0000]+$")]
     event_id: Option<String>,
 }
 
-/// An event in the format of the first edition.
+/// Events, at most 10,000 unless the server is configured otherwise.
 #[derive(ToSchema)]
-pub(crate) struct FirstEditionEvent {
-    device_id: String,
-    app_id: String,
-    /// The kind of network.
-    #[schema(example = "wifi")]
-    connection_type: String,
-    /// connected, disconnected, failed, error, denied, timeout.
-    #[schema(example = "connected")]
-    connection_status: String,
-    timestamp: DateTime<Utc>,
-    ip_address: Option<String>,
-    signal_strength: Option<f64>,
-    data_transferred: Option<f64>,
+#[schema(min_items = 1)]
+pub(crate) struct EventBatch(Vec<Event>);
+
+/// The header of a registration that may be repeated safely.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct IdempotencyKey {
+    /// 1 to 255 visible characters; the same key with the same body gets the first answer again.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    key: Option<String>,
 }
 
-/// JSON within JSON.
+/// What becomes of refused events.
 #[derive(ToSchema)]
-pub(crate) struct Envelope {
-    /// The JSON text of an event or an array of events.
-    data: String,
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnReject {
+    Keep,
+    Refuse,
 }
 
-/// A form.
+/// A problem (RFC 9457) of a batch of which nothing was stored. The members of results are there if
+/// the batch could be read.
 #[derive(ToSchema)]
-pub(crate) struct Form {
-    /// The JSON text of an event or an array of events.
-    data: String,
-}
-
-/// The answer to a registration.
-#[derive(ToSchema)]
-#[serde(untagged)]
-pub(crate) enum Registered<'a> {
-    /// A single event.
-    Record(Record),
-    /// A single event of the first edition.
-    FirstEdition(FirstEditionAnswer),
-    /// A batch.
-    Batch(BatchResults<'a>),
+pub(crate) struct BatchProblem {
+    /// The address of a page that explains the problem.
+    #[schema(example = "/problems/invalid-event")]
+    r#type: String,
+    title: String,
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    detail: String,
+    /// The request's id, also in X-Request-Id.
+    #[schema(nullable = false)]
+    instance: Option<String>,
+    #[schema(nullable = false)]
+    errors: Option<Vec<ProblemError>>,
+    #[schema(nullable = false)]
+    accepted: Option<u64>,
+    #[schema(nullable = false)]
+    duplicates: Option<u64>,
+    #[schema(nullable = false)]
+    rejected: Option<u64>,
+    #[schema(nullable = false)]
+    results: Option<Vec<EventResult<'static>>>,
 }

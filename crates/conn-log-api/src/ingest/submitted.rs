@@ -53,6 +53,16 @@ pub(crate) enum Submitted {
     Unreadable(BodyFault, Sent),
 }
 
+impl Submitted {
+    /// The same events as a batch, also if it is only one.
+    pub(super) fn into_batch(self) -> Self {
+        match self {
+            Submitted::Single(item) => Submitted::Batch(vec![item]),
+            other => other,
+        }
+    }
+}
+
 /// The reason why a whole body is refused.
 #[derive(Debug)]
 pub(crate) enum BodyFault {

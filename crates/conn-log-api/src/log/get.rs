@@ -14,9 +14,9 @@ use crate::http::query_string::QueryString;
     path = "/api/v1/device_app_connection_log/{id}/",
     operation_id = "event_get",
     tag = "Events",
-    params(("id" = String, Path, description = "The record's id, such as 12 or log_12")),
+    params(("id" = String, Path, pattern = "^(log_)?[0-9]+$", description = "The record's id, such as 12 or log_12")),
     responses(
-        (status = 200, description = "The record", body = crate::log::shapes::Record),
+        (status = 200, description = "The record", body = crate::log::shapes::EventRecord),
         (status = 404, description = "No such record in the token's log",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),

@@ -25,12 +25,12 @@ use crate::http::query_string::QueryString;
     params(
         crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
-        ("order" = Option<String>, Query, description = "-id (default), id, -timestamp, timestamp"),
-        ("after" = Option<i64>, Query, description = "With order=id: the feed of the events after this id"),
+        ("order" = inline(Option<crate::log::shapes::EventOrder>), Query, description = "-id by default"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "With order=id: the feed of the events after this id"),
         crate::http::pages::PageParameters,
     ),
     responses(
-        (status = 200, description = "A page", body = crate::log::shapes::RecordPage),
+        (status = 200, description = "A page", body = crate::log::shapes::EventPage),
     ),
     security(("bearer" = [])),
 )]

@@ -50,8 +50,8 @@ const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
     params(
         crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
-        ("after" = Option<i64>, Query, description = "Events after this id; without it, events committed from now on"),
-        ("Last-Event-ID" = Option<i64>, Header, description = "As after; takes precedence over it"),
+        ("after" = Option<i64>, Query, minimum = 0, description = "Events after this id; without it, events committed from now on"),
+        ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "As after; takes precedence over it"),
     ),
     responses((status = 200, description = "Events: id is the event's id, data its record",
         content_type = "text/event-stream", body = String)),

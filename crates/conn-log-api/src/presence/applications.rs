@@ -24,13 +24,18 @@ pub(crate) struct Application<'a> {
     #[schema(value_type = DateTime<Utc>)]
     last_seen: Timestamp,
     /// The number of devices with events of it.
+    #[schema(minimum = 0)]
     devices: i64,
     /// The number of devices that have an open session with it that is not suspended.
+    #[schema(minimum = 0)]
     connected_devices: i64,
+    #[schema(minimum = 0)]
     events: i64,
     /// Events with another status than success.
+    #[schema(minimum = 0)]
     failures: i64,
     /// The number of its open sessions, including suspended ones.
+    #[schema(minimum = 0)]
     open_sessions: i64,
 }
 
@@ -105,7 +110,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     path = "/api/v1/applications/{application_id}/",
     operation_id = "application_get",
     tag = "Presence",
-    params(("application_id" = String, Path, description = "The application's id")),
+    params(("application_id" = String, Path, min_length = 1, description = "The application's id")),
     responses(
         (status = 200, description = "The application", body = Application<'_>),
         (status = 404, description = "No event of such an application is in the token's log",

@@ -15,6 +15,7 @@ use crate::http::pages::{PageParameters, described_page};
 use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
 use crate::log::query::{self, RFC3339};
+use crate::log::shapes::FilterValue;
 
 /// A device with events in the log.
 #[derive(Serialize, ToSchema)]
@@ -33,10 +34,13 @@ pub(crate) struct Device<'a> {
     #[schema(value_type = Option<String>, required)]
     last_ip_address: Option<IpAddr>,
     last_status: &'a str,
+    #[schema(minimum = 0)]
     events: i64,
     /// Events with another status than success.
+    #[schema(minimum = 0)]
     failures: i64,
     /// The number of its open sessions, including suspended ones.
+    #[schema(minimum = 0)]
     open_sessions: i64,
 }
 
@@ -106,7 +110,7 @@ impl Present for conn_log_store::Device {
     tag = "Presence",
     params(
         ("connected" = Option<bool>, Query, description = "true: only connected devices; false: only other devices"),
-        ("application_id" = Option<Vec<String>>, Query,
+        ("application_id" = inline(Option<Vec<FilterValue>>), Query, max_items = 100,
             description = "Devices with events of this application. Repeatable"),
         ("seen_since" = Option<DateTime<Utc>>, Query, description = "last_seen is at this time or later"),
         ("seen_until" = Option<DateTime<Utc>>, Query, description = "last_seen is before this time"),
@@ -125,7 +129,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     path = "/api/v1/devices/{device_id}/",
     operation_id = "device_get",
     tag = "Presence",
-    params(("device_id" = String, Path, description = "The device's id")),
+    params(("device_id" = String, Path, min_length = 1, description = "The device's id")),
     responses(
         (status = 200, description = "The device", body = Device<'_>),
         (status = 404, description = "No event of such a device is in the token's log",

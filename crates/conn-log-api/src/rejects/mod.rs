@@ -64,7 +64,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     path = "/api/v1/rejects/{id}/",
     operation_id = "reject_get",
     tag = "Rejects",
-    params(("id" = i64, Path, description = "The reject's id")),
+    params(("id" = i64, Path, minimum = 1, description = "The reject's id")),
     responses(
         (status = 200, description = "The reject", body = Reject<'_>),
         (status = 404, description = "There is no such reject",
@@ -91,7 +91,7 @@ pub(crate) async fn get(
     path = "/api/v1/rejects/{id}/",
     operation_id = "reject_delete",
     tag = "Rejects",
-    params(("id" = i64, Path, description = "The reject's id")),
+    params(("id" = i64, Path, minimum = 1, description = "The reject's id")),
     responses(
         (status = 204, description = "It is removed"),
         (status = 404, description = "There is no such reject",

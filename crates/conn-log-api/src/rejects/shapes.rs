@@ -15,6 +15,7 @@ use crate::http::pages::described_page;
 #[derive(Serialize, ToSchema)]
 pub(super) struct Reject<'a> {
     /// 1, 2, 3 …; the id of a removed reject is not used again.
+    #[schema(minimum = 1)]
     id: i64,
     /// The time at which it was refused.
     #[schema(value_type = DateTime<Utc>)]

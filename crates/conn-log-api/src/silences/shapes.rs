@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::pages::described_page;
+use crate::webhooks::SeverityName;
 
 /// A silence: each of rule_id, group and severity that is not null has to match.
 #[derive(Serialize, ToSchema)]
@@ -19,7 +20,7 @@ pub(super) struct Silence<'a> {
     #[schema(value_type = Option<Object>, required)]
     group: Option<&'a Map<String, Value>>,
     /// The severity of the alerts; null for any.
-    #[schema(required)]
+    #[schema(value_type = Option<SeverityName>, required)]
     severity: Option<&'a str>,
     /// The end of the silence.
     #[schema(value_type = DateTime<Utc>)]
@@ -55,18 +56,24 @@ impl<'a> From<&'a conn_log_store::Silence> for Silence<'a> {
 /// The settings of a new silence. At least one of rule_id, group and severity is required.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
-#[schema(title = "NewSilence")]
+#[schema(title = "NewSilence", example = json!({
+    "severity": "info", "until": "2030-01-15T10:30:00Z", "reason": "maintenance"
+}))]
 pub(super) struct NewSilence {
     /// The rule of the alerts.
+    #[schema(minimum = 1)]
     rule_id: Option<i64>,
     /// Fields that the group of the alerts has, and their values.
     #[schema(value_type = Option<Object>, example = json!({"device_id": "dev_1"}))]
     group: Option<Map<String, Value>>,
-    /// info, warning or critical.
-    severity: Option<String>,
+    severity: Option<SeverityName>,
     /// The end of the silence, within the next 366 days.
     until: chrono::DateTime<chrono::Utc>,
     /// Why, for people.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     reason: String,
 }

@@ -1,26 +1,26 @@
 //! `/openapi.json` and `/docs`: the contract for programs, and a page to try it.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{self, Bytes};
-use utoipa::OpenApi as _;
+use actix_web::{HttpRequest, HttpResponse};
 use utoipa_swagger_ui::Config;
 
 use crate::http::answers::HeldAnyway;
-use crate::http::openapi::ApiDoc;
+use crate::http::app::App;
+use crate::http::openapi;
 use crate::http::problem::{Problem, ProblemKind};
-
-static DOCUMENT: LazyLock<Result<String, serde_json::Error>> =
-    LazyLock::new(|| serde_json::to_string(&ApiDoc::openapi()));
 
 /// The OpenAPI document.
 #[utoipa::path(get, path = "/openapi.json", operation_id = "openapi_get", tag = "Running",
-    responses((status = 200, description = "This document")))]
-pub(crate) async fn openapi_json() -> Result<HttpResponse, Problem> {
-    let document = DOCUMENT.as_deref().map_err(Problem::internal)?;
+    responses((status = 200, description = "This document",
+        body = BTreeMap<String, serde_json::Value>)))]
+pub(crate) async fn openapi_json(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let app = App::of(&request);
+    let make = || openapi::document(&app.options.policy).map(Bytes::from);
+    let document = app.openapi.get_or_init(make).as_ref().map_err(Problem::internal)?.clone();
     Ok(held_anyway(HttpResponse::Ok().content_type("application/json").body(document)))
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn file(file: web::Path<String>) -> Result<HttpResponse, Proble
     }
 }
 
-/// Marks an answer whose bytes are static in the program, however many clients ask for them.
+/// Marks an answer whose bytes are in memory once, however many clients ask for them.
 fn held_anyway(mut response: HttpResponse) -> HttpResponse {
     response.extensions_mut().insert(HeldAnyway);
     response

@@ -16,9 +16,63 @@ use super::query::name_of;
 pub(crate) struct Statistics<'a> {
     /// The interval of the request.
     #[schema(required)]
-    interval: Option<String>,
+    interval: Option<IntervalName>,
     /// In order of start, and of keys or as asked for.
     results: Vec<StatisticsGroup<'a>>,
+}
+
+/// The names of intervals.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) enum IntervalName {
+    #[serde(rename = "1m")]
+    Minute,
+    #[serde(rename = "5m")]
+    FiveMinutes,
+    #[serde(rename = "15m")]
+    QuarterHour,
+    #[serde(rename = "1h")]
+    Hour,
+    #[serde(rename = "1d")]
+    Day,
+    #[serde(rename = "1w")]
+    Week,
+    #[serde(rename = "1mo")]
+    Month,
+}
+
+/// The keys of groups.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GroupKey {
+    ApplicationId,
+    DeviceId,
+    ConnectionType,
+    Status,
+    NetworkType,
+}
+
+/// The figures that groups are sorted by, the largest first with a minus.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(crate) enum SortName {
+    #[serde(rename = "-events")]
+    MostEvents,
+    #[serde(rename = "events")]
+    FewestEvents,
+    #[serde(rename = "-failures")]
+    MostFailures,
+    #[serde(rename = "failures")]
+    FewestFailures,
+    #[serde(rename = "-failure_rate")]
+    HighestFailureRate,
+    #[serde(rename = "failure_rate")]
+    LowestFailureRate,
+    #[serde(rename = "-devices")]
+    MostDevices,
+    #[serde(rename = "devices")]
+    FewestDevices,
 }
 
 /// One group of events.
@@ -53,6 +107,7 @@ pub(crate) struct StatisticsGroup<'a> {
     /// Events with another status than success.
     failures: u64,
     /// The share of failures in the events, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
     failure_rate: f64,
     duration: DurationFigures,
     signal_strength: SignalFigures,

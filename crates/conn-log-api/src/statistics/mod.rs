@@ -31,16 +31,16 @@ const PERMIT_WAIT_MAX: Duration = Duration::from_secs(5);
     tag = "Events",
     params(
         SelectionParameters,
-        ("interval" = Option<String>, Query,
-            description = "1m, 5m, 15m, 1h, 1d, 1w (from Monday) or 1mo; without, all time is one step"),
-        ("timezone" = Option<String>, Query, description = "An IANA name, UTC by default: hours, \
+        ("interval" = inline(Option<answer::IntervalName>), Query,
+            description = "A week begins on Monday; without an interval, all time is one step"),
+        ("timezone" = Option<String>, Query, min_length = 1, description = "An IANA name, UTC by default: hours, \
             days, weeks and months begin by its clocks"),
-        ("group_by" = Option<Vec<String>>, Query, description = "Any of application_id, \
-            device_id, connection_type, status, network_type; repeatable, or with commas"),
-        ("sort" = Option<String>, Query, description = "-events, -failures, -failure_rate or \
-            -devices, or without the minus: the order of groups within a step; ties go by keys"),
-        ("limit" = Option<u32>, Query, description = "With sort: only the first groups of each \
-            step, 1 to 100,000"),
+        ("group_by" = inline(Option<Vec<answer::GroupKey>>), Query,
+            description = "Repeatable, or with commas"),
+        ("sort" = inline(Option<answer::SortName>), Query,
+            description = "The order of groups within a step; ties go by keys"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 100_000,
+            description = "With sort: only the first groups of each step"),
     ),
     responses(
         (status = 200, description = "The figures", body = answer::Statistics<'_>),

@@ -29,8 +29,7 @@ const LIST: ListTag = ListTag(b'V');
     tag = "Webhooks",
     params(
         ("id" = Uuid, Path, description = "The webhook's id"),
-        ("state" = Option<String>, Query,
-            description = "pending, delivered, failed, silenced or cancelled"),
+        ("state" = inline(Option<shapes::DeliveryStateName>), Query, description = "Only deliveries in this state"),
         PageParameters,
     ),
     responses(
@@ -68,7 +67,7 @@ pub(crate) async fn list(
     tag = "Webhooks",
     params(
         ("id" = Uuid, Path, description = "The webhook's id"),
-        ("delivery_id" = i64, Path, description = "The delivery's id"),
+        ("delivery_id" = i64, Path, minimum = 1, description = "The delivery's id"),
     ),
     responses(
         (status = 200, description = "The delivery", body = DeliveryWithAttempts),
@@ -106,7 +105,7 @@ fn key(tenant: conn_log_store::TenantId, path: &(String, String)) -> Result<Deli
     tag = "Webhooks",
     params(
         ("id" = Uuid, Path, description = "The webhook's id"),
-        ("delivery_id" = i64, Path, description = "The delivery's id"),
+        ("delivery_id" = i64, Path, minimum = 1, description = "The delivery's id"),
     ),
     responses(
         (status = 202, description = "The delivery, which is pending", body = Delivery),

@@ -20,3 +20,4 @@ mod shapes;
 
 pub(crate) use body::{SEVERITIES, rule_id};
 pub use sending::Notifier;
+pub(crate) use shapes::SeverityName;

@@ -17,19 +17,18 @@ pub(super) struct Webhook {
     /// The address that is called. For a token without the scope admin its path is hidden: it can
     /// be a secret.
     url: String,
-    /// standard, slack, alertmanager or pagerduty.
-    #[schema(value_type = String)]
+    #[schema(value_type = WebhookFormatName)]
     format: &'static str,
     /// The changes that are sent.
-    #[schema(value_type = Vec<String>, example = json!(["alert.opened"]))]
+    #[schema(value_type = Vec<AlertChangeName>)]
     events: Vec<&'static str>,
     filter: WebhookFilter,
     enabled: bool,
     /// Null while the webhook is enabled.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     disabled_at: Option<Timestamp>,
-    /// request, gone or failing; null while the webhook is enabled.
-    #[schema(value_type = Option<String>, required)]
+    /// Null while the webhook is enabled.
+    #[schema(value_type = Option<DisabledReasonName>, required)]
     disabled_reason: Option<&'static str>,
     /// The first failed attempt since the last success; null if the last attempt succeeded.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
@@ -52,9 +51,9 @@ pub(super) struct WebhookFilter {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Option<Vec<String>>, nullable = false)]
     kind: Vec<String>,
-    /// Any of info, warning and critical.
+    /// Severities of rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Option<Vec<String>>, nullable = false)]
+    #[schema(value_type = Option<Vec<SeverityName>>, nullable = false)]
     severity: Vec<String>,
 }
 
@@ -77,6 +76,7 @@ described_page! {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Delivery {
     /// 1, 2, 3 … for each webhook.
+    #[schema(minimum = 1)]
     id: i64,
     /// The header webhook-id, the same in all attempts.
     message_id: String,
@@ -89,8 +89,7 @@ pub(super) struct Delivery {
     /// Null for a test.
     #[schema(required)]
     alert_id: Option<String>,
-    /// pending, delivered, failed, silenced or cancelled.
-    #[schema(value_type = String)]
+    #[schema(value_type = DeliveryStateName)]
     state: &'static str,
     /// Null if nothing is to be sent, and while an earlier change of the same alert is pending.
     #[schema(value_type = Option<DateTime<Utc>>, required)]
@@ -101,6 +100,7 @@ pub(super) struct Delivery {
     #[schema(value_type = Option<DateTime<Utc>>, required)]
     ended_at: Option<Timestamp>,
     /// The number of attempts.
+    #[schema(minimum = 0)]
     attempts: i32,
     #[schema(required)]
     last_attempt: Option<DeliveryAttempt>,
@@ -110,16 +110,18 @@ pub(super) struct Delivery {
 #[derive(Serialize, ToSchema)]
 pub(super) struct DeliveryAttempt {
     /// 1, 2, 3 … for each delivery.
+    #[schema(minimum = 1)]
     attempt: i32,
     #[schema(value_type = DateTime<Utc>)]
     at: Timestamp,
     /// The status of the answer; null if there was none.
-    #[schema(required)]
+    #[schema(required, minimum = 100, maximum = 999)]
     status: Option<u16>,
     /// Why there was no answer; null if there was one.
     #[schema(required)]
     error: Option<String>,
     /// Seconds.
+    #[schema(minimum = 0)]
     duration: f64,
     /// The begin of the answer's body, at most 512 bytes.
     #[schema(required)]
@@ -206,24 +208,89 @@ impl From<conn_log_store::Attempt> for DeliveryAttempt {
     }
 }
 
+/// The format of the requests to a webhook.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WebhookFormatName {
+    Standard,
+    Slack,
+    Alertmanager,
+    Pagerduty,
+}
+
+/// A change of an alert.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+pub(super) enum AlertChangeName {
+    #[serde(rename = "alert.opened")]
+    Opened,
+    #[serde(rename = "alert.extended")]
+    Extended,
+    #[serde(rename = "alert.acknowledged")]
+    Acknowledged,
+    #[serde(rename = "alert.resolved")]
+    Resolved,
+    #[serde(rename = "alert.withdrawn")]
+    Withdrawn,
+}
+
+/// The severity of a rule and of its alerts.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SeverityName {
+    Info,
+    Warning,
+    Critical,
+}
+
+/// Why a webhook is disabled.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(super) enum DisabledReasonName {
+    Request,
+    Gone,
+    Failing,
+}
+
+/// What became of a delivery.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(super) enum DeliveryStateName {
+    Pending,
+    Delivered,
+    Failed,
+    Silenced,
+    Cancelled,
+}
+
 /// The settings of a new webhook.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
-#[schema(title = "NewWebhook")]
+#[schema(title = "NewWebhook", example = json!({
+    "url": "https://example.com/hook", "events": ["alert.opened", "alert.resolved"],
+    "filter": {"severity": ["critical"]}
+}))]
 pub(super) struct NewWebhook {
     /// An absolute http or https URL, without user information. Its address has to be global,
     /// unless the deployment allows it.
-    #[schema(max_length = 2048, example = "https://example.com/hook")]
+    #[schema(max_length = 2048, pattern = "^https?://", example = "https://example.com/hook")]
     url: String,
-    /// standard, slack, alertmanager or pagerduty; standard if absent.
-    format: Option<String>,
-    /// Any of alert.opened, alert.extended, alert.acknowledged, alert.resolved and
-    /// alert.withdrawn; all if absent.
-    #[schema(min_items = 1)]
-    events: Option<Vec<String>>,
+    /// standard if absent.
+    format: Option<WebhookFormatName>,
+    /// All if absent.
+    #[schema(min_items = 1, max_items = 16)]
+    events: Option<Vec<AlertChangeName>>,
     filter: Option<WebhookFilter>,
     /// PagerDuty's integration key: required with format pagerduty. It is never shown.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     routing_key: Option<String>,
     /// true if absent.
     enabled: Option<bool>,
@@ -232,19 +299,22 @@ pub(super) struct NewWebhook {
 /// The settings of a webhook to change; those that are absent stay as they are.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
-#[schema(title = "WebhookChange")]
+#[schema(title = "WebhookChange", example = json!({"enabled": false}))]
 pub(super) struct WebhookChange {
     /// An absolute http or https URL.
-    #[schema(max_length = 2048)]
+    #[schema(max_length = 2048, pattern = "^https?://")]
     url: Option<String>,
-    /// standard, slack, alertmanager or pagerduty.
-    format: Option<String>,
+    format: Option<WebhookFormatName>,
     /// The changes that are sent.
-    #[schema(min_items = 1)]
-    events: Option<Vec<String>>,
+    #[schema(min_items = 1, max_items = 16)]
+    events: Option<Vec<AlertChangeName>>,
     filter: Option<WebhookFilter>,
     /// PagerDuty's integration key.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     routing_key: Option<String>,
     /// true also ends a disabling by the server; the webhook is told of what comes after.
     enabled: Option<bool>,
@@ -253,7 +323,7 @@ pub(super) struct WebhookChange {
 /// The time of the changes to send again.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
-#[schema(title = "RedeliverWebhook")]
+#[schema(title = "RedeliverWebhook", example = json!({"since": "2024-01-15T10:30:00Z"}))]
 pub(super) struct RedeliverWebhook {
     since: chrono::DateTime<chrono::Utc>,
     /// This moment if absent.

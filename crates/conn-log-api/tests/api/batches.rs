@@ -1,6 +1,7 @@
 //! Batches: each event stands alone.
 
 use actix_web::http::Method;
+use actix_web::test::TestRequest;
 use conn_log_api::ApiOptions;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -140,4 +141,48 @@ async fn more_events_than_the_limit_are_too_many(
     let lines = format!("{}\n", event()).repeat(4);
     app.post_as("application/x-ndjson", lines).await.is_problem(413, "too-large");
     assert_eq!(app.get(EVENTS).await.json()["results"], json!([]));
+}
+
+fn to_batch(app: &TestApp) -> TestRequest {
+    app.request(Method::POST, &format!("{EVENTS}batch/"))
+}
+
+#[rstest]
+#[actix_web::test]
+async fn the_address_of_batches_answers_as_a_batch_whatever_the_body(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let ndjson = ("content-type", "application/x-ndjson");
+    for (id, request) in [
+        (1, to_batch(&app).set_json(event())),
+        (2, to_batch(&app).set_json(json!([event()]))),
+        (3, to_batch(&app).set_json(json!({"data": event().to_string()}))),
+        (4, to_batch(&app).set_form([("data", event().to_string())])),
+        (5, to_batch(&app).insert_header(ndjson).set_payload(event().to_string())),
+    ] {
+        let answer = app.send(request).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        assert_eq!(answer.json()["results"][0]["id"], id);
+    }
+    let refused = app.send(to_batch(&app).set_json(bad())).await;
+    refused.is_problem(422, "invalid-event");
+    assert_eq!(refused.json()["errors"][0]["pointer"], "/0/status");
+    assert_eq!(refused.json()["rejected"], 1);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_key_used_at_one_address_is_not_replayed_in_the_form_of_the_other(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    assert_eq!(app.post_keyed("k", &event()).await.status, 201);
+    let again = || to_batch(&app).insert_header(("idempotency-key", "k")).set_json(event());
+    app.send(again()).await.is_problem(422, "idempotency-key-reused");
+    let batch = |key| to_batch(&app).insert_header(("idempotency-key", key)).set_json(event());
+    let first = app.send(batch("b")).await;
+    let replayed = app.send(batch("b")).await;
+    assert_eq!(replayed.header("idempotency-replayed"), Some("true"));
+    assert_eq!(replayed.body, first.body);
 }

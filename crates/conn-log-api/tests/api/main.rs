@@ -12,6 +12,8 @@ mod cookbook;
 mod cors;
 mod counting;
 mod delivering;
+mod document;
+mod document_limits;
 mod exporting;
 mod home;
 mod limits;

@@ -1,6 +1,5 @@
-//! The server besides its resources: health, documents, and that they match the server's behaviour.
+//! The server besides its resources: health, pages, codings.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -22,43 +21,6 @@ async fn the_server_says_that_it_is_alive_and_ready(
     let app = TestApp::on(database).await;
     for path in ["/healthz", "/healthz/", "/readyz"] {
         assert_eq!(app.get(path).await.status, 200);
-    }
-}
-
-#[rstest]
-#[actix_web::test]
-async fn the_openapi_document_names_the_server_s_routes_and_no_others(
-    #[values(Database::Sqlite)] database: Database,
-) {
-    let app = TestApp::on(database).await;
-    let document = app.get("/openapi.json").await.json();
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    let mut described = BTreeSet::new();
-    for (path, methods) in document["paths"].as_object().unwrap() {
-        for method in methods.as_object().unwrap().keys() {
-            described.insert((path.trim_end_matches('/').to_owned(), method.to_uppercase()));
-        }
-    }
-    let served: BTreeSet<(String, String)> = conn_log_api::routes()
-        .into_iter()
-        .map(|(path, method)| (path.trim_end_matches('/').to_owned(), method.to_string()))
-        .collect();
-    assert_eq!(described, served);
-}
-
-#[rstest]
-#[actix_web::test]
-async fn every_operation_of_the_document_has_an_id_of_its_own(
-    #[values(Database::Sqlite)] database: Database,
-) {
-    let app = TestApp::on(database).await;
-    let document = app.get("/openapi.json").await.json();
-    let mut ids = BTreeSet::new();
-    for methods in document["paths"].as_object().unwrap().values() {
-        for (method, operation) in methods.as_object().unwrap() {
-            let id = operation["operationId"].as_str().unwrap().to_owned();
-            assert!(ids.insert(id.clone()), "{method}: a second {id}");
-        }
     }
 }
 

@@ -130,13 +130,22 @@ impl EventPolicy {
         redacted_text::redact(text, &self.sensitive)
     }
 
+    /// The accepted connection types: the contract's own, then the deployment's.
+    pub fn connection_types(&self) -> impl Iterator<Item = &str> {
+        CONNECTION_TYPES.into_iter().chain(self.connection_types.iter().map(String::as_str))
+    }
+
+    /// The accepted statuses: the contract's own, then the deployment's. `failed` is another
+    /// spelling of `failure` and not among them.
+    pub fn statuses(&self) -> impl Iterator<Item = &str> {
+        STATUSES.into_iter().chain(self.statuses.iter().map(String::as_str))
+    }
+
     /// The accepted connection types and statuses, each in one line for people.
     pub fn names(&self) -> (String, String) {
-        let list = |fixed: &[&str], own: &BTreeSet<String>| {
-            let own = own.iter().map(String::as_str);
-            fixed.iter().copied().chain(own).collect::<Vec<_>>().join(", ")
-        };
-        (list(&CONNECTION_TYPES, &self.connection_types), list(&STATUSES, &self.statuses))
+        let types: Vec<&str> = self.connection_types().collect();
+        let statuses: Vec<&str> = self.statuses().collect();
+        (types.join(", "), statuses.join(", "))
     }
 }
 

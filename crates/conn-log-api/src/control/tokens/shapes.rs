@@ -13,8 +13,7 @@ use crate::http::pages::described_page;
 pub(super) struct Token<'a> {
     id: Uuid,
     name: &'a str,
-    /// Any of write, read, admin and operator.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<ScopeName>)]
     scopes: Vec<&'static str>,
     #[schema(value_type = DateTime<Utc>)]
     created_at: Timestamp,
@@ -36,11 +35,9 @@ pub(super) struct Token<'a> {
     /// Maximum burst of events; null if the rate is null.
     #[schema(required)]
     burst: Option<u32>,
-    /// keep, or null.
-    #[schema(value_type = Option<String>, required)]
+    #[schema(value_type = Option<OnRejectName>, required)]
     on_reject: Option<&'static str>,
-    /// lenient, or null.
-    #[schema(value_type = Option<String>, required)]
+    #[schema(value_type = Option<HandlingName>, required)]
     handling: Option<&'static str>,
 }
 
@@ -81,22 +78,34 @@ impl<'a> From<&'a conn_log_store::Token> for Token<'a> {
 /// The settings of a new token.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
-#[schema(title = "NewToken")]
+#[schema(title = "NewToken", example = json!({"name": "gate 7", "scopes": ["write"]}))]
 pub(super) struct NewToken {
     /// A name for people.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     name: String,
-    /// Any of write, read and admin that the caller's own token has.
-    #[schema(min_items = 1, example = json!(["write"]))]
-    scopes: Vec<String>,
+    /// Scopes that the caller's own token has.
+    #[schema(min_items = 1, max_items = 16)]
+    scopes: Vec<GrantedScopeName>,
     /// Without an expiry, the token is valid until it is revoked.
     #[schema(minimum = 1, maximum = 3_162_240_000_u32)]
-    expires_in_seconds: Option<u32>,
+    expires_in_seconds: Option<u64>,
     /// The only device whose events the token may register.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     device_id: Option<String>,
     /// The only application whose events the token may register.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[^\s\u0000-\u001f\u007f-\u009f]([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f])?$"
+    )]
     application_id: Option<String>,
     /// Events per second; the server's default if absent.
     #[schema(minimum = 1, maximum = 1_000_000_000)]
@@ -104,8 +113,43 @@ pub(super) struct NewToken {
     /// Maximum burst of events; the events of one second if absent. Only valid with a rate.
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     burst: Option<u32>,
-    /// keep.
-    on_reject: Option<String>,
-    /// lenient.
-    handling: Option<String>,
+    on_reject: Option<OnRejectName>,
+    handling: Option<HandlingName>,
+}
+
+/// A scope.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ScopeName {
+    Write,
+    Read,
+    Admin,
+    Operator,
+}
+
+/// A scope that a token can give to another.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(super) enum GrantedScopeName {
+    Write,
+    Read,
+    Admin,
+}
+
+/// What becomes of refused events.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnRejectName {
+    Keep,
+}
+
+/// How strictly optional fields are read.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only described")]
+#[serde(rename_all = "lowercase")]
+pub(super) enum HandlingName {
+    Lenient,
 }

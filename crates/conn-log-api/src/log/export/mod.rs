@@ -42,8 +42,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
     params(
         crate::log::shapes::SelectionParameters,
         crate::log::shapes::FilterParameters,
-        ("format" = Option<String>, Query, description = "ndjson (default), csv or parquet"),
-        ("bom" = Option<bool>, Query, description = "true: CSV begins with a byte order mark, for spreadsheets"),
+        ("format" = inline(Option<crate::log::shapes::ExportFormat>), Query, description = "ndjson by default"),
+        ("bom" = Option<bool>, Query, description = "With format=csv; true: it begins with a byte order mark, for spreadsheets"),
     ),
     responses((status = 200, description = "The file", content(
         (String = "application/x-ndjson"), (String = "text/csv"),
