@@ -38,7 +38,7 @@ pub(crate) fn serve(arguments: &Serve) -> anyhow::Result<()> {
 
 /// Maximum bytes of the events that wait for the writer, a part of the server's memory bounds
 /// (docs/operations.md, "Memory").
-const QUEUE_BYTES_MAX: usize = 128 << 20;
+const QUEUE_BYTES_MAX: usize = 112 << 20;
 
 fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> StoreOptions {
     let mut options = StoreOptions::new(url);
