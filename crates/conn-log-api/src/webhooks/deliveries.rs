@@ -138,8 +138,12 @@ pub(crate) async fn redeliver(
     path = "/api/v1/webhooks/{id}/redeliver/",
     operation_id = "webhook_redeliver",
     tag = "Webhooks",
-    params(("id" = Uuid, Path, description = "The webhook's id")),
-    request_body = shapes::RedeliverWebhook,
+    params(
+        ("id" = Uuid, Path, description = "The webhook's id"),
+        ("since" = Option<DateTime<Utc>>, Query, description = "In place of a body"),
+        ("until" = Option<DateTime<Utc>>, Query, description = "In place of a body"),
+    ),
+    request_body = Option<shapes::RedeliverWebhook>,
     responses(
         (status = 202, description = "Their number", body = RedeliveredWebhook),
         (status = 404, description = "The tenant has no such webhook",
@@ -155,11 +159,19 @@ pub(crate) async fn redeliver_all(
     mut payload: Payload,
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
-    QueryString::of(&request)?.finish()?;
+    let mut parameters = QueryString::of(&request)?;
+    let since = parameters.read("since", RFC3339, Timestamp::parse)?;
+    let until = parameters.read("until", RFC3339, Timestamp::parse)?;
+    parameters.finish()?;
     accept::require(&request, "application/json")?;
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
-    let body = json_object::read(&request, &mut payload).await?;
-    let (since, until) = read_time(Members::parse(&body)?)?;
+    let (since, until) = match since {
+        Some(since) => (since, until.unwrap_or_else(now)),
+        None => {
+            let body = json_object::read(&request, &mut payload).await?;
+            read_time(Members::parse(&body)?)?
+        }
+    };
     let app = App::of(&request);
     require_enabled(&app, tenant, id).await?;
     let redelivered =
@@ -180,12 +192,16 @@ fn read_time(mut members: Members<'_>) -> Result<(Timestamp, Timestamp), Problem
     };
     let since = members.text_as("since", time);
     let until = members.text_as("until", time);
-    let until = until.unwrap_or_else(|| Timestamp::from(chrono::Utc::now()));
+    let until = until.unwrap_or_else(now);
     if since.is_some_and(|since| since >= until) {
         members.value("/until".to_owned(), "out_of_range", "until is after since".into());
     }
     members.finish()?;
     Ok((since.unwrap_or(until), until))
+}
+
+fn now() -> Timestamp {
+    Timestamp::from(chrono::Utc::now())
 }
 
 /// Sends a test. It is attempted once; the delivery tells what came of it.

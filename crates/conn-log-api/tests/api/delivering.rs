@@ -344,6 +344,13 @@ async fn what_failed_or_was_missed_is_sent_on_request(
     assert_eq!(first.header("webhook-id"), second.header("webhook-id"));
     assert_eq!(app.deliveries(&path).await[0]["attempts"], 2);
 
+    let none = app
+        .send_empty(
+            Method::POST,
+            &format!("{path}redeliver/?since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z"),
+        )
+        .await;
+    assert_eq!((none.status, none.json()), (202, json!({"redelivered": 0, "has_more": false})));
     let since = json!({"since": "2020-01-01T00:00:00Z"});
     let all = app.send_json(Method::POST, &format!("{path}redeliver/"), &since).await;
     assert_eq!((all.status, all.json()), (202, json!({"redelivered": 1, "has_more": false})));
@@ -398,11 +405,17 @@ async fn each_format_is_what_its_receivers_take(
         if format == "pagerduty" {
             webhook["routing_key"] = "R0UT1NG".into();
         }
+        if format == "alertmanager" {
+            webhook["url"] = receiver.url().replace("/hook", "").into();
+        }
         app.webhook(&webhook).await;
     }
     app.changes(&[(ChangeKind::Opened, 9)]);
     app.notify(now());
-    let [slack, alertmanager, pagerduty] = [0, 1, 2].map(|n| receivers[n].next().json());
+    let requests = [0, 1, 2].map(|n| receivers[n].next());
+    let paths = requests.each_ref().map(|request| request.line.split(' ').nth(1).unwrap());
+    assert_eq!(paths, ["/hook", "/api/v2/alerts", "/hook"]);
+    let [slack, alertmanager, pagerduty] = requests.each_ref().map(Request::json);
     assert_eq!(slack["text"], "[warning] alert opened: Five failures: device_id dev_1");
     assert_eq!(alertmanager[0]["labels"]["alertname"], "Five failures");
     assert_eq!(alertmanager[0]["startsAt"], "2026-01-02T03:04:05Z");

@@ -313,6 +313,22 @@ on_both_databases! {
         assert_eq!(due(&store, &webhook, after(later, Duration::from_hours(1))), [0_i64; 0]);
     }
 
+    async fn a_webhook_that_gets_another_format_repeats_nothing(db) {
+        let store = db.open();
+        let format = WebhookFormat::Alertmanager;
+        let webhook = store.webhook_create(DEFAULT, NewWebhook { format, ..new_webhook() }).unwrap();
+        append(&store, &[(ChangeKind::Opened, 1)]);
+        let now = start();
+        planned(&store, &webhook, now);
+        assert_eq!(attempt(&store, &webhook, 1, 200, now), Recorded::Delivered);
+        let change = WebhookChange { format: Some(WebhookFormat::Slack), ..WebhookChange::default() };
+        store.webhook_update(DEFAULT, webhook.id, change).unwrap();
+        let later = after(now, Duration::from_mins(5));
+        assert_eq!(store.deliveries_claim(vec![key(&webhook, 1)], later).unwrap().len(), 0);
+        assert_eq!(due(&store, &webhook, after(now, Duration::from_hours(1))), [0_i64; 0]);
+        assert_eq!(all(&store, &webhook)[0].2, DeliveryState::Delivered);
+    }
+
     async fn what_has_ended_long_ago_is_deleted_and_what_is_pending_stays(db) {
         let store = db.open();
         let webhook = store.webhook_create(DEFAULT, new_webhook()).unwrap();

@@ -71,6 +71,17 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// The URL to send to. Alertmanager's own path is added to a URL that has none.
+    pub(super) fn url(format: WebhookFormat, url: String) -> String {
+        match url::Url::parse(&url) {
+            Ok(mut parsed) if format == WebhookFormat::Alertmanager && parsed.path() == "/" => {
+                parsed.set_path("/api/v2/alerts");
+                parsed.into()
+            }
+            _ => url,
+        }
+    }
+
     /// A member of the alert as text; empty if it is absent or null.
     fn text(&self, name: &str) -> String {
         match &self.alert[name] {

@@ -102,6 +102,7 @@ impl Client {
         // The deployment may allow other addresses now than when the webhook was made.
         let url = self.guard.check_url(&delivery.webhook.url);
         let url = url.map_err(|(_, detail)| format!("the URL is not called: {detail}"))?;
+        let url = Message::url(delivery.webhook.format, url);
         let seconds = now.micros().div_euclid(1_000_000);
         let secrets = delivery.webhook.secrets_at(now);
         let signed = signatures(&secrets, &delivery.message_id, seconds, body);

@@ -14,7 +14,7 @@ use super::{ClaimedDelivery, DeliveryKey, DeliveryState};
 use crate::clock::delta;
 use crate::control::alerts::changes;
 use crate::control::schema::deliveries;
-use crate::control::webhooks;
+use crate::control::webhooks::{self, WebhookFormat};
 use crate::engine::{AnyConnection, Engine, Guid, Micros};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -89,6 +89,12 @@ fn claim_one_in_txn(
         Err(error) => return Err(error),
     };
     let Some(row) = find_in(connection, key)? else { return Ok(None) };
+    let is_repeat = row.is(DeliveryState::Delivered);
+    if is_repeat && webhook.format != WebhookFormat::Alertmanager {
+        // The webhook has got another format since.
+        stop_in_txn(connection, key)?;
+        return Ok(None);
+    }
     let change = match row.change_id {
         Some(id) => changes::get(connection, key.tenant, id)?,
         None => None,
@@ -101,16 +107,23 @@ fn claim_one_in_txn(
     Ok(Some(ClaimedDelivery { key, claim, webhook, message_id, change }))
 }
 
+/// Sends a delivery no more.
+fn stop_in_txn(connection: &mut AnyConnection, key: DeliveryKey) -> QueryResult<()> {
+    let row = deliveries::table.find((key.tenant.0, Guid(key.webhook), key.id));
+    diesel::update(row)
+        .set((deliveries::next_attempt_at.eq(None::<Micros>), deliveries::claim.eq(None::<Guid>)))
+        .execute(connection)?;
+    Ok(())
+}
+
 /// Ends a delivery whose change is no longer kept.
 fn give_up_in_txn(
     connection: &mut AnyConnection,
     key: DeliveryKey,
     now: Timestamp,
 ) -> QueryResult<()> {
+    stop_in_txn(connection, key)?;
     let row = deliveries::table.find((key.tenant.0, Guid(key.webhook), key.id));
-    diesel::update(row)
-        .set((deliveries::next_attempt_at.eq(None::<Micros>), deliveries::claim.eq(None::<Guid>)))
-        .execute(connection)?;
     diesel::update(row.filter(deliveries::state.eq(DeliveryState::Pending.name())))
         .set((
             deliveries::state.eq(DeliveryState::Failed.name()),
