@@ -45,7 +45,7 @@ SELECT create_distributed_table('heads', 'tenant_id')
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = 'heads'::regclass);
 SELECT create_distributed_table(name, 'tenant_id', colocate_with => 'heads')
   FROM unnest(ARRAY['idempotency_keys', 'events', 'index_runs', 'index_blocks', 'positions',
-                    'durable_positions', 'dictionary', 'devices', 'applications', 'application_devices', 'sessions',
+                    'durable_positions', 'alert_changes', 'alert_rules', 'alert_heads', 'alerts', 'dictionary', 'devices', 'applications', 'application_devices', 'sessions',
                     'rollups', 'application_hours']) AS wanted (name)
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = name::regclass);
 

@@ -30,9 +30,10 @@ mod store;
 mod tenant_id;
 
 pub use control::{
-    Handling, NewToken, OnReject, Rate, Scope, Secret, SecretHash, Tenant, Token, TokenPlace,
-    UnknownName,
+    Alert, AlertChange, AlertQuery, AlertState, ChangeKind, Handling, NewAlertChange, NewToken,
+    OnReject, Rate, Scope, Secret, SecretHash, StoredRule, Tenant, Token, TokenPlace, UnknownName,
 };
+pub use derive::alerts::{AlertingState, Preview, PreviewedAlert};
 pub use derive::presence::{Application, Device, DeviceFilter};
 pub use derive::sessions::{EndReason, Session, SessionFilter, SessionPlace};
 pub use derive::statistics::{

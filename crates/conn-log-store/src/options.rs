@@ -8,6 +8,7 @@ use crate::observer::Observer;
 
 /// The options for opening a store. [`StoreOptions::new`] sets defaults that fit most deployments.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct StoreOptions {
     /// The database of the log.
     pub url: DatabaseUrl,
@@ -44,6 +45,9 @@ pub struct StoreOptions {
     /// Whether this store's own thread keeps the index close behind the log. A store for one
     /// command leaves this to the server, too.
     pub indexing: bool,
+    /// Whether this store's own thread evaluates rules. A store for one command leaves this to the
+    /// server, too.
+    pub alerting: bool,
     /// Whether to open a log that has lost events. Their ids are not given again as far as derived
     /// data knows them.
     pub accept_lost_events: bool,
@@ -70,6 +74,7 @@ impl StoreOptions {
             partition: PartitionSize::Month,
             projections: true,
             indexing: true,
+            alerting: true,
             accept_lost_events: false,
             observer: None,
         }

@@ -1,6 +1,8 @@
 //! The facade: opens a database, starts the store's threads, and passes each question to the module
 //! that answers it.
 
+mod rules;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use crate::clock::{delta, now};
 use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, TokenPlace, tenants, tokens};
+use crate::derive::alerts::Alerting;
 use crate::derive::index;
 use crate::derive::presence::{self, Application, Device, DeviceFilter};
 use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
@@ -51,6 +54,7 @@ struct Inner {
     queue: Arc<Queue>,
     engine: Arc<Engine>,
     derivation: Arc<Derivation>,
+    alerting: Arc<Alerting>,
     signals: Signals,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -111,6 +115,7 @@ impl Store {
         let store = Store(Arc::new(Inner {
             options,
             queue,
+            alerting: Arc::new(Alerting::new(engine.clone(), signals.clone())),
             engine,
             derivation,
             signals,
@@ -121,7 +126,7 @@ impl Store {
     }
 
     fn start_threads(&self) -> Result<(), StoreError> {
-        let Inner { options, queue, engine, derivation, signals, .. } = &*self.0;
+        let Inner { options, queue, engine, derivation, alerting, signals, .. } = &*self.0;
         let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
         let mut threads = self.0.threads();
         threads.push(spawn(writer).map_err(StoreError::internal)?);
@@ -129,6 +134,9 @@ impl Store {
         let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
         threads.extend(derive::spawn_all(derivation, paces).map_err(StoreError::internal)?);
+        if options.alerting {
+            threads.push(derive::alerts::spawn(alerting).map_err(StoreError::internal)?);
+        }
         Ok(())
     }
 

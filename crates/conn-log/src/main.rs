@@ -60,8 +60,12 @@ fn migrate(database: &Database) -> anyhow::Result<()> {
 /// Opens the store for one command.
 fn open(database: &Database) -> anyhow::Result<Store> {
     // A command does its own work and leaves the projections and the index to the server.
-    let options =
-        StoreOptions { projections: false, indexing: false, ..StoreOptions::new(database.url()?) };
+    let options = StoreOptions {
+        projections: false,
+        indexing: false,
+        alerting: false,
+        ..StoreOptions::new(database.url()?)
+    };
     Ok(Store::open(options)?)
 }
 

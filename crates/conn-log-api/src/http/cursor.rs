@@ -65,6 +65,17 @@ impl CursorKey for String {
     }
 }
 
+/// A number.
+impl CursorKey for i64 {
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+
+    fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(i64::from_be_bytes(bytes.try_into().ok()?))
+    }
+}
+
 impl CursorKey for Position {
     fn to_bytes(&self) -> Vec<u8> {
         time_and_id(self.timestamp, self.id)

@@ -34,6 +34,17 @@ use crate::http::problem::PROBLEM_JSON;
         crate::control::tokens::list,
         crate::control::tokens::create,
         crate::control::tokens::revoke,
+        crate::control::rules::list,
+        crate::control::rules::create,
+        crate::control::rules::preview,
+        crate::control::rules::install,
+        crate::control::rules::get,
+        crate::control::rules::change,
+        crate::control::rules::delete,
+        crate::alerts::list,
+        crate::alerts::get,
+        crate::alerts::acknowledge,
+        crate::alerts::resolve,
         crate::site::home::home,
         crate::running::health::healthz,
         crate::running::health::readyz,
@@ -91,6 +102,10 @@ impl Modify for Problems {
                     add_problems(operation, OF_ALL);
                 }
                 if let Some(operation) = &mut item.post {
+                    add_problems(operation, OF_REGISTRATIONS);
+                    add_problems(operation, OF_ALL);
+                }
+                if let Some(operation) = &mut item.patch {
                     add_problems(operation, OF_REGISTRATIONS);
                     add_problems(operation, OF_ALL);
                 }

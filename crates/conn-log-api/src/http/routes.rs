@@ -7,7 +7,8 @@ use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
 
-use crate::control::tokens;
+use crate::alerts;
+use crate::control::{rules, tokens};
 use crate::http::problem::{Problem, ProblemKind};
 use crate::ingest::register;
 use crate::log::{export, get, list, stream};
@@ -44,6 +45,18 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         get("/api/v1/tokens", tokens::list),
         post("/api/v1/tokens", tokens::create),
         delete("/api/v1/tokens/{id}", tokens::revoke),
+        get("/api/v1/alert_rules", rules::list),
+        post("/api/v1/alert_rules", rules::create),
+        // These come before the path with an id.
+        post("/api/v1/alert_rules/preview", rules::preview),
+        post("/api/v1/alert_rules/install", rules::install),
+        get("/api/v1/alert_rules/{id}", rules::get),
+        patch("/api/v1/alert_rules/{id}", rules::change),
+        delete("/api/v1/alert_rules/{id}", rules::delete),
+        get("/api/v1/alerts", alerts::list),
+        get("/api/v1/alerts/{id}", alerts::get),
+        post("/api/v1/alerts/{id}/acknowledge", alerts::acknowledge),
+        post("/api/v1/alerts/{id}/resolve", alerts::resolve),
         get("/", home::home),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),
@@ -73,6 +86,15 @@ where
     F::Output: Responder + 'static,
 {
     Endpoint { path, method: Method::POST, route: web::post().to(handler) }
+}
+
+fn patch<F, Args>(path: &'static str, handler: F) -> Endpoint
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Endpoint { path, method: Method::PATCH, route: web::patch().to(handler) }
 }
 
 fn delete<F, Args>(path: &'static str, handler: F) -> Endpoint

@@ -25,3 +25,4 @@ mod statistics;
 mod streaming;
 mod test_app;
 mod tokens;
+mod watching;

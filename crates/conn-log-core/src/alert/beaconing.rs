@@ -41,9 +41,7 @@ pub(super) struct Pulse {
 
 /// The pulse of the connections within the day before `until`.
 pub(super) fn pulse(observations: &[Observation], until: i64) -> Option<Pulse> {
-    let within = |observation: &&Observation| {
-        (until - SPAN..until).contains(&observation.time)
-    };
+    let within = |observation: &&Observation| (until - SPAN..until).contains(&observation.time);
     let all: Vec<&Observation> = observations.iter().filter(within).collect();
     let application = match all.last()?.detail {
         Detail::Value(application) => application,

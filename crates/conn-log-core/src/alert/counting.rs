@@ -78,7 +78,8 @@ pub(super) fn changes(finder: &mut Finder<'_>, transitions: usize) {
             count += differ(anchor, anchor + 1);
         }
         let shorter = finder.end_of(anchor);
-        count -= (shorter.max(anchor + 1)..end).map(|place| differ(place - 1, place)).sum::<usize>();
+        count -=
+            (shorter.max(anchor + 1)..end).map(|place| differ(place - 1, place)).sum::<usize>();
         end = shorter;
         // The changes that were there without the new observation.
         let before = if anchor == new {

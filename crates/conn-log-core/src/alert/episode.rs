@@ -3,7 +3,9 @@
 use super::window::{Found, Window};
 
 /// Evidence: an event, and its place in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct Mark {
     /// Microseconds on the rule's clock.
     pub time: i64,
@@ -21,7 +23,7 @@ const EVIDENCE_EACH: usize = 25;
 const TOLD_AGAIN_AFTER: i64 = 3_600 * super::rule::SECOND;
 
 /// A stretch of hits of one group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Episode {
     /// The number of its alert.
     pub alert: i64,
@@ -131,8 +133,7 @@ pub(super) fn apply(
             && episode.start - cooldown <= found.end
             && found.start <= episode.end + cooldown
     };
-    let near: Vec<usize> =
-        (0..episodes.len()).filter(|place| is_near(&episodes[*place])).collect();
+    let near: Vec<usize> = (0..episodes.len()).filter(|place| is_near(&episodes[*place])).collect();
     let earliest =
         near.iter().copied().min_by_key(|place| (episodes[*place].start, episodes[*place].alert));
     let Some(kept) = earliest else {
@@ -143,11 +144,8 @@ pub(super) fn apply(
         return Applied::Opened(episodes.len() - 1);
     };
     let kept_alert = episodes[kept].alert;
-    let joined: Vec<Episode> = near
-        .iter()
-        .filter(|place| **place != kept)
-        .map(|place| episodes[*place].clone())
-        .collect();
+    let joined: Vec<Episode> =
+        near.iter().filter(|place| **place != kept).map(|place| episodes[*place].clone()).collect();
     let survivor = &mut episodes[kept];
     marks.into_iter().for_each(|mark| survivor.add(mark));
     joined.iter().for_each(|other| survivor.join(other));

@@ -58,9 +58,9 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
         }
         Kind::FirstSeen { of, .. } => {
             let text = |view: &EventView<'_>| {
-                let values = of.iter().map(|field| {
-                    format!("{field} {}", view.value(field).unwrap_or_default())
-                });
+                let values = of
+                    .iter()
+                    .map(|field| format!("{field} {}", view.value(field).unwrap_or_default()));
                 values.collect::<Vec<_>>().join(", ")
             };
             let new: Vec<String> = views.iter().take(3).map(text).collect();
@@ -84,7 +84,9 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
         }
         Kind::ImpossibleTravel { max_kmh, .. } => journey(&who, &views, *max_kmh),
         Kind::Beaconing { .. } => {
-            let mean = duration((episode.end - episode.start) / i64::try_from(count.max(2) - 1).unwrap_or(1));
+            let mean = duration(
+                (episode.end - episode.start) / i64::try_from(count.max(2) - 1).unwrap_or(1),
+            );
             format!(
                 "{who} connects like a clock: {count} connections within {span}, one in about \
                  {mean}; score {:.2}",
@@ -185,8 +187,10 @@ fn duration(micros: i64) -> String {
         (seconds % 60, "s"),
     ];
     let some = parts.iter().skip_while(|(count, _)| *count == 0).take(2);
-    let texts: Vec<String> =
-        some.filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}")).collect();
+    let texts: Vec<String> = some
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
     if texts.is_empty() { "1 s".to_owned() } else { texts.join(" ") }
 }
 

@@ -142,11 +142,11 @@ pub enum Kind {
     /// That many of the first, then one of the second, within the window.
     Sequence {
         /// The first events.
-        first: EventFilter,
+        first: Box<EventFilter>,
         /// How many of them, 1 or more.
         count: u32,
         /// The event after them.
-        then: EventFilter,
+        then: Box<EventFilter>,
         /// In seconds.
         window_seconds: u32,
     },

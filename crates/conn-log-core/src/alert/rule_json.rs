@@ -60,8 +60,7 @@ impl Rule {
         let clock = members.choice("clock", Clock::ALL, Clock::name, Clock::Event);
         let lateness_seconds = members.whole("lateness_seconds", UP_TO_A_DAY, 300);
         let count_repeats = members.boolean("count_repeats", false);
-        let severity =
-            members.choice("severity", Severity::ALL, Severity::name, Severity::Warning);
+        let severity = members.choice("severity", Severity::ALL, Severity::name, Severity::Warning);
         let cooldown_seconds = members.whole("cooldown_seconds", UP_TO_A_DAY, 3_600);
         let enabled = members.boolean("enabled", true);
         let faults_so_far = members.into_faults();
@@ -93,9 +92,8 @@ impl Rule {
 
     /// The rule as JSON; [`Rule::from_json`] reads it back as the same rule.
     pub fn to_json(&self) -> Map<String, Value> {
-        let names = |fields: &[Field]| -> Vec<String> {
-            fields.iter().map(ToString::to_string).collect()
-        };
+        let names =
+            |fields: &[Field]| -> Vec<String> { fields.iter().map(ToString::to_string).collect() };
         let json = json!({
             "name": self.name,
             "kind": self.kind.name(),
@@ -180,9 +178,9 @@ fn kind(name: &str, params: &mut Members<'_>) -> Kind {
             window_seconds: params.whole("window_seconds", WINDOW_SECONDS, 600),
         },
         "sequence" => Kind::Sequence {
-            first: required_filter(params, "first"),
+            first: Box::new(required_filter(params, "first")),
             count: params.whole("count", (1, COUNT.1), 5),
-            then: required_filter(params, "then"),
+            then: Box::new(required_filter(params, "then")),
             window_seconds: params.whole("window_seconds", WINDOW_SECONDS, 600),
         },
         "first_seen" => Kind::FirstSeen {

@@ -48,9 +48,8 @@ impl Sessions {
         key.has_id = has_id;
         let order = |(mark, step): &(Mark, Step)| (mark.time, *step, mark.digest);
         let place = key.marks.partition_point(|other| order(other) < order(&(mark, step)));
-        let is_repeat = key.marks.get(place).is_some_and(|other| {
-            order(other) == order(&(mark, step))
-        });
+        let is_repeat =
+            key.marks.get(place).is_some_and(|other| order(other) == order(&(mark, step)));
         if is_repeat {
             return;
         }

@@ -38,7 +38,8 @@ impl Volume {
             return;
         }
         self.first.get_or_insert(window);
-        let tally = self.windows.entry(window).or_insert(Tally { count: 0, first: mark, last: mark });
+        let tally =
+            self.windows.entry(window).or_insert(Tally { count: 0, first: mark, last: mark });
         tally.count += 1;
         tally.first = tally.first.min(mark);
         tally.last = tally.last.max(mark);
@@ -108,7 +109,8 @@ impl Volume {
         let cooldown = context.rule.cooldown_micros();
         let tally = self.windows.get(&window).copied();
         let evidence = tally.map(|tally| [tally.first, tally.last]);
-        let is_near = |episode: &&mut Episode| start - episode.end <= cooldown && episode.start < start;
+        let is_near =
+            |episode: &&mut Episode| start - episode.end <= cooldown && episode.start < start;
         if let Some(episode) = self.alerts.iter_mut().rev().find(is_near) {
             episode.count += tally.map_or(0, |tally| tally.count);
             episode.end = end;
@@ -134,9 +136,8 @@ impl Volume {
     /// A late event in a window that was judged.
     fn judge_again(&mut self, context: &mut Context<'_>, window: i64, by: i64) {
         let size = context.rule.reach_micros();
-        let is_of = |episode: &Episode| {
-            episode.slot == window && episode.end - episode.start == size
-        };
+        let is_of =
+            |episode: &Episode| episode.slot == window && episode.end - episode.start == size;
         let known = self.alerts.iter().position(is_of);
         match (known, self.is_far(context, window)) {
             (Some(place), None) => {
@@ -144,7 +145,10 @@ impl Volume {
                 context.tell(What::Withdrawn { by }, &episode);
             }
             (None, Some(mean))
-                if !self.alerts.iter().any(|e| e.start <= window * size && window * size < e.end) =>
+                if !self
+                    .alerts
+                    .iter()
+                    .any(|e| e.start <= window * size && window * size < e.end) =>
             {
                 self.found(context, window, mean);
             }

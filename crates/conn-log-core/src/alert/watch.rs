@@ -129,9 +129,8 @@ impl Watch {
         };
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(json).unwrap_or_default();
-        let value = |field: &super::rule::Field| {
-            Some(object.get(&field.to_string())?.as_str()?.to_owned())
-        };
+        let value =
+            |field: &super::rule::Field| Some(object.get(&field.to_string())?.as_str()?.to_owned());
         let values: Option<Vec<String>> =
             watcher.watched.rule.group_by().iter().map(value).collect();
         let session = first.map(|record| session_key(&EventView::new(record)));
@@ -140,11 +139,13 @@ impl Watch {
         }
     }
 
-    /// Says that all events of that time or later were recalled: what lies before is read again
-    /// from the log where a late event needs it.
-    pub fn knows_since(&mut self, time: Timestamp) {
+    /// Says that the events from that id on were recalled, and with them all of that time or later.
+    /// What lies before is read again from the log where a late event needs it.
+    pub fn knows_since(&mut self, first_id: i64, time: Timestamp) {
         for watcher in &mut self.watchers {
-            watcher.knows_since(time.micros());
+            if watcher.watched.after_id + 1 < first_id {
+                watcher.knows_since(time.micros());
+            }
         }
     }
 
@@ -292,7 +293,8 @@ impl Watch {
 impl Candidates {
     fn of<'a>(rules: impl Iterator<Item = &'a Rule>, pair: &(String, String)) -> Self {
         let mut all = Candidates::default();
-        let passes = |wanted: &[String], value: &String| wanted.is_empty() || wanted.contains(value);
+        let passes =
+            |wanted: &[String], value: &String| wanted.is_empty() || wanted.contains(value);
         for (place, rule) in rules.enumerate() {
             let filter = rule.filter();
             if !passes(&filter.connection_types, &pair.0) || !passes(&filter.statuses, &pair.1) {

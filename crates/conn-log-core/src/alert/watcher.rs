@@ -92,10 +92,13 @@ impl Watcher {
     }
 
     pub(super) fn observations(&self) -> usize {
-        self.groups.values().map(|group| match &group.state {
-            State::Window { window, .. } => window.len(),
-            _ => 1,
-        }).sum()
+        self.groups
+            .values()
+            .map(|group| match &group.state {
+                State::Window { window, .. } => window.len(),
+                _ => 1,
+            })
+            .sum()
     }
 
     /// Whether the rule looks at an event, beyond its filter's types and statuses.
@@ -153,8 +156,7 @@ impl Watcher {
         if !self.admits(view) {
             return Ok(false);
         }
-        let (Some(values), Some(observation)) =
-            (values(self.rule(), view), self.observation(view))
+        let (Some(values), Some(observation)) = (values(self.rule(), view), self.observation(view))
         else {
             return Ok(false);
         };
@@ -174,9 +176,15 @@ impl Watcher {
         let rule = self.watched.rule.clone();
         let is_late = rule.clock == Clock::Event
             && observation.time.saturating_sub(rule.reach_micros()) < self.floor
-            && matches!(rule.kind, Kind::FailureBurst { .. } | Kind::DistinctCount { .. }
-                | Kind::Sequence { .. } | Kind::Flapping { .. } | Kind::ImpossibleTravel { .. }
-                | Kind::Match(_))
+            && matches!(
+                rule.kind,
+                Kind::FailureBurst { .. }
+                    | Kind::DistinctCount { .. }
+                    | Kind::Sequence { .. }
+                    | Kind::Flapping { .. }
+                    | Kind::ImpossibleTravel { .. }
+                    | Kind::Match(_)
+            )
             && !output.is_muted;
         if is_late {
             self.take_late(view, observation, &name, history, output)?;
@@ -362,7 +370,8 @@ impl Watcher {
 
     /// Judges what is due at that deadline, and nothing later.
     pub(super) fn judge(&mut self, at: i64, output: &mut Output) {
-        while let Some((due, name)) = self.deadlines.first().filter(|(due, _)| *due <= at).cloned() {
+        while let Some((due, name)) = self.deadlines.first().filter(|(due, _)| *due <= at).cloned()
+        {
             let Some(group) = self.groups.get_mut(&name) else {
                 self.deadlines.remove(&(due, name));
                 continue;
@@ -418,9 +427,7 @@ impl Watcher {
             _ => true,
         });
         pulses.sort_by(|(one, _), (other, _)| one.values.cmp(&other.values));
-        for (key, pulse, _) in
-            beaconing::beacons(&pulses, min_connections, score, max_prevalence)
-        {
+        for (key, pulse, _) in beaconing::beacons(&pulses, min_connections, score, max_prevalence) {
             let Some(group) = self.groups.get_mut(&key.values.join("\0")) else { continue };
             let State::Window { window, episodes } = &mut group.state else { continue };
             let mut context = Context {
@@ -439,7 +446,12 @@ impl Watcher {
     }
 
     /// Takes an alert that is known from before, when the evaluation goes on after a start.
-    pub(super) fn remember(&mut self, values: Vec<String>, episode: Episode, session: (String, bool)) {
+    pub(super) fn remember(
+        &mut self,
+        values: Vec<String>,
+        episode: Episode,
+        session: (String, bool),
+    ) {
         let name = values.join("\0");
         let rule = &self.watched.rule;
         let group = self.groups.entry(name).or_insert_with(|| Group {

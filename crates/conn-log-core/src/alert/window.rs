@@ -29,7 +29,10 @@ pub(super) enum Detail {
     /// A number made of a value.
     Value(u64),
     /// Its parts in a sequence.
-    Role { is_first: bool, is_then: bool },
+    Role {
+        is_first: bool,
+        is_then: bool,
+    },
     /// On or off.
     Switch(bool),
     /// Latitude and longitude in degrees.
@@ -79,7 +82,8 @@ impl Window {
         let key = |other: &Observation| (other.time, other.digest, other.id);
         let place = self.observations.partition_point(|other| key(other) < key(&new));
         if !count_repeats {
-            let is_same = |other: &Observation| (other.time, other.digest) == (new.time, new.digest);
+            let is_same =
+                |other: &Observation| (other.time, other.digest) == (new.time, new.digest);
             let before = place.checked_sub(1).map(|place| &self.observations[place]);
             let is_repeat = before.is_some_and(is_same)
                 || self.observations.get(place).is_some_and(is_same)

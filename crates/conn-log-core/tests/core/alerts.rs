@@ -230,9 +230,8 @@ proptest! {
                 let recalled = &records[cut.saturating_sub(back)..cut];
                 recalled.iter().for_each(|record| watch.recall(record));
                 // No event before the recalled ones is this late.
-                watch.knows_since(Timestamp::from_micros(if back >= cut { i64::MIN } else {
-                    BASE + 400_000_000
-                }));
+                let first = i64::try_from(cut.saturating_sub(back)).unwrap() + 1;
+                watch.knows_since(first, Timestamp::from_micros(BASE + 400_000_000));
                 for (number, group, episode) in memory.alerts.values() {
                     watch.remember(*number, group, episode.clone(), None);
                 }

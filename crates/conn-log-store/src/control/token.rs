@@ -1,8 +1,5 @@
 //! A token: its tenant, its scopes, its rate, and the device that it is bound to.
 
-use std::fmt;
-use std::str::FromStr;
-
 use conn_log_core::{Binding, Timestamp};
 use uuid::Uuid;
 
@@ -29,25 +26,27 @@ macro_rules! named {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.name())
             }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownName;
+        impl std::str::FromStr for $name {
+            type Err = $crate::control::UnknownName;
 
-            fn from_str(name: &str) -> Result<Self, UnknownName> {
+            fn from_str(name: &str) -> Result<Self, $crate::control::UnknownName> {
                 let known = $name::ALL.iter().copied();
-                known.clone().find(|value| value.name() == name).ok_or_else(|| UnknownName {
-                    given: name.to_owned(),
-                    known: known.map($name::name).collect::<Vec<_>>().join(", "),
+                known.clone().find(|value| value.name() == name).ok_or_else(|| {
+                    let known: Vec<&str> = known.map($name::name).collect();
+                    $crate::control::UnknownName::new(name, &known)
                 })
             }
         }
     )*};
 }
+
+pub(super) use named;
 
 /// Error: the name is not one of the known names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +54,12 @@ macro_rules! named {
 pub struct UnknownName {
     given: String,
     known: String,
+}
+
+impl UnknownName {
+    pub(super) fn new(given: &str, known: &[&str]) -> Self {
+        UnknownName { given: given.to_owned(), known: known.join(", ") }
+    }
 }
 
 named! {
@@ -159,7 +164,7 @@ pub struct Token {
 }
 
 /// The position of a token in the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenPlace {
     /// The time at which the token was created.
     pub created_at: Timestamp,
