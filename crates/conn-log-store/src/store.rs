@@ -112,10 +112,12 @@ impl Store {
         ));
         derivation.settle_lost_events(options.accept_lost_events)?;
         derivation.begin_anew_where_due()?;
+        let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());
+        let alerting = Arc::new(alerting);
         let store = Store(Arc::new(Inner {
             options,
             queue,
-            alerting: Arc::new(Alerting::new(engine.clone(), signals.clone())),
+            alerting,
             engine,
             derivation,
             signals,

@@ -6,6 +6,7 @@ use actix_web::http::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::streaming::Stream;
 use crate::test_app::{Answer, Database, EVENTS, TestApp, event_of};
 
 const RULES: &str = "/api/v1/alert_rules/";
@@ -242,4 +243,27 @@ async fn readers_change_no_rule(
     assert_eq!(app.send(with(Method::GET, ALERTS)).await.status, 200);
     assert_eq!(app.send(with(Method::GET, EVENTS)).await.status, 200);
     app.send(with(Method::POST, &format!("{ALERTS}1/resolve/"))).await.is_problem(403, "forbidden");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_stream_tells_of_alerts(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.rule(&burst()).await;
+    let mut all = Stream::open(&app, "", None).await;
+    let mut of_e = Stream::open(&app, "?device_id=e", None).await;
+    for device in ["d", "e"] {
+        let events: Vec<Value> = (1..4).map(|n| denied(device, n, "10.0.0.1")).collect();
+        app.post(&json!(events)).await;
+        app.alerts(&format!("?group={device}"), 1).await;
+    }
+    let first = all.alert().await;
+    assert_eq!(first["change"], "opened");
+    assert_eq!(first["alert"], app.get(&format!("{ALERTS}1/")).await.json());
+    assert_eq!(all.alert().await["alert"]["group"], json!({"device_id": "e"}));
+    assert_eq!(of_e.alert().await["alert"]["group"], json!({"device_id": "e"}));
+    app.send(app.request(Method::POST, &format!("{ALERTS}1/resolve/"))).await;
+    assert_eq!(all.alert().await["change"], "resolved");
 }

@@ -268,6 +268,7 @@ pub(crate) fn settle(
             };
             let change = NewAlertChange { kind, at: now(), alert: alert.to_json() };
             append_alert_changes(connection, tenant, &[change])?;
+            connection.announce_in_txn()?;
             Ok(alert)
         })
     })

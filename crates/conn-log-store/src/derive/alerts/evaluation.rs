@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use conn_log_core::Timestamp;
-use conn_log_core::alert::{Output, RuleHealth, Watch};
+use conn_log_core::alert::{Output, RuleHealth, Watch, What};
 
 use super::commit::{self, Commit};
 use super::log_history::LogHistory;
 use super::recall;
+use crate::clock::now;
 use crate::control::alerts::StoredRule;
 use crate::control::alerts::heads::Head;
-use crate::engine::{AnyConnection, Engine};
+use crate::engine::{AnyConnection, Engine, Signals};
 use crate::error::StoreError;
 use crate::log::heads as log_heads;
 use crate::log::span::Span;
+use crate::observer::Observer;
 use crate::tenant_id::TenantId;
 
 /// Events of one step: with a hundred rules some milliseconds of work.
@@ -56,6 +58,8 @@ pub(super) struct Tools<'a> {
     pub(super) tenant: TenantId,
     pub(super) holder: &'a str,
     pub(super) now: Timestamp,
+    pub(super) signals: &'a Signals,
+    pub(super) observer: Option<&'a dyn Observer>,
 }
 
 impl Evaluation {
@@ -150,6 +154,13 @@ impl Evaluation {
                 return Ok(true);
             }
         }
+        let opened: Vec<(i64, i64)> = output
+            .changes
+            .iter()
+            .filter(|change| change.what == What::Opened)
+            .map(|change| (change.rule, change.at))
+            .collect();
+        let is_told = !output.changes.is_empty();
         let commit = Commit {
             tenant: tools.tenant,
             holder: tools.holder.to_owned(),
@@ -166,7 +177,25 @@ impl Evaluation {
             self.stored = Some(self.watermark);
             self.stored_at = Instant::now();
             self.last_alert = last_alert;
+            self.report(tools, &opened);
+            if is_told {
+                // Streams and webhooks read the outbox.
+                tools.signals.wake();
+            }
         }
         Ok(is_written)
+    }
+
+    /// Reports new alerts: their rules, and the times of the log's clock at which they were found.
+    fn report(&self, tools: &Tools<'_>, opened: &[(i64, i64)]) {
+        let Some(observer) = tools.observer else { return };
+        let now = now().micros();
+        for (id, at) in opened {
+            if let Some(rule) = self.rules.iter().find(|rule| rule.id == *id) {
+                let (kind, severity) = (rule.rule.kind().name(), rule.rule.severity().name());
+                let delay = Duration::from_micros((now - at).max(0).unsigned_abs());
+                observer.alert_opened(kind, severity, delay);
+            }
+        }
     }
 }

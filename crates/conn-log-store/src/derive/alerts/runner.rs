@@ -18,6 +18,7 @@ use crate::control::alerts::heads::{self, Head};
 use crate::engine::{AnyConnection, Engine, Role, Signals};
 use crate::error::StoreError;
 use crate::log::heads as log_heads;
+use crate::observer::Observer;
 use crate::tenant_id::TenantId;
 
 /// Pause between two rounds. The first event after a quiet moment does not wait.
@@ -59,13 +60,18 @@ pub(crate) struct Alerting {
     signals: Signals,
     /// The name of this process.
     holder: String,
+    observer: Option<Arc<dyn Observer>>,
     state: Mutex<AlertingState>,
 }
 
 impl Alerting {
-    pub(crate) fn new(engine: Arc<Engine>, signals: Signals) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        signals: Signals,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
         let holder = Uuid::new_v4().to_string();
-        Alerting { engine, signals, holder, state: Mutex::default() }
+        Alerting { engine, signals, holder, observer, state: Mutex::default() }
     }
 
     /// How the rules fare in this process.
@@ -82,12 +88,15 @@ impl Alerting {
 pub(crate) fn spawn(alerting: &Arc<Alerting>) -> std::io::Result<JoinHandle<()>> {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let alerting = Arc::clone(alerting);
+    // Opened now: a connection that is opened after a file is gone would make another file.
+    let role = Role::Reader { read_time_max: READ_TIME_MAX };
+    let reader = alerting.engine.connect(role).ok();
     std::thread::Builder::new().name("conn-log-alerts".to_owned()).spawn(move || {
         let commits = alerting.signals.commits();
         let runner = Runner {
             alerting,
             commits,
-            reader: None,
+            reader,
             clock: SteadyClock::new(),
             evaluations: HashMap::new(),
         };
@@ -166,6 +175,7 @@ impl Runner {
 
     fn reader(&mut self) -> Result<&mut AnyConnection, StoreError> {
         if self.reader.is_none() {
+            self.alerting.engine.check_files()?;
             let role = Role::Reader { read_time_max: READ_TIME_MAX };
             self.reader = Some(self.alerting.engine.connect(role)?);
         }
@@ -244,7 +254,8 @@ impl Runner {
             return Ok(None);
         };
         let (engine, holder) = (&alerting.engine, alerting.holder.as_str());
-        let mut tools = Tools { engine, reader, tenant, holder, now };
+        let (signals, observer) = (&alerting.signals, alerting.observer.as_deref());
+        let mut tools = Tools { engine, reader, tenant, holder, now, signals, observer };
         let mut stepped = Stepped::More;
         for _ in 0..STEPS_AT_ONCE {
             stepped = evaluation.step(&mut tools)?;
