@@ -47,7 +47,7 @@ fn rules() -> Vec<Value> {
         }),
         json!({
             "name": "Dormant device", "kind": "silence",
-            "params": {"after_seconds": 172_800}, "filter": {}, "group_by": ["device_id"],
+            "params": {"after_seconds": 345_600}, "filter": {}, "group_by": ["device_id"],
         }),
         json!({
             "name": "Silent application", "kind": "silence", "severity": "critical",
@@ -57,7 +57,7 @@ fn rules() -> Vec<Value> {
             "name": "Off-hours access", "kind": "match",
             "params": {"hours": ["22:00-05:00"]},
             "filter": {"connection_type": ["authenticated", "established"], "status": "success",
-                "metadata.office_hours": "true"},
+                "metadata.interactive": "true"},
             "group_by": ["device_id", "application_id"],
         }),
         json!({

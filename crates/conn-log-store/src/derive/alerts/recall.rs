@@ -56,14 +56,16 @@ pub(super) fn recall(
     let mut watch = Watch::new(watched.collect());
     let clock = created_at(connection, tenant, Span { first: 1, last: watermark })?;
     if let Some(clock) = clock {
-        recall_events(connection, tenant, &rules, &mut watch, (log.first_id, watermark), clock)?;
+        let span = (log.first_id, watermark);
+        let earliest = recall_events(connection, tenant, &rules, &mut watch, span, clock)?;
         for rule in &rules {
-            recall_alerts(connection, tenant, rule, &mut watch, clock)?;
+            recall_alerts(connection, tenant, rule, &mut watch, earliest)?;
         }
     }
     Ok(Some(Evaluation::new(head, rules, watch, watermark, stored)))
 }
 
+/// Recalls events, and returns the time of the earliest, or of the clock.
 fn recall_events(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -71,16 +73,18 @@ fn recall_events(
     watch: &mut Watch,
     (first_id, watermark): (i64, i64),
     clock: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<Timestamp, StoreError> {
     let memory = rules.iter().map(|rule| rule.rule.memory_micros()).max().unwrap_or(0);
     let from = clock.plus(-TimeDelta::microseconds(memory) - AHEAD_MAX);
     let after = rules.iter().map(|rule| rule.after_id).min().unwrap_or(0);
     let least = first_id.max(after + 1).max(watermark - RECALL_EVENTS_MAX);
     let first = first_since(connection, tenant, Span { first: least, last: watermark }, from)?;
+    let mut earliest = clock.plus(-TimeDelta::microseconds(memory));
     let mut next = first;
     while next <= watermark {
         let span = Span { first: next, last: watermark.min(next + READ_EVENTS - 1) };
         for record in read(connection, tenant, span)? {
+            earliest = earliest.min(record.event.fields().timestamp);
             watch.recall(&record);
         }
         next = span.last + 1;
@@ -88,7 +92,7 @@ fn recall_events(
     if let Some(oldest) = created_at(connection, tenant, Span { first: 1, last: first })? {
         watch.knows_since(first, oldest.plus(AHEAD_MAX));
     }
-    Ok(())
+    Ok(earliest)
 }
 
 fn recall_alerts(
@@ -96,11 +100,10 @@ fn recall_alerts(
     tenant: TenantId,
     rule: &StoredRule,
     watch: &mut Watch,
-    clock: Timestamp,
+    earliest: Timestamp,
 ) -> Result<(), StoreError> {
-    // An episode grows if a hit lies within the cooldown, which is a day at most.
-    let memory = TimeDelta::microseconds(rule.rule.memory_micros()) + TimeDelta::days(2);
-    let since = clock.plus(-memory);
+    // A hit with the earliest event can join an episode that ended a cooldown before: a day at most.
+    let since = earliest.plus(-TimeDelta::days(2));
     let has_sessions = matches!(rule.rule.kind(), Kind::LongSession { .. });
     for alert in table::recent_in(connection, tenant, (rule.id, rule.version), since)? {
         let first = alert.episode.evidence().first().map(|mark| mark.id);
