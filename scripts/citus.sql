@@ -45,7 +45,8 @@ SELECT create_distributed_table('heads', 'tenant_id')
  WHERE NOT EXISTS (SELECT FROM citus_tables WHERE table_name = 'heads'::regclass);
 SELECT create_distributed_table(name, 'tenant_id', colocate_with => 'heads')
   FROM unnest(ARRAY['idempotency_keys', 'rejects', 'reject_heads', 'events', 'index_runs', 'index_blocks',
-                    'positions', 'durable_positions', 'alert_changes', 'webhooks', 'deliveries',
+                    'positions', 'durable_positions', 'alert_changes', 'alert_rules',
+                    'alert_heads', 'alerts', 'webhooks', 'deliveries',
                     'delivery_attempts', 'silences', 'dictionary', 'devices', 'applications',
                     'application_devices', 'sessions',
                     'rollups', 'application_hours']) AS wanted (name)

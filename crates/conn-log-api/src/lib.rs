@@ -3,6 +3,7 @@
 //! [`create_app`] gives an actix server its routes; the program and the tests share it. Every
 //! module except `http` is a resource or a task; `http` has the code that they share.
 
+mod alerts;
 mod control;
 mod http;
 mod ingest;

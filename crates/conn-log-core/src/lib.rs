@@ -53,6 +53,7 @@
 //! );
 //! ```
 
+pub mod alert;
 mod body;
 mod event;
 mod fault;

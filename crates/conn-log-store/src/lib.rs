@@ -30,12 +30,13 @@ mod store;
 mod tenant_id;
 
 pub use control::{
-    AlertChange, AlertFilter, Attempt, Attempted, ChangeKind, ClaimedDelivery, Delivery,
-    DeliveryKey, DeliveryLag, DeliveryState, DisabledReason, Handling, NewAlertChange, NewSilence,
-    NewToken, NewWebhook, OnReject, Rate, Recorded, Redelivered, Scope, Secret, SecretHash,
-    Silence, Tenant, Token, TokenPlace, UnknownName, Webhook, WebhookChange, WebhookFormat,
-    WebhookSecret,
+    Alert, AlertChange, AlertFilter, AlertQuery, AlertState, Attempt, Attempted, ChangeKind,
+    ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState, DisabledReason, Handling,
+    NewAlertChange, NewSilence, NewToken, NewWebhook, OnReject, Rate, Recorded, Redelivered, Scope,
+    Secret, SecretHash, Silence, StoredRule, Tenant, Token, TokenPlace, UnknownName, Webhook,
+    WebhookChange, WebhookFormat, WebhookSecret,
 };
+pub use derive::alerts::{AlertingState, Preview, PreviewedAlert};
 pub use derive::presence::{Application, Device, DeviceFilter};
 pub use derive::sessions::{EndReason, Session, SessionFilter, SessionPlace};
 pub use derive::statistics::{

@@ -8,6 +8,8 @@ pub trait Observer: Send + Sync {
     fn group_committed(&self, _group: GroupCommitted) {}
     /// A submission was turned away because the queue was full.
     fn overloaded(&self) {}
+    /// A rule raised an alert, that long after the commit of the event that it was found with.
+    fn alert_opened(&self, _kind: &str, _severity: &str, _delay: Duration) {}
     /// The database became unavailable, or available again.
     fn availability_changed(&self, _available: bool) {}
 }

@@ -49,6 +49,9 @@ pub struct StoreOptions {
     /// them: readers then cannot take them on a PostgreSQL with few connections. A store for one
     /// command connects as it needs to.
     pub connect_at_start: bool,
+    /// Whether this store's own thread evaluates rules. A store for one command leaves this to the
+    /// server, too.
+    pub alerting: bool,
     /// Whether to open a log that has lost events. Their ids are not given again as far as derived
     /// data knows them.
     pub accept_lost_events: bool,
@@ -76,6 +79,7 @@ impl StoreOptions {
             projections: true,
             indexing: true,
             connect_at_start: true,
+            alerting: true,
             accept_lost_events: false,
             observer: None,
         }

@@ -2,6 +2,7 @@
 //! that answers it.
 
 mod notifications;
+mod rules;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use crate::clock::{delta, now};
 use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, TokenPlace, tenants, tokens};
+use crate::derive::alerts::Alerting;
 use crate::derive::index;
 use crate::derive::presence::{self, Application, Device, DeviceFilter};
 use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
@@ -54,6 +56,7 @@ struct Inner {
     queue: Arc<Queue>,
     engine: Arc<Engine>,
     derivation: Arc<Derivation>,
+    alerting: Arc<Alerting>,
     signals: Signals,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -114,9 +117,12 @@ impl Store {
         ));
         derivation.settle_lost_events(options.accept_lost_events)?;
         derivation.restart_where_due()?;
+        let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());
+        let alerting = Arc::new(alerting);
         let store = Store(Arc::new(Inner {
             options,
             queue,
+            alerting,
             engine,
             derivation,
             signals,
@@ -127,7 +133,7 @@ impl Store {
     }
 
     fn start_threads(&self) -> Result<(), StoreError> {
-        let Inner { options, queue, engine, derivation, signals, .. } = &*self.0;
+        let Inner { options, queue, engine, derivation, alerting, signals, .. } = &*self.0;
         let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
         let mut threads = self.0.threads();
         threads.push(spawn(writer).map_err(StoreError::internal)?);
@@ -135,6 +141,9 @@ impl Store {
         let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
         threads.extend(derive::spawn_all(derivation, paces)?);
+        if options.alerting {
+            threads.push(derive::alerts::spawn(alerting).map_err(StoreError::internal)?);
+        }
         Ok(())
     }
 

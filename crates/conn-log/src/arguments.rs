@@ -54,6 +54,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Make the starter rules
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
     /// Make and list tenants
     Tenant {
         #[command(subcommand)]
@@ -318,6 +323,18 @@ pub(crate) struct TokenCreate {
     #[arg(long, env = "CONN_LOG_TOKEN_APPLICATION_ID", value_name = "APPLICATION",
         value_parser = label)]
     pub(crate) application_id: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Make the starter rules that are missing, by their names; prints those names
+    Install {
+        /// The tenant whose log they watch
+        #[arg(long, env = "CONN_LOG_TENANT", default_value = "default")]
+        tenant: String,
+        #[command(flatten)]
+        database: Database,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod rebuild;
+mod rules;
 mod server;
 mod tenants;
 mod tokens;
@@ -42,6 +43,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             rebuild::run(&name, tenant.as_deref(), &database)
         }
         Command::Token { command } => tokens::run(command),
+        Command::Rules { command } => rules::run(command),
         Command::Tenant { command } => tenants::run(command),
     }
 }
@@ -64,6 +66,7 @@ fn open(database: &Database) -> anyhow::Result<Store> {
         projections: false,
         indexing: false,
         connect_at_start: false,
+        alerting: false,
         ..StoreOptions::new(database.url()?)
     };
     Ok(Store::open(options)?)

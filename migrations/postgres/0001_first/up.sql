@@ -156,6 +156,7 @@ COMMENT ON TABLE reject_heads IS 'The rejects of each tenant; the lock on the ro
 COMMENT ON COLUMN reject_heads.tenant_id IS 'Whose rejects';
 COMMENT ON COLUMN reject_heads.last_id IS 'Number of the last reject';
 COMMENT ON COLUMN reject_heads.kept IS 'How many are kept';
+
 CREATE TABLE alert_changes (
     tenant_id integer     NOT NULL,
     change_id bigint      NOT NULL,
@@ -289,6 +290,84 @@ COMMENT ON COLUMN silences.until IS 'End of the silence';
 COMMENT ON COLUMN silences.reason IS 'Why, for people';
 COMMENT ON COLUMN silences.created_by IS 'The token that made it';
 COMMENT ON COLUMN silences.created_at IS 'When it was made';
+
+CREATE TABLE alert_rules (
+    tenant_id  integer     NOT NULL,
+    rule_id    bigint      NOT NULL,
+    version    bigint      NOT NULL,
+    is_enabled boolean     NOT NULL,
+    after_id   bigint      NOT NULL,
+    definition jsonb       NOT NULL,
+    started_at timestamptz NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, rule_id)
+);
+COMMENT ON TABLE alert_rules IS 'The rules of each log';
+COMMENT ON COLUMN alert_rules.tenant_id IS 'Whose rule';
+COMMENT ON COLUMN alert_rules.rule_id IS '1, 2, 3 … for each tenant; never given again';
+COMMENT ON COLUMN alert_rules.version IS 'Grows with each change of what the rule finds';
+COMMENT ON COLUMN alert_rules.is_enabled IS 'Whether it is evaluated';
+COMMENT ON COLUMN alert_rules.after_id IS 'It looks at events with higher ids only';
+COMMENT ON COLUMN alert_rules.definition IS 'The rule, as the interface takes it';
+COMMENT ON COLUMN alert_rules.started_at IS 'When this version began';
+COMMENT ON COLUMN alert_rules.created_at IS 'When the rule was made';
+COMMENT ON COLUMN alert_rules.updated_at IS 'When it was changed last';
+
+CREATE TABLE alert_heads (
+    tenant_id  integer     NOT NULL PRIMARY KEY,
+    revision   bigint      NOT NULL,
+    rules      bigint      NOT NULL,
+    alerts     bigint      NOT NULL,
+    holder     text        NOT NULL,
+    held_until timestamptz NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE alert_heads IS 'One row for each log that has had rules: the last numbers given, and which process evaluates';
+COMMENT ON COLUMN alert_heads.tenant_id IS 'Whose rules';
+COMMENT ON COLUMN alert_heads.revision IS 'Grows with each change of a rule';
+COMMENT ON COLUMN alert_heads.rules IS 'Number of the last rule';
+COMMENT ON COLUMN alert_heads.alerts IS 'Number of the last alert';
+COMMENT ON COLUMN alert_heads.holder IS 'The process that evaluates the rules';
+COMMENT ON COLUMN alert_heads.held_until IS 'Until then no other process takes over';
+
+CREATE TABLE alerts (
+    tenant_id    integer     NOT NULL,
+    alert_id     bigint      NOT NULL,
+    rule_id      bigint      NOT NULL,
+    rule_version bigint      NOT NULL,
+    kind         text        NOT NULL,
+    severity     text        NOT NULL,
+    state        text        NOT NULL,
+    group_hash   bigint      NOT NULL,
+    group_json   text        NOT NULL,
+    slot         bigint      NOT NULL,
+    opened_by    bigint      NOT NULL,
+    started_at   timestamptz NOT NULL,
+    ended_at     timestamptz NOT NULL,
+    detected_at  timestamptz NOT NULL,
+    merged_into  bigint,
+    body         text        NOT NULL,
+    PRIMARY KEY (tenant_id, alert_id)
+);
+COMMENT ON TABLE alerts IS 'What rules have found';
+COMMENT ON COLUMN alerts.tenant_id IS 'Whose alert';
+COMMENT ON COLUMN alerts.alert_id IS '1, 2, 3 … for each tenant';
+COMMENT ON COLUMN alerts.rule_id IS 'The rule that raised it';
+COMMENT ON COLUMN alerts.rule_version IS 'The version of that rule';
+COMMENT ON COLUMN alerts.kind IS 'The kind of that rule';
+COMMENT ON COLUMN alerts.severity IS 'info, warning or critical';
+COMMENT ON COLUMN alerts.state IS 'open, acknowledged, resolved or withdrawn';
+COMMENT ON COLUMN alerts.group_hash IS 'A number made of the group';
+COMMENT ON COLUMN alerts.group_json IS 'The group: a JSON object with a member for each field';
+COMMENT ON COLUMN alerts.slot IS 'The day or the window that it belongs to';
+COMMENT ON COLUMN alerts.opened_by IS 'The event that was taken in when it was found';
+COMMENT ON COLUMN alerts.started_at IS 'Time of its first event';
+COMMENT ON COLUMN alerts.ended_at IS 'Time of its last event so far';
+COMMENT ON COLUMN alerts.detected_at IS 'When it was found, on the clock of the log';
+COMMENT ON COLUMN alerts.merged_into IS 'The earlier alert that a late event joined it with';
+COMMENT ON COLUMN alerts.body IS 'JSON: the name of the rule, the explanation, a note, and what the evaluation goes on with';
+-- An event opens one alert of a group at most, however often it is evaluated.
+CREATE UNIQUE INDEX alerts_opening ON alerts (tenant_id, rule_id, rule_version, group_hash, opened_by, slot);
 
 -- Derived data. Everything below can be cleared and computed anew (`conn-log rebuild`), the dictionary excepted:
 -- other tables refer to its numbers. Names that pages are ordered by compare by bytes, as the program does.

@@ -192,6 +192,55 @@ CREATE TABLE silences (
     PRIMARY KEY (tenant_id, id)
 ) STRICT, WITHOUT ROWID;
 
+-- The rules of each log, as JSON.
+CREATE TABLE alert_rules (
+    tenant_id  INTEGER NOT NULL,
+    rule_id    INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    is_enabled INTEGER NOT NULL,
+    -- The rule looks at events with higher ids only.
+    after_id   INTEGER NOT NULL,
+    definition TEXT    NOT NULL,
+    started_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, rule_id)
+) STRICT, WITHOUT ROWID;
+
+-- One row for each log that has had rules: the last numbers given, and which process evaluates.
+CREATE TABLE alert_heads (
+    tenant_id  INTEGER NOT NULL PRIMARY KEY,
+    -- Grows with each change of a rule.
+    revision   INTEGER NOT NULL,
+    rules      INTEGER NOT NULL,
+    alerts     INTEGER NOT NULL,
+    holder     TEXT    NOT NULL,
+    held_until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE alerts (
+    tenant_id    INTEGER NOT NULL,
+    alert_id     INTEGER NOT NULL,
+    rule_id      INTEGER NOT NULL,
+    rule_version INTEGER NOT NULL,
+    kind         TEXT    NOT NULL,
+    severity     TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    group_hash   INTEGER NOT NULL,
+    group_json   TEXT    NOT NULL,
+    slot         INTEGER NOT NULL,
+    opened_by    INTEGER NOT NULL,
+    started_at   INTEGER NOT NULL,
+    ended_at     INTEGER NOT NULL,
+    detected_at  INTEGER NOT NULL,
+    merged_into  INTEGER,
+    -- JSON: the rule's name, the explanation, a note, and what the evaluation goes on with.
+    body         TEXT    NOT NULL,
+    PRIMARY KEY (tenant_id, alert_id)
+) STRICT, WITHOUT ROWID;
+-- An event opens one alert of a group at most, however often it is evaluated.
+CREATE UNIQUE INDEX alerts_opening ON alerts (tenant_id, rule_id, rule_version, group_hash, opened_by, slot);
+
 -- Statistics for the planner. Without any SQLite takes the first column of every key for a selective one, and
 -- goes through all of a tenant's rows. The figures are those of a log of ten million events: rows, then how many
 -- share the first column, the first two, and so on
@@ -206,10 +255,13 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('idempotency_keys', 'idempotency_keys_age', '1000000 500000 1'),
     ('rejects', 'sqlite_autoindex_rejects_1', '100000 10000 1'),
     ('durable_positions', 'durable_positions', '3 3 1'),
+    ('alert_changes', 'alert_changes', '100000 50000 1'),
+    ('alert_rules', 'alert_rules', '1000 100 1'),
+    ('alerts', 'alerts', '1000000 500000 1'),
+    ('alerts', 'alerts_opening', '1000000 500000 10000 10000 4 1 1'),
     ('tokens', 'sqlite_autoindex_tokens_1', '100000 1'),
     ('tokens', 'sqlite_autoindex_tokens_2', '100000 1'),
     ('tokens', 'tokens_tenant', '100000 10000 1 1'),
-    ('alert_changes', 'alert_changes', '100000 50000 1'),
     ('webhooks', 'webhooks', '100 10 1'),
     ('deliveries', 'deliveries', '200000 100000 10000 1'),
     ('deliveries', 'deliveries_change', '200000 100000 10000 1'),

@@ -1,3 +1,4 @@
-//! Administration of a log: its tokens. For callers with the scope `admin`.
+//! Administration of a log: its tokens and its rules. For callers with the scope `admin`.
 
+pub(crate) mod rules;
 pub(crate) mod tokens;

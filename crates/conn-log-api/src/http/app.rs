@@ -33,6 +33,7 @@ const STREAMS_BYTES_MAX: usize = 24 << 20;
 
 const CATCH_UPS_MAX: usize = 4;
 const STATISTICS_MAX: usize = 4;
+const PREVIEWS_MAX: usize = 2;
 
 /// Large statistics being sent at one time. Each holds up to 20 MB of groups, or 30 MB of JSON,
 /// until it is sent.
@@ -63,6 +64,8 @@ pub struct App {
     pub(crate) statistics: Arc<Semaphore>,
     /// Permits for large statistics being sent.
     pub(crate) statistics_sent: Arc<Semaphore>,
+    /// Permits for previews of rules. Each reads for up to some seconds, and keeps its groups.
+    pub(crate) previews: Arc<Semaphore>,
     /// Permit to measure the lag of derived data: one measurement at a time, for any number of
     /// requests for the metrics.
     pub(crate) lag_looks: Arc<Semaphore>,
@@ -109,6 +112,7 @@ impl App {
             catch_ups: Arc::new(Semaphore::new(CATCH_UPS_MAX)),
             statistics: Arc::new(Semaphore::new(STATISTICS_MAX)),
             statistics_sent: Arc::new(Semaphore::new(STATISTICS_SENT_MAX)),
+            previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             lag_looks: Arc::new(Semaphore::new(1)),
             stream_room: Arc::new(Semaphore::new(STREAMS_BYTES_MAX >> 10)),
             streams: Arc::default(),

@@ -2,6 +2,7 @@
 
 use actix_web::error::BlockingError;
 use actix_web::http::header;
+use conn_log_core::alert::RuleFault;
 use conn_log_core::{FaultKind, Faults, FilterError};
 use conn_log_store::{AppendError, StatisticsError, StoreError};
 
@@ -28,6 +29,28 @@ impl From<FaultKind> for ProblemKind {
             FaultKind::Shape => ProblemKind::InvalidBody,
             FaultKind::Value => ProblemKind::InvalidEvent,
         }
+    }
+}
+
+/// The faults of a rule.
+impl From<Vec<RuleFault>> for Problem {
+    fn from(mut faults: Vec<RuleFault>) -> Self {
+        faults.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        let is_of_shape = faults.iter().any(|fault| fault.kind == FaultKind::Shape);
+        let kind = if is_of_shape { ProblemKind::InvalidObject } else { ProblemKind::InvalidValue };
+        let detail = match faults.len() {
+            1 => "one fault".to_owned(),
+            many => format!("{many} faults"),
+        };
+        let errors: Vec<_> = faults
+            .iter()
+            .map(|fault| {
+                serde_json::json!({
+                    "pointer": fault.pointer, "code": fault.code, "detail": fault.detail,
+                })
+            })
+            .collect();
+        Problem::new(kind, detail).with_member("errors", &errors)
     }
 }
 

@@ -48,6 +48,14 @@ pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result
     body.map_err(ReadError::into_problem)
 }
 
+/// Whether a request has a body at all.
+pub(crate) fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let length = headers.get(actix_web::http::header::CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0")
+        || headers.contains_key(actix_web::http::header::TRANSFER_ENCODING)
+}
+
 /// One fault of the object.
 #[derive(Debug)]
 struct Fault {
@@ -89,6 +97,21 @@ impl<'a> Members<'a> {
             }
         }
         Ok(members)
+    }
+
+    /// All members as values, for a resource with a reader of its own.
+    ///
+    /// # Errors
+    /// 400 for names that stand twice.
+    pub(crate) fn into_values(self) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
+        if !self.faults.is_empty() {
+            return Err(problem(self.faults));
+        }
+        let value = |json: &RawValue| {
+            serde_json::from_str(json.get())
+                .map_err(|error| not_an_object("invalid_json", format!("not valid JSON: {error}")))
+        };
+        self.rest.into_iter().map(|(name, json)| Ok((name, value(json)?))).collect()
     }
 
     /// Takes a member. A member that is null counts as not given.

@@ -7,7 +7,8 @@ use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder, Route};
 
-use crate::control::tokens;
+use crate::alerts;
+use crate::control::{rules, tokens};
 use crate::http::problem::{Problem, ProblemKind};
 use crate::ingest::register;
 use crate::log::{export, get, list, stream};
@@ -63,6 +64,18 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         get("/api/v1/silences", silences::list),
         post("/api/v1/silences", silences::create),
         delete("/api/v1/silences/{id}", silences::delete),
+        get("/api/v1/alert_rules", rules::list),
+        post("/api/v1/alert_rules", rules::create),
+        // These come before the path with an id.
+        post("/api/v1/alert_rules/preview", rules::preview),
+        post("/api/v1/alert_rules/install", rules::install),
+        get("/api/v1/alert_rules/{id}", rules::get),
+        patch("/api/v1/alert_rules/{id}", rules::change),
+        delete("/api/v1/alert_rules/{id}", rules::delete),
+        get("/api/v1/alerts", alerts::list),
+        get("/api/v1/alerts/{id}", alerts::get),
+        post("/api/v1/alerts/{id}/acknowledge", alerts::acknowledge),
+        post("/api/v1/alerts/{id}/resolve", alerts::resolve),
         get("/", home::home),
         get("/healthz", health::healthz),
         get("/readyz", health::readyz),

@@ -22,7 +22,7 @@ use crate::http::app::App;
 use crate::http::auth::Reader;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::query_string::QueryString;
-use crate::log::stream_hub::{self, ROUND_BYTES_MAX, Round, SPAN_IDS};
+use crate::log::stream_hub::{self, AlertFrame, ROUND_BYTES_MAX, Round, SPAN_IDS};
 
 /// The time between two comments. Proxies close connections that seem idle, most after 30 seconds
 /// or more.
@@ -41,7 +41,8 @@ const PAGE_EVENTS_MAX: usize = 250;
 const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
 
 /// New events as they are committed, each exactly once. After a broken connection the stream
-/// continues after `Last-Event-ID`, which browsers send automatically.
+/// continues after `Last-Event-ID`, which browsers send automatically. Changes of alerts from now on come as events of
+/// the type alert, without an id: a stream of some devices or applications gets those whose groups name them.
 #[utoipa::path(
     get,
     path = "/api/v1/device_app_connection_log/stream/",
@@ -53,7 +54,7 @@ const CHUNK_BYTES_MAX: usize = ROUND_BYTES_MAX + (24 << 10);
         ("after" = Option<i64>, Query, minimum = 0, description = "Events after this id; without it, events committed from now on"),
         ("Last-Event-ID" = Option<i64>, Header, minimum = 0, description = "As after; takes precedence over it"),
     ),
-    responses((status = 200, description = "Events: id is the event's id, data its record",
+    responses((status = 200, description = "Events: id is the event's id, data its record; with event: alert, data is {change, alert}",
         content_type = "text/event-stream", body = String)),
     security(("bearer" = [])),
 )]
@@ -80,7 +81,10 @@ pub(crate) async fn stream(request: HttpRequest, caller: Reader) -> Result<HttpR
         Some(id) => id,
         None => app.read(move |store| store.log_size(tenant)).await?,
     };
+    let changes = app.read(move |store| store.alert_changes_last(tenant)).await?;
     let follower = Follower {
+        last_change: changes,
+        alerts_behind: false,
         stopping: app.stopping.subscribe(),
         behind: resumed.is_some(),
         page_events: PAGE_EVENTS_FIRST,
@@ -151,6 +155,10 @@ struct Follower {
     /// The last id that was sent to the client or left out by the filter.
     position: i64,
     rounds: Receiver<Arc<Round>>,
+    /// The last change of an alert that was sent to the client or left out by the filter.
+    last_change: i64,
+    /// Whether the table may have changes of alerts that no round will bring.
+    alerts_behind: bool,
     /// Whether the table may have events that no round will bring.
     behind: bool,
     /// Number of events to read from the table next.
@@ -187,6 +195,8 @@ impl Follower {
             }
             let bytes = if self.behind {
                 self.catch_up().await?
+            } else if self.alerts_behind {
+                self.catch_up_alerts().await?
             } else {
                 self.wait(commented + KEEP_ALIVE).await?
             };
@@ -243,6 +253,29 @@ impl Follower {
         Some(bytes)
     }
 
+    /// Reads changes of alerts from the table.
+    async fn catch_up_alerts(&mut self) -> Option<Bytes> {
+        let (tenant, after) = (self.caller.tenant(), self.last_change);
+        let read = self.app.read(move |store| {
+            store.alert_changes_after(tenant, after, stream_hub::ALERTS_AT_ONCE)
+        });
+        let changes = read.await.ok()?;
+        self.alerts_behind = !changes.is_empty();
+        let frames: Vec<AlertFrame> = changes.iter().map(AlertFrame::new).collect();
+        Some(self.take_alerts(&frames))
+    }
+
+    /// The client's bytes of changes of alerts.
+    fn take_alerts(&mut self, frames: &[AlertFrame]) -> Bytes {
+        let mut bytes = Vec::new();
+        for frame in frames.iter().filter(|frame| frame.change_id > self.last_change) {
+            bytes.extend_from_slice(frame.for_filter(&self.filter).map_or(&[][..], |b| b));
+        }
+        let last = frames.last().map_or(0, |frame| frame.change_id);
+        self.last_change = self.last_change.max(last);
+        Bytes::from(bytes)
+    }
+
     /// Waits for a round, for the time of the next comment, or for the server's stop.
     async fn wait(&mut self, comment_at: Instant) -> Option<Bytes> {
         let round = tokio::select! {
@@ -251,6 +284,7 @@ impl Follower {
         };
         match round {
             Err(_) => Some(Bytes::new()),
+            Ok(Ok(round)) if !round.alerts.is_empty() => Some(self.take_alerts(&round.alerts)),
             Ok(Ok(round)) if round.last_id <= self.position => Some(Bytes::new()),
             Ok(Ok(round)) if round.first_id > self.position + 1 => {
                 self.behind = true;
@@ -259,6 +293,7 @@ impl Follower {
             Ok(Ok(round)) => Some(self.take(&round)),
             Ok(Err(RecvError::Lagged(_))) => {
                 self.behind = true;
+                self.alerts_behind = true;
                 Some(Bytes::new())
             }
             Ok(Err(RecvError::Closed)) => None,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use actix_web::rt;
 use actix_web::web::Bytes;
 use conn_log_core::{EventFilter, EventQuery, Order, Position, Record, Start, Timestamp};
-use conn_log_store::{Store, StoreError, TenantId};
+use conn_log_store::{AlertChange, Store, StoreError, TenantId};
 use tokio::sync::broadcast;
 
 use crate::http::room::{Room, Share};
@@ -24,6 +24,9 @@ const ROUNDS_MAX: usize = 128;
 /// Bytes of the rounds of all logs. A round without room holds only its ids, and its followers read
 /// the table.
 const ROUNDS_BYTES_MAX: usize = 24 << 20;
+
+/// Changes of alerts read at a time: an alert is some kilobytes.
+pub(crate) const ALERTS_AT_ONCE: i64 = 100;
 
 /// Events read at a time: 6 MiB of the largest events.
 const READ_EVENTS_MAX: usize = 250;
@@ -48,6 +51,46 @@ pub(crate) struct Round {
     pub(crate) last_id: i64,
     /// `None` if there was no room for them.
     events: Option<Events>,
+    /// Changes of alerts. A round with some has no events: its last id is before its first.
+    pub(crate) alerts: Vec<AlertFrame>,
+}
+
+/// A change of an alert, ready to send.
+#[derive(Clone, Debug)]
+pub(crate) struct AlertFrame {
+    /// Its place in the outbox.
+    pub(crate) change_id: i64,
+    bytes: Bytes,
+    device_id: Option<String>,
+    application_id: Option<String>,
+}
+
+impl AlertFrame {
+    pub(crate) fn new(change: &AlertChange) -> Self {
+        let group = &change.alert["group"];
+        let member = |name: &str| group[name].as_str().map(str::to_owned);
+        let data = serde_json::json!({"change": change.kind.name(), "alert": change.alert});
+        AlertFrame {
+            change_id: change.id,
+            bytes: Bytes::from(format!("event: alert\ndata: {data}\n\n")),
+            device_id: member("device_id"),
+            application_id: member("application_id"),
+        }
+    }
+
+    /// The bytes for a stream with that filter. A stream of some devices or applications gets the
+    /// alerts whose groups name them; one with other filters gets none.
+    pub(crate) fn for_filter(&self, filter: &EventFilter) -> Option<&Bytes> {
+        let is_among = |wanted: &[String], value: &Option<String>| {
+            wanted.is_empty() || value.as_ref().is_some_and(|value| wanted.contains(value))
+        };
+        let others =
+            EventFilter { device_ids: Vec::new(), application_ids: Vec::new(), ..filter.clone() };
+        let is_for = others == EventFilter::default()
+            && is_among(&filter.device_ids, &self.device_id)
+            && is_among(&filter.application_ids, &self.application_id);
+        is_for.then_some(&self.bytes)
+    }
 }
 
 /// A round's events, and their share of the room.
@@ -72,7 +115,7 @@ impl Round {
         let share = room.take(2 * whole.len());
         let events =
             share.map(|share| Events { records: some, whole: Bytes::from(whole), _share: share });
-        Some(Round { first_id, last_id, events })
+        Some(Round { first_id, last_id, events, alerts: Vec::new() })
     }
 
     /// The events of the round after an id that match the filter; `None` if the follower has to
@@ -116,7 +159,10 @@ impl StreamHubs {
             return Ok(hub.subscribe());
         }
         // The hub begins at the end of the log, read before anyone follows it.
-        let last = ask(&self.store, move |store| store.log_size(tenant)).await?;
+        let last = ask(&self.store, move |store| {
+            Ok((store.log_size(tenant)?, store.alert_changes_last(tenant)?))
+        });
+        let last = last.await?;
         let mut hubs = self.hubs();
         if let Some(hub) = hubs.get(&tenant) {
             return Ok(hub.subscribe());
@@ -147,7 +193,7 @@ async fn run(
     hubs: StreamHubs,
     tenant: TenantId,
     hub: broadcast::Sender<Arc<Round>>,
-    mut last: i64,
+    (mut last, mut last_change): (i64, i64),
 ) {
     let mut commits = hubs.store.commits();
     loop {
@@ -156,13 +202,26 @@ async fn run(
         }
         commits.mark_unchanged();
         let query = after(last, EventFilter::default(), READ_EVENTS_MAX);
-        match ask(&hubs.store, move |store| store.event_list(tenant, &query)).await {
+        let found = ask(&hubs.store, move |store| {
+            let changes = store.alert_changes_after(tenant, last_change, ALERTS_AT_ONCE)?;
+            Ok((changes, store.event_list(tenant, &query)?))
+        });
+        let found = found.await.map(|(changes, page)| {
+            if let Some(change) = changes.last() {
+                last_change = change.id;
+                let alerts = changes.iter().map(AlertFrame::new).collect();
+                let round = Round { first_id: last + 1, last_id: last, events: None, alerts };
+                hub.send(Arc::new(round)).ok();
+            }
+            (changes.is_empty(), page)
+        });
+        match found {
             // From time to time, check for followers even if nothing is committed: they may have
             // left.
-            Ok(page) if page.records.is_empty() => {
+            Ok((true, page)) if page.records.is_empty() => {
                 drop(rt::time::timeout(IDLE_MAX, commits.changed()).await);
             }
-            Ok(page) => {
+            Ok((_, page)) => {
                 let mut records = page.records.into_iter().peekable();
                 while let Some(round) = Round::next(&mut records, &hubs.room) {
                     last = round.last_id;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
-use conn_log_store::{DeliveryLag, GroupCommitted, Lag, Observer, Stats, StoreError};
+use conn_log_store::{
+    AlertingState, DeliveryLag, GroupCommitted, Lag, Observer, Stats, StoreError,
+};
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry, TextEncoder,
@@ -103,6 +105,12 @@ pub struct Metrics {
     available: IntGauge,
     projections_behind: IntGauge,
     index_behind: IntGauge,
+    rules_behind: IntGauge,
+    rule_groups: IntGauge,
+    rule_groups_given_up: IntGauge,
+    rule_late_reads: IntGauge,
+    alerts_opened: IntCounterVec,
+    alert_seconds: Histogram,
 }
 
 /// Why a reject was removed: the tenant had too many, or it was too old.
@@ -175,6 +183,30 @@ impl Metrics {
                 "index_behind_events",
                 "Events that the index does not know yet; reads look through them",
             )?,
+            rules_behind: IntGauge::new(
+                "rules_behind_events",
+                "Events that the rules of the slowest log have not taken in, on this server",
+            )?,
+            rule_groups: IntGauge::new("rule_groups", "Groups of all rules, on this server")?,
+            rule_groups_given_up: IntGauge::new(
+                "rule_groups_given_up",
+                "Groups given up because there were too many, since the rules were loaded",
+            )?,
+            rule_late_reads: IntGauge::new(
+                "rule_late_reads",
+                "Reads of the log for late events, since the rules were loaded",
+            )?,
+            alerts_opened: IntCounterVec::new(
+                Opts::new("alerts_opened_total", "Alerts raised by this server"),
+                &["kind", "severity"],
+            )?,
+            alert_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "alert_seconds",
+                    "Time from the commit of the event that raised an alert to the alert's own",
+                )
+                .buckets(SECONDS.to_vec()),
+            )?,
             registry,
         };
         metrics.register()?;
@@ -190,7 +222,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 17] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 23] = [
             Box::new(self.received.clone()),
             Box::new(self.stored.clone()),
             Box::new(self.duplicates.clone()),
@@ -208,6 +240,12 @@ impl Metrics {
             Box::new(self.available.clone()),
             Box::new(self.projections_behind.clone()),
             Box::new(self.index_behind.clone()),
+            Box::new(self.rules_behind.clone()),
+            Box::new(self.rule_groups.clone()),
+            Box::new(self.rule_groups_given_up.clone()),
+            Box::new(self.rule_late_reads.clone()),
+            Box::new(self.alerts_opened.clone()),
+            Box::new(self.alert_seconds.clone()),
         ];
         for collector in collectors {
             self.registry.register(collector)?;
@@ -264,6 +302,7 @@ impl Metrics {
         &self,
         stats: Stats,
         lag: Option<(Lag, DeliveryLag)>,
+        rules: &AlertingState,
     ) -> Result<String, prometheus::Error> {
         let gauge =
             |gauge: &IntGauge, value: usize| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -277,6 +316,12 @@ impl Metrics {
             self.projections_behind.set(lag.projections_events);
             self.index_behind.set(lag.index_events);
         }
+        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.rules_behind.set(rules.behind_events);
+        gauge(&self.rule_groups, rules.groups);
+        let given_up = rules.rules.values().map(|rule| rule.groups_given_up).max();
+        self.rule_groups_given_up.set(count(given_up.unwrap_or(0)));
+        self.rule_late_reads.set(count(rules.rules.values().map(|rule| rule.late_reads).sum()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
@@ -291,6 +336,11 @@ impl Observer for Metrics {
         self.commit_seconds.observe(group.commit.as_secs_f64());
         self.group_events.observe(group.events_stored as f64);
         self.ahead_of_clock.set(group.ahead_of_clock.as_secs_f64());
+    }
+
+    fn alert_opened(&self, kind: &str, severity: &str, delay: Duration) {
+        self.alerts_opened.with_label_values(&[kind, severity]).inc();
+        self.alert_seconds.observe(delay.as_secs_f64());
     }
 }
 
@@ -313,7 +363,7 @@ async fn lag(app: &App) -> Option<(Lag, DeliveryLag)> {
 pub(crate) async fn metrics(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let app = App::of(&request);
     let lag = lag(&app).await;
-    let text = app.metrics.text(app.store.stats(), lag);
+    let text = app.metrics.text(app.store.stats(), lag, &app.store.alerting_state());
     let text = text.map_err(|error| Problem::internal(&error))?;
     Ok(HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text))
 }

@@ -32,4 +32,5 @@ mod statistics;
 mod streaming;
 mod test_app;
 mod tokens;
+mod watching;
 mod webhooks;

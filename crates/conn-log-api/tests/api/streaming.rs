@@ -69,6 +69,21 @@ impl Stream {
         }
     }
 
+    /// The next event of the type alert.
+    pub(crate) async fn alert(&mut self) -> Value {
+        loop {
+            if let Some((frame, rest)) = self.text.split_once("\n\n") {
+                let (frame, rest) = (frame.to_owned(), rest.to_owned());
+                self.text = rest;
+                if let Some(data) = frame.strip_prefix("event: alert\ndata: ") {
+                    return serde_json::from_str(data).unwrap();
+                }
+                continue;
+            }
+            assert!(self.read_more().await, "the stream has ended");
+        }
+    }
+
     async fn ids(&mut self, count: usize) -> Vec<i64> {
         let mut ids = Vec::new();
         while ids.len() < count {

@@ -20,6 +20,24 @@ impl EventFilter {
     /// ```
     pub fn matches(&self, event: &Event) -> bool {
         let fields = event.fields();
+        self.matches_columns(fields) && self.matches_metadata(fields)
+    }
+
+    /// The same for an event whose metadata another reader has parsed. `metadata` is called only if
+    /// the filter needs it.
+    pub(crate) fn matches_with<'a>(
+        &self,
+        fields: &EventFields,
+        metadata: impl FnOnce() -> &'a Value,
+    ) -> bool {
+        self.matches_columns(fields)
+            && (self.metadata.is_empty() || {
+                let metadata = metadata();
+                self.metadata.iter().all(|filter| filter.matches(metadata))
+            })
+    }
+
+    fn matches_columns(&self, fields: &EventFields) -> bool {
         is_any(&self.device_ids, &fields.device_id)
             && is_any(&self.application_ids, &fields.application_id)
             && is_any(&self.connection_types, &fields.connection_type)
@@ -29,7 +47,6 @@ impl EventFilter {
             && self.until.is_none_or(|until| fields.timestamp < until)
             && self.matches_address(fields)
             && self.matches_duration(fields)
-            && self.matches_metadata(fields)
     }
 
     fn matches_address(&self, fields: &EventFields) -> bool {
@@ -58,15 +75,7 @@ impl EventFilter {
 
 impl MetadataFilter {
     fn matches(&self, metadata: &Value) -> bool {
-        let found =
-            self.path.names().iter().try_fold(metadata, |value, name| value.as_object()?.get(name));
-        match found {
-            None | Some(Value::Array(_) | Value::Object(_)) => false,
-            Some(Value::String(text)) => *text == self.value,
-            Some(scalar) => {
-                serde_json_canonicalizer::to_string(scalar).is_ok_and(|text| text == self.value)
-            }
-        }
+        self.path.text_in(metadata).is_some_and(|text| text == self.value)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Paths to values in an event's metadata.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use serde_json::Value;
 
 use crate::event::metadata::METADATA_LEVELS_MAX;
 
@@ -42,6 +45,20 @@ impl MetadataPath {
         names.push(name);
         let is_name = |name: &String| !name.is_empty() && !name.contains('\0');
         if names.iter().all(is_name) { MetadataPath::new(names) } else { None }
+    }
+
+    /// The value at this path: a string itself, or the canonical JSON of a number, `true`, `false`
+    /// or `null`. `None` if there is nothing, an array or an object.
+    pub(crate) fn text_in<'a>(&self, metadata: &'a Value) -> Option<Cow<'a, str>> {
+        match self.value_in(metadata)? {
+            Value::Array(_) | Value::Object(_) => None,
+            Value::String(text) => Some(Cow::Borrowed(text)),
+            scalar => serde_json_canonicalizer::to_string(scalar).ok().map(Cow::Owned),
+        }
+    }
+
+    fn value_in<'a>(&self, metadata: &'a Value) -> Option<&'a Value> {
+        self.0.iter().try_fold(metadata, |value, name| value.as_object()?.get(name))
     }
 
     /// The names, from the outermost to the innermost.

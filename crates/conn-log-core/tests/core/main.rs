@@ -5,6 +5,7 @@
 // With this, Clippy treats all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
+mod alerts;
 mod bodies;
 mod dependencies;
 mod drafts;

@@ -11,7 +11,9 @@ mod token;
 pub(crate) mod tokens;
 pub(crate) mod webhooks;
 
-pub use alerts::{AlertChange, ChangeKind, NewAlertChange};
+pub use alerts::{
+    Alert, AlertChange, AlertQuery, AlertState, ChangeKind, NewAlertChange, StoredRule,
+};
 pub use deliveries::{
     Attempt, Attempted, ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState,
     Recorded, Redelivered,

@@ -124,3 +124,58 @@ diesel::table! {
         created_at -> Instant,
     }
 }
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Bool, Integer};
+    use crate::engine::{Instant, JsonObject};
+
+    alert_rules (tenant_id, rule_id) {
+        tenant_id -> Integer,
+        rule_id -> BigInt,
+        version -> BigInt,
+        is_enabled -> Bool,
+        after_id -> BigInt,
+        definition -> JsonObject,
+        started_at -> Instant,
+        created_at -> Instant,
+        updated_at -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Integer, Text};
+    use crate::engine::Instant;
+
+    alert_heads (tenant_id) {
+        tenant_id -> Integer,
+        revision -> BigInt,
+        rules -> BigInt,
+        alerts -> BigInt,
+        holder -> Text,
+        held_until -> Instant,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+    use crate::engine::Instant;
+
+    alerts (tenant_id, alert_id) {
+        tenant_id -> Integer,
+        alert_id -> BigInt,
+        rule_id -> BigInt,
+        rule_version -> BigInt,
+        kind -> Text,
+        severity -> Text,
+        state -> Text,
+        group_hash -> BigInt,
+        group_json -> Text,
+        slot -> BigInt,
+        opened_by -> BigInt,
+        started_at -> Instant,
+        ended_at -> Instant,
+        detected_at -> Instant,
+        merged_into -> Nullable<BigInt>,
+        body -> Text,
+    }
+}

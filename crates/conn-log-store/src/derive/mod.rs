@@ -18,6 +18,7 @@
 //!
 //! Architecture invariant: nothing here writes an event, or knows HTTP.
 
+pub(crate) mod alerts;
 mod anchor;
 mod derivation;
 mod dictionary;

@@ -20,10 +20,6 @@ pub(crate) enum Home {
     Rebuildable,
     /// The data holds facts that are not in the log. On SQLite it is in the log's own file, and an
     /// append waits for each of its transactions: they must be small.
-    #[allow(
-        dead_code,
-        reason = "the tree and the alerts are the first; docs/ARCHITECTURE.md shows how"
-    )]
     Durable,
 }
 

@@ -3,6 +3,7 @@
 // Makes Clippy treat all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
+mod alerting;
 mod command_line;
 mod crashes;
 mod dependencies;

@@ -1,0 +1,249 @@
+//! `/alert_rules/`: the rules of a tenant's log.
+
+mod reading;
+mod shapes;
+
+use actix_web::http::header;
+use actix_web::web::{self, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use conn_log_core::alert::starter_rules;
+use serde_json::{Map, Value};
+
+use crate::http::accept;
+use crate::http::app::App;
+use crate::http::auth::{Admin, Reader};
+use crate::http::cursor::ListTag;
+use crate::http::json_object::{self, Members};
+use crate::http::page_links::PageLinks;
+use crate::http::pages::{self, PageParameters};
+use crate::http::problem::{Problem, ProblemKind, json};
+use crate::http::query_string::QueryString;
+
+/// The tag of this list's cursors.
+const LIST: ListTag = ListTag(b'R');
+
+/// The rules of the tenant, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alert_rules/",
+    operation_id = "alert_rule_list",
+    tag = "Watching",
+    params(PageParameters),
+    responses((status = 200, description = "A page", body = shapes::AlertRulePage)),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
+    let mut parameters = QueryString::of(&request)?;
+    let query = pages::page_query(&mut parameters, LIST)?;
+    parameters.finish()?;
+    accept::require(&request, "application/json")?;
+    let (tenant, asked) = (caller.tenant(), query.clone());
+    let app = App::of(&request);
+    let page = app.read(move |store| store.rule_list(tenant, &asked)).await?;
+    let links = PageLinks::of(&request, LIST, &query.start, &page, |rule| rule.id);
+    Ok(links.respond(
+        page.items
+            .iter()
+            .map(|rule| json(&shapes::answer(rule, app.store.rule_health(tenant, rule.id)))),
+    ))
+}
+
+/// Creates a rule. It looks at the events that come after it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alert_rules/",
+    operation_id = "alert_rule_create",
+    tag = "Watching",
+    request_body = shapes::NewAlertRule,
+    responses(
+        (status = 201, description = "The rule", body = shapes::AlertRule),
+        (status = 422, description = "A value is invalid, or the tenant has the maximum number of rules",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn create(
+    request: HttpRequest,
+    mut payload: Payload,
+    caller: Admin,
+) -> Result<HttpResponse, Problem> {
+    let object = body(&request, &mut payload).await?;
+    let (app, tenant) = (App::of(&request), caller.tenant());
+    let rule = reading::rule(&app, tenant, object).await?;
+    let rule = app.read(move |store| store.rule_create(tenant, rule)).await?;
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/api/v1/alert_rules/{}/", rule.id)))
+        .content_type("application/json")
+        .body(json(&shapes::answer(&rule, None))))
+}
+
+/// A rule.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alert_rules/{id}/",
+    operation_id = "alert_rule_get",
+    tag = "Watching",
+    params(("id" = i64, Path, description = "The rule's id")),
+    responses(
+        (status = 200, description = "The rule", body = shapes::AlertRule),
+        (status = 404, description = "The tenant has no such rule",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn get(
+    request: HttpRequest,
+    id: web::Path<String>,
+    caller: Reader,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let (id, tenant, app) = (id_of(&id)?, caller.tenant(), App::of(&request));
+    let rule = app.read(move |store| store.rule_get(tenant, id)).await?.ok_or_else(none_such)?;
+    let answer = json(&shapes::answer(&rule, app.store.rule_health(tenant, id)));
+    Ok(HttpResponse::Ok().content_type("application/json").body(answer))
+}
+
+/// Changes the members of a rule that are given; a member that is null gets its default. If the rule then finds
+/// something else, it has a new version, which looks at the events that come after it.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/alert_rules/{id}/",
+    operation_id = "alert_rule_change",
+    tag = "Watching",
+    params(("id" = i64, Path, description = "The rule's id")),
+    request_body = shapes::AlertRuleChange,
+    responses(
+        (status = 200, description = "The rule", body = shapes::AlertRule),
+        (status = 404, description = "The tenant has no such rule",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value is invalid",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn change(
+    request: HttpRequest,
+    id: web::Path<String>,
+    mut payload: Payload,
+    caller: Admin,
+) -> Result<HttpResponse, Problem> {
+    let changes = body(&request, &mut payload).await?;
+    let (id, tenant, app) = (id_of(&id)?, caller.tenant(), App::of(&request));
+    let old = app.read(move |store| store.rule_get(tenant, id)).await?.ok_or_else(none_such)?;
+    let mut object = old.rule.to_json();
+    object.extend(changes.clone());
+    // Tells the faults of the names that only the log knows.
+    reading::rule(&app, tenant, object).await?;
+    let changed = app.read(move |store| {
+        store.rule_change(tenant, id, move |old| {
+            let mut object = old.rule.to_json();
+            object.extend(changes);
+            conn_log_core::alert::Rule::from_json(object)
+        })
+    });
+    let rule = changed.await?.map_err(Problem::from)?;
+    let answer = json(&shapes::answer(&rule, app.store.rule_health(tenant, id)));
+    Ok(HttpResponse::Ok().content_type("application/json").body(answer))
+}
+
+/// Deletes a rule. Its alerts stay.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/alert_rules/{id}/",
+    operation_id = "alert_rule_delete",
+    tag = "Watching",
+    params(("id" = i64, Path, description = "The rule's id")),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = 404, description = "The tenant has no such rule",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn delete(
+    request: HttpRequest,
+    id: web::Path<String>,
+    caller: Admin,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    let (id, tenant) = (id_of(&id)?, caller.tenant());
+    App::of(&request).read(move |store| store.rule_delete(tenant, id)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Runs a rule over the events of a time of the past and stores nothing. It ends after some seconds, and then says how
+/// far it got.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alert_rules/preview/",
+    operation_id = "alert_rule_preview",
+    tag = "Watching",
+    request_body = shapes::AlertRulePreview,
+    responses(
+        (status = 200, description = "What the rule would have raised", body = shapes::AlertPreview),
+        (status = 422, description = "A value is invalid",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn preview(
+    request: HttpRequest,
+    mut payload: Payload,
+    caller: Reader,
+) -> Result<HttpResponse, Problem> {
+    let mut object = body(&request, &mut payload).await?;
+    let (app, tenant) = (App::of(&request), caller.tenant());
+    let span = reading::span(&mut object);
+    // The rule's own members may stand in an object of their own.
+    if let Some(Value::Object(rule)) = object.remove("rule") {
+        object.extend(rule);
+    }
+    let rule = reading::rule_with(&app, tenant, object, span.1).await?;
+    let (since, until) = span.0;
+    let permit = app.previews.clone().try_acquire_owned();
+    let Ok(permit) = permit else {
+        return Err(Problem::overloaded("too many previews are running", 5));
+    };
+    let found = app.read(move |store| {
+        let _permit = permit;
+        store.rule_preview(tenant, rule, since, until)
+    });
+    let answer = shapes::preview(&found.await?);
+    Ok(HttpResponse::Ok().content_type("application/json").body(json(&answer)))
+}
+
+/// Creates the starter rules that are missing, by their names.
+#[utoipa::path(
+    post,
+    path = "/api/v1/alert_rules/install/",
+    operation_id = "alert_rule_install",
+    tag = "Watching",
+    responses((status = 200, description = "The rules that were missing", body = shapes::InstalledRules)),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn install(request: HttpRequest, caller: Admin) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let tenant = caller.tenant();
+    let installed =
+        App::of(&request).read(move |store| store.rule_install(tenant, starter_rules())).await?;
+    let rules: Vec<Value> = installed.iter().map(|rule| shapes::answer(rule, None)).collect();
+    let answer = serde_json::json!({"installed": rules});
+    Ok(HttpResponse::Ok().content_type("application/json").body(json(&answer)))
+}
+
+async fn body(request: &HttpRequest, payload: &mut Payload) -> Result<Map<String, Value>, Problem> {
+    QueryString::of(request)?.finish()?;
+    accept::require(request, "application/json")?;
+    let body = json_object::read(request, payload).await?;
+    Members::parse(&body)?.into_values()
+}
+
+fn id_of(text: &str) -> Result<i64, Problem> {
+    text.parse().ok().filter(|id| *id > 0).ok_or_else(none_such)
+}
+
+fn none_such() -> Problem {
+    Problem::new(ProblemKind::NotFound, "there is no such rule")
+}

@@ -1,0 +1,265 @@
+//! Rules and alerts.
+
+use std::time::{Duration, Instant};
+
+use actix_web::http::Method;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::streaming::Stream;
+use crate::test_app::{Database, EVENTS, TestApp, event_of};
+
+const RULES: &str = "/api/v1/alert_rules/";
+const ALERTS: &str = "/api/v1/alerts/";
+
+/// Time limit that only a broken server exceeds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl TestApp {
+    /// Creates a rule; returns its id.
+    pub(crate) async fn rule(&self, json: &Value) -> i64 {
+        let answer = self.send_json(Method::POST, RULES, json).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.json()["id"].as_i64().unwrap()
+    }
+
+    /// The alerts, once there are that many with that query.
+    pub(crate) async fn alerts(&self, query: &str, count: usize) -> Vec<Value> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get(&format!("{ALERTS}{query}")).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            let found = answer.json()["results"].as_array().unwrap().clone();
+            if found.len() >= count {
+                assert_eq!(found.len(), count, "{found:?}");
+                return found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{found:?}");
+            // The evaluation is a thread of its own, which nothing here can wait for.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn denied(device: &str, second: u32, address: &str) -> Value {
+    let mut event = event_of(device);
+    event["connection_type"] = "attempted".into();
+    event["status"] = "denied".into();
+    event["ip_address"] = address.into();
+    event["timestamp"] = format!("2024-01-15T10:30:{second:02}Z").into();
+    event
+}
+
+fn burst() -> Value {
+    json!({"name": "failed logins", "kind": "failure_burst", "group_by": ["device_id"],
+        "params": {"threshold": 3, "window_seconds": 60}, "severity": "critical"})
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_burst_of_failures_is_an_alert_with_its_evidence(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.post(&json!([denied("before", 1, "10.0.0.1"), denied("before", 2, "10.0.0.1")])).await;
+    let rule = app.rule(&burst()).await;
+    app.post(&denied("before", 3, "10.0.0.1")).await;
+    let batch = json!([denied("d", 1, "10.0.0.1"), event_of("d"), denied("d", 9, "10.0.0.2")]);
+    assert_eq!(app.post(&batch).await.status, 201);
+    assert_eq!(app.post(&denied("d", 5, "10.0.0.3")).await.status, 201);
+    let alert = &app.alerts("", 1).await[0];
+    assert_eq!(alert["rule_id"], rule);
+    assert_eq!(alert["rule_version"], 1);
+    assert_eq!(alert["kind"], "failure_burst");
+    assert_eq!(alert["severity"], "critical");
+    assert_eq!(alert["state"], "open");
+    assert_eq!(alert["group"], json!({"device_id": "d"}));
+    assert_eq!(alert["count"], 3);
+    assert_eq!(alert["event_ids"], json!([4, 7, 6]));
+    assert_eq!(alert["started_at"], "2024-01-15T10:30:01Z");
+    assert_eq!(alert["ended_at"], "2024-01-15T10:30:09Z");
+    let explanation = alert["explanation"].as_str().unwrap();
+    assert!(explanation.contains("3 events (attempted, denied) of device d"), "{explanation}");
+    assert!(explanation.contains("from 3 addresses within 8 s"), "{explanation}");
+    // The link shows the events of the group and the time, other statuses included.
+    let list = app.get(alert["events_url"].as_str().unwrap()).await.json();
+    let ids: Vec<i64> =
+        list["results"].as_array().unwrap().iter().map(|e| e["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids, [4, 7, 6]);
+    assert_eq!(app.get(&format!("{ALERTS}{}/", alert["id"])).await.json(), *alert);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_alert_is_acknowledged_resolved_and_found(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.rule(&burst()).await;
+    for device in ["a_b", "axb"] {
+        let events: Vec<Value> = (1..4).map(|n| denied(device, n, "10.0.0.1")).collect();
+        app.post(&json!(events)).await;
+        app.alerts(&format!("?group={device}"), 1).await;
+    }
+    let path = format!("{ALERTS}1/acknowledge/");
+    let answer = app.send_json(Method::POST, &path, &json!({"note": "mine"})).await;
+    assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("acknowledged")));
+    let again = app.send(app.request(Method::POST, &path)).await;
+    assert_eq!((again.status, &again.json()["note"]), (200, &json!("mine")));
+    assert_eq!(app.alerts("?state=acknowledged&state=resolved", 1).await[0]["id"], 1);
+    let answer = app.send(app.request(Method::POST, &format!("{ALERTS}2/resolve/"))).await;
+    assert_eq!(answer.json()["state"], "resolved");
+    // A further event extends an alert and does not open it again.
+    app.post(&denied("a_b", 4, "10.0.0.1")).await;
+    app.post(&denied("a_b", 5, "10.0.0.1")).await;
+    app.post(&denied("a_b", 6, "10.0.0.1")).await;
+    let begun = Instant::now();
+    while app.get(&format!("{ALERTS}1/")).await.json()["count"] != 6 {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(app.get(&format!("{ALERTS}1/")).await.json()["state"], "acknowledged");
+    app.alerts("?group=%7B%22device_id%22%3A%22axb%22%7D", 1).await;
+    app.alerts("?severity=critical&kind=failure_burst&rule_id=1&since=2024-01-15T10:30:01Z", 2)
+        .await;
+    app.alerts("?until=2024-01-15T10:30:01Z", 0).await;
+    app.get(&format!("{ALERTS}?state=asleep")).await.is_problem(400, "invalid-query");
+    app.get(&format!("{ALERTS}7/")).await.is_problem(404, "not-found");
+    let changes = app.store.alert_changes_after(conn_log_store::TenantId::DEFAULT, 0, 100).unwrap();
+    let kinds: Vec<&str> = changes.iter().map(|change| change.kind.name()).collect();
+    assert_eq!(kinds, ["opened", "opened", "acknowledged", "resolved", "extended"]);
+    assert_eq!(changes.iter().map(|change| change.id).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(changes[4].alert["count"], 6);
+    assert_eq!(changes[4].alert["state"], "acknowledged");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_rule_is_made_read_changed_and_deleted(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let id = app.rule(&burst()).await;
+    let path = format!("{RULES}{id}/");
+    let rule = app.get(&path).await.json();
+    assert_eq!(rule["version"], 1);
+    assert_eq!(rule["lateness_seconds"], 300);
+    assert_eq!(rule["params"], json!({"threshold": 3, "window_seconds": 60}));
+    let renamed = app.send_json(Method::PATCH, &path, &json!({"name": "other"})).await.json();
+    assert_eq!((&renamed["name"], &renamed["version"]), (&json!("other"), &json!(1)));
+    let changed =
+        app.send_json(Method::PATCH, &path, &json!({"params": {"threshold": 9}})).await.json();
+    assert_eq!(changed["version"], 2);
+    assert_eq!(changed["params"], json!({"threshold": 9, "window_seconds": 60}));
+    let answer = app.send_json(Method::PATCH, &path, &json!({"params": {"threshold": 1}})).await;
+    answer.is_problem(422, "invalid-value");
+    assert_eq!(app.get(RULES).await.json()["results"].as_array().unwrap().len(), 1);
+    assert_eq!(app.send(app.request(Method::DELETE, &path)).await.status, 204);
+    app.get(&path).await.is_problem(404, "not-found");
+    app.send(app.request(Method::DELETE, &path)).await.is_problem(404, "not-found");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_rule_that_can_find_nothing_is_refused_with_every_reason(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut rule = burst();
+    rule["filter"] = json!({"status": "denid"});
+    let answer = app.send_json(Method::POST, RULES, &rule).await;
+    answer.is_problem(422, "invalid-value");
+    assert_eq!(answer.faults(), [("/filter/status".to_owned(), "matches_nothing".to_owned())]);
+    let rule = json!({"kind": "failure_burst", "group_by": ["shoe"], "params": {"threshold": 0}});
+    let answer = app.send_json(Method::POST, RULES, &rule).await;
+    answer.is_problem(400, "invalid-object");
+    let pointers: Vec<String> = answer.faults().into_iter().map(|(pointer, _)| pointer).collect();
+    assert_eq!(pointers, ["/group_by/0", "/name", "/params/threshold"]);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_preview_finds_what_the_rule_would_have_found(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.rule(&burst()).await;
+    let events: Vec<Value> = [9, 1, 5, 30, 7].iter().map(|n| denied("d", *n, "10.0.0.1")).collect();
+    app.post(&json!(events)).await;
+    let live = app.alerts("", 1).await.remove(0);
+    let mut body = burst();
+    body["since"] = "2024-01-15T00:00:00Z".into();
+    body["until"] = "2024-01-16T00:00:00Z".into();
+    let answer = app.send_json(Method::POST, &format!("{RULES}preview/"), &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let found = answer.json();
+    assert_eq!(found["complete"], true);
+    assert_eq!(found["events"], 5);
+    assert_eq!(found["by_day"], json!([{"day": "2024-01-15", "alerts": 1}]));
+    let episode = &found["episodes"][0];
+    for member in ["group", "count", "event_ids", "started_at", "ended_at", "explanation"] {
+        assert_eq!(episode[member], live[member], "{member}");
+    }
+    body["until"] = "yesterday".into();
+    body["params"]["threshold"] = 0.into();
+    let answer = app.send_json(Method::POST, &format!("{RULES}preview/"), &body).await;
+    answer.is_problem(422, "invalid-value");
+    assert_eq!(answer.faults().len(), 2);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn the_starter_rules_are_installed_once(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let install = format!("{RULES}install/");
+    let first = app.send(app.request(Method::POST, &install)).await;
+    let count = first.json()["installed"].as_array().unwrap().len();
+    assert!(count >= 9, "{}", first.body);
+    let second = app.send(app.request(Method::POST, &install)).await;
+    assert_eq!(second.json(), json!({"installed": []}));
+    assert_eq!(app.get(RULES).await.json()["results"].as_array().unwrap().len(), count);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn readers_change_no_rule(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let token = app.token_with(conn_log_store::TenantId::DEFAULT, &[conn_log_store::Scope::Read]);
+    let with = |method, path: &str| {
+        let bearer = ("authorization", format!("Bearer {token}"));
+        app.request(method, path).insert_header(bearer)
+    };
+    let answer = app.send(with(Method::POST, RULES).set_json(burst())).await;
+    answer.is_problem(403, "forbidden");
+    assert_eq!(app.send(with(Method::GET, RULES)).await.status, 200);
+    assert_eq!(app.send(with(Method::GET, ALERTS)).await.status, 200);
+    assert_eq!(app.send(with(Method::GET, EVENTS)).await.status, 200);
+    app.send(with(Method::POST, &format!("{ALERTS}1/resolve/"))).await.is_problem(403, "forbidden");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_stream_tells_of_alerts(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.rule(&burst()).await;
+    let mut all = Stream::open(&app, "", None).await;
+    let mut of_e = Stream::open(&app, "?device_id=e", None).await;
+    for device in ["d", "e"] {
+        let events: Vec<Value> = (1..4).map(|n| denied(device, n, "10.0.0.1")).collect();
+        app.post(&json!(events)).await;
+        app.alerts(&format!("?group={device}"), 1).await;
+    }
+    let first = all.alert().await;
+    assert_eq!(first["change"], "opened");
+    assert_eq!(first["alert"], app.get(&format!("{ALERTS}1/")).await.json());
+    assert_eq!(all.alert().await["alert"]["group"], json!({"device_id": "e"}));
+    assert_eq!(of_e.alert().await["alert"]["group"], json!({"device_id": "e"}));
+    app.send(app.request(Method::POST, &format!("{ALERTS}1/resolve/"))).await;
+    assert_eq!(all.alert().await["change"], "resolved");
+}

@@ -1,0 +1,136 @@
+//! Beaconing: connections too regular to be human, which few devices of the application share.
+//!
+//! At the end of each hour the connections of the last day are scored. Healthy devices are regular,
+//! too: so prevalence decides, the share of the application's groups with the same period.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::Context;
+use super::episode::{Episode, Mark};
+use super::output::{GroupKey, What};
+use super::rule::SECOND;
+use super::window::{Detail, Observation, slot_of};
+
+/// The time that is looked at.
+pub(super) const SPAN_SECONDS: u32 = 86_400;
+
+const SPAN: i64 = SPAN_SECONDS as i64 * SECOND;
+
+/// Beacons are scored once in this time.
+pub(super) const EVERY: i64 = 3_600 * SECOND;
+
+/// Below this interquartile range the skewness of intervals is noise of the clocks.
+const QUARTILE_RANGE_MIN: i64 = 10 * SECOND;
+
+/// Groups with fewer connections have no period yet, and do not count for the prevalence.
+const CONNECTIONS_MIN: usize = 5;
+
+/// Two periods are the same within this share.
+const SAME_PERIOD: f64 = 0.1;
+
+/// The regularity of a group's connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pulse {
+    application: u64,
+    /// The median of the intervals, in microseconds.
+    period: f64,
+    score: f64,
+    connections: usize,
+}
+
+/// The pulse of the connections within the day before `until`.
+pub(super) fn pulse(observations: &[Observation], until: i64) -> Option<Pulse> {
+    let within = |observation: &&Observation| (until - SPAN..until).contains(&observation.time);
+    let all: Vec<&Observation> = observations.iter().filter(within).collect();
+    let application = match all.last()?.detail {
+        Detail::Value(application) => application,
+        _ => 0,
+    };
+    if all.len() < CONNECTIONS_MIN {
+        return None;
+    }
+    let mut intervals: Vec<i64> = all.windows(2).map(|two| two[1].time - two[0].time).collect();
+    intervals.sort_unstable();
+    let [q1, median, q3] = [1, 2, 3].map(|quarter| intervals[(intervals.len() - 1) * quarter / 4]);
+    if median <= 0 {
+        return None;
+    }
+    let range = q3 - q1;
+    let float = |micros: i64| {
+        #[expect(clippy::cast_precision_loss, reason = "below a day")]
+        let float = micros as f64;
+        float
+    };
+    let skewness =
+        if range < QUARTILE_RANGE_MIN { 0.0 } else { float(q1 + q3 - 2 * median) / float(range) };
+    let mut deviations: Vec<i64> = intervals.iter().map(|i| (i - median).abs()).collect();
+    deviations.sort_unstable();
+    let deviation = deviations[(deviations.len() - 1) / 2];
+    let dispersion = (float(median - deviation) / float(median)).max(0.0);
+    let score = f64::midpoint(1.0 - skewness.abs(), dispersion);
+    Some(Pulse { application, period: float(median), score, connections: all.len() })
+}
+
+/// The groups that beacon, each with the share of its application's groups that have its period.
+pub(super) fn beacons(
+    pulses: &[(Arc<GroupKey>, Pulse)],
+    min_connections: u32,
+    score: f64,
+    max_prevalence: f64,
+) -> Vec<(Arc<GroupKey>, Pulse, f64)> {
+    let mut periods: HashMap<u64, Vec<f64>> = HashMap::new();
+    for (_, pulse) in pulses {
+        periods.entry(pulse.application).or_default().push(pulse.period);
+    }
+    for all in periods.values_mut() {
+        all.sort_unstable_by(f64::total_cmp);
+    }
+    let mut found = Vec::new();
+    for (group, pulse) in pulses {
+        if pulse.score < score || pulse.connections < min_connections as usize {
+            continue;
+        }
+        let all = periods.get(&pulse.application).map_or(&[][..], Vec::as_slice);
+        let from = all.partition_point(|other| *other < pulse.period * (1.0 - SAME_PERIOD));
+        let until = all.partition_point(|other| *other <= pulse.period * (1.0 + SAME_PERIOD));
+        #[expect(clippy::cast_precision_loss, reason = "at most 100,000 groups")]
+        let prevalence = (until - from) as f64 / all.len().max(1) as f64;
+        // A single device of an application shares its period with itself only.
+        if until - from <= 1 || prevalence <= max_prevalence {
+            found.push((Arc::clone(group), *pulse, prevalence));
+        }
+    }
+    found
+}
+
+/// Notes a beacon in the episodes of its group.
+pub(super) fn note(
+    context: &mut Context<'_>,
+    episodes: &mut Vec<Episode>,
+    observations: &[Observation],
+    pulse: &Pulse,
+) {
+    let until = context.clock - context.rule.lateness_micros();
+    let from = until - SPAN;
+    let within = |observation: &&Observation| (from..until).contains(&observation.time);
+    let marks: Vec<Mark> = observations.iter().filter(within).map(Observation::mark).collect();
+    let (Some(first), Some(last)) = (marks.first().copied(), marks.last().copied()) else { return };
+    if let Some(episode) = episodes.iter_mut().find(|episode| episode.end >= from) {
+        let seen = episode.end;
+        let new: Vec<Mark> = marks.into_iter().filter(|mark| mark.time > seen).collect();
+        if !new.is_empty() {
+            new.into_iter().for_each(|mark| episode.add(mark));
+            let is_told = episode.is_told();
+            context.tell(What::Extended { is_told }, episode);
+        }
+        return;
+    }
+    let mut episode = context.episode(slot_of(first.time), first.time, last.time);
+    episode.opened_by = last.id;
+    marks.into_iter().for_each(|mark| episode.add(mark));
+    episode.told = (episode.count, episode.end);
+    episode.measure = pulse.score;
+    context.tell(What::Opened, &episode);
+    episodes.push(episode);
+}

@@ -1,0 +1,132 @@
+//! Silence: no event of a group for a time.
+//!
+//! Only gaps longer than that time are kept, and the last event. A late event splits a gap: the
+//! alert of a gap that it makes too short is withdrawn. So the alerts are those of the set of
+//! events, once all have arrived.
+
+use super::context::Context;
+use super::episode::{Episode, Mark};
+use super::output::What;
+use super::window::slot_of;
+
+/// The gaps of one group that are too long, in order. The last one has no end yet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Silence {
+    /// The group's first event.
+    first: Option<Mark>,
+    gaps: Vec<Gap>,
+}
+
+#[derive(Clone, Debug)]
+struct Gap {
+    from: Mark,
+    until: Option<Mark>,
+    alert: Option<Episode>,
+}
+
+impl Gap {
+    fn is_longer_than(&self, micros: i64) -> bool {
+        self.until.is_none_or(|until| until.time - self.from.time > micros)
+    }
+}
+
+impl Silence {
+    pub(super) fn take(&mut self, context: &mut Context<'_>, mark: Mark) {
+        let after = context.rule.reach_micros();
+        let holds = |gap: &Gap| {
+            gap.from.time < mark.time && gap.until.is_none_or(|until| mark.time < until.time)
+        };
+        let Some(place) = self.gaps.iter().position(holds) else {
+            return self.take_outside(context, mark);
+        };
+        let gap = self.gaps.remove(place);
+        let rest = Gap { from: mark, until: gap.until, alert: None };
+        if rest.is_longer_than(after) {
+            self.gaps.insert(place, rest);
+        }
+        let mut before = Gap { until: Some(mark), ..gap };
+        if before.is_longer_than(after) {
+            if let Some(episode) = &mut before.alert {
+                end(context, episode, mark);
+            }
+            self.gaps.insert(place, before);
+        } else if let Some(episode) = &before.alert {
+            context.tell(What::Withdrawn { by: mark.id }, episode);
+        }
+        self.judge(context);
+    }
+
+    /// Takes in an event that lies in no gap: the group's first, or one before it.
+    fn take_outside(&mut self, context: &mut Context<'_>, mark: Mark) {
+        match self.first {
+            None => {
+                self.first = Some(mark);
+                if self.gaps.is_empty() {
+                    self.gaps.push(Gap { from: mark, until: None, alert: None });
+                }
+            }
+            // Before what is in memory there may be other events, so that it says nothing.
+            Some(first) if context.floor <= mark.time && mark.time < first.time => {
+                self.first = Some(mark);
+                let gap = Gap { from: mark, until: Some(first), alert: None };
+                if gap.is_longer_than(context.rule.reach_micros()) {
+                    self.gaps.insert(0, gap);
+                    self.judge(context);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Opens the alerts of the gaps whose time has come.
+    pub(super) fn judge(&mut self, context: &mut Context<'_>) {
+        let rule = context.rule;
+        let due = context.clock - rule.reach_micros() - rule.lateness_micros();
+        for gap in &mut self.gaps {
+            if gap.alert.is_none() && gap.from.time <= due {
+                let mut episode = context.open(slot_of(gap.from.time), gap.from, gap.from.id);
+                episode.goes_on = true;
+                context.tell(What::Opened, &episode);
+                if let Some(until) = gap.until {
+                    end(context, &mut episode, until);
+                }
+                gap.alert = Some(episode);
+            }
+        }
+        let old = due - rule.reach_micros();
+        self.gaps.retain(|gap| gap.until.is_none_or(|until| until.time >= old));
+    }
+
+    pub(super) fn has_alert(&self) -> bool {
+        self.gaps.iter().any(|gap| gap.alert.is_some())
+    }
+
+    /// When it must be judged next.
+    pub(super) fn deadline(&self, context: &Context<'_>) -> Option<i64> {
+        let wait = context.rule.reach_micros() + context.rule.lateness_micros();
+        let waiting = self.gaps.iter().filter(|gap| gap.alert.is_none());
+        waiting.map(|gap| gap.from.time.saturating_add(wait)).min()
+    }
+
+    /// Takes an alert that is known from before.
+    pub(super) fn remember(&mut self, episode: Episode) {
+        let Some(from) = episode.first.first().copied() else { return };
+        let until = episode.last.last().copied().filter(|_| !episode.goes_on);
+        match self.gaps.iter_mut().find(|gap| gap.from.time == from.time) {
+            Some(gap) => gap.alert = Some(episode),
+            None => {
+                // The group has been silent since.
+                let place = self.gaps.partition_point(|gap| gap.from.time < from.time);
+                self.gaps.insert(place, Gap { from, until, alert: Some(episode) });
+            }
+        }
+    }
+}
+
+/// Ends a silence, or ends it earlier.
+fn end(context: &mut Context<'_>, episode: &mut Episode, mark: Mark) {
+    episode.goes_on = false;
+    episode.end = mark.time;
+    episode.last = vec![mark];
+    context.tell(What::Ended, episode);
+}

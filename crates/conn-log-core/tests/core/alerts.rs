@@ -1,0 +1,328 @@
+//! The alerts of rules: the same whatever the order, the repeats, the cuts and the memory.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use conn_log_core::alert::{
+    Change, Episode, GroupKey, History, HistoryQuery, Output, Rule, Watch, WatchedRule, What,
+};
+use conn_log_core::{Event, EventFields, Record, Timestamp};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// 2026-11-26T23:58:00Z: near midnight, where episodes are cut.
+const BASE: i64 = 1_795_737_480_000_000;
+
+pub(crate) fn rule(json: Value) -> Rule {
+    let Value::Object(object) = json else { panic!("not an object") };
+    Rule::from_json(object).unwrap()
+}
+
+/// A log in memory, and the alerts told so far.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) records: Vec<Record>,
+    pub(crate) alerts: BTreeMap<i64, (i64, String, Episode)>,
+}
+
+impl Memory {
+    pub(crate) fn note(&mut self, changes: &[Change]) {
+        for change in changes {
+            let alert = change.episode.alert;
+            match change.what {
+                What::MergedInto(_) | What::Withdrawn { .. } => {
+                    self.alerts.remove(&alert);
+                }
+                _ => {
+                    let entry = (change.rule, change.group.json.clone(), change.episode.clone());
+                    self.alerts.insert(alert, entry);
+                }
+            }
+        }
+    }
+
+    /// What the alerts say, without the numbers that depend on the order of arrival.
+    pub(crate) fn episodes(&self) -> Vec<String> {
+        let text = |(rule, group, episode): &(i64, String, Episode)| {
+            // Silences and sessions have one event at either end: any of those of its instant.
+            let is_exact = *rule <= 7;
+            let digest = |digest| if is_exact { digest } else { 0 };
+            let marks = episode.evidence();
+            let mut evidence: Vec<(i64, u64)> =
+                marks.iter().map(|mark| (mark.time, digest(mark.digest))).collect();
+            evidence.dedup();
+            format!(
+                "{rule} {group} {} {} {} {} {evidence:?}",
+                episode.start, episode.end, episode.goes_on, episode.count
+            )
+        };
+        let mut all: Vec<String> = self.alerts.values().map(text).collect();
+        all.sort();
+        all
+    }
+}
+
+impl History for Memory {
+    type Error = Infallible;
+
+    fn records(&mut self, query: &HistoryQuery) -> Result<Vec<Record>, Infallible> {
+        let is_asked = |record: &&Record| {
+            (query.after_id + 1..query.before_id).contains(&record.id)
+                && query.filter.matches(&record.event)
+        };
+        Ok(self.records.iter().filter(is_asked).take(query.limit).cloned().collect())
+    }
+
+    fn episodes(
+        &mut self,
+        rule: i64,
+        group: &GroupKey,
+        from: i64,
+        until: i64,
+    ) -> Result<Vec<Episode>, Infallible> {
+        let is_asked = |(number, json, episode): &&(i64, String, Episode)| {
+            (*number, json) == (rule, &group.json) && episode.start <= until && from <= episode.end
+        };
+        Ok(self.alerts.values().filter(is_asked).map(|(.., episode)| episode.clone()).collect())
+    }
+}
+
+/// Makes the records of a log from events in the order of their arrival.
+pub(crate) fn log(events: &[EventFields], created: impl Fn(usize) -> Timestamp) -> Vec<Record> {
+    let record = |(place, fields): (usize, &EventFields)| Record {
+        id: i64::try_from(place).unwrap() + 1,
+        created_at: created(place),
+        event: Event::from_store(fields.clone()),
+    };
+    events.iter().enumerate().map(record).collect()
+}
+
+fn watched(rules: &[Rule]) -> Vec<WatchedRule> {
+    let watched = |(number, rule): (i64, &Rule)| WatchedRule {
+        number,
+        rule: rule.clone(),
+        after_id: 0,
+        since: 0,
+    };
+    (1..).zip(rules).map(watched).collect()
+}
+
+/// Takes a whole log in, and judges all deadlines.
+pub(crate) fn run(rules: &[Rule], records: &[Record]) -> (Memory, Vec<Change>) {
+    let mut watch = Watch::new(watched(rules));
+    let mut memory = Memory::default();
+    let mut output = Output::after(0);
+    for record in records {
+        let told = output.changes.len();
+        watch.take(record, &mut memory, &mut output).unwrap();
+        memory.note(&output.changes[told..]);
+        memory.records.push(record.clone());
+    }
+    let told = output.changes.len();
+    watch.judge_until(Timestamp::from_micros(BASE + 100 * 86_400_000_000), &mut output);
+    memory.note(&output.changes[told..]);
+    (memory, output.changes)
+}
+
+fn kinds(cooldown: u32) -> Vec<Rule> {
+    let all = json!([
+        {"kind": "match", "filter": {"status": "denied"}, "params": {}},
+        {"kind": "failure_burst", "params": {"threshold": 3, "window_seconds": 30}},
+        {"kind": "failure_burst", "params": {"threshold": 2, "window_seconds": 200}},
+        {"kind": "distinct_count",
+         "params": {"of": "ip_address", "at_least": 3, "window_seconds": 60}},
+        {"kind": "sequence", "params": {"first": {"status": "denied"}, "count": 2,
+         "then": {"status": "success"}, "window_seconds": 60}},
+        {"kind": "flapping", "params": {"transitions": 3, "window_seconds": 90}},
+        {"kind": "impossible_travel", "params": {"max_kmh": 20_000, "min_km": 100}},
+        {"kind": "silence", "params": {"after_seconds": 50}},
+        {"kind": "long_session", "params": {"longer_than_seconds": 40}},
+    ]);
+    let Value::Array(all) = all else { unreachable!() };
+    let complete = |mut json: Value| {
+        json["name"] = "a rule".into();
+        json["group_by"] = json!(["device_id"]);
+        json["cooldown_seconds"] = cooldown.into();
+        rule(json)
+    };
+    all.into_iter().map(complete).collect()
+}
+
+prop_compose! {
+    fn event()(
+        device in 0..2_u8,
+        second in 0..300_i64,
+        status in prop::sample::select(vec!["success", "denied"]),
+        kind in prop::sample::select(vec!["attempted", "established", "terminated"]),
+        address in 0..4_u8,
+        place in prop::option::of((0..3_u8, 0..2_u8)),
+    ) -> EventFields {
+        let metadata = match place {
+            Some((lat, lon)) => format!(r#"{{"latitude":{},"longitude":{}}}"#, lat * 20, lon * 30),
+            None => "{}".to_owned(),
+        };
+        EventFields {
+            device_id: format!("d{device}"),
+            application_id: "a".to_owned(),
+            connection_type: kind.to_owned(),
+            status: status.to_owned(),
+            timestamp: Timestamp::from_micros(BASE + second * 1_000_000),
+            ip_address: Some([10, 0, 0, address].into()),
+            user_agent: None,
+            duration: None,
+            session_id: None,
+            event_id: None,
+            metadata,
+        }
+    }
+}
+
+/// Long after all of the events: each is later than its lateness.
+fn at_once(_: usize) -> Timestamp {
+    Timestamp::from_micros(BASE + 86_400_000_000)
+}
+
+/// As they come, a second apart, in the time of the events.
+fn as_they_come(place: usize) -> Timestamp {
+    Timestamp::from_micros(BASE + i64::try_from(place).unwrap() * 5_000_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn episodes_are_a_function_of_the_set_of_events(
+        events in prop::collection::vec(event(), 0..40),
+        order in Just((0..40_usize).collect::<Vec<_>>()).prop_shuffle(),
+        repeated in prop::collection::vec(0..40_usize, 0..5),
+        cooldown in prop::sample::select(vec![0, 10, 60]),
+    ) {
+        let rules = kinds(cooldown);
+        let mut sorted = events.clone();
+        sorted.sort_by_key(|event| event.timestamp);
+        let mut shuffled: Vec<EventFields> =
+            order.iter().filter_map(|place| events.get(*place).cloned()).collect();
+        shuffled.extend(repeated.iter().filter_map(|place| events.get(*place).cloned()));
+        let (plain, _) = run(&rules, &log(&sorted, as_they_come));
+        let (late, _) = run(&rules, &log(&shuffled, at_once));
+        prop_assert_eq!(plain.episodes(), late.episodes());
+        let (mixed, _) = run(&rules, &log(&shuffled, as_they_come));
+        prop_assert_eq!(plain.episodes(), mixed.episodes());
+    }
+
+    #[test]
+    fn what_is_told_does_not_depend_on_what_is_kept_in_memory(
+        events in prop::collection::vec(event(), 1..40),
+        cut in 0..40_usize,
+        back in 0..40_usize,
+    ) {
+        let rules: Vec<Rule> = kinds(10).into_iter().take(7).collect();
+        let records = log(&events, as_they_come);
+        let (_, expected) = run(&rules, &records);
+        let cut = cut.min(records.len());
+        // Takes in the first events, and then goes on after a start that recalls some of them.
+        let mut watch = Watch::new(watched(&rules));
+        let mut memory = Memory::default();
+        let mut output = Output::after(0);
+        for (place, record) in records.iter().enumerate() {
+            if place == cut {
+                watch = Watch::new(watched(&rules));
+                let recalled = &records[cut.saturating_sub(back)..cut];
+                recalled.iter().for_each(|record| watch.recall(record));
+                // No event before the recalled ones is this late.
+                let first = i64::try_from(cut.saturating_sub(back)).unwrap() + 1;
+                watch.knows_since(first, Timestamp::from_micros(BASE + 400_000_000));
+                for (number, group, episode) in memory.alerts.values() {
+                    watch.remember(*number, group, episode.clone(), None);
+                }
+            }
+            let told = output.changes.len();
+            watch.take(record, &mut memory, &mut output).unwrap();
+            memory.note(&output.changes[told..]);
+            memory.records.push(record.clone());
+        }
+        let expected: Vec<&Change> =
+            expected.iter().filter(|change| change.at <= output.changes.last().map_or(0, |c| c.at)).collect();
+        prop_assert_eq!(expected, output.changes.iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn one_attacker_is_found_among_more_groups_than_are_kept() {
+    let rules = [rule(json!({"name": "burst", "kind": "failure_burst", "group_by": ["device_id"],
+        "params": {"threshold": 5, "window_seconds": 3_600}}))];
+    let mut watch = Watch::new(watched(&rules)).with_groups_max(1_000);
+    let mut memory = Memory::default();
+    let mut output = Output::after(0);
+    let mut events = Vec::new();
+    for number in 0..20_000_i64 {
+        let is_attacker = number % 500 == 0;
+        let mut fields = plain(AFTER_MIDNIGHT + number * 10_000);
+        fields.device_id = if is_attacker { "attacker".to_owned() } else { format!("d{number}") };
+        fields.status = "denied".to_owned();
+        events.push(fields);
+    }
+    let created = |place| {
+        Timestamp::from_micros(BASE + AFTER_MIDNIGHT + i64::try_from(place).unwrap() * 10_000)
+    };
+    for record in log(&events, created) {
+        watch.take(&record, &mut memory, &mut output).unwrap();
+    }
+    memory.note(&output.changes);
+    assert!(watch.groups() <= 1_000);
+    let groups: Vec<&str> = memory.alerts.values().map(|(_, group, _)| group.as_str()).collect();
+    assert_eq!(groups.iter().filter(|group| group.contains("attacker")).count(), 1, "{groups:?}");
+    let opened: Vec<&Change> =
+        output.changes.iter().filter(|change| change.what == What::Opened).collect();
+    let overflows = opened.iter().filter(|change| change.group.json.contains("overflow"));
+    assert_eq!(overflows.count(), 1);
+}
+
+/// Microseconds from the base to a time that no episode is cut at.
+const AFTER_MIDNIGHT: i64 = 600_000_000;
+
+fn plain(micros: i64) -> EventFields {
+    EventFields {
+        device_id: "d".to_owned(),
+        application_id: "a".to_owned(),
+        connection_type: "attempted".to_owned(),
+        status: "success".to_owned(),
+        timestamp: Timestamp::from_micros(BASE + micros),
+        ip_address: None,
+        user_agent: None,
+        duration: None,
+        session_id: None,
+        event_id: None,
+        metadata: "{}".to_owned(),
+    }
+}
+
+#[test]
+fn all_faults_of_a_rule_are_told_at_once() {
+    let json = json!({"name": " x", "kind": "failure_burst", "group_by": ["device_id", "shoe_size"],
+        "params": {"threshold": 1, "window_seconds": 90_000}, "colour": 1,
+        "filter": {"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}});
+    let Value::Object(object) = json else { unreachable!() };
+    let faults = Rule::from_json(object).unwrap_err();
+    let mut found: Vec<(&str, &str)> =
+        faults.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            ("/colour", "unknown"),
+            ("/filter", "matches_nothing"),
+            ("/group_by/1", "unknown_value"),
+            ("/name", "surrounding_space"),
+            ("/params/threshold", "out_of_range"),
+            ("/params/window_seconds", "out_of_range"),
+        ]
+    );
+}
+
+#[test]
+fn a_rule_reads_back_as_it_was_written() {
+    for rule in kinds(7) {
+        assert_eq!(Rule::from_json(rule.to_json()), Ok(rule));
+    }
+}

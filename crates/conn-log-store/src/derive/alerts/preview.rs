@@ -1,0 +1,212 @@
+//! Previews: a rule over a time of the past. The same evaluation as the live one, and nothing is
+//! stored.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use conn_log_core::alert::{
+    Change, Clock, Episode, GroupKey, History, HistoryQuery, Output, Rule, Watch, WatchedRule, What,
+};
+use conn_log_core::{EventQuery, Order, Position, Record, Start, Timestamp};
+
+use super::commit::alert_of;
+use super::log_history::LogHistory;
+use crate::clock::now;
+use crate::control::alerts::{Alert, AlertState, StoredRule};
+use crate::derive::index;
+use crate::engine::{AnyConnection, Engine, Plans, in_snapshot};
+use crate::error::StoreError;
+use crate::log::heads;
+use crate::log::read::find_in;
+use crate::log::scan::Deadline;
+use crate::tenant_id::TenantId;
+
+/// Longest work on one preview. It answers what it got to.
+const TIME_MAX: Duration = Duration::from_secs(8);
+
+/// Events of one read.
+const PAGE_EVENTS: usize = 2_000;
+
+/// Limit of events of a preview: what the rule keeps of them is some hundred bytes each.
+const EVENTS_MAX: u64 = 1_000_000;
+
+/// What a rule would have raised.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// The alerts, in the order in which they would have been raised.
+    pub alerts: Vec<PreviewedAlert>,
+    /// Events that passed the filter.
+    pub events: u64,
+    /// Whether all events of the time were taken in.
+    pub is_complete: bool,
+    /// The id of the last event that was taken in.
+    pub last_id: i64,
+    /// The time taken.
+    pub elapsed: Duration,
+}
+
+/// An alert that would have been raised. Its number counts within the preview.
+pub type PreviewedAlert = Alert;
+
+/// The log, and the alerts of the preview so far.
+struct PreviewHistory<'a> {
+    log: LogHistory<'a>,
+    changes: &'a BTreeMap<i64, Change>,
+}
+
+impl History for PreviewHistory<'_> {
+    type Error = StoreError;
+
+    fn records(&mut self, query: &HistoryQuery) -> Result<Vec<Record>, StoreError> {
+        self.log.records(query)
+    }
+
+    fn episodes(
+        &mut self,
+        _: i64,
+        group: &GroupKey,
+        from: i64,
+        until: i64,
+    ) -> Result<Vec<Episode>, StoreError> {
+        let is_asked = |change: &&Change| {
+            let episode = &change.episode;
+            change.group.json == group.json
+                && episode.start <= until
+                && (episode.goes_on || from <= episode.end)
+                && !matches!(change.what, What::Withdrawn { .. } | What::MergedInto(_))
+        };
+        let found = self.changes.values().filter(is_asked);
+        Ok(found.map(|change| change.episode.clone()).collect())
+    }
+}
+
+/// Runs a rule over the events of a time, by the rule's clock.
+pub(crate) fn preview(
+    engine: &Engine,
+    tenant: TenantId,
+    rule: Rule,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Preview, StoreError> {
+    let begun = Instant::now();
+    let connection = &mut *engine.reader()?;
+    let size = heads::bounds(connection, tenant)?.size;
+    let stored = StoredRule {
+        id: 0,
+        version: 0,
+        rule,
+        after_id: 0,
+        started_at: since,
+        created_at: since,
+        updated_at: since,
+    };
+    let watched =
+        WatchedRule { number: 0, rule: stored.rule.clone(), after_id: 0, since: since.micros() };
+    let mut run = Run {
+        watch: Watch::new(vec![watched]),
+        output: Output::after(0),
+        changes: BTreeMap::new(),
+        told: 0,
+    };
+    let mut filter = stored.rule.filter().clone();
+    let is_by_event = stored.rule.clock() == Clock::Event;
+    if is_by_event {
+        filter.since = filter.since.max(Some(since));
+        filter.until = Some(filter.until.map_or(until, |other| other.min(until)));
+    }
+    let (mut last_id, mut events, mut is_complete) = (0, 0, false);
+    while events < EVENTS_MAX && begun.elapsed() < TIME_MAX {
+        let position = Position { timestamp: Timestamp::EPOCH, id: last_id };
+        let query = EventQuery {
+            filter: filter.clone(),
+            order: Order::IdAscending,
+            start: Start::After(position),
+            limit: PAGE_EVENTS,
+        };
+        let left = TIME_MAX.saturating_sub(begun.elapsed());
+        let page = in_snapshot(connection, engine.read_time_max(), Plans::ByKey, |connection| {
+            index::page(connection, tenant, &query, Some(size), Deadline::after(left))
+        });
+        let page = match page {
+            Err(StoreError::QueryTimeout) => break,
+            page => page?,
+        };
+        for record in &page.records {
+            last_id = record.id;
+            if !is_by_event && !(since..until).contains(&record.created_at) {
+                continue;
+            }
+            events += 1;
+            run.take(connection, engine, tenant, record)?;
+        }
+        if !page.has_more {
+            is_complete = true;
+            break;
+        }
+    }
+    if is_complete {
+        run.watch.judge_until(until.min(now()), &mut run.output);
+        run.note();
+    }
+    let alerts = alerts(connection, tenant, &stored, run.changes)?;
+    Ok(Preview { alerts, events, is_complete, last_id, elapsed: begun.elapsed() })
+}
+
+/// A preview while it runs.
+struct Run {
+    watch: Watch,
+    output: Output,
+    /// The last change of each alert.
+    changes: BTreeMap<i64, Change>,
+    told: usize,
+}
+
+impl Run {
+    fn take(
+        &mut self,
+        connection: &mut AnyConnection,
+        engine: &Engine,
+        tenant: TenantId,
+        record: &Record,
+    ) -> Result<(), StoreError> {
+        let versions = std::collections::HashMap::new();
+        let time_max = engine.read_time_max();
+        let log = LogHistory { connection, tenant, time_max, versions: &versions };
+        let mut history = PreviewHistory { log, changes: &self.changes };
+        self.watch.take(record, &mut history, &mut self.output)?;
+        self.note();
+        Ok(())
+    }
+
+    fn note(&mut self) {
+        for change in &self.output.changes[self.told..] {
+            self.changes.insert(change.episode.alert, change.clone());
+        }
+        self.output.changes.clear();
+        self.told = 0;
+    }
+}
+
+fn alerts(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    rule: &StoredRule,
+    changes: BTreeMap<i64, Change>,
+) -> Result<Vec<Alert>, StoreError> {
+    let mut alerts = Vec::new();
+    for change in changes.into_values() {
+        if matches!(change.what, What::MergedInto(_)) {
+            continue;
+        }
+        let ids: Vec<i64> = change.episode.evidence().iter().map(|mark| mark.id).collect();
+        let evidence = find_in(connection, tenant, &ids, None)?;
+        let mut alert = alert_of(rule, &change, &evidence);
+        alert.state = match change.what {
+            What::Withdrawn { .. } => AlertState::Withdrawn,
+            What::Ended => AlertState::Resolved,
+            _ => AlertState::Open,
+        };
+        alerts.push(alert);
+    }
+    Ok(alerts)
+}

@@ -1,0 +1,178 @@
+//! Makes the evaluation of a log's rules go on after a start: the events of their memory are read
+//! again, and the alerts that may still change.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use conn_log_core::alert::{Kind, Watch, WatchedRule};
+use conn_log_core::{EventFilter, Order, Record, Timestamp};
+use diesel::prelude::*;
+
+use super::evaluation::Evaluation;
+use crate::control::alerts::heads::Head;
+use crate::control::alerts::{StoredRule, rules, table};
+use crate::engine::{AnyConnection, Dialect, Home, Micros, positions_of};
+use crate::error::StoreError;
+use crate::log::heads;
+use crate::log::key;
+use crate::log::read::find_in;
+use crate::log::scan::{Rows, Scan};
+use crate::log::schema::events;
+use crate::log::span::Span;
+use crate::tenant_id::TenantId;
+
+/// The name of the watermark in the table of positions.
+pub(super) const ALERTS: &str = "alerts";
+
+/// Limit of events that are read again: half a minute's work. Rules with a longer memory begin
+/// anew, and know less of the time before.
+const RECALL_EVENTS_MAX: i64 = 2_000_000;
+
+/// Events of one read.
+const READ_EVENTS: i64 = 4_000;
+
+/// An event's time is no more than this ahead of the time at which it was stored.
+const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
+
+/// The evaluation of a log's enabled rules as of its watermark. `None` without such rules.
+pub(super) fn recall(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    head: &Head,
+) -> Result<Option<Evaluation>, StoreError> {
+    let all = rules::all_in(connection, tenant)?;
+    let rules: Vec<StoredRule> = all.into_iter().filter(|rule| rule.rule.is_enabled()).collect();
+    let Some(begin) = rules.iter().map(|rule| rule.after_id).min() else { return Ok(None) };
+    let positions = positions_of(connection, tenant, Home::Durable)?;
+    let stored = positions.into_iter().find(|p| p.name == ALERTS).map(|p| p.watermark);
+    let log = heads::bounds(connection, tenant)?;
+    let watermark = stored.unwrap_or(0).max(begin).max(log.first_id - 1);
+    let watched = rules.iter().map(|rule| WatchedRule {
+        number: rule.id,
+        rule: rule.rule.clone(),
+        after_id: rule.after_id,
+        since: rule.started_at.micros(),
+    });
+    let mut watch = Watch::new(watched.collect());
+    let clock = created_at(connection, tenant, Span { first: 1, last: watermark })?;
+    if let Some(clock) = clock {
+        let span = (log.first_id, watermark);
+        let earliest = recall_events(connection, tenant, &rules, &mut watch, span, clock)?;
+        for rule in &rules {
+            recall_alerts(connection, tenant, rule, &mut watch, earliest)?;
+        }
+    }
+    Ok(Some(Evaluation::new(head, rules, watch, watermark, stored)))
+}
+
+/// Recalls events, and returns the time of the earliest, or of the clock.
+fn recall_events(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    rules: &[StoredRule],
+    watch: &mut Watch,
+    (first_id, watermark): (i64, i64),
+    clock: Timestamp,
+) -> Result<Timestamp, StoreError> {
+    let memory = rules.iter().map(|rule| rule.rule.memory_micros()).max().unwrap_or(0);
+    let from = clock.plus(-TimeDelta::microseconds(memory) - AHEAD_MAX);
+    let after = rules.iter().map(|rule| rule.after_id).min().unwrap_or(0);
+    let least = first_id.max(after + 1).max(watermark - RECALL_EVENTS_MAX);
+    let first = first_since(connection, tenant, Span { first: least, last: watermark }, from)?;
+    let mut earliest = clock.plus(-TimeDelta::microseconds(memory));
+    let mut next = first;
+    while next <= watermark {
+        let span = Span { first: next, last: watermark.min(next + READ_EVENTS - 1) };
+        for record in read(connection, tenant, span)? {
+            earliest = earliest.min(record.event.fields().timestamp);
+            watch.recall(&record);
+        }
+        next = span.last + 1;
+    }
+    if let Some(oldest) = created_at(connection, tenant, Span { first: 1, last: first })? {
+        watch.knows_since(first, oldest.plus(AHEAD_MAX));
+    }
+    Ok(earliest)
+}
+
+fn recall_alerts(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    rule: &StoredRule,
+    watch: &mut Watch,
+    earliest: Timestamp,
+) -> Result<(), StoreError> {
+    // A hit with the earliest event can join an episode that ended a cooldown before: a day at most.
+    let since = earliest.plus(-TimeDelta::days(2));
+    let has_sessions = matches!(rule.rule.kind(), Kind::LongSession { .. });
+    for alert in table::recent_in(connection, tenant, (rule.id, rule.version), since)? {
+        let first = alert.episode.evidence().first().map(|mark| mark.id);
+        let first = match first.filter(|_| has_sessions) {
+            Some(id) => find_in(connection, tenant, &[id], None)?.pop(),
+            None => None,
+        };
+        watch.remember(rule.id, &alert.group, alert.episode, first.as_ref());
+    }
+    Ok(())
+}
+
+/// The events of a span, in the order of the log.
+pub(super) fn read(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    span: Span,
+) -> Result<Vec<Record>, StoreError> {
+    let filter = EventFilter::default();
+    let scan = Scan {
+        tenant,
+        filter: &filter,
+        order: Order::IdAscending,
+        position: None,
+        last: None,
+        created: None,
+    };
+    scan.read(connection, Rows::Within(span), usize::try_from(span.len()).unwrap_or(usize::MAX))
+}
+
+/// `created_at` of the last event of a span.
+fn created_at(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    span: Span,
+) -> Result<Option<Timestamp>, StoreError> {
+    let dialect = Dialect::from(&mut *connection);
+    let found: Option<Micros> = events::table
+        .filter(key::within(tenant, span, dialect))
+        .order(key::order(dialect).desc())
+        .select(events::created_at)
+        .first(connection)
+        .optional()?;
+    Ok(found.map(|time| time.0))
+}
+
+/// The first id of a span whose event was stored at that time or later: `created_at` never goes
+/// back within a log.
+fn first_since(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    span: Span,
+    time: Timestamp,
+) -> Result<i64, StoreError> {
+    let (mut low, mut high) = (span.first, span.last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        // The last event up to the middle, because that one may be removed.
+        let at = created_at(connection, tenant, Span { first: span.first, last: middle })?;
+        if at.is_some_and(|at| at >= time) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(low)
+}
+
+/// The versions of rules, by their ids.
+pub(super) fn versions(rules: &[StoredRule]) -> HashMap<i64, i64> {
+    rules.iter().map(|rule| (rule.id, rule.version)).collect()
+}

@@ -1,0 +1,308 @@
+//! The thread that evaluates rules.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use conn_log_core::Timestamp;
+use conn_log_core::alert::RuleHealth;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::evaluation::{Evaluation, Stepped, Tools};
+use super::recall;
+use crate::clock::SteadyClock;
+use crate::control::alerts::heads::{self, Head};
+use crate::engine::{AnyConnection, Engine, Role, Signals};
+use crate::error::StoreError;
+use crate::log::heads as log_heads;
+use crate::observer::Observer;
+use crate::tenant_id::TenantId;
+
+/// Pause between two rounds. The first event after a quiet moment does not wait.
+const ROUND_PAUSE: Duration = Duration::from_millis(10);
+
+/// Pause between two looks for rules while no log has any.
+const NO_RULES_PAUSE: Duration = Duration::from_millis(250);
+
+/// Longest time between two rounds while there are rules: another process may have changed them.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// For this long a process that evaluates a log's rules keeps others away; it asks again after half
+/// of it. After a crash another process takes over when it has passed.
+const HELD_SECONDS: i64 = 10;
+
+/// Pause after a failure.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Steps of one log before the next log has its turn.
+const STEPS_AT_ONCE: usize = 20;
+
+/// Longest read for a late event.
+const READ_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The state of the evaluation in this process, for people and metrics.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AlertingState {
+    /// How each rule fares.
+    pub rules: HashMap<(TenantId, i64), RuleHealth>,
+    /// Groups in memory.
+    pub groups: usize,
+    /// Events that the slowest log's rules have not taken in.
+    pub behind_events: i64,
+}
+
+/// The evaluation of all logs' rules in this process.
+pub(crate) struct Alerting {
+    engine: Arc<Engine>,
+    signals: Signals,
+    /// The name of this process.
+    holder: String,
+    observer: Option<Arc<dyn Observer>>,
+    state: Mutex<AlertingState>,
+}
+
+impl Alerting {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        signals: Signals,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
+        let holder = Uuid::new_v4().to_string();
+        Alerting { engine, signals, holder, observer, state: Mutex::default() }
+    }
+
+    /// How the rules fare in this process.
+    pub(crate) fn state(&self) -> AlertingState {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, AlertingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts the thread. It ends soon after a signal to stop, once it is unparked.
+pub(crate) fn spawn(alerting: &Arc<Alerting>) -> std::io::Result<JoinHandle<()>> {
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let alerting = Arc::clone(alerting);
+    // Opened now: a connection that is opened after a file is gone would make another file.
+    let role = Role::Reader { read_time_max: READ_TIME_MAX };
+    let reader = alerting.engine.connect(role).ok();
+    std::thread::Builder::new().name("conn-log-alerts".to_owned()).spawn(move || {
+        let commits = alerting.signals.commits();
+        let runner = Runner {
+            alerting,
+            commits,
+            reader,
+            clock: SteadyClock::new(),
+            evaluations: HashMap::new(),
+        };
+        runner.run(&waiting);
+    })
+}
+
+struct Runner {
+    alerting: Arc<Alerting>,
+    commits: watch::Receiver<u64>,
+    /// The thread's own connection.
+    reader: Option<AnyConnection>,
+    clock: SteadyClock,
+    evaluations: HashMap<TenantId, Evaluation>,
+}
+
+/// The state after a round.
+struct Round {
+    has_rules: bool,
+    has_more: bool,
+    deadline: Option<Timestamp>,
+}
+
+impl Runner {
+    fn run(mut self, waiting: &tokio::runtime::Runtime) {
+        loop {
+            self.commits.mark_unchanged();
+            if self.is_stopped() {
+                return self.let_go();
+            }
+            match self.round() {
+                Ok(round) if round.has_more => {}
+                Ok(round) => {
+                    let pause = self.pause(&round);
+                    let commits = &mut self.commits;
+                    waiting
+                        .block_on(async { tokio::time::timeout(pause, commits.changed()).await })
+                        .ok();
+                    let rest = if round.has_rules { ROUND_PAUSE } else { NO_RULES_PAUSE };
+                    self.rest(rest);
+                }
+                Err(error) if self.is_stopped() => log::debug!("the rules stop: {error}"),
+                Err(error) => {
+                    log::error!("rules could not be evaluated, and will be again: {error}");
+                    self.reader = None;
+                    self.evaluations.clear();
+                    self.rest(RETRY_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// The time until the next deadline, at most a second.
+    fn pause(&mut self, round: &Round) -> Duration {
+        let now = self.clock.now();
+        let until = round.deadline.map_or(i64::MAX, |due| due.micros() - now.micros());
+        let until = Duration::from_micros(until.max(0).unsigned_abs());
+        until.min(LOOK_AFTER)
+    }
+
+    /// Waits that long, or until the store stops.
+    fn rest(&self, time: Duration) {
+        let until = std::time::Instant::now() + time;
+        while !self.is_stopped() {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::park_timeout(left);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.alerting.signals.is_stopped()
+    }
+
+    fn reader(&mut self) -> Result<&mut AnyConnection, StoreError> {
+        if self.reader.is_none() {
+            self.alerting.engine.check_files()?;
+            let role = Role::Reader { read_time_max: READ_TIME_MAX };
+            self.reader = Some(self.alerting.engine.connect(role)?);
+        }
+        self.reader.as_mut().ok_or_else(|| StoreError::unavailable("no connection"))
+    }
+
+    /// Evaluates the rules of every log for a while.
+    fn round(&mut self) -> Result<Round, StoreError> {
+        self.alerting.engine.check_log()?;
+        let heads = heads::all(self.reader()?)?;
+        let mut round = Round { has_rules: false, has_more: false, deadline: None };
+        let mut state = AlertingState::default();
+        for head in heads {
+            let tenant = TenantId(head.tenant);
+            match self.evaluate(tenant, &head) {
+                Ok(None) => {
+                    self.evaluations.remove(&tenant);
+                }
+                Ok(Some(stepped)) => {
+                    round.has_rules = true;
+                    match stepped {
+                        Stepped::More => round.has_more = true,
+                        Stepped::Idle(deadline) => {
+                            round.deadline = round.deadline.into_iter().chain(deadline).min();
+                        }
+                        Stepped::Lost => {
+                            self.evaluations.remove(&tenant);
+                        }
+                    }
+                    self.note(tenant, &mut state)?;
+                }
+                Err(error) => {
+                    // The other logs go on; this one begins with what is stored.
+                    self.evaluations.remove(&tenant);
+                    return Err(error);
+                }
+            }
+            if self.is_stopped() {
+                break;
+            }
+        }
+        *self.alerting.lock() = state;
+        Ok(round)
+    }
+
+    fn note(&mut self, tenant: TenantId, state: &mut AlertingState) -> Result<(), StoreError> {
+        let size = log_heads::bounds(self.reader()?, tenant)?.size;
+        if let Some(evaluation) = self.evaluations.get(&tenant) {
+            let health = evaluation.health().into_iter();
+            state.rules.extend(health.map(|(rule, health)| ((tenant, rule), health)));
+            state.groups += evaluation.groups();
+            state.behind_events = state.behind_events.max(size - evaluation.watermark());
+        }
+        Ok(())
+    }
+
+    /// Evaluates the rules of a log for some steps. `None` if it has none, or if another process
+    /// does it.
+    fn evaluate(&mut self, tenant: TenantId, head: &Head) -> Result<Option<Stepped>, StoreError> {
+        let now = self.clock.now();
+        if !self.hold(tenant, head, now)? {
+            return Ok(None);
+        }
+        let is_current =
+            self.evaluations.get(&tenant).is_some_and(|known| known.revision == head.revision);
+        if !is_current {
+            self.evaluations.remove(&tenant);
+            let Some(evaluation) = recall::recall(self.reader()?, tenant, head)? else {
+                return Ok(None);
+            };
+            self.evaluations.insert(tenant, evaluation);
+        }
+        self.reader()?;
+        let Runner { alerting, reader, evaluations, .. } = self;
+        let (Some(reader), Some(evaluation)) = (reader, evaluations.get_mut(&tenant)) else {
+            return Ok(None);
+        };
+        let (engine, holder) = (&alerting.engine, alerting.holder.as_str());
+        let (signals, observer) = (&alerting.signals, alerting.observer.as_deref());
+        let mut tools = Tools { engine, reader, tenant, holder, now, signals, observer };
+        let mut stepped = Stepped::More;
+        for _ in 0..STEPS_AT_ONCE {
+            stepped = evaluation.step(&mut tools)?;
+            if stepped != Stepped::More || alerting.signals.is_stopped() {
+                break;
+            }
+        }
+        Ok(Some(stepped))
+    }
+
+    /// Whether this process evaluates the log's rules. It asks for it only if it has reason to.
+    fn hold(&mut self, tenant: TenantId, head: &Head, now: Timestamp) -> Result<bool, StoreError> {
+        let is_ours = head.holder == self.alerting.holder;
+        let left = head.held_until.0.micros() - now.micros();
+        if is_ours && left > HELD_SECONDS * 500_000 {
+            return Ok(true);
+        }
+        if !is_ours && left > 0 {
+            return Ok(false);
+        }
+        // A log without an enabled rule needs no one.
+        if !self.has_enabled_rules(tenant)? {
+            return Ok(false);
+        }
+        let (holder, until) =
+            (self.alerting.holder.clone(), now.plus(TimeDelta::seconds(HELD_SECONDS)));
+        self.alerting
+            .engine
+            .write(move |connection| Ok(heads::hold(connection, tenant, &holder, now, until)?))
+    }
+
+    fn has_enabled_rules(&mut self, tenant: TenantId) -> Result<bool, StoreError> {
+        let rules = crate::control::alerts::rules::all_in(self.reader()?, tenant)?;
+        Ok(rules.iter().any(|rule| rule.rule.is_enabled()))
+    }
+
+    /// Lets another process go on at once.
+    fn let_go(&self) {
+        for tenant in self.evaluations.keys().copied() {
+            let holder = self.alerting.holder.clone();
+            let done = self.alerting.engine.write(move |connection| {
+                let past = Timestamp::EPOCH;
+                Ok(heads::hold(connection, tenant, &holder, past, past)?)
+            });
+            if let Err(error) = done {
+                log::debug!("the rules of a log stay with this process for a while: {error}");
+            }
+        }
+    }
+}
