@@ -143,7 +143,7 @@ pub(crate) async fn redeliver(
         ("since" = Option<DateTime<Utc>>, Query, description = "In place of a body"),
         ("until" = Option<DateTime<Utc>>, Query, description = "In place of a body"),
     ),
-    request_body = Option<shapes::RedeliverWebhook>,
+    request_body = shapes::RedeliverWebhook,
     responses(
         (status = 202, description = "Their number", body = RedeliveredWebhook),
         (status = 404, description = "The tenant has no such webhook",
