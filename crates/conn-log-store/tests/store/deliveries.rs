@@ -346,6 +346,24 @@ on_both_databases! {
         assert_eq!(store.deliveries_claim(vec![key(&webhook, 2)], now).unwrap().len(), 1);
     }
 
+    async fn a_change_after_all_others_were_deleted_has_the_next_number(db) {
+        let store = db.open();
+        let webhook = store.webhook_create(DEFAULT, new_webhook()).unwrap();
+        append(&store, &[(ChangeKind::Opened, 1), (ChangeKind::Opened, 2)]);
+        let now = start();
+        planned(&store, &webhook, now);
+        for id in [1, 2] {
+            assert_eq!(attempt(&store, &webhook, id, 200, now), Recorded::Delivered);
+        }
+        let later = after(now, Duration::from_hours(31 * 24));
+        store.deliveries_expire(later).unwrap();
+        assert_eq!(all(&store, &webhook), []);
+        append(&store, &[(ChangeKind::Opened, 3)]);
+        planned(&store, &webhook, later);
+        let delivery = store.delivery_get(key(&webhook, 3)).unwrap().0;
+        assert_eq!((delivery.change_id, delivery.state), (Some(3), DeliveryState::Pending));
+    }
+
     async fn a_webhook_is_of_its_tenant_and_goes_with_its_deliveries(db) {
         let store = db.open();
         let other = store.tenant_create("other").unwrap().id;

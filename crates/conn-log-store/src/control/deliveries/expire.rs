@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{DeliveryLag, DeliveryState};
 use crate::clock::delta;
+use crate::control::alerts::changes;
 use crate::control::schema::{alert_changes, deliveries, delivery_attempts, webhooks};
 use crate::control::webhooks::DisabledReason;
 use crate::control::{silences, tenants};
@@ -160,7 +161,9 @@ fn expire_changes(
             .order(deliveries::change_id)
             .first(connection)
             .optional()?;
-        let needed = needed.flatten().unwrap_or(i64::MAX);
+        // The last one stays: the next takes its number from it, and no number is used again.
+        let last = changes::last_id(connection, tenant)?;
+        let needed = needed.flatten().unwrap_or(i64::MAX).min(last);
         let is_old = |(id, at): &&(i64, Micros)| at.0 < until && *id < needed;
         let Some((last, _)) = first.iter().take_while(is_old).last() else { return Ok(false) };
         let count = diesel::delete(
