@@ -88,13 +88,13 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
                 (episode.end - episode.start) / i64::try_from(count.max(2) - 1).unwrap_or(1),
             );
             format!(
-                "{who} connects like a clock: {count} connections within {span}, one in about \
+                "{who} connects by the clock: {count} connections within {span}, one in about \
                  {mean}; score {:.2}",
                 episode.measure
             )
         }
         Kind::Volume { .. } => format!(
-            "{count} events of {who} within {span}; before, {:.1} were usual in a window",
+            "{count} events of {who} within {span}; {} in a window were usual before",
             episode.measure
         ),
     }

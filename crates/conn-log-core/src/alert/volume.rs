@@ -61,22 +61,26 @@ impl Volume {
         self.windows.get(&window).map_or(0, |tally| tally.count)
     }
 
-    /// The mean of the windows before, if that window is far above or below it.
+    /// The median of the windows before, if that window is far above or below it.
     fn is_far(&self, context: &Context<'_>, window: i64) -> Option<f64> {
         let (factor, baseline) = Self::params(context);
         // The group's first window may have begun before the rule.
         if self.first.is_none_or(|first| window - baseline <= first) {
             return None;
         }
-        let before: u64 = (window - baseline..window).map(|other| self.count(other)).sum();
+        let mut before: Vec<u64> =
+            (window - baseline..window).map(|other| self.count(other)).collect();
+        before.sort_unstable();
         let count = self.count(window);
+        // The median, so that one flood does not make the hours after it look quiet.
+        let middle = before.get(before.len() / 2).copied().unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let (mean, count_f) = (before as f64 / baseline as f64, count as f64);
+        let (usual, count_f) = (middle as f64, count as f64);
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let least = EVENTS_MIN as f64;
-        let is_high = count_f > factor * mean && count_f >= least;
-        let is_low = count_f * factor < mean && mean >= least;
-        (is_high || is_low).then_some(mean)
+        let is_high = count_f > factor * usual && count_f >= least;
+        let is_low = count_f * factor < usual && usual >= least;
+        (is_high || is_low).then_some(usual)
     }
 
     pub(super) fn judge(&mut self, context: &mut Context<'_>) {
@@ -91,8 +95,8 @@ impl Volume {
             if self.windows.range(window - baseline..).next().is_none() {
                 window = last;
             }
-            if let Some(mean) = self.is_far(context, window) {
-                self.found(context, window, mean);
+            if let Some(usual) = self.is_far(context, window) {
+                self.found(context, window, usual);
             }
             self.judged = Some(window);
             window += 1;
@@ -103,7 +107,7 @@ impl Volume {
         self.alerts.retain(|episode| episode.end.div_euclid(size) >= old);
     }
 
-    fn found(&mut self, context: &mut Context<'_>, window: i64, mean: f64) {
+    fn found(&mut self, context: &mut Context<'_>, window: i64, usual: f64) {
         let size = context.rule.reach_micros();
         let (start, end) = (window * size, (window + 1) * size);
         let cooldown = context.rule.cooldown_micros();
@@ -124,7 +128,7 @@ impl Volume {
         let mut episode = context.episode(window, start, end);
         episode.opened_by = opened_by;
         episode.count = tally.map_or(0, |tally| tally.count);
-        episode.measure = mean;
+        episode.measure = usual;
         episode.told = (episode.count, end);
         if let Some([first, last]) = evidence {
             (episode.first, episode.last) = (vec![first], vec![last]);
@@ -144,13 +148,13 @@ impl Volume {
                 let episode = self.alerts.remove(place);
                 context.tell(What::Withdrawn { by }, &episode);
             }
-            (None, Some(mean))
+            (None, Some(usual))
                 if !self
                     .alerts
                     .iter()
                     .any(|e| e.start <= window * size && window * size < e.end) =>
             {
-                self.found(context, window, mean);
+                self.found(context, window, usual);
             }
             _ => {}
         }

@@ -41,6 +41,7 @@ pub struct WatchedRule {
 #[derive(Debug)]
 pub(super) struct Watcher {
     pub(super) watched: WatchedRule,
+    rule: Arc<Rule>,
     groups: HashMap<String, Group>,
     deadlines: BTreeSet<(i64, String)>,
     /// All observations of this time or later are in memory, in microseconds.
@@ -73,6 +74,7 @@ enum State {
 impl Watcher {
     pub(super) fn new(watched: WatchedRule) -> Self {
         Watcher {
+            rule: Arc::new(watched.rule.clone()),
             watched,
             groups: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -84,7 +86,7 @@ impl Watcher {
     }
 
     fn rule(&self) -> &Rule {
-        &self.watched.rule
+        &self.rule
     }
 
     pub(super) fn groups(&self) -> usize {
@@ -173,7 +175,7 @@ impl Watcher {
             let group = Group { key, state, touched: clock, deadline: None };
             self.groups.insert(name.clone(), group);
         }
-        let rule = self.watched.rule.clone();
+        let rule = Arc::clone(&self.rule);
         let is_late = rule.clock == Clock::Event
             && observation.time.saturating_sub(rule.reach_micros()) < self.floor
             && matches!(
@@ -249,7 +251,7 @@ impl Watcher {
         output: &mut Output,
     ) -> Result<(), H::Error> {
         self.late_reads += 1;
-        let rule = self.watched.rule.clone();
+        let rule = Arc::clone(&self.rule);
         let Some(key) = self.groups.get(name).map(|group| Arc::clone(&group.key)) else {
             return Ok(());
         };
@@ -409,7 +411,7 @@ impl Watcher {
     }
 
     fn score(&mut self, due: i64, output: &mut Output) {
-        let rule = self.watched.rule.clone();
+        let rule = Arc::clone(&self.rule);
         let Kind::Beaconing { min_connections, score, max_prevalence } = rule.kind else { return };
         let until = due - rule.lateness_micros();
         let mut pulses = Vec::new();

@@ -17,6 +17,7 @@ mod metadata;
 mod properties;
 mod record;
 mod redaction;
+mod rule_examples;
 mod shapes;
 mod values;
 

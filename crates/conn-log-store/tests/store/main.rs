@@ -13,6 +13,7 @@
     reason = "the numbers of tests are small, and a plain recomputation is written plainly"
 )]
 
+mod alerting;
 mod append;
 mod beginning;
 mod clock;

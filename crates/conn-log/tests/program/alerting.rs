@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use conn_log_store::{PageQuery, PageStart, TenantId};
+use conn_log_store::{AlertQuery, PageQuery, PageStart, TenantId};
 use conn_log_test_support::{Backend, TestDatabase};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -107,8 +107,7 @@ fn no_alert_is_lost_or_doubled_by_kills(
     let opened = changes.iter().filter(|change| change.kind.name() == "opened");
     assert_eq!(opened.count(), expected, "each alert is opened once");
     let page = PageQuery { start: PageStart::First, limit: 1_000 };
-    let alerts =
-        store.alert_list(TenantId::DEFAULT, &conn_log_store::AlertQuery::default(), &page).unwrap();
+    let alerts = store.alert_list(TenantId::DEFAULT, &AlertQuery::default(), &page).unwrap();
     assert_eq!(alerts.items.len(), expected);
     store.close();
 }

@@ -1,6 +1,6 @@
 //! The thread that evaluates rules.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -99,6 +99,7 @@ pub(crate) fn spawn(alerting: &Arc<Alerting>) -> std::io::Result<JoinHandle<()>>
             reader,
             clock: SteadyClock::new(),
             evaluations: HashMap::new(),
+            has_held: HashSet::new(),
         };
         runner.run(&waiting);
     })
@@ -111,6 +112,8 @@ struct Runner {
     reader: Option<AnyConnection>,
     clock: SteadyClock,
     evaluations: HashMap<TenantId, Evaluation>,
+    /// The logs whose rules this process has evaluated.
+    has_held: HashSet<TenantId>,
 }
 
 /// The state after a round.
@@ -273,18 +276,30 @@ impl Runner {
         if is_ours && left > HELD_SECONDS * 500_000 {
             return Ok(true);
         }
-        if !is_ours && left > 0 {
+        // A file has one server: the process that held it before has ended.
+        let takes_over = self.is_embedded() && !self.has_held.contains(&tenant);
+        if !is_ours && left > 0 && !takes_over {
             return Ok(false);
         }
         // A log without an enabled rule needs no one.
         if !self.has_enabled_rules(tenant)? {
             return Ok(false);
         }
-        let (holder, until) =
-            (self.alerting.holder.clone(), now.plus(TimeDelta::seconds(HELD_SECONDS)));
-        self.alerting
+        let holder = self.alerting.holder.clone();
+        let until = now.plus(TimeDelta::seconds(HELD_SECONDS));
+        let now = if takes_over { Timestamp::MAX } else { now };
+        let is_held = self
+            .alerting
             .engine
-            .write(move |connection| Ok(heads::hold(connection, tenant, &holder, now, until)?))
+            .write(move |connection| Ok(heads::hold(connection, tenant, &holder, now, until)?))?;
+        if is_held {
+            self.has_held.insert(tenant);
+        }
+        Ok(is_held)
+    }
+
+    fn is_embedded(&self) -> bool {
+        self.alerting.engine.derived_is_apart()
     }
 
     fn has_enabled_rules(&mut self, tenant: TenantId) -> Result<bool, StoreError> {

@@ -1,0 +1,156 @@
+//! Rules behind the log: the same changes of alerts, however the log was cut into commits and runs.
+
+use std::time::{Duration, Instant};
+
+use conn_log_core::alert::Rule;
+use conn_log_core::{Event, EventFields, Timestamp};
+use conn_log_store::{AlertQuery, AlertState, PageQuery, PageStart, Store};
+use conn_log_test_support::*;
+use serde_json::{Value, json};
+
+/// Time limit that only a broken store exceeds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn rule(json: Value) -> Rule {
+    let Value::Object(object) = json else { panic!("not an object") };
+    Rule::from_json(object).unwrap()
+}
+
+fn rules() -> Vec<Rule> {
+    [
+        json!({"name": "burst", "kind": "failure_burst", "group_by": ["device_id"],
+            "params": {"threshold": 3, "window_seconds": 60}, "cooldown_seconds": 30}),
+        json!({"name": "addresses", "kind": "distinct_count", "group_by": ["device_id"],
+            "params": {"of": "ip_address", "at_least": 3, "window_seconds": 60}}),
+        json!({"name": "sequence", "kind": "sequence", "group_by": ["device_id"],
+            "params": {"first": {"status": "denied"}, "count": 2, "then": {"status": "success"},
+                "window_seconds": 60}}),
+        json!({"name": "new", "kind": "first_seen", "group_by": ["device_id"],
+            "params": {"of": ["ip_address"], "learning_seconds": 0}}),
+    ]
+    .map(rule)
+    .to_vec()
+}
+
+/// Some hundred events of a few devices, with failures in every order of time.
+fn events() -> Vec<Event> {
+    let fields = |number: u8| EventFields {
+        device_id: format!("d{}", number % 3),
+        connection_type: "attempted".to_owned(),
+        status: if number % 7 == 0 { "success" } else { "denied" }.to_owned(),
+        timestamp: Timestamp::parse("2024-01-15T10:30:00Z")
+            .unwrap()
+            .plus(chrono_seconds(i64::from(number) * 37 % 600)),
+        ip_address: Some([10, 0, 0, number % 5].into()),
+        ..parts("d")
+    };
+    (0..180).map(|number| Event::from_store(fields(number))).collect()
+}
+
+fn chrono_seconds(seconds: i64) -> chrono::TimeDelta {
+    chrono::TimeDelta::seconds(seconds)
+}
+
+/// Waits until the rules have taken in the whole log.
+async fn wait(store: &Store) {
+    let begun = Instant::now();
+    loop {
+        let state = store.alerting_state();
+        if state.rules.len() == rules().len() && state.behind_events == 0 {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{state:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What was told, without times of the server's clock.
+fn told(store: &Store) -> Vec<String> {
+    let changes = store.alert_changes_after(DEFAULT, 0, 10_000).unwrap();
+    let text = |change: conn_log_store::AlertChange| {
+        let mut alert = change.alert;
+        alert.as_object_mut().unwrap().remove("detected_at");
+        format!("{} {} {alert}", change.id, change.kind.name())
+    };
+    changes.into_iter().map(text).collect()
+}
+
+on_both_databases! {
+    async fn what_is_told_does_not_depend_on_commits_and_restarts(db) {
+        let store = db.open();
+        for rule in rules() {
+            store.rule_create(DEFAULT, rule).unwrap();
+        }
+        append(&store, events()).await.unwrap();
+        wait(&store).await;
+        let expected = told(&store);
+        assert!(expected.len() > 10);
+        store.close();
+
+        let other = TestDatabase::new(db.backend()).unwrap();
+        let mut store = other.open();
+        for rule in rules() {
+            store.rule_create(DEFAULT, rule).unwrap();
+        }
+        for (place, some) in events().chunks(13).enumerate() {
+            append(&store, some.to_vec()).await.unwrap();
+            if place % 3 == 2 {
+                store.close();
+                store = other.open();
+            }
+            if place % 2 == 0 {
+                wait(&store).await;
+            }
+        }
+        wait(&store).await;
+        assert_eq!(told(&store), expected);
+        store.close();
+    }
+
+    async fn a_silence_is_judged_while_the_log_is_idle_and_ends_with_the_next_event(db) {
+        let store = db.open();
+        let silence = json!({"name": "silent", "kind": "silence", "group_by": ["device_id"],
+            "params": {"after_seconds": 1}, "lateness_seconds": 0});
+        store.rule_create(DEFAULT, rule(silence)).unwrap();
+        let now = || Timestamp::from_micros(chrono::Utc::now().timestamp_micros());
+        let at = |timestamp| Event::from_store(EventFields { timestamp, ..parts("d") });
+        append(&store, vec![at(now())]).await.unwrap();
+        let page = PageQuery { start: PageStart::First, limit: 10 };
+        let begun = Instant::now();
+        let alert = loop {
+            let found = store.alert_list(DEFAULT, &AlertQuery::default(), &page).unwrap().items;
+            if let Some(alert) = found.into_iter().next() {
+                break alert;
+            }
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert_eq!(alert.state, AlertState::Open);
+        assert!(alert.to_json()["ended_at"].is_null());
+        let later = append(&store, vec![at(now())]).await.unwrap();
+        // No event is stored at a time that was judged already.
+        let record = later[0].record().unwrap();
+        assert!(record.created_at.micros() >= alert.episode.detected_at);
+        let begun = Instant::now();
+        while store.alert_get(DEFAULT, alert.id).unwrap().unwrap().state != AlertState::Resolved {
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        store.close();
+    }
+
+    async fn a_rule_looks_at_the_events_after_it_and_a_changed_one_begins_anew(db) {
+        let store = db.open();
+        append(&store, events()).await.unwrap();
+        let burst = rules().remove(0);
+        let created = store.rule_create(DEFAULT, burst).unwrap();
+        assert_eq!(created.after_id, 180);
+        let other = rule(json!({"name": "burst", "kind": "failure_burst",
+            "group_by": ["device_id"], "params": {"threshold": 4, "window_seconds": 60}}));
+        let changed = store.rule_change::<()>(DEFAULT, created.id, move |_| Ok(other)).unwrap();
+        assert_eq!(changed.unwrap().version, 2);
+        let page = PageQuery { start: PageStart::First, limit: 10 };
+        assert_eq!(store.alert_list(DEFAULT, &AlertQuery::default(), &page).unwrap().items, []);
+        store.close();
+    }
+}
