@@ -1,6 +1,6 @@
 //! `/alerts/`: what the rules have found.
 
-mod shapes;
+pub(crate) mod shapes;
 
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -121,7 +121,7 @@ pub(crate) async fn get(
     operation_id = "alert_acknowledge",
     tag = "Watching",
     params(("id" = i64, Path, description = "The alert's id")),
-    request_body = Option<shapes::AlertNote>,
+    request_body = shapes::AlertNote,
     responses(
         (status = 200, description = "The alert", body = shapes::Alert),
         (status = 404, description = "The tenant has no such alert",
@@ -147,7 +147,7 @@ pub(crate) async fn acknowledge(
     operation_id = "alert_resolve",
     tag = "Watching",
     params(("id" = i64, Path, description = "The alert's id")),
-    request_body = Option<shapes::AlertNote>,
+    request_body = shapes::AlertNote,
     responses(
         (status = 200, description = "The alert", body = shapes::Alert),
         (status = 404, description = "The tenant has no such alert",

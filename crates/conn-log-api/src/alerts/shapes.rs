@@ -4,7 +4,9 @@ use conn_log_core::Timestamp;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::control::rules::AlertRuleKind;
 use crate::http::pages::described_page;
+use crate::webhooks::SeverityName;
 
 /// An alert: what a rule has found.
 #[derive(ToSchema)]
@@ -16,11 +18,9 @@ pub(crate) struct Alert {
     rule_version: i64,
     /// The name of the rule when the alert was raised.
     rule_name: String,
-    kind: String,
-    /// info, warning or critical.
-    severity: String,
-    /// open, acknowledged, resolved or withdrawn.
-    state: String,
+    kind: AlertRuleKind,
+    severity: SeverityName,
+    state: AlertStateName,
     /// The group: a member for each field that the rule groups by.
     #[schema(value_type = Object)]
     group: Value,
@@ -52,6 +52,17 @@ pub(crate) struct Alert {
     note: Option<String>,
 }
 
+/// Where an alert stands.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only described")]
+pub(crate) enum AlertStateName {
+    Open,
+    Acknowledged,
+    Resolved,
+    Withdrawn,
+}
+
 described_page! {
     /// A page of alerts.
     AlertPage, Alert
@@ -60,6 +71,7 @@ described_page! {
 /// A note for an alert.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
+#[schema(title = "AlertNote", example = json!({"note": "a test of the new gateway"}))]
 pub(crate) struct AlertNote {
     #[schema(min_length = 1, max_length = 255)]
     note: Option<String>,

@@ -3,6 +3,8 @@
 mod reading;
 mod shapes;
 
+pub(crate) use shapes::AlertRuleKind;
+
 use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};

@@ -8,7 +8,9 @@ use conn_log_store::{Preview, StoredRule};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::alerts::shapes::AlertStateName;
 use crate::http::pages::described_page;
+use crate::webhooks::SeverityName;
 
 /// A rule as JSON.
 pub(super) fn answer(stored: &StoredRule, health: Option<RuleHealth>) -> Value {
@@ -75,9 +77,7 @@ pub(super) struct AlertRule {
     #[schema(minimum = 1)]
     version: i64,
     name: String,
-    /// One of match, failure_burst, distinct_count, sequence, first_seen, flapping, silence, long_session,
-    /// impossible_travel, beaconing and volume.
-    kind: String,
+    kind: AlertRuleKind,
     /// By kind; docs/rules.md explains each.
     #[schema(value_type = Object)]
     params: Value,
@@ -89,12 +89,10 @@ pub(super) struct AlertRule {
     exclude: Option<Value>,
     /// One to three of device_id, application_id, ip_address, user_agent, network_type and metadata.<path>.
     group_by: Vec<String>,
-    /// event or received.
-    clock: String,
+    clock: AlertRuleClock,
     lateness_seconds: u32,
     count_repeats: bool,
-    /// info, warning or critical.
-    severity: String,
+    severity: SeverityName,
     cooldown_seconds: u32,
     enabled: bool,
     #[schema(value_type = DateTime<Utc>)]
@@ -107,6 +105,33 @@ pub(super) struct AlertRule {
     /// Null if this server does not evaluate the rule.
     #[schema(required)]
     health: Option<AlertRuleHealth>,
+}
+
+/// What a rule finds; docs/rules.md explains each kind.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only described")]
+pub(crate) enum AlertRuleKind {
+    Match,
+    FailureBurst,
+    DistinctCount,
+    Sequence,
+    FirstSeen,
+    Flapping,
+    Silence,
+    LongSession,
+    ImpossibleTravel,
+    Beaconing,
+    Volume,
+}
+
+/// The time of an event that a rule goes by: its timestamp, or when the server registered it.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only described")]
+pub(super) enum AlertRuleClock {
+    Event,
+    Received,
 }
 
 /// How a rule fares.
@@ -132,34 +157,36 @@ described_page! {
 /// The settings of a new rule.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
+#[schema(title = "NewAlertRule", example = json!({
+    "name": "failed logins", "kind": "failure_burst",
+    "params": {"threshold": 5, "window_seconds": 60},
+    "filter": {"status": ["failure", "denied"]}, "group_by": ["device_id"]
+}))]
 pub(super) struct NewAlertRule {
-    #[schema(min_length = 1, max_length = 255, example = "failed logins")]
+    #[schema(min_length = 1, max_length = 255)]
     name: String,
-    /// One of match, failure_burst, distinct_count, sequence, first_seen, flapping, silence, long_session,
-    /// impossible_travel, beaconing and volume.
-    #[schema(example = "failure_burst")]
-    kind: String,
+    kind: AlertRuleKind,
     /// By kind. Those that are left out have their defaults.
-    #[schema(value_type = Option<Object>, example = json!({"threshold": 5, "window_seconds": 60}))]
+    #[schema(value_type = Option<Object>)]
     params: Option<Value>,
     /// The filters of the list of events.
-    #[schema(value_type = Option<Object>, example = json!({"status": ["failure", "denied"]}))]
+    #[schema(value_type = Option<Object>)]
     filter: Option<Value>,
     /// Events that pass this filter are left out.
     #[schema(value_type = Option<Object>)]
     exclude: Option<Value>,
     /// One to three of device_id, application_id, ip_address, user_agent, network_type and metadata.<path>.
-    #[schema(min_items = 1, max_items = 3, example = json!(["device_id"]))]
+    #[schema(min_items = 1, max_items = 3)]
     group_by: Vec<String>,
-    /// event (default) or received.
-    clock: Option<String>,
+    /// `event` if absent.
+    clock: Option<AlertRuleClock>,
     /// Kinds that judge a time wait this long for late events; 300 if absent.
     #[schema(maximum = 86_400)]
     lateness_seconds: Option<u32>,
     /// Whether equal events count more than once; false if absent.
     count_repeats: Option<bool>,
-    /// info, warning (default) or critical.
-    severity: Option<String>,
+    /// `warning` if absent.
+    severity: Option<SeverityName>,
     /// Hits of a group within this time of each other are one alert; 3600 if absent.
     #[schema(maximum = 86_400)]
     cooldown_seconds: Option<u32>,
@@ -170,22 +197,24 @@ pub(super) struct NewAlertRule {
 /// The members of a rule to change.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
+#[schema(title = "AlertRuleChange", example = json!({"severity": "critical"}))]
 pub(super) struct AlertRuleChange {
     #[schema(min_length = 1, max_length = 255)]
     name: Option<String>,
-    kind: Option<String>,
+    kind: Option<AlertRuleKind>,
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
     #[schema(value_type = Option<Object>)]
     filter: Option<Value>,
     #[schema(value_type = Option<Object>)]
     exclude: Option<Value>,
+    #[schema(min_items = 1, max_items = 3)]
     group_by: Option<Vec<String>>,
-    clock: Option<String>,
+    clock: Option<AlertRuleClock>,
     #[schema(maximum = 86_400)]
     lateness_seconds: Option<u32>,
     count_repeats: Option<bool>,
-    severity: Option<String>,
+    severity: Option<SeverityName>,
     #[schema(maximum = 86_400)]
     cooldown_seconds: Option<u32>,
     enabled: Option<bool>,
@@ -194,9 +223,17 @@ pub(super) struct AlertRuleChange {
 /// A rule to try, and the time to try it on.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only described")]
+#[schema(title = "AlertRulePreview", example = json!({
+    "rule": {
+        "name": "failed logins", "kind": "failure_burst",
+        "filter": {"status": ["failure", "denied"]}, "group_by": ["device_id"]
+    },
+    "since": "2024-01-15T00:00:00Z", "until": "2024-01-16T00:00:00Z"
+}))]
 pub(super) struct AlertRulePreview {
-    #[serde(flatten)]
-    rule: NewAlertRule,
+    /// If absent, the members of the rule stand beside `since`.
+    #[schema(nullable = false)]
+    rule: Option<NewAlertRule>,
     /// Events of this time or later, by the rule's clock.
     #[schema(value_type = DateTime<Utc>)]
     since: Timestamp,
@@ -242,9 +279,9 @@ pub(super) struct EpisodesOfDay {
 #[allow(dead_code, reason = "only described")]
 pub(super) struct PreviewedEpisode {
     rule_name: String,
-    kind: String,
-    severity: String,
-    state: String,
+    kind: AlertRuleKind,
+    severity: SeverityName,
+    state: AlertStateName,
     #[schema(value_type = Object)]
     group: Value,
     #[schema(minimum = 0)]
