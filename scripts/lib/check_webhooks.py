@@ -1,12 +1,9 @@
-"""What scripts/check-webhooks does once the libraries are installed: PROGRAM FOLDER.
-
-The changes of alerts are put into the log's table, as the rules put them there."""
+"""What scripts/check-webhooks does once the libraries are installed: PROGRAM FOLDER."""
 
 import json
 import queue
 import os
 import socket
-import sqlite3
 import ssl
 import subprocess
 import sys
@@ -108,7 +105,6 @@ class Log:
                 break
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
         wait_for("the server", lambda: urllib.request.urlopen(f"{self.base}/readyz"))
-        self.changes = 0
 
     def send(self, method, path, body=None):
         headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
@@ -118,20 +114,22 @@ class Log:
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
-    def change(self, kind, alert):
-        self.changes += 1
-        row = (1, self.changes, kind, time.time_ns() // 1000, json.dumps(alert))
-        with sqlite3.connect(DATABASE, timeout=10) as connection:
-            connection.execute("INSERT INTO alert_changes VALUES (?, ?, ?, ?, ?)", row)
+    def deny(self, device):
+        """Registers an event that the rule finds."""
+        self.send("POST", "/api/v1/device_app_connection_log/", {
+            "device_id": device, "application_id": "app", "connection_type": "attempted",
+            "status": "denied", "metadata": {"line-no": 3},
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+
+    def alert(self, device):
+        """The id of a device's alert, once there is one."""
+        look = lambda: [alert["id"] for alert in self.send("GET", "/api/v1/alerts/")["results"]
+                        if alert["group"]["device_id"] == device]
+        return wait_for(f"the alert of {device}", look)[0]
 
 
-def alert(number, device, state="open"):
-    return {"id": number, "rule_id": 4, "rule_version": 1, "rule_name": "Five failures",
-            "kind": "failure_burst", "severity": "critical", "state": state,
-            "group": {"device_id": device, "metadata.line-no": 3}, "count": 5, "event_ids": [],
-            "first_event_id": 1, "last_event_id": 5, "started_at": "2026-01-02T03:04:05Z",
-            "ended_at": "2026-01-02T03:05:05Z", "detected_at": "2026-01-02T03:05:06Z",
-            "merged_into": None, "explanation": "5 failures within 60 s"}
+RULE = {"name": "Denied", "kind": "match", "filter": {"status": "denied"}, "severity": "critical",
+        "group_by": ["device_id", "metadata.line-no"], "cooldown_seconds": 600}
 
 
 def verified(secret, body, headers):
@@ -150,9 +148,13 @@ def verified(secret, body, headers):
 def check_signatures(log, receiver):
     hook = log.send("POST", "/api/v1/webhooks/", {"url": receiver.url("/standard")})
     path = f"/api/v1/webhooks/{hook['id']}/"
-    log.change("opened", alert(1, "dév \"1\" 💡"))
+    device = 'dév "1" 💡'
+    log.deny(device)
     body, headers = receiver.of("/standard").get(timeout=20)
-    assert json.loads(body)["data"]["alert"]["group"]["device_id"] == "dév \"1\" 💡"
+    told = json.loads(body)
+    assert told["type"] == "alert.opened", told
+    assert told["data"]["alert"]["group"]["device_id"] == device, told
+    assert [event["device_id"] for event in told["data"]["events"]] == [device], told
     verified(hook["secret"], body, headers)
     new = log.send("POST", f"{path}rotate_secret/", {})["secret"]
     log.send("POST", f"{path}test/", {})
@@ -197,26 +199,29 @@ def check_alertmanager(log, receiver):
         wait_for("Alertmanager", lambda: urllib.request.urlopen(f"{base}/-/ready"))
         url = f"{base}/api/v2/alerts"
         hook = log.send("POST", "/api/v1/webhooks/", {"url": url, "format": "alertmanager"})
-        log.change("opened", alert(2, "dev_2"))
-        log.change("opened", alert(3, "dev_3"))
+        log.deny("dev_2")
+        log.deny("dev_3")
         look = lambda: [found for found in log.send("GET", url) if len(found) > 0]
         found = wait_for("two alerts", lambda: len(look()) == 2 and look())
         for one in found:
             assert one["labels"]["metadata_line_no"] == "3", one
             assert one["status"]["state"] == "active", one
         notified = wait_for("one group of two", lambda: group(receiver, "firing", 2))
-        assert notified["groupLabels"] == {"alertname": "Five failures"}, notified
-        log.change("extended", alert(2, "dev_2"))
-        log.change("resolved", alert(2, "dev_2", "resolved"))
+        assert notified["groupLabels"] == {"alertname": "Denied"}, notified
+        log.deny("dev_2")
+        path = f"/api/v1/webhooks/{hook['id']}/deliveries/"
+        kinds = lambda: [one["type"] for one in log.send("GET", path)["results"]]
+        wait_for("it grows", lambda: "alert.extended" in kinds())
+        log.send("POST", f"/api/v1/alerts/{log.alert('dev_2')}/resolve/", {"note": "known"})
         wait_for("one that is over", lambda: len(look()) == 1)
         resolved = wait_for("it is told", lambda: group(receiver, None, 2, "dev_2"))
         states = {one["labels"]["device_id"]: one["status"] for one in resolved["alerts"]}
         assert states == {"dev_2": "resolved", "dev_3": "firing"}, states
-        log.change("withdrawn", alert(3, "dev_3", "withdrawn"))
+        log.send("POST", f"/api/v1/alerts/{log.alert('dev_3')}/acknowledge/", {})
+        log.send("POST", f"/api/v1/alerts/{log.alert('dev_3')}/resolve/", {})
         wait_for("none left", lambda: look() == [])
-        path = f"/api/v1/webhooks/{hook['id']}/deliveries/"
         states = [one["state"] for one in log.send("GET", path)["results"]]
-        assert states == ["delivered"] * 5, states
+        assert states == ["delivered"] * 6, states
         log.send("POST", f"/api/v1/webhooks/{hook['id']}/test/", {})
         found = wait_for("the test", look)
         assert found[0]["labels"]["alertname"] == "Test", found
@@ -244,6 +249,7 @@ def main():
     others = [certificate("unknown", "localhost"), certificate("other", "example.com")]
     receiver, log = Receiver(), Log(trusted[0])
     try:
+        log.send("POST", "/api/v1/alert_rules/", RULE)
         check_tls(log, Receiver(trusted), [Receiver(other) for other in others])
         check_signatures(log, receiver)
         check_alertmanager(log, receiver)

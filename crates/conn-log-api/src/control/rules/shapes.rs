@@ -87,7 +87,7 @@ pub(super) struct AlertRule {
     /// Events that pass this filter are left out.
     #[schema(value_type = Option<Object>, required)]
     exclude: Option<Value>,
-    /// One to three of device_id, application_id, ip_address, user_agent, network_type and metadata.<path>.
+    /// One to three of device_id, application_id, ip_address, user_agent, network_type and `metadata.<path>`.
     group_by: Vec<String>,
     clock: AlertRuleClock,
     lateness_seconds: u32,
@@ -175,7 +175,7 @@ pub(super) struct NewAlertRule {
     /// Events that pass this filter are left out.
     #[schema(value_type = Option<Object>)]
     exclude: Option<Value>,
-    /// One to three of device_id, application_id, ip_address, user_agent, network_type and metadata.<path>.
+    /// One to three of device_id, application_id, ip_address, user_agent, network_type and `metadata.<path>`.
     #[schema(min_items = 1, max_items = 3)]
     group_by: Vec<String>,
     /// `event` if absent.
