@@ -37,7 +37,7 @@ fn events() -> Vec<Event> {
     let fields = |number: u8| EventFields {
         device_id: format!("d{}", number % 3),
         connection_type: "attempted".to_owned(),
-        status: if number % 7 == 0 { "success" } else { "denied" }.to_owned(),
+        status: if number.is_multiple_of(7) { "success" } else { "denied" }.to_owned(),
         timestamp: Timestamp::parse("2024-01-15T10:30:00Z")
             .unwrap()
             .plus(chrono_seconds(i64::from(number) * 37 % 600)),
