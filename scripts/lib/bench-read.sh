@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The sub-commands of scripts/bench that read: read, stream, projections. To be sourced.
+# The sub-commands of scripts/bench that read: read, stream, projections, rules. To be sourced.
 
 READ_EVENTS=10000000
 STREAM_CLIENTS=1000
@@ -184,5 +184,34 @@ bench_projections() {
     drop_database
     rates 'requests/s' 'with projections' 'without projections'
     echo "After $seconds s the projections are $(median 'behind at the end') events behind."
+    forget_figures
+}
+
+# How soon an alert follows the commit of its event, and what rules cost the append.
+bench_rules() {
+    local line name seconds=${SECONDS_EACH:-10}
+    title "Rules: from the commit of an event to its alert, $DATABASE"
+    while read -r name rate batch rules; do
+        for ((round = 0; round < ROUNDS; round++)); do
+            fresh_database
+            line=$("$BENCH" rules "$DATABASE_URL" "$((rate * seconds))" --rate "$rate" \
+                --batch "$batch" --rules "$rules" --days 1)
+            record "$name p50" "$(value_of alert_p50_us "$line")"
+            record "$name p99" "$(value_of alert_p99_us "$line")"
+        done
+        echo "$rate events/s in batches of $batch with $rules rules: alerts after" \
+            "$(milliseconds "$(median "$name p50")") ms (p50)," \
+            "$(milliseconds "$(median "$name p99")") ms (p99)"
+    done <<<"single 1000 1 20
+batches 10000 1000 100"
+    for ((round = 0; round < ROUNDS; round++)); do
+        for rules in 0 20; do
+            fresh_database
+            line=$("$BENCH" rules "$DATABASE_URL" 200000 --rate 0 --batch 1000 --rules "$rules" --days 1)
+            record "with $rules rules" "$(value_of events_per_second "$line")"
+        done
+    done
+    drop_database
+    rates 'events/s' 'with 20 rules' 'with 0 rules'
     forget_figures
 }

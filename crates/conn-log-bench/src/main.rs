@@ -13,6 +13,7 @@ mod fsync;
 mod load;
 mod plain_table;
 mod read;
+mod rules;
 mod serve;
 mod settle;
 mod stream;
@@ -40,6 +41,8 @@ enum Command {
     Load(load::Load),
     /// Time the questions that a log is asked
     Read(read::Read),
+    /// Time alerts, and what rules cost the append
+    Rules(rules::Rules),
     /// Serve as the program does, with parts left out
     Serve(serve::Serve),
     /// Wait until everything derived has caught up with the log
@@ -58,6 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Floor(floor) => floor.run(),
         Command::Load(load) => load.run(),
         Command::Read(read) => read.run(),
+        Command::Rules(rules) => rules.run(),
         Command::Serve(serve) => serve.run(),
         Command::Settle(settle) => settle.run(),
         Command::Stream(stream) => stream.run(),

@@ -23,7 +23,7 @@ const GIVEN_UP_AT_ONCE: usize = GROUPS_MAX / 10;
 const OBSERVATIONS_SOFT_MAX: usize = 500_000;
 
 /// Events between two looks at how much is kept.
-const LOOK_EVERY: u64 = 16_384;
+const TIDY_EVERY: u64 = 16_384;
 
 /// Limit of pairs of type and status that are remembered with their rules. There are some dozens,
 /// unless a deployment adds names.
@@ -44,6 +44,8 @@ pub struct Watch {
     candidates: HashMap<(String, String), Candidates>,
     groups_max: usize,
     taken: u64,
+    /// `taken` when it was tidied last.
+    tidied: u64,
     overflow: Option<(i64, Episode)>,
     /// Groups given up because there were too many.
     given_up: u64,
@@ -78,6 +80,7 @@ impl Watch {
             candidates: HashMap::new(),
             groups_max: GROUPS_MAX,
             taken: 0,
+            tidied: 0,
             overflow: None,
             given_up: 0,
             clock: 0,
@@ -201,21 +204,23 @@ impl Watch {
         places
     }
 
-    /// Keeps the memory within its bounds.
-    fn bound(&mut self, place: usize, view: &EventView<'_>, output: &mut Output) {
-        self.taken += 1;
-        if self.taken.is_multiple_of(LOOK_EVERY) {
-            let kept: usize = self.watchers.iter().map(Watcher::observations).sum();
-            if kept > OBSERVATIONS_SOFT_MAX || self.groups() > self.groups_max / 2 {
-                let clock = self.clock;
-                self.watchers.iter_mut().for_each(|watcher| watcher.forget(clock));
-            }
-        }
-        if self.groups() <= self.groups_max {
+    /// Forgets what only events that are too late need. Call it now and then, when everything that
+    /// was told is written: what is forgotten is read again from there.
+    pub fn tidy(&mut self) {
+        if self.taken < self.tidied + TIDY_EVERY && self.groups() <= self.groups_max / 2 {
             return;
         }
-        let clock = self.clock;
-        self.watchers.iter_mut().for_each(|watcher| watcher.forget(clock));
+        self.tidied = self.taken;
+        let kept: usize = self.watchers.iter().map(Watcher::observations).sum();
+        if kept > OBSERVATIONS_SOFT_MAX || self.groups() > self.groups_max / 2 {
+            let clock = self.clock;
+            self.watchers.iter_mut().for_each(|watcher| watcher.forget(clock));
+        }
+    }
+
+    /// Keeps the number of groups within its bound.
+    fn bound(&mut self, place: usize, view: &EventView<'_>, output: &mut Output) {
+        self.taken += 1;
         if self.groups() > self.groups_max {
             let count = self.give_up();
             self.given_up += count;

@@ -107,6 +107,7 @@ impl Evaluation {
             self.watermark = from;
             return self.judge(tools);
         }
+        self.watch.tidy();
         let span = Span { first: from + 1, last: log.size.min(from + STEP_EVENTS) };
         let records = recall::read(tools.reader, tools.tenant, span)?;
         let mut output = Output::after(self.last_alert);

@@ -131,6 +131,7 @@ pub(crate) fn preview(
             Err(StoreError::QueryTimeout) => break,
             page => page?,
         };
+        run.watch.tidy();
         for record in &page.records {
             last_id = record.id;
             if !is_by_event && !(since..until).contains(&record.created_at) {
