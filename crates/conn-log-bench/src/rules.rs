@@ -70,13 +70,14 @@ impl Rules {
                 events: batch.to_vec(),
                 atomic: false,
                 claim: None,
+                rejects: None,
             };
             runtime.block_on(store.append(submission)).context("a submission was refused")?;
         }
         let seconds = begun.elapsed().as_secs_f64();
         let size = store.log_size(TenantId::DEFAULT)?;
         let caught_up = Instant::now();
-        while self.rules > 0 && !self.is_caught_up(&store) {
+        while self.rules > 0 && !self.is_caught_up(&store, size) {
             anyhow::ensure!(caught_up.elapsed() < CATCH_UP_MAX, "the rules are behind");
             thread::sleep(Duration::from_millis(5));
         }
@@ -96,9 +97,9 @@ impl Rules {
         Ok(())
     }
 
-    fn is_caught_up(&self, store: &Store) -> bool {
+    fn is_caught_up(&self, store: &Store, size: i64) -> bool {
         let state = store.alerting_state();
-        state.rules.len() == self.rules && state.behind_events == 0
+        state.rules.len() == self.rules && state.taken.get(&TenantId::DEFAULT) == Some(&size)
     }
 
     fn events(&self) -> Vec<Event> {

@@ -93,8 +93,15 @@ impl Silence {
                 gap.alert = Some(episode);
             }
         }
-        let old = due - rule.reach_micros();
-        self.gaps.retain(|gap| gap.until.is_none_or(|until| until.time >= old));
+    }
+
+    /// Forgets silences that ended before that time.
+    pub(super) fn forget_before(&mut self, time: i64) {
+        self.gaps.retain(|gap| gap.until.is_none_or(|until| until.time >= time));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.gaps.len()
     }
 
     pub(super) fn has_alert(&self) -> bool {

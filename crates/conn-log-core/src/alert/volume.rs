@@ -33,8 +33,12 @@ struct Tally {
 impl Volume {
     pub(super) fn take(&mut self, context: &mut Context<'_>, mark: Mark) {
         let window = mark.time.div_euclid(context.rule.reach_micros());
-        if self.first.is_some_and(|first| window < first) {
-            // The beginning of the group's counts is where they began.
+        let (_, baseline) = Self::params(context);
+        // Before the first window nothing was counted, and what lies before the last baseline is
+        // forgotten.
+        if self.first.is_some_and(|first| window < first)
+            || self.judged.is_some_and(|judged| window < judged - baseline)
+        {
             return;
         }
         self.first.get_or_insert(window);

@@ -98,6 +98,7 @@ impl Watcher {
             .values()
             .map(|group| match &group.state {
                 State::Window { window, .. } => window.len(),
+                State::Silence(silence) => silence.len(),
                 _ => 1,
             })
             .sum()
@@ -195,9 +196,8 @@ impl Watcher {
         let Some(group) = self.groups.get_mut(&name) else { return Ok(false) };
         group.touched = clock;
         // Silences this old are forgotten; the event may be within one.
-        let old = clock - 2 * rule.reach_micros() - rule.lateness_micros();
         if let State::Silence(silence) = &mut group.state
-            && observation.time < old
+            && observation.time < self.floor
             && !output.is_muted
         {
             self.late_reads += 1;
@@ -483,6 +483,11 @@ impl Watcher {
         let is_by_window = !matches!(rule.kind, Kind::Beaconing { .. });
         let mut floor = self.floor;
         self.groups.retain(|_, group| match &mut group.state {
+            State::Silence(silence) => {
+                floor = floor.max(old);
+                silence.forget_before(old);
+                true
+            }
             State::Window { window, episodes } if is_by_window => {
                 floor = floor.max(old);
                 window.forget_before(old);

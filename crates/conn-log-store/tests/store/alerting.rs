@@ -52,11 +52,12 @@ fn chrono_seconds(seconds: i64) -> chrono::TimeDelta {
 }
 
 /// Waits until the rules have taken in the whole log.
-async fn wait(store: &Store) {
+async fn wait(store: &Store, rules: usize) {
     let begun = Instant::now();
     loop {
         let state = store.alerting_state();
-        if state.rules.len() == rules().len() && state.behind_events == 0 {
+        let size = store.log_size(DEFAULT).unwrap();
+        if state.rules.len() == rules && state.taken.get(&DEFAULT) == Some(&size) {
             return;
         }
         assert!(begun.elapsed() < PATIENCE, "{state:?}");
@@ -82,7 +83,7 @@ on_both_databases! {
             store.rule_create(DEFAULT, rule).unwrap();
         }
         append(&store, events()).await.unwrap();
-        wait(&store).await;
+        wait(&store, rules().len()).await;
         let expected = told(&store);
         assert!(expected.len() > 10);
         store.close();
@@ -99,10 +100,10 @@ on_both_databases! {
                 store = other.open();
             }
             if place % 2 == 0 {
-                wait(&store).await;
+                wait(&store, rules().len()).await;
             }
         }
-        wait(&store).await;
+        wait(&store, rules().len()).await;
         assert_eq!(told(&store), expected);
         store.close();
     }
@@ -135,6 +136,65 @@ on_both_databases! {
         while store.alert_get(DEFAULT, alert.id).unwrap().unwrap().state != AlertState::Resolved {
             assert!(begun.elapsed() < PATIENCE);
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        store.close();
+    }
+
+    async fn a_preview_is_the_live_run_over_the_same_events(db) {
+        let store = db.open();
+        let mut all = rules();
+        let more = json!([
+            {"name": "match", "kind": "match", "params": {}, "filter": {"status": "success"}},
+            {"name": "on and off", "kind": "flapping",
+                "params": {"transitions": 2, "window_seconds": 200}},
+            {"name": "silent", "kind": "silence", "params": {"after_seconds": 20}},
+            {"name": "long", "kind": "long_session", "params": {"longer_than_seconds": 30}},
+            {"name": "flood", "kind": "volume", "params":
+                {"factor": 2, "window_seconds": 60, "baseline_windows": 3}},
+            {"name": "beacon", "kind": "beaconing", "params":
+                {"min_connections": 20, "score": 0.5, "max_prevalence": 1}},
+        ]);
+        for mut json in more.as_array().unwrap().clone() {
+            json["group_by"] = json!(["device_id"]);
+            all.push(rule(json));
+        }
+        for rule in &all {
+            store.rule_create(DEFAULT, rule.clone()).unwrap();
+        }
+        let mut some = events();
+        some.extend(events().into_iter().take(20));
+        some.extend((0..60).map(|number: i64| {
+            let kind = if number % 3 == 0 { "terminated" } else { "established" };
+            Event::from_store(EventFields {
+                connection_type: kind.to_owned(),
+                timestamp: parts("d").timestamp.plus(chrono_seconds(number * 53 % 400)),
+                ..parts("d9")
+            })
+        }));
+        append(&store, some).await.unwrap();
+        wait(&store, all.len()).await;
+        let page = PageQuery { start: PageStart::First, limit: 1_000 };
+        let until = Timestamp::MAX;
+        for (id, rule) in (1..).zip(&all) {
+            let filter = AlertQuery { rule_ids: vec![id], ..AlertQuery::default() };
+            let mut live = store.alert_list(DEFAULT, &filter, &page).unwrap().items;
+            live.retain(|alert| alert.merged_into.is_none());
+            let preview =
+                store.rule_preview(DEFAULT, rule.clone(), Timestamp::EPOCH, until).unwrap();
+            assert!(preview.is_complete);
+            let said = |alerts: &[conn_log_store::Alert]| {
+                let text = |alert: &conn_log_store::Alert| {
+                    let mut json = alert.to_json();
+                    for name in ["id", "rule_id", "rule_version", "detected_at"] {
+                        json.as_object_mut().unwrap().remove(name);
+                    }
+                    json.to_string()
+                };
+                let mut all: Vec<String> = alerts.iter().map(text).collect();
+                all.sort();
+                all
+            };
+            assert_eq!(said(&live), said(&preview.alerts), "{}", rule.name());
         }
         store.close();
     }

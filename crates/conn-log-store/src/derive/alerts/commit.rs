@@ -92,6 +92,12 @@ pub(super) fn prepare(
 /// The alert of a change, as it is before people have done anything with it.
 pub(super) fn alert_of(rule: &StoredRule, change: &Change, evidence: &[Record]) -> Alert {
     let group = &change.group;
+    let mut explanation = explain(&rule.rule, &group.json, &change.episode, evidence);
+    if let What::Withdrawn { by } = change.what
+        && by > 0
+    {
+        explanation = format!("{explanation}; withdrawn: event {by} contradicts it");
+    }
     Alert {
         id: change.episode.alert,
         rule_id: rule.id,
@@ -102,7 +108,7 @@ pub(super) fn alert_of(rule: &StoredRule, change: &Change, evidence: &[Record]) 
         state: AlertState::Open,
         group: group.json.clone(),
         group_hash: group.hash,
-        explanation: explain(&rule.rule, &group.json, &change.episode, evidence),
+        explanation,
         events_path: events_path(&rule.rule, &group.json, &change.episode),
         episode: change.episode.clone(),
         merged_into: None,
@@ -196,11 +202,7 @@ fn changed(new: Alert, known: Option<Alert>, what: What) -> (Alert, Option<Chang
             alert.state = alert.state.max(AlertState::Resolved);
             Some(ChangeKind::Resolved)
         }
-        What::Withdrawn { by } => {
-            if by > 0 {
-                alert.explanation =
-                    format!("{}; withdrawn: event {by} contradicts it", alert.explanation);
-            }
+        What::Withdrawn { .. } => {
             alert.state = AlertState::Withdrawn;
             Some(ChangeKind::Withdrawn)
         }

@@ -200,7 +200,9 @@ fn alerts(
             continue;
         }
         let ids: Vec<i64> = change.episode.evidence().iter().map(|mark| mark.id).collect();
-        let evidence = find_in(connection, tenant, &ids, None)?;
+        let mut evidence = find_in(connection, tenant, &ids, None)?;
+        // In the order of their time.
+        evidence.sort_by_key(|record| ids.iter().position(|id| *id == record.id));
         let mut alert = alert_of(rule, &change, &evidence);
         alert.state = match change.what {
             What::Withdrawn { .. } => AlertState::Withdrawn,

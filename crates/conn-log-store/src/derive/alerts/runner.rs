@@ -48,6 +48,8 @@ const READ_TIME_MAX: Duration = Duration::from_secs(30);
 pub struct AlertingState {
     /// How each rule fares.
     pub rules: HashMap<(TenantId, i64), RuleHealth>,
+    /// The last id that the rules of each log have taken in.
+    pub taken: HashMap<TenantId, i64>,
     /// Groups in memory.
     pub groups: usize,
     /// Events that the slowest log's rules have not taken in.
@@ -229,6 +231,7 @@ impl Runner {
         if let Some(evaluation) = self.evaluations.get(&tenant) {
             let health = evaluation.health().into_iter();
             state.rules.extend(health.map(|(rule, health)| ((tenant, rule), health)));
+            state.taken.insert(tenant, evaluation.watermark());
             state.groups += evaluation.groups();
             state.behind_events = state.behind_events.max(size - evaluation.watermark());
         }
