@@ -179,7 +179,7 @@ pub(crate) struct Serve {
         value_parser = network)]
     pub(crate) trusted_proxy: Vec<IpNet>,
 
-    /// An origin whose browser pages may use the API, such as https://app.example.org (repeatable;
+    /// An origin whose browser pages may use the API, such as `https://app.example.org` (repeatable;
     /// comma-separated in the variable)
     #[arg(long, env = "CONN_LOG_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<Origin>,
