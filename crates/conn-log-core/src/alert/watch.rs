@@ -46,6 +46,8 @@ pub struct Watch {
     taken: u64,
     /// `taken` when it was tidied last.
     tidied: u64,
+    /// `taken` when groups may be given up next.
+    gives_up_next: u64,
     overflow: Option<(i64, Episode)>,
     /// Groups given up because there were too many.
     given_up: u64,
@@ -81,6 +83,7 @@ impl Watch {
             groups_max: GROUPS_MAX,
             taken: 0,
             tidied: 0,
+            gives_up_next: 0,
             overflow: None,
             given_up: 0,
             clock: 0,
@@ -221,7 +224,9 @@ impl Watch {
     /// Keeps the number of groups within its bound.
     fn bound(&mut self, place: usize, view: &EventView<'_>, output: &mut Output) {
         self.taken += 1;
-        if self.groups() > self.groups_max {
+        // A search for quiet groups goes through all of them: a hundredth may be too many meanwhile.
+        if self.taken >= self.gives_up_next && self.groups() > self.groups_max {
+            self.gives_up_next = self.taken + (self.groups_max / 100) as u64;
             let count = self.give_up();
             self.given_up += count;
             self.tell_overflow(place, view, count, output);
