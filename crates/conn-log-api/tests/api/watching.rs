@@ -207,6 +207,30 @@ async fn a_preview_finds_what_the_rule_would_have_found(
     assert_eq!(answer.faults().len(), 2);
 }
 
+#[rstest]
+#[actix_web::test]
+async fn a_rule_that_was_changed_meanwhile_stays_as_it_is(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let made = app.send_json(Method::POST, RULES, &burst()).await;
+    let path = made.header("location").unwrap().to_owned();
+    let tag = made.header("etag").unwrap().to_owned();
+    assert_eq!(app.get(&path).await.header("etag"), Some(tag.as_str()));
+    let change = async |tag: String, name: &str| {
+        let request = app.request(Method::PATCH, &path).insert_header(("if-match", tag));
+        app.send(request.set_json(json!({"name": name}))).await
+    };
+    let first = change(format!("\"x\", W/{tag}"), "first").await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    let new = first.header("etag").unwrap().to_owned();
+    assert_ne!(new, tag);
+    change(tag, "second").await.is_problem(409, "changed-meanwhile");
+    assert_eq!(app.get(&path).await.json()["name"], "first");
+    assert_eq!(change("*".to_owned(), "third").await.status, 200);
+    change(new, "fourth").await.is_problem(409, "changed-meanwhile");
+}
+
 /// The explanations of a preview over 2024-01-15.
 async fn previewed(app: &TestApp, mut rule: Value) -> Vec<String> {
     let more = json!({"name": "p", "group_by": ["device_id"],
