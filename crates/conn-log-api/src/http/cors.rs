@@ -32,7 +32,8 @@ const ALLOWED_HEADERS: [&str; 8] = [
 ];
 
 /// The headers of answers that a page may read, beyond those that every page may.
-const EXPOSED_HEADERS: [&str; 8] = [
+const EXPOSED_HEADERS: [&str; 9] = [
+    "etag",
     "idempotency-replayed",
     "link",
     "location",

@@ -13,6 +13,7 @@ pub(crate) mod connection;
 pub(crate) mod content_type;
 pub(crate) mod cors;
 pub(crate) mod cursor;
+pub(crate) mod entity_tag;
 pub(crate) mod errors;
 pub(crate) mod json_object;
 pub(crate) mod observe;

@@ -95,6 +95,9 @@ problem_kinds! {
          the same atomic batch. Nothing was stored for this event. If it is another event, send it with an \
          event_id of its own: where a device counts its events, put the device_id, and what tells one start of \
          the device from the next, in front of the number.";
+    ChangedMeanwhile = 409, "changed-meanwhile", "It was changed meanwhile",
+        "The request says with If-Match what it means to change, and that is no longer how it is. Nothing \
+         was changed. Get it again, and change what it is now.";
     TooLarge = 413, "too-large", "The request is too large",
         "The body has more bytes, as sent or after decompression, or more events than the server \
          takes at once. Nothing was stored; send it in smaller parts.";

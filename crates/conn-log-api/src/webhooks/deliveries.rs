@@ -164,16 +164,18 @@ pub(crate) async fn redeliver_all(
     let until = parameters.read("until", RFC3339, Timestamp::parse)?;
     parameters.finish()?;
     accept::require(&request, "application/json")?;
-    let (tenant, id) = (caller.tenant(), parse_id(&id)?);
+    let (app, tenant, id) = (App::of(&request), caller.tenant(), parse_id(&id)?);
+    require_enabled(&app, tenant, id).await?;
     let (since, until) = match since {
         Some(since) => (since, until.unwrap_or_else(now)),
+        None if !json_object::has_body(&request) => {
+            return Err(Problem::parameter("since", "missing", "since is required".to_owned()));
+        }
         None => {
             let body = json_object::read(&request, &mut payload).await?;
             read_time(Members::parse(&body)?)?
         }
     };
-    let app = App::of(&request);
-    require_enabled(&app, tenant, id).await?;
     let redelivered =
         app.read(move |store| store.deliveries_redeliver(tenant, id, since, until)).await?;
     app.notifier.wake();

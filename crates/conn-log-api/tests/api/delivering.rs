@@ -368,6 +368,9 @@ async fn what_failed_or_was_missed_is_sent_on_request(
         let answer = app.send_json(Method::POST, &redeliver, &body).await;
         assert_eq!(answer.faults(), faults.map(|(a, b)| (a.to_owned(), b.to_owned())), "{body}");
     }
+    let answer = app.send_empty(Method::POST, &redeliver).await;
+    answer.is_problem(400, "invalid-query");
+    assert_eq!(answer.json()["errors"][0]["parameter"], "since");
 }
 
 #[rstest]

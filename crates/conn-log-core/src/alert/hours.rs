@@ -56,12 +56,19 @@ pub(super) fn span(text: &str) -> Option<(NaiveTime, NaiveTime)> {
         let is_short = text.len() == 5 && text.is_ascii();
         is_short.then(|| NaiveTime::parse_from_str(text, "%H:%M").ok()).flatten()
     };
-    let until = if until == "24:00" { NaiveTime::MIN } else { read(until)? };
-    read(from).map(|from| (from, until)).filter(|(from, until)| from != until)
+    let from = read(from)?;
+    if until == "24:00" {
+        // From midnight to midnight is all day.
+        return Some((from, NaiveTime::MIN));
+    }
+    read(until).map(|until| (from, until)).filter(|(from, until)| from != until)
 }
 
 /// Writes `22:00-06:00`.
 pub(super) fn text((from, until): (NaiveTime, NaiveTime)) -> String {
+    if from == until {
+        return "00:00-24:00".to_owned();
+    }
     format!("{}-{}", from.format("%H:%M"), until.format("%H:%M"))
 }
 
@@ -94,8 +101,25 @@ mod tests {
     }
 
     #[test]
+    fn a_day_from_midnight_to_midnight_is_a_span() {
+        let day = span("00:00-24:00").unwrap();
+        assert_eq!(text(day), "00:00-24:00");
+        let hours = LocalHours { hours: vec![day], days: vec![Weekday::Fri], zone: Tz::UTC };
+        for (text, is_in) in [
+            ("2026-11-26T23:59:59Z", false),
+            ("2026-11-27T00:00:00Z", true),
+            ("2026-11-27T23:59:59Z", true),
+            ("2026-11-28T00:00:00Z", false),
+        ] {
+            assert_eq!(hours.contains(at(text)), is_in, "{text}");
+        }
+    }
+
+    #[test]
     fn a_span_has_two_different_times() {
-        for text in ["22:00", "22:00-", "22:00-22:00", "25:00-26:00", "2:00-3:00", "22-23"] {
+        for text in
+            ["22:00", "22:00-", "22:00-22:00", "00:00-00:00", "25:00-26:00", "2:00-3:00", "22-23"]
+        {
             assert_eq!(span(text), None, "{text}");
         }
         assert_eq!(span("18:00-24:00"), span("18:00-00:00"));

@@ -48,7 +48,7 @@ impl Volume {
         tally.first = tally.first.min(mark);
         tally.last = tally.last.max(mark);
         if self.judged.is_some_and(|judged| window <= judged) {
-            self.judge_again(context, window, mark.id);
+            self.judge_again(context, window, mark);
         }
     }
 
@@ -142,7 +142,7 @@ impl Volume {
     }
 
     /// A late event in a window that was judged.
-    fn judge_again(&mut self, context: &mut Context<'_>, window: i64, by: i64) {
+    fn judge_again(&mut self, context: &mut Context<'_>, window: i64, mark: Mark) {
         let size = context.rule.reach_micros();
         let is_of =
             |episode: &Episode| episode.slot == window && episode.end - episode.start == size;
@@ -150,7 +150,7 @@ impl Volume {
         match (known, self.is_far(context, window)) {
             (Some(place), None) => {
                 let episode = self.alerts.remove(place);
-                context.tell(What::Withdrawn { by }, &episode);
+                context.tell(What::Withdrawn { by: mark.id }, &episode);
             }
             (None, Some(usual))
                 if !self
@@ -159,6 +159,16 @@ impl Volume {
                     .any(|e| e.start <= window * size && window * size < e.end) =>
             {
                 self.found(context, window, usual);
+            }
+            (Some(place), Some(_)) => {
+                let episode = &mut self.alerts[place];
+                episode.count += 1;
+                episode.first =
+                    episode.first.iter().copied().chain([mark]).min().into_iter().collect();
+                episode.last =
+                    episode.last.iter().copied().chain([mark]).max().into_iter().collect();
+                let is_told = episode.is_told();
+                context.tell(What::Extended { is_told }, episode);
             }
             _ => {}
         }

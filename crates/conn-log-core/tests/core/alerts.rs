@@ -298,6 +298,26 @@ fn plain(micros: i64) -> EventFields {
 }
 
 #[test]
+fn a_late_event_of_a_window_with_an_alert_is_counted_in_it() {
+    const MINUTE: i64 = 60_000_000;
+    let rule = rule(
+        json!({"name": "flood", "kind": "volume", "group_by": ["device_id"], "lateness_seconds": 0,
+        "params": {"factor": 3, "window_seconds": 60, "baseline_windows": 3}}),
+    );
+    let of = |(minute, count): (i64, i64)| (0..count).map(move |n| plain(minute * MINUTE + n));
+    let times = [(0, 1), (1, 10), (2, 10), (3, 10), (4, 10), (5, 100)];
+    let events: Vec<EventFields> = times.into_iter().flat_map(of).collect();
+    // All of them come when their windows are over.
+    let records = log(&events, |_| Timestamp::from_micros(BASE + 6 * MINUTE));
+    let (memory, _) = run(&[rule], &records);
+    let floods: Vec<&Episode> = memory.alerts.values().map(|(.., episode)| episode).collect();
+    assert_eq!(floods.len(), 1, "{floods:?}");
+    assert_eq!((floods[0].count, floods[0].start), (100, BASE + 5 * MINUTE));
+    let evidence: Vec<i64> = floods[0].evidence().iter().map(|mark| mark.id).collect();
+    assert_eq!(evidence, [42, 141]);
+}
+
+#[test]
 fn all_faults_of_a_rule_are_told_at_once() {
     let json = json!({"name": " x", "kind": "failure_burst", "group_by": ["device_id", "shoe_size"],
         "params": {"threshold": 1, "window_seconds": 90_000}, "colour": 1,

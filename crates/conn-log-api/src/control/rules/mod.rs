@@ -8,13 +8,15 @@ pub(crate) use shapes::AlertRuleKind;
 use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use conn_log_core::alert::starter_rules;
+use conn_log_core::alert::{Rule, starter_rules};
+use conn_log_store::{StoredRule, TenantId};
 use serde_json::{Map, Value};
 
 use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
 use crate::http::cursor::ListTag;
+use crate::http::entity_tag::IfMatch;
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
@@ -75,6 +77,7 @@ pub(crate) async fn create(
     let rule = app.read(move |store| store.rule_create(tenant, rule)).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/alert_rules/{}/", rule.id)))
+        .insert_header((header::ETAG, shapes::tag(&rule)))
         .content_type("application/json")
         .body(json(&shapes::answer(&rule, None))))
 }
@@ -102,21 +105,26 @@ pub(crate) async fn get(
     accept::require(&request, "application/json")?;
     let (id, tenant, app) = (id_of(&id)?, caller.tenant(), App::of(&request));
     let rule = app.read(move |store| store.rule_get(tenant, id)).await?.ok_or_else(none_such)?;
-    let answer = json(&shapes::answer(&rule, app.store.rule_health(tenant, id)));
-    Ok(HttpResponse::Ok().content_type("application/json").body(answer))
+    Ok(answer(&app, tenant, &rule))
 }
 
 /// Changes the members of a rule that are given; a member that is null gets its default. If the rule then finds
-/// something else, it has a new version, which looks at the events that come after it.
+/// something else, it has a new version, which looks at the events that come after it. With If-Match a rule that was
+/// changed meanwhile stays as it is.
 #[utoipa::path(
     patch,
     path = "/api/v1/alert_rules/{id}/",
     operation_id = "alert_rule_change",
     tag = "Watching",
-    params(("id" = i64, Path, description = "The rule's id")),
+    params(
+        ("id" = i64, Path, description = "The rule's id"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the rule that is meant"),
+    ),
     request_body = shapes::AlertRuleChange,
     responses(
         (status = 200, description = "The rule", body = shapes::AlertRule),
+        (status = 409, description = "The rule was changed meanwhile",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "The tenant has no such rule",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 422, description = "A value is invalid",
@@ -130,23 +138,25 @@ pub(crate) async fn change(
     mut payload: Payload,
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
+    let if_match = IfMatch::of(&request);
     let changes = body(&request, &mut payload).await?;
     let (id, tenant, app) = (id_of(&id)?, caller.tenant(), App::of(&request));
     let old = app.read(move |store| store.rule_get(tenant, id)).await?.ok_or_else(none_such)?;
+    if_match.require(&shapes::tag(&old))?;
     let mut object = old.rule.to_json();
     object.extend(changes.clone());
     // Tells the faults of the names that only the log knows.
     reading::rule(&app, tenant, object).await?;
     let changed = app.read(move |store| {
         store.rule_change(tenant, id, move |old| {
+            if_match.require(&shapes::tag(old))?;
             let mut object = old.rule.to_json();
             object.extend(changes);
-            conn_log_core::alert::Rule::from_json(object)
+            Rule::from_json(object).map_err(Problem::from)
         })
     });
-    let rule = changed.await?.map_err(Problem::from)?;
-    let answer = json(&shapes::answer(&rule, app.store.rule_health(tenant, id)));
-    Ok(HttpResponse::Ok().content_type("application/json").body(answer))
+    let rule = changed.await??;
+    Ok(answer(&app, tenant, &rule))
 }
 
 /// Deletes a rule. Its alerts stay.
@@ -233,6 +243,14 @@ pub(crate) async fn install(request: HttpRequest, caller: Admin) -> Result<HttpR
     let rules: Vec<Value> = installed.iter().map(|rule| shapes::answer(rule, None)).collect();
     let answer = serde_json::json!({"installed": rules});
     Ok(HttpResponse::Ok().content_type("application/json").body(json(&answer)))
+}
+
+fn answer(app: &App, tenant: TenantId, rule: &StoredRule) -> HttpResponse {
+    let answer = shapes::answer(rule, app.store.rule_health(tenant, rule.id));
+    HttpResponse::Ok()
+        .insert_header((header::ETAG, shapes::tag(rule)))
+        .content_type("application/json")
+        .body(json(&answer))
 }
 
 async fn body(request: &HttpRequest, payload: &mut Payload) -> Result<Map<String, Value>, Problem> {

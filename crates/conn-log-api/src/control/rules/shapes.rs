@@ -12,6 +12,11 @@ use crate::alerts::shapes::AlertStateName;
 use crate::http::pages::described_page;
 use crate::webhooks::SeverityName;
 
+/// The entity tag of a rule: another one after each change.
+pub(super) fn tag(stored: &StoredRule) -> String {
+    format!("\"{}-{}\"", stored.version, stored.updated_at.micros())
+}
+
 /// A rule as JSON.
 pub(super) fn answer(stored: &StoredRule, health: Option<RuleHealth>) -> Value {
     let mut object = Map::new();
