@@ -69,7 +69,11 @@ impl AlertFrame {
     pub(crate) fn new(change: &AlertChange) -> Self {
         let group = &change.alert["group"];
         let member = |name: &str| group[name].as_str().map(str::to_owned);
-        let data = serde_json::json!({"change": change.kind.name(), "alert": change.alert});
+        // The alert as `/alerts/` shows it, and what happened to it.
+        let mut data = change.alert.clone();
+        if let Some(data) = data.as_object_mut() {
+            data.insert("change".to_owned(), change.kind.name().into());
+        }
         AlertFrame {
             change_id: change.id,
             bytes: Bytes::from(format!("event: alert\ndata: {data}\n\n")),
