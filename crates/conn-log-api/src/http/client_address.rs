@@ -21,6 +21,9 @@ pub(crate) fn is_by_proxy(request: &HttpRequest, proxies: &[IpNet]) -> bool {
 }
 
 fn nearest_stranger(peer: IpAddr, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+    if !is_proxy(peer.to_canonical(), proxies) {
+        return peer.to_canonical();
+    }
     let (forwarded, x_forwarded_for) = (forwarded(headers), x_forwarded_for(headers));
     match (forwarded.is_empty(), x_forwarded_for.is_empty()) {
         (true, _) => nearest(peer, &x_forwarded_for, proxies),

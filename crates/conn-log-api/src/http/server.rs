@@ -55,8 +55,10 @@ pub fn create_app(
         InitError = (),
     >,
 > {
-    let cors =
-        Condition::new(!app.options.cors_origins.is_empty(), cors::cors(&app.options.cors_origins));
+    let origins = &app.options.cors_origins;
+    let has_origins = !origins.is_empty();
+    let cors = Condition::new(has_origins, cors::cors(origins));
+    let preflights = Condition::new(has_origins, from_fn(cors::explain_preflights));
     actix_web::App::new()
         .app_data(app)
         .configure(routes::register)
@@ -64,7 +66,7 @@ pub fn create_app(
         .wrap(Compress::default())
         .wrap(from_fn(accept::explain_codings))
         .wrap(cors)
-        .wrap(from_fn(cors::explain_preflights))
+        .wrap(preflights)
         .wrap(from_fn(observe))
         .wrap(from_fn(attend))
 }
