@@ -3,7 +3,7 @@
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
-use conn_log_store::{DeliveryKey, DeliveryState};
+use conn_log_store::{DeliveryKey, DeliveryState, Webhook};
 
 use super::handlers::parse_id;
 use super::shapes::{self, Delivery, DeliveryAttempt, DeliveryWithAttempts, RedeliveredWebhook};
@@ -165,7 +165,7 @@ pub(crate) async fn redeliver_all(
     parameters.finish()?;
     accept::require(&request, "application/json")?;
     let (app, tenant, id) = (App::of(&request), caller.tenant(), parse_id(&id)?);
-    require_enabled(&app, tenant, id).await?;
+    let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
     let (since, until) = match since {
         Some(since) => (since, until.unwrap_or_else(now)),
         None if !json_object::has_body(&request) => {
@@ -176,6 +176,7 @@ pub(crate) async fn redeliver_all(
             read_time(Members::parse(&body)?)?
         }
     };
+    check_enabled(&webhook)?;
     let redelivered =
         app.read(move |store| store.deliveries_redeliver(tenant, id, since, until)).await?;
     app.notifier.wake();
@@ -250,7 +251,10 @@ async fn require_enabled(
     tenant: conn_log_store::TenantId,
     id: uuid::Uuid,
 ) -> Result<(), Problem> {
-    let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
+    check_enabled(&app.read(move |store| store.webhook_get(tenant, id)).await?)
+}
+
+fn check_enabled(webhook: &Webhook) -> Result<(), Problem> {
     match webhook.disabled {
         None => Ok(()),
         Some(_) => {
