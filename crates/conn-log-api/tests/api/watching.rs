@@ -231,57 +231,6 @@ async fn a_rule_that_was_changed_meanwhile_stays_as_it_is(
     change(new, "fourth").await.is_problem(409, "changed-meanwhile");
 }
 
-/// The explanations of a preview over 2024-01-15.
-async fn previewed(app: &TestApp, mut rule: Value) -> Vec<String> {
-    let more = json!({"name": "p", "group_by": ["device_id"],
-        "since": "2024-01-15T00:00:00Z", "until": "2024-01-16T00:00:00Z"});
-    rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let answer = app.send_json(Method::POST, &format!("{RULES}preview/"), &rule).await;
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    let found = answer.json();
-    let text = |episode: &Value| episode["explanation"].as_str().unwrap().to_owned();
-    found["episodes"].as_array().unwrap().iter().map(text).collect()
-}
-
-#[rstest]
-#[actix_web::test]
-async fn a_preview_judges_imported_events_at_their_own_time(
-    #[values(Database::Sqlite, Database::Postgres)] database: Database,
-) {
-    let app = TestApp::on(database).await;
-    let event = |device: &str, kind: &str, minute: u32| {
-        let mut event = event_of(device);
-        event["connection_type"] = kind.into();
-        event["ip_address"] = format!("10.0.0.{}", minute / 60).into();
-        event["timestamp"] = format!("2024-01-15T{:02}:{:02}:00Z", minute / 60, minute % 60).into();
-        event
-    };
-    // The last hour comes first.
-    let mut events: Vec<Value> =
-        (0..30).rev().map(|n| event("beacon", "attempted", n * 10)).collect();
-    events.push(event("short", "established", 0));
-    events.push(event("short", "terminated", 1));
-    events.push(event("long", "established", 0));
-    events.push(event("long", "terminated", 120));
-    app.post(&json!(events)).await;
-    let beacons = json!({"kind": "beaconing", "params": {"min_connections": 20}});
-    let found = previewed(&app, beacons).await;
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].contains("30 connections"), "{found:?}");
-    let sessions = json!({"kind": "long_session", "params": {"longer_than_seconds": 3_600}});
-    let found = previewed(&app, sessions).await;
-    assert_eq!(found, ["a session of device long lasted 2 h, longer than 1 h"]);
-    let silences = json!({"kind": "silence", "params": {"after_seconds": 3_600},
-        "filter": {"device_id": "beacon"}});
-    let found = previewed(&app, silences).await;
-    assert_eq!(found, ["no event of device beacon since 2024-01-15T04:50:00Z, for more than 1 h"]);
-    let new = json!({"kind": "first_seen", "params": {"of": ["ip_address"], "learning_seconds": 3_600},
-        "filter": {"device_id": "beacon"}, "cooldown_seconds": 0});
-    let found = previewed(&app, new).await;
-    assert_eq!(found.len(), 4, "{found:?}");
-    assert!(found[0].ends_with("ip_address 10.0.0.1"), "{found:?}");
-}
-
 #[rstest]
 #[actix_web::test]
 async fn the_starter_rules_are_installed_once(

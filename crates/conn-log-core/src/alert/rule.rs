@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use chrono::TimeDelta;
-
 use super::hours::LocalHours;
 use crate::{EventFilter, MetadataPath};
 
@@ -92,11 +90,6 @@ impl Rule {
             Kind::Beaconing { .. } => super::beaconing::SPAN_SECONDS,
         };
         i64::from(seconds) * SECOND
-    }
-
-    /// How long it waits for late events before it judges a time.
-    pub fn lateness(&self) -> TimeDelta {
-        TimeDelta::seconds(i64::from(self.lateness_seconds))
     }
 
     pub(super) fn lateness_micros(&self) -> i64 {

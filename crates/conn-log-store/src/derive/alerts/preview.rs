@@ -1,10 +1,5 @@
 //! Previews: a rule over a time of the past. The same evaluation as the live one, and nothing is
 //! stored.
-//!
-//! A rule with the clock `event` is previewed as if each event had arrived at its own timestamp:
-//! events of an import arrived days after they happened, and by `created_at` a silence, a long
-//! session, a volume or a beacon among them would be judged when all of it was over. With the clock
-//! `received` the events come as they came.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -57,19 +52,13 @@ pub type PreviewedAlert = Alert;
 struct PreviewHistory<'a> {
     log: LogHistory<'a>,
     changes: &'a BTreeMap<i64, Change>,
-    /// The timestamp before which events have been, whatever their ids; `None` if they come in the
-    /// order of their ids.
-    before: Option<Timestamp>,
 }
 
 impl History for PreviewHistory<'_> {
     type Error = StoreError;
 
     fn records(&mut self, query: &HistoryQuery) -> Result<Vec<Record>, StoreError> {
-        let Some(before) = self.before else { return self.log.records(query) };
-        let mut query = HistoryQuery { before_id: i64::MAX, ..query.clone() };
-        query.filter.until = Some(query.filter.until.map_or(before, |until| until.min(before)));
-        self.log.records(&query)
+        self.log.records(query)
     }
 
     fn episodes(
@@ -118,20 +107,19 @@ pub(crate) fn preview(
         output: Output::after(0),
         changes: BTreeMap::new(),
         told: 0,
-        is_by_event: stored.rule.clock() == Clock::Event,
     };
     let mut filter = stored.rule.filter().clone();
-    if run.is_by_event {
+    let is_by_event = stored.rule.clock() == Clock::Event;
+    if is_by_event {
         filter.since = filter.since.max(Some(since));
         filter.until = Some(filter.until.map_or(until, |other| other.min(until)));
     }
-    let order = if run.is_by_event { Order::TimestampAscending } else { Order::IdAscending };
-    let mut position = Position { timestamp: Timestamp::EPOCH, id: 0 };
-    let (mut events, mut is_complete) = (0, false);
+    let (mut last_id, mut events, mut is_complete) = (0, 0, false);
     while events < EVENTS_MAX && begun.elapsed() < TIME_MAX {
+        let position = Position { timestamp: Timestamp::EPOCH, id: last_id };
         let query = EventQuery {
             filter: filter.clone(),
-            order,
+            order: Order::IdAscending,
             start: Start::After(position),
             limit: PAGE_EVENTS,
         };
@@ -145,8 +133,8 @@ pub(crate) fn preview(
         };
         run.watch.tidy();
         for record in &page.records {
-            position = Position { timestamp: record.event.fields().timestamp, id: record.id };
-            if !run.is_by_event && !(since..until).contains(&record.created_at) {
+            last_id = record.id;
+            if !is_by_event && !(since..until).contains(&record.created_at) {
                 continue;
             }
             events += 1;
@@ -158,13 +146,11 @@ pub(crate) fn preview(
         }
     }
     if is_complete {
-        // What is due at the end is judged when late events can no longer contradict it.
-        let end = until.plus(stored.rule.lateness());
-        run.watch.judge_until(end.min(now()), &mut run.output);
+        run.watch.judge_until(until.min(now()), &mut run.output);
         run.note();
     }
     let alerts = alerts(connection, tenant, &stored, run.changes)?;
-    Ok(Preview { alerts, events, is_complete, last_id: position.id, elapsed: begun.elapsed() })
+    Ok(Preview { alerts, events, is_complete, last_id, elapsed: begun.elapsed() })
 }
 
 /// A preview while it runs.
@@ -174,8 +160,6 @@ struct Run {
     /// The last change of each alert.
     changes: BTreeMap<i64, Change>,
     told: usize,
-    /// Whether each event arrives at its own timestamp.
-    is_by_event: bool,
 }
 
 impl Run {
@@ -189,15 +173,8 @@ impl Run {
         let versions = std::collections::HashMap::new();
         let time_max = engine.read_time_max();
         let log = LogHistory { connection, tenant, time_max, versions: &versions };
-        let timestamp = record.event.fields().timestamp;
-        let before = self.is_by_event.then_some(timestamp);
-        let mut history = PreviewHistory { log, changes: &self.changes, before };
-        if self.is_by_event {
-            let on_time = Record { created_at: timestamp, ..record.clone() };
-            self.watch.take(&on_time, &mut history, &mut self.output)?;
-        } else {
-            self.watch.take(record, &mut history, &mut self.output)?;
-        }
+        let mut history = PreviewHistory { log, changes: &self.changes };
+        self.watch.take(record, &mut history, &mut self.output)?;
         self.note();
         Ok(())
     }
