@@ -14,10 +14,10 @@ use crate::running::{Running, wait_until};
 /// Memory of a server with few requests: the program, its threads, single events.
 const QUIET_MIB: usize = 64;
 
-/// Freed memory that the C library's allocator keeps for each thread, beyond jemalloc
-/// (docs/operations.md, "Memory"): up to 77 MiB in six runs on a quiet machine, and 184 MiB on a
-/// busy one. The attacks take a gigabyte and more of a server without bounds.
-const KEPT_MIB: usize = if cfg!(feature = "jemalloc") { 0 } else { 256 };
+/// Freed memory that the C library's allocator keeps, beyond jemalloc (docs/operations.md,
+/// "Memory"): up to 77 MiB in six runs. The attacks take a gigabyte and more of a server without
+/// bounds.
+const KEPT_MIB: usize = if cfg!(feature = "jemalloc") { 0 } else { 128 };
 
 /// Bodies and the data parsed from them, `ApiOptions::bodies_bytes_max`.
 const BODIES_MIB: usize = 192;
