@@ -51,7 +51,7 @@ pub use log::heads::LogBounds;
 pub use log::rejects::{NewReject, REJECT_AGE_MAX, REJECTS_MAX, Reject, RejectFilter, RejectPlace};
 pub use log::sequencer::{Answer, Appended, Claim, MakeRejects, Outcome, Rejects, Submission};
 pub use observer::{GroupCommitted, Lag, Observer, Stats};
-pub use options::{PartitionSize, StoreOptions};
+pub use options::{PartitionSize, SessionTimeout, StoreOptions};
 pub use page::{EventPage, Page, PageQuery, PageStart};
 pub use store::Store;
 pub use tenant_id::TenantId;

@@ -108,13 +108,10 @@ impl Store {
         let engine = Arc::new(Engine::new(&options, turns)?);
         let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
         check_clock(last)?;
-        let followers = derive::followers(&options);
-        let derivation = Arc::new(Derivation::new(
-            engine.clone(),
-            signals.clone(),
-            followers,
-            options.session_timeout,
-        ));
+        let session_timeout = sessions::timeout(&mut *engine.reader()?, options.session_timeout)?;
+        let followers = derive::followers(&options, session_timeout);
+        let derivation =
+            Arc::new(Derivation::new(engine.clone(), signals.clone(), followers, session_timeout));
         derivation.settle_lost_events(options.accept_lost_events)?;
         derivation.restart_where_due()?;
         let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());

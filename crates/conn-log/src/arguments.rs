@@ -213,7 +213,7 @@ pub(crate) struct Serve {
         value_parser = humantime::parse_duration)]
     pub(crate) event_id_window: Duration,
 
-    /// Time after the last event until an open session counts as ended, such as 30m; no timeout if absent
+    /// Time after the last event until an open session has ended, such as 30m; no timeout if absent
     #[arg(long, env = "CONN_LOG_SESSION_TIMEOUT", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) session_timeout: Option<Duration>,

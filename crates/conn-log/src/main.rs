@@ -13,7 +13,7 @@ mod tokens;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use conn_log_store::{Store, StoreOptions};
+use conn_log_store::{SessionTimeout, Store, StoreOptions};
 
 use arguments::{Arguments, Command, Database};
 
@@ -67,6 +67,7 @@ fn open(database: &Database) -> anyhow::Result<Store> {
         indexing: false,
         connect_at_start: false,
         alerting: false,
+        session_timeout: SessionTimeout::Kept,
         ..StoreOptions::new(database.url()?)
     };
     Ok(Store::open(options)?)

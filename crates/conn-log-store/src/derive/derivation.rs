@@ -1,8 +1,8 @@
 //! All followers of a store's logs, and their shared state.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use chrono::TimeDelta;
 use conn_log_core::Timestamp;
 
 use super::dictionary::DictionaryCache;
@@ -16,7 +16,8 @@ pub(crate) struct Derivation {
     pub(super) signals: Signals,
     pub(super) dictionary: DictionaryCache,
     followers: Vec<Box<dyn Follower>>,
-    session_timeout: Option<Duration>,
+    /// The time after which an open session without an event has ended.
+    pub(super) session_timeout: Option<TimeDelta>,
     /// Held by the read that helps a follower to catch up.
     help: Mutex<()>,
 }
@@ -26,7 +27,7 @@ impl Derivation {
         engine: Arc<Engine>,
         signals: Signals,
         followers: Vec<Box<dyn Follower>>,
-        session_timeout: Option<Duration>,
+        session_timeout: Option<TimeDelta>,
     ) -> Self {
         Derivation {
             engine,
@@ -58,8 +59,8 @@ impl Derivation {
     /// The oldest last activity of an open session: a session without an event after it has timed
     /// out. `None` if no session times out.
     pub(super) fn quiet_since(&self) -> Option<Timestamp> {
-        let timeout = chrono::TimeDelta::from_std(self.session_timeout?).ok()?;
-        Some(now().plus(-timeout))
+        // At the timeout itself it is still open.
+        Some(now().plus(-self.session_timeout? - TimeDelta::microseconds(1)))
     }
 
     /// The lock for helping a follower to catch up.

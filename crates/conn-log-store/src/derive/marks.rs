@@ -12,8 +12,8 @@ use crate::tenant_id::TenantId;
 /// The watermark of a follower that begins again and still has rows to delete.
 pub(super) const CLEARING: i64 = -1;
 
-/// The watermark of each follower, or [`CLEARING`]. Followers whose data a newer program writes are
-/// left out.
+/// The watermark of each follower, or [`CLEARING`]. Followers whose data a newer program writes, or
+/// a server with another setting, are left out.
 pub(super) type Marks = BTreeMap<&'static str, i64>;
 
 /// The marks of some followers in one log.
@@ -61,13 +61,22 @@ fn homes(followers: &[&dyn Follower]) -> Vec<Home> {
     homes
 }
 
+/// Version and setting of a follower: data of another one cannot be continued.
+fn identity(follower: &dyn Follower) -> (i16, i64) {
+    (follower.version(), follower.setting())
+}
+
+fn identity_of(row: &Position) -> (i16, i64) {
+    (row.version, row.setting)
+}
+
 fn of_rows(rows: &[Position], followers: &[&dyn Follower]) -> Marks {
     let mark = |follower: &&dyn Follower| {
         let name = follower.name();
         match rows.iter().find(|row| row.name == name) {
             None => Some((name, 0)),
             Some(row) if row.version < follower.version() => Some((name, CLEARING)),
-            Some(row) if row.version == follower.version() => Some((name, row.watermark)),
+            Some(row) if identity_of(row) == identity(*follower) => Some((name, row.watermark)),
             Some(_) => None,
         }
     };
@@ -96,6 +105,7 @@ pub(super) fn set_mark_in_txn(
         tenant: tenant.0,
         name: follower.name().to_owned(),
         version: follower.version(),
+        setting: follower.setting(),
         watermark,
         anchor,
     };

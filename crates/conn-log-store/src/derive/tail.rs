@@ -92,7 +92,9 @@ impl Derivation {
             let (marks, log) = self.standing(&mut *self.engine.reader()?, tenant, names)?;
             let lowest = marks.iter().min_by_key(|(_, mark)| **mark);
             let Some((name, mark)) = lowest.filter(|_| marks.len() == names.len()) else {
-                return Err(StoreError::unavailable("a newer server derives this data"));
+                return Err(StoreError::unavailable(
+                    "a newer server, or one with another session timeout, derives this data",
+                ));
             };
             if *mark != CLEARING && behind(*mark, log) <= TAIL_EVENTS_MAX {
                 return Ok(());

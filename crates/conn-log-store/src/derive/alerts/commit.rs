@@ -174,6 +174,7 @@ impl Commit {
             tenant: tenant.0,
             name: ALERTS.to_owned(),
             version: VERSION,
+            setting: 0,
             watermark: self.watermark,
             anchor: None,
         };
