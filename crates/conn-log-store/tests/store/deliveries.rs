@@ -219,7 +219,7 @@ on_both_databases! {
         assert_eq!(all(&store, &webhook).len(), 2);
 
         let enable = WebhookChange { enabled: Some(true), ..WebhookChange::default() };
-        let enabled = store.webhook_update(DEFAULT, webhook.id, enable).unwrap();
+        let enabled = store.webhook_update::<()>(DEFAULT, webhook.id, |_| Ok(enable)).unwrap().unwrap();
         assert_eq!(enabled.disabled, None);
         append(&store, &[(ChangeKind::Opened, 4)]);
         planned(&store, &webhook, now);
@@ -322,7 +322,7 @@ on_both_databases! {
         planned(&store, &webhook, now);
         assert_eq!(attempt(&store, &webhook, 1, 200, now), Recorded::Delivered);
         let change = WebhookChange { format: Some(WebhookFormat::Slack), ..WebhookChange::default() };
-        store.webhook_update(DEFAULT, webhook.id, change).unwrap();
+        store.webhook_update::<()>(DEFAULT, webhook.id, |_| Ok(change)).unwrap().unwrap();
         let later = after(now, Duration::from_mins(5));
         assert_eq!(store.deliveries_claim(vec![key(&webhook, 1)], later).unwrap().len(), 0);
         assert_eq!(due(&store, &webhook, after(now, Duration::from_hours(1))), [0_i64; 0]);
@@ -371,10 +371,10 @@ on_both_databases! {
         append(&store, &[(ChangeKind::Opened, 1)]);
         planned(&store, &webhook, start());
         assert!(store.webhook_get(other, webhook.id).is_err());
-        assert!(store.webhook_delete(other, webhook.id).is_err());
+        assert!(store.webhook_delete::<()>(other, webhook.id, |_| Ok(())).is_err());
         let key = key(&webhook, 1);
         assert!(store.delivery_redeliver(DeliveryKey { tenant: other, ..key }).is_err());
-        store.webhook_delete(DEFAULT, webhook.id).unwrap();
+        store.webhook_delete::<()>(DEFAULT, webhook.id, |_| Ok(())).unwrap().unwrap();
         assert!(store.delivery_get(key).is_err());
         assert_eq!(store.deliveries_claim(vec![key], start()).unwrap().len(), 0);
     }
