@@ -239,11 +239,11 @@ pub(super) struct AlertRulePreview {
     /// If absent, the members of the rule stand beside `since`.
     #[schema(nullable = false)]
     rule: Option<NewAlertRule>,
-    /// Events of this time or later, by the rule's clock. Required here or in the query.
-    #[schema(value_type = Option<DateTime<Utc>>, nullable = false)]
-    since: Option<Timestamp>,
+    /// Events of this time or later, by the rule's clock.
+    #[schema(value_type = DateTime<Utc>)]
+    since: Timestamp,
     /// Events before this time; this moment if absent.
-    #[schema(value_type = Option<DateTime<Utc>>, nullable = false)]
+    #[schema(value_type = Option<DateTime<Utc>>)]
     until: Option<Timestamp>,
 }
 
