@@ -92,7 +92,7 @@ fn every_example_of_the_page_raises_what_the_page_says() {
 }
 
 /// The same order for the same number.
-fn shuffled(events: &[EventFields], seed: u64, reach: usize) -> Vec<EventFields> {
+fn shuffled(events: &[EventFields], seed: u64, reach: usize, repeats: usize) -> Vec<EventFields> {
     let mut state = seed;
     let mut next = move |below: usize| {
         state =
@@ -104,7 +104,7 @@ fn shuffled(events: &[EventFields], seed: u64, reach: usize) -> Vec<EventFields>
         .enumerate()
         .map(|(place, event)| (place + next(reach), event.clone()))
         .collect();
-    let repeated: Vec<_> = (0..3).map(|_| keyed[next(keyed.len())].clone()).collect();
+    let repeated: Vec<_> = (0..repeats).map(|_| keyed[next(keyed.len())].clone()).collect();
     keyed.extend(repeated);
     keyed.sort_by_key(|(key, _)| *key);
     keyed.into_iter().map(|(_, event)| event).collect()
@@ -135,7 +135,10 @@ fn every_example_raises_the_same_in_other_orders_and_with_repeats() {
         let is_closing = ["volume", "beaconing"].contains(&kind);
         for seed in 0..100 {
             // Of the closing kinds neighbors change places, of the others all.
-            let other = shuffled(&events, seed, if is_closing { 3 } else { events.len() });
+            let reach = if is_closing { 3 } else { events.len() };
+            // Volume counts repeats, too.
+            let repeats = if kind == "volume" { 0 } else { 3 };
+            let other = shuffled(&events, seed, reach, repeats);
             assert_eq!(lasting(raised(&rule, &other, None)), expected, "{kind} {seed}");
             if !is_closing {
                 let beyond = Some(TimeDelta::days(1));

@@ -1,6 +1,7 @@
 //! Alerts, however often the server is killed: none is lost, and none is raised twice.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -146,10 +147,12 @@ fn no_alert_is_lost_or_doubled_by_kills(
     assert_eq!(told.into_iter().collect::<Vec<i64>>(), ids, "each change has been told");
     assert_eq!(messages.len(), changes.len(), "each change has one message id");
     let repeats = arrived.lock().unwrap().len() - messages.len();
-    println!(
+    writeln!(
+        std::io::stderr(),
         "{kills} kills on {backend:?}: {alerts} alerts, {} changes, {repeats} told twice",
         ids.len()
-    );
+    )
+    .ok();
 }
 
 /// Waits until each device has its alerts, and no other.

@@ -45,18 +45,13 @@ impl Earlier {
                 Ok(None)
             }
             What::Opened if change.group.json != OVERFLOW_GROUP => {
-                self.before(rule, change, stored(LATEST_MAX)?).map(Some)
+                Ok(Some(self.before(rule, change, stored(LATEST_MAX)?)))
             }
             _ => Ok(None),
         }
     }
 
-    fn before(
-        &mut self,
-        rule: &Rule,
-        change: &Change,
-        stored: Vec<Opening>,
-    ) -> Result<String, StoreError> {
+    fn before(&mut self, rule: &Rule, change: &Change, stored: Vec<Opening>) -> String {
         let episode = &change.episode;
         let new = Opening {
             opened_by: episode.opened_by,
@@ -80,12 +75,12 @@ impl Earlier {
         opened.push(new);
         // In order, so that the latest are the last ones.
         opened.sort_by_key(|one| (one.opened_by, one.slot));
-        Ok(match count {
+        match count {
             0 => format!("before: no such alert in {DAYS} days"),
             1 => format!("before: 1 such alert in {DAYS} days"),
             LATEST_MAX => format!("before: {LATEST_MAX} such alerts or more in {DAYS} days"),
             count => format!("before: {count} such alerts in {DAYS} days"),
-        })
+        }
     }
 }
 
