@@ -33,8 +33,8 @@ pub use control::{
     Alert, AlertChange, AlertFilter, AlertQuery, AlertState, Attempt, Attempted, ChangeKind,
     ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState, DisabledReason, Handling,
     NewAlertChange, NewSilence, NewToken, NewWebhook, OnReject, Rate, Recorded, Redelivered, Scope,
-    Secret, SecretHash, Silence, StoredRule, Tenant, Token, TokenPlace, UnknownName, Webhook,
-    WebhookChange, WebhookFormat, WebhookSecret,
+    Secret, SecretHash, Silence, StoredRule, Tenant, Token, TokenPlace, UnknownName,
+    WEBHOOK_DISABLED, Webhook, WebhookChange, WebhookFormat, WebhookSecret,
 };
 pub use derive::alerts::{AlertingState, Preview, PreviewedAlert};
 pub use derive::presence::{Application, Device, DeviceFilter};

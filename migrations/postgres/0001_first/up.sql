@@ -99,8 +99,8 @@ COMMENT ON COLUMN tokens.expires_at IS 'From then on it is refused; NULL for nev
 COMMENT ON COLUMN tokens.revoked_at IS 'From then on it is refused; NULL while it is not revoked';
 COMMENT ON COLUMN tokens.device_id IS 'The only device that it registers events of; NULL for any';
 COMMENT ON COLUMN tokens.application_id IS 'The only application that it registers events of; NULL for any';
-COMMENT ON COLUMN tokens.on_reject IS 'keep: its refused events are kept; NULL where requests say';
-COMMENT ON COLUMN tokens.handling IS 'lenient: an optional field that cannot be taken costs no event; NULL where requests say';
+COMMENT ON COLUMN tokens.on_reject IS 'keep: its refused events are kept; refuse: they are not; NULL where requests say';
+COMMENT ON COLUMN tokens.handling IS 'lenient: an optional field that cannot be taken costs no event; strict: it does; NULL where requests say';
 
 CREATE TABLE idempotency_keys (
     tenant_id   integer     NOT NULL,

@@ -112,6 +112,16 @@ pub(crate) fn list(
     Ok(query.page_of_all(all, Silence::place))
 }
 
+/// A tenant's silence.
+pub(crate) fn find(engine: &Engine, tenant: TenantId, id: Uuid) -> Result<Silence, StoreError> {
+    let row: Option<Row> = silences::table
+        .find((tenant.0, Guid(id)))
+        .select(Row::as_select())
+        .first(&mut *engine.reader()?)
+        .optional()?;
+    row.ok_or(StoreError::NotFound("silence"))?.try_into()
+}
+
 /// A tenant's silences that end at that time or later.
 pub(crate) fn all_until(
     connection: &mut AnyConnection,

@@ -49,14 +49,14 @@ impl Store {
         webhooks::list(&self.0.engine, tenant, query)
     }
 
-    /// Changes a webhook. One that is enabled again is told of the changes that come after; one
-    /// that is disabled has its pending deliveries cancelled.
-    pub fn webhook_update(
+    /// Changes a webhook as `change` says. One that is enabled again is told of the changes that
+    /// come after; one that is disabled has its pending deliveries cancelled.
+    pub fn webhook_update<E: Send + 'static>(
         &self,
         tenant: TenantId,
         id: Uuid,
-        change: WebhookChange,
-    ) -> Result<Webhook, StoreError> {
+        change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Send + 'static,
+    ) -> Result<Result<Webhook, E>, StoreError> {
         webhooks::update(&self.0.engine, tenant, id, change)
     }
 
@@ -65,9 +65,14 @@ impl Store {
         webhooks::rotate_secret(&self.0.engine, tenant, id)
     }
 
-    /// Deletes a webhook with its deliveries.
-    pub fn webhook_delete(&self, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
-        webhooks::delete(&self.0.engine, tenant, id)
+    /// Deletes a webhook with its deliveries, if `check` lets it.
+    pub fn webhook_delete<E: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        check: impl FnOnce(&Webhook) -> Result<(), E> + Send + 'static,
+    ) -> Result<Result<(), E>, StoreError> {
+        webhooks::delete(&self.0.engine, tenant, id, check)
     }
 
     /// Makes a delivery of a test, which is attempted once.
@@ -184,6 +189,11 @@ impl Store {
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Silence>, StoreError> {
         silences::list(&self.0.engine, tenant, query)
+    }
+
+    /// A silence. Fails with [`StoreError::NotFound`] if there is no such silence.
+    pub fn silence_get(&self, tenant: TenantId, id: Uuid) -> Result<Silence, StoreError> {
+        silences::find(&self.0.engine, tenant, id)
     }
 
     /// Ends a silence at once. Fails with [`StoreError::NotFound`] if there is no such silence.

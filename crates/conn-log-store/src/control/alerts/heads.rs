@@ -59,6 +59,19 @@ pub(crate) fn change_in_txn(
     Ok(())
 }
 
+/// Takes the number of an alert that no rule raises. The evaluation of the rules, which counts on
+/// from the last number, begins anew.
+pub(crate) fn next_alert_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> QueryResult<i64> {
+    let number = get_in_txn(connection, tenant)?.alerts + 1;
+    diesel::update(alert_heads::table.find(tenant.0))
+        .set((alert_heads::revision.eq(alert_heads::revision + 1), alert_heads::alerts.eq(number)))
+        .execute(connection)?;
+    Ok(number)
+}
+
 /// Takes or keeps the evaluation of a log's rules for a process; returns whether it has it.
 pub(crate) fn hold(
     connection: &mut AnyConnection,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use conn_log_core::alert::{Episode, GroupKey, History, HistoryQuery};
 use conn_log_core::{EventQuery, Order, Record, Start, Timestamp};
 
+use super::recall::Known;
 use crate::control::alerts::table;
 use crate::derive::index;
 use crate::engine::{AnyConnection, Plans, in_snapshot};
@@ -18,8 +19,8 @@ pub(super) struct LogHistory<'a> {
     pub(super) connection: &'a mut AnyConnection,
     pub(super) tenant: TenantId,
     pub(super) time_max: Duration,
-    /// The versions of the rules.
-    pub(super) versions: &'a HashMap<i64, i64>,
+    /// The rules, by their ids.
+    pub(super) rules: &'a HashMap<i64, Known>,
 }
 
 impl History for LogHistory<'_> {
@@ -47,8 +48,11 @@ impl History for LogHistory<'_> {
         from: i64,
         until: i64,
     ) -> Result<Vec<Episode>, StoreError> {
-        let Some(version) = self.versions.get(&rule) else { return Ok(Vec::new()) };
+        let Some(Known { version, opened_after }) = self.rules.get(&rule) else {
+            return Ok(Vec::new());
+        };
         let span = (Timestamp::from_micros(from), Timestamp::from_micros(until));
-        table::of_group_in(self.connection, self.tenant, (rule, *version, group.hash), span)
+        let key = (rule, *version, group.hash);
+        table::of_group_in(self.connection, self.tenant, key, *opened_after, span)
     }
 }

@@ -14,6 +14,7 @@
 //! Architecture invariant: nothing here writes an event or knows HTTP.
 
 mod commit;
+mod earlier;
 mod evaluation;
 mod events_path;
 mod log_history;
