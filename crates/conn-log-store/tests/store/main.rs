@@ -26,6 +26,7 @@ mod index;
 mod list;
 mod lost;
 mod open;
+mod placement;
 mod projections;
 mod proxy;
 mod rejects;
