@@ -20,7 +20,7 @@ use crate::derive::presence::{self, Application, Device, DeviceFilter};
 use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
 use crate::derive::statistics::{self, StatisticsAnswer, StatisticsError, StatisticsQuery};
 use crate::derive::{self, Derivation, Pace, Progress, UnknownFollower};
-use crate::engine::{AnyConnection, DatabaseUrl, Engine, Plans, Role, Signals, Turns};
+use crate::engine::{AnyConnection, DatabaseUrl, Engine, Role, Signals, Turns};
 use crate::error::{AppendError, OpenError, StoreError};
 use crate::log::heads::{self, LogBounds};
 use crate::log::idempotency::{self, Kind};
@@ -98,6 +98,7 @@ impl Store {
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
+        Engine::check_distribution(&options.url)?;
         let queue = Arc::new(Queue::new(
             options.queue_events_max,
             options.queue_bytes_max,
@@ -153,6 +154,16 @@ impl Store {
         let mut connection = AnyConnection::open(url, Role::Writer).map_err(StoreError::from)?;
         tenants::ensure_default(&mut connection)?;
         Ok(applied)
+    }
+
+    /// Applies migrations, and puts the tables where they belong on Citus. May be done again at any
+    /// time: it does what is left to do. Returns what was done, one sentence each.
+    pub fn distribute(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+        let applied = Store::migrate(url)?;
+        let mut done: Vec<String> =
+            applied.into_iter().map(|name| format!("applied {name}")).collect();
+        done.extend(Engine::distribute(url)?);
+        Ok(done)
     }
 
     /// Accepts no more events, stores the accepted ones, and returns when this is done, or after
@@ -241,7 +252,7 @@ impl Store {
         last: Option<i64>,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.0.engine.read_time_max());
-        self.0.engine.snapshot(Plans::ByKey, |connection| {
+        self.0.engine.snapshot(self.0.engine.plans_by_key(), |connection| {
             index::page(connection, tenant, query, last, deadline)
         })
     }

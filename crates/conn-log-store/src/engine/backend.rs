@@ -7,10 +7,11 @@ use std::time::Duration;
 use diesel::r2d2::PoolError;
 
 use super::connection::{AnyConnection, Role};
+use super::lanes::Lanes;
 use super::migrations;
 use super::pool::{self, Connections, Pooled};
 use super::position::Home;
-use super::postgres::Postgres;
+use super::postgres::{Postgres, citus};
 use super::signals::Signals;
 use super::snapshot::{Plans, ReadError, in_snapshot};
 use super::sqlite::{self, Files, Sqlite};
@@ -66,6 +67,7 @@ pub(crate) struct Engine {
     watchers: Connections,
     /// The files of an embedded database.
     files: Option<Arc<Files>>,
+    lanes: Arc<Lanes>,
     backend: Either,
 }
 
@@ -74,6 +76,7 @@ impl Engine {
     /// Connects as [`StoreOptions::connect_at_start`] says.
     pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Result<Self, StoreError> {
         let url = &options.url;
+        let lanes = Arc::new(lanes(url)?);
         let (backend, files) = match url {
             DatabaseUrl::Sqlite(_) => {
                 let role = Role::Reader { read_time_max: options.read_time_max };
@@ -91,6 +94,7 @@ impl Engine {
             readers: pool::readers(options, files.clone())?,
             watchers: pool::watchers(options, files.clone())?,
             files,
+            lanes,
             backend,
         })
     }
@@ -104,6 +108,35 @@ impl Engine {
             applied.extend(beside.iter().map(|name| format!("{name} (of derived data)")));
         }
         Ok(applied)
+    }
+
+    /// Puts the tables of a migrated log where they belong on Citus. Returns what was done.
+    pub(crate) fn distribute(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+        match open_for_migrations(url)? {
+            AnyConnection::Postgres(mut postgres) => citus::distribute(&mut postgres),
+            AnyConnection::Sqlite(_) => {
+                Err(OpenError::Citus("a SQLite file is on one machine; Citus is PostgreSQL"))
+            }
+        }
+    }
+
+    /// Fails if Citus distributes only a part of the log.
+    pub(crate) fn check_distribution(url: &DatabaseUrl) -> Result<(), OpenError> {
+        match AnyConnection::open(url, Role::Writer).map_err(StoreError::from)? {
+            AnyConnection::Postgres(mut postgres) => citus::check(&mut postgres),
+            AnyConnection::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// The lanes of the database's tenants.
+    pub(crate) fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
+    }
+
+    /// How to plan reads that find every row by a key. Citus cannot route most statements before it
+    /// knows the tenant, which a generic plan leaves open.
+    pub(crate) fn plans_by_key(&self) -> Plans {
+        if self.lanes.is_distributed() { Plans::Free } else { Plans::ByKey }
     }
 
     /// Fails if this program cannot work on the database as it is.
@@ -229,6 +262,17 @@ impl Engine {
     /// ended; connections may still be open.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         ask!(self, backend => backend.close())
+    }
+}
+
+/// Finds the lanes of a database.
+fn lanes(url: &DatabaseUrl) -> Result<Lanes, StoreError> {
+    match url {
+        DatabaseUrl::Sqlite(_) => Ok(Lanes::default()),
+        DatabaseUrl::Postgres(_) => match AnyConnection::open(url, Role::Writer)? {
+            AnyConnection::Postgres(mut postgres) => Ok(citus::lanes(&mut postgres)?),
+            AnyConnection::Sqlite(_) => Ok(Lanes::default()),
+        },
     }
 }
 

@@ -13,6 +13,7 @@ mod connection;
 mod dialect;
 mod fault;
 mod insert;
+mod lanes;
 mod migrations;
 mod pool;
 mod position;
@@ -33,6 +34,7 @@ pub(crate) use insert::{
 };
 #[doc(hidden)]
 pub(crate) use insert::{Upsert, insert_arrays};
+pub(crate) use lanes::Lanes;
 pub(crate) use position::{
     Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn,
 };

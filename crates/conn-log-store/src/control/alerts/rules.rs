@@ -102,7 +102,7 @@ pub(crate) fn create(
 ) -> Result<Vec<StoredRule>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let known = all_in(connection, tenant)?;
             let size = log_heads::bounds(connection, tenant)?.size;
             let head = heads::get_in_txn(connection, tenant)?;
@@ -148,7 +148,7 @@ pub(crate) fn change<E: Send + 'static>(
 ) -> Result<Result<StoredRule, E>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let old = find_in(connection, tenant, id)?.ok_or(StoreError::NotFound("rule"))?;
             let rule = match change(&old) {
                 Ok(rule) => rule,
@@ -183,7 +183,7 @@ pub(crate) fn change<E: Send + 'static>(
 pub(crate) fn delete(engine: &Engine, tenant: TenantId, id: i64) -> Result<(), StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let row = alert_rules::table.find((tenant.0, id));
             if diesel::delete(row).execute(connection)? == 0 {
                 return Err(StoreError::NotFound("rule"));

@@ -253,7 +253,7 @@ pub(crate) fn settle(
 ) -> Result<Alert, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let found = find_in(connection, tenant, id)?;
             let mut alert = found.ok_or(StoreError::NotFound("alert"))?;
             if alert.state >= state {

@@ -61,7 +61,7 @@ pub(crate) fn create(
     let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let owner: Option<i32> =
                 tenants::table.find(tenant.0).select(tenants::id).first(connection).optional()?;
             if owner.is_none() {

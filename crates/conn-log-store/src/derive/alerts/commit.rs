@@ -143,7 +143,7 @@ impl Commit {
         let (tenant, revision) = (self.tenant, self.revision);
         if !self.changes.is_empty() {
             // Before the head row: people who change an alert take this lock first, too.
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
         }
         let is_ours =
             heads::move_in_txn(connection, tenant, &self.holder, revision, self.last_alert)?;

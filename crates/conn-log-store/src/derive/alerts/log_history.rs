@@ -18,6 +18,7 @@ pub(super) struct LogHistory<'a> {
     pub(super) connection: &'a mut AnyConnection,
     pub(super) tenant: TenantId,
     pub(super) time_max: Duration,
+    pub(super) plans: Plans,
     /// The versions of the rules.
     pub(super) versions: &'a HashMap<i64, i64>,
 }
@@ -34,7 +35,7 @@ impl History for LogHistory<'_> {
         };
         let deadline = Deadline::after(self.time_max);
         let (tenant, last) = (self.tenant, query.before_id - 1);
-        let found = in_snapshot(self.connection, self.time_max, Plans::ByKey, |connection| {
+        let found = in_snapshot(self.connection, self.time_max, self.plans, |connection| {
             index::page(connection, tenant, &page, Some(last), deadline)
         })?;
         Ok(found.records.into_iter().filter(|record| record.id > query.after_id).collect())

@@ -1,0 +1,86 @@
+//! Lanes: the tenants whose rows are on one node of a distributed database.
+//!
+//! On Citus each tenant's rows are on one node. Threads and bounds are for each lane, so that a
+//! node that is away or hangs holds up its own tenants only. Other databases have one lane.
+//!
+//! A lane is a hint. A tenant in the wrong lane, as for some seconds after its rows have moved to
+//! another node, is served correctly.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use crate::tenant_id::TenantId;
+
+/// The lanes of a database, and the lane of each tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    /// The nodes that have a lane, in ascending order. Empty if the database is not distributed.
+    nodes: Vec<i32>,
+    /// The lane of each tenant whose node is known.
+    known: RwLock<HashMap<TenantId, usize>>,
+}
+
+impl Lanes {
+    /// A lane for each of these nodes.
+    pub(super) fn of_nodes(mut nodes: Vec<i32>) -> Self {
+        nodes.sort_unstable();
+        nodes.dedup();
+        Lanes { nodes, known: RwLock::default() }
+    }
+
+    /// Whether the database spreads tenants over nodes.
+    pub(crate) fn is_distributed(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    /// The number of lanes, at least one.
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.len().max(1)
+    }
+
+    /// The lane of a tenant. A tenant whose node is not known yet gets any lane, always the same.
+    pub(crate) fn of(&self, tenant: TenantId) -> usize {
+        if self.nodes.len() < 2 {
+            return 0;
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&tenant).copied().unwrap_or_else(|| self.modulo(tenant.0))
+    }
+
+    /// Notes the node of each tenant. A node that came later than the lanes shares one of them.
+    pub(super) fn note(&self, tenants: impl IntoIterator<Item = (TenantId, i32)>) {
+        let lane =
+            |node: i32| self.nodes.binary_search(&node).unwrap_or_else(|_| self.modulo(node));
+        let new = tenants.into_iter().map(|(tenant, node)| (tenant, lane(node))).collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn modulo(&self, number: i32) -> usize {
+        let number = usize::try_from(number.unsigned_abs()).unwrap_or_default();
+        number.checked_rem(self.nodes.len()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_without_nodes_has_one_lane() {
+        let lanes = Lanes::default();
+        assert!(!lanes.is_distributed());
+        assert_eq!((lanes.count(), lanes.of(TenantId(7))), (1, 0));
+    }
+
+    #[test]
+    fn tenants_of_one_node_share_a_lane_and_a_new_node_shares_one_too() {
+        let lanes = Lanes::of_nodes(vec![9, 4, 9]);
+        assert_eq!(lanes.count(), 2);
+        lanes.note([(TenantId(1), 4), (TenantId(2), 9), (TenantId(3), 4), (TenantId(4), 12)]);
+        let of = |tenant| lanes.of(TenantId(tenant));
+        assert_eq!([of(1), of(2), of(3)], [0, 1, 0]);
+        assert!(of(4) < 2 && of(5) < 2, "a node and a tenant that came later have a lane");
+        lanes.note([(TenantId(1), 9)]);
+        assert_eq!(of(1), 1, "its rows have moved");
+    }
+}
