@@ -38,7 +38,7 @@ impl TestDatabase {
             Backend::Postgres => {
                 let server = Server::find()?;
                 let name = format!("conn_log_test_{}", Uuid::new_v4().simple());
-                server.execute(&format!("CREATE DATABASE {name}")).unwrap();
+                server.create(&name).unwrap();
                 Home::Server { server, name }
             }
         };
@@ -51,6 +51,11 @@ impl TestDatabase {
             Home::Folder(_) => Backend::Sqlite,
             Home::Server { .. } => Backend::Postgres,
         }
+    }
+
+    /// Whether Citus distributes it. Then its schema is already there.
+    pub fn is_distributed(&self) -> bool {
+        matches!(&self.home, Home::Server { server, .. } if server.is_distributed())
     }
 
     /// The URL in the program's form. On SQLite neither the file nor its folder exists yet.
@@ -116,7 +121,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Home::Server { server, name } = &self.home else { return };
-        let dropped = server.execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        let dropped = server.remove(name);
         // If the test has failed, its own message comes first.
         if !thread::panicking() {
             dropped.unwrap();
