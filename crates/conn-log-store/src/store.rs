@@ -27,7 +27,7 @@ use crate::log::idempotency::{self, Kind};
 use crate::log::read::find_in;
 use crate::log::rejects::{self, Reject, RejectFilter, RejectPlace};
 use crate::log::scan::Deadline;
-use crate::log::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
+use crate::log::sequencer::{Outcome, Pending, Queues, Submission, Writer, spawn};
 use crate::observer::{Lag, Stats};
 use crate::options::StoreOptions;
 use crate::page::{EventPage, Page, PageQuery};
@@ -53,7 +53,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     options: StoreOptions,
-    queue: Arc<Queue>,
+    queues: Queues,
     engine: Arc<Engine>,
     derivation: Arc<Derivation>,
     alerting: Arc<Alerting>,
@@ -64,7 +64,7 @@ struct Inner {
 impl Inner {
     /// Accepts no more events, and ends the threads once their remaining work is done.
     fn stop(&self) {
-        self.queue.close();
+        self.queues.close();
         self.signals.stop();
         for thread in self.threads().iter() {
             thread.thread().unpark();
@@ -99,14 +99,16 @@ impl Store {
             log::info!("applied the migration {name}");
         }
         Engine::check_distribution(&options.url)?;
-        let queue = Arc::new(Queue::new(
+        let lanes = Arc::new(Engine::find_lanes(&options.url)?);
+        let queues = Queues::new(
+            Arc::clone(&lanes),
             options.queue_events_max,
             options.queue_bytes_max,
             options.group_events_max,
-        ));
+        );
         let signals = Signals::new();
-        let turns: Arc<dyn Turns> = queue.clone();
-        let engine = Arc::new(Engine::new(&options, turns)?);
+        let turns: Arc<dyn Turns> = queues.first().clone();
+        let engine = Arc::new(Engine::new(&options, lanes, turns)?);
         let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
         check_clock(last)?;
         let followers = derive::followers(&options);
@@ -122,7 +124,7 @@ impl Store {
         let alerting = Arc::new(alerting);
         let store = Store(Arc::new(Inner {
             options,
-            queue,
+            queues,
             alerting,
             engine,
             derivation,
@@ -134,10 +136,12 @@ impl Store {
     }
 
     fn start_threads(&self) -> Result<(), StoreError> {
-        let Inner { options, queue, engine, derivation, alerting, signals, .. } = &*self.0;
-        let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
+        let Inner { options, queues, engine, derivation, alerting, signals, .. } = &*self.0;
         let mut threads = self.0.threads();
-        threads.push(spawn(writer).map_err(StoreError::internal)?);
+        for queue in queues.all() {
+            let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
+            threads.push(spawn(writer).map_err(StoreError::internal)?);
+        }
         threads.push(engine.start(signals)?);
         let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
@@ -204,7 +208,7 @@ impl Store {
         } else {
             Pending::new(submission)
         };
-        if let Err(error) = self.0.queue.push(pending) {
+        if let Err(error) = self.0.queues.of(pending.tenant).push(pending) {
             if let (AppendError::Overloaded, Some(observer)) = (error, &self.0.options.observer) {
                 observer.overloaded();
             }
@@ -341,7 +345,7 @@ impl Store {
     /// work on. Blocks the thread.
     pub fn ready(&self) -> Result<(), StoreError> {
         self.0.engine.check_files()?;
-        if !self.0.queue.is_available() {
+        if !self.0.queues.is_any_available() {
             return Err(StoreError::unavailable("the writer cannot write"));
         }
         self.0.engine.check_schema()?;
@@ -356,9 +360,9 @@ impl Store {
 
     /// The load of the queue and of the pool.
     pub fn stats(&self) -> Stats {
-        let (queue_events, queue_bytes) = self.0.queue.depth();
+        let (queue_events, queue_bytes) = self.0.queues.depth();
         let (readers, readers_idle) = self.0.engine.readers_state();
-        let available = self.0.queue.is_available();
+        let available = self.0.queues.are_all_available();
         Stats { queue_events, queue_bytes, readers, readers_idle, available }
     }
 

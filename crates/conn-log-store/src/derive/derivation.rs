@@ -1,5 +1,6 @@
 //! All followers of a store's logs, and their shared state.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::dictionary::DictionaryCache;
 use super::follower::{Follower, Lane, Pace};
 use crate::clock::now;
 use crate::engine::{Engine, Signals};
+use crate::tenant_id::TenantId;
 
 /// The followers, their database, and the cache of names.
 pub(crate) struct Derivation {
@@ -17,6 +19,8 @@ pub(crate) struct Derivation {
     pub(super) dictionary: DictionaryCache,
     followers: Vec<Box<dyn Follower>>,
     session_timeout: Option<Duration>,
+    /// The lag at the last look, of the slowest follower of a pace.
+    lags: Mutex<BTreeMap<(Pace, TenantId), i64>>,
     /// Held by the read that helps a follower to catch up.
     help: Mutex<()>,
 }
@@ -34,6 +38,7 @@ impl Derivation {
             followers,
             session_timeout,
             dictionary: DictionaryCache::default(),
+            lags: Mutex::default(),
             help: Mutex::default(),
         }
     }
@@ -60,6 +65,11 @@ impl Derivation {
     pub(super) fn quiet_since(&self) -> Option<Timestamp> {
         let timeout = chrono::TimeDelta::from_std(self.session_timeout?).ok()?;
         Some(now().plus(-timeout))
+    }
+
+    /// The lags that the threads of this process saw last.
+    pub(super) fn lags(&self) -> MutexGuard<'_, BTreeMap<(Pace, TenantId), i64>> {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock for helping a follower to catch up.

@@ -74,9 +74,12 @@ pub(crate) struct Engine {
 impl Engine {
     /// The engine of a migrated database. `turns` run at the connection of the log's writer.
     /// Connects as [`StoreOptions::connect_at_start`] says.
-    pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        options: &StoreOptions,
+        lanes: Arc<Lanes>,
+        turns: Arc<dyn Turns>,
+    ) -> Result<Self, StoreError> {
         let url = &options.url;
-        let lanes = Arc::new(lanes(url)?);
         let (backend, files) = match url {
             DatabaseUrl::Sqlite(_) => {
                 let role = Role::Reader { read_time_max: options.read_time_max };
@@ -85,7 +88,8 @@ impl Engine {
                 (Either::Sqlite(sqlite), Some(files))
             }
             DatabaseUrl::Postgres(url) => {
-                (Either::Postgres(Postgres::new(url.clone(), pool::writers(options)?)), None)
+                let writers = pool::writers(options, lanes.count())?;
+                (Either::Postgres(Postgres::new(url.clone(), writers, Arc::clone(&lanes))), None)
             }
         };
         Ok(Engine {
@@ -125,6 +129,17 @@ impl Engine {
         match AnyConnection::open(url, Role::Writer).map_err(StoreError::from)? {
             AnyConnection::Postgres(mut postgres) => citus::check(&mut postgres),
             AnyConnection::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Finds the lanes of a migrated database.
+    pub(crate) fn find_lanes(url: &DatabaseUrl) -> Result<Lanes, StoreError> {
+        match url {
+            DatabaseUrl::Sqlite(_) => Ok(Lanes::default()),
+            DatabaseUrl::Postgres(_) => match AnyConnection::open(url, Role::Writer)? {
+                AnyConnection::Postgres(mut postgres) => Ok(citus::lanes(&mut postgres)?),
+                AnyConnection::Sqlite(_) => Ok(Lanes::default()),
+            },
         }
     }
 
@@ -262,17 +277,6 @@ impl Engine {
     /// ended; connections may still be open.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         ask!(self, backend => backend.close())
-    }
-}
-
-/// Finds the lanes of a database.
-fn lanes(url: &DatabaseUrl) -> Result<Lanes, StoreError> {
-    match url {
-        DatabaseUrl::Sqlite(_) => Ok(Lanes::default()),
-        DatabaseUrl::Postgres(_) => match AnyConnection::open(url, Role::Writer)? {
-            AnyConnection::Postgres(mut postgres) => Ok(citus::lanes(&mut postgres)?),
-            AnyConnection::Sqlite(_) => Ok(Lanes::default()),
-        },
     }
 }
 

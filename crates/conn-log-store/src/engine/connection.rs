@@ -101,12 +101,12 @@ impl AnyConnection {
         }
     }
 
-    /// Tells other processes, once this transaction is committed, that there are new events. On
-    /// SQLite other processes check for themselves.
-    pub(crate) fn announce_in_txn(&mut self) -> QueryResult<()> {
+    /// Tells other processes, once this transaction is committed, that these tenants have new events
+    /// or alerts. On SQLite other processes check for themselves.
+    pub(crate) fn announce_in_txn(&mut self, tenants: &[TenantId]) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(_) => Ok(()),
-            AnyConnection::Postgres(postgres) => postgres::listener::notify(postgres),
+            AnyConnection::Postgres(postgres) => postgres::listener::notify(postgres, tenants),
         }
     }
 

@@ -6,7 +6,7 @@
 //! A lane is a hint. A tenant in the wrong lane, as for some seconds after its rows have moved to
 //! another node, is served correctly.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
 use crate::tenant_id::TenantId;
@@ -47,6 +47,12 @@ impl Lanes {
         known.get(&tenant).copied().unwrap_or_else(|| self.modulo(tenant.0))
     }
 
+    /// The tenants of a lane, as far as their nodes are known.
+    pub(crate) fn tenants_of(&self, lane: usize) -> BTreeSet<TenantId> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter(|(_, of)| **of == lane).map(|(tenant, _)| *tenant).collect()
+    }
+
     /// Notes the node of each tenant. A node that came later than the lanes shares one of them.
     pub(super) fn note(&self, tenants: impl IntoIterator<Item = (TenantId, i32)>) {
         let lane =
@@ -79,6 +85,7 @@ mod tests {
         lanes.note([(TenantId(1), 4), (TenantId(2), 9), (TenantId(3), 4), (TenantId(4), 12)]);
         let of = |tenant| lanes.of(TenantId(tenant));
         assert_eq!([of(1), of(2), of(3)], [0, 1, 0]);
+        assert_eq!(lanes.tenants_of(1), [TenantId(2)].into());
         assert!(of(4) < 2 && of(5) < 2, "a node and a tenant that came later have a lane");
         lanes.note([(TenantId(1), 9)]);
         assert_eq!(of(1), 1, "its rows have moved");

@@ -36,10 +36,10 @@ pub(crate) use insert::{
 pub(crate) use insert::{Upsert, insert_arrays};
 pub(crate) use lanes::Lanes;
 pub(crate) use position::{
-    Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn,
+    Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn, some_positions,
 };
 pub(crate) use postgres::partitions::Span as PartitionSpan;
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Changed, Signals};
 pub(crate) use snapshot::{Plans, ReadError, in_snapshot};
 pub(crate) use turn::{Turn, Turns};
 pub(crate) use types::{Address, Guid, Instant, Ip, JsonObject, JsonText, Micros, Unique};

@@ -268,7 +268,7 @@ pub(crate) fn settle(
             };
             let change = NewAlertChange { kind, at: now(), alert: alert.to_json() };
             append_alert_changes(connection, tenant, &[change])?;
-            connection.announce_in_txn()?;
+            connection.announce_in_txn(&[tenant])?;
             Ok(alert)
         })
     })

@@ -168,7 +168,7 @@ impl Commit {
         table::write_in_txn(connection, tenant, &alerts)?;
         if !outbox.is_empty() {
             append_alert_changes(connection, tenant, &outbox)?;
-            connection.announce_in_txn()?;
+            connection.announce_in_txn(&[tenant])?;
         }
         let position = Position {
             tenant: tenant.0,

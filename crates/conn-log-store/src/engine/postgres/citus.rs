@@ -189,7 +189,7 @@ pub(in crate::engine) fn lanes(postgres: &mut PgConnection) -> QueryResult<Lanes
 
 /// Notes on which node each tenant's rows are.
 pub(super) fn note_nodes(postgres: &mut PgConnection, lanes: &Lanes) -> QueryResult<()> {
-    if lanes.count() < 2 {
+    if !lanes.is_distributed() {
         return Ok(());
     }
     let tenants: Vec<Number> =

@@ -6,12 +6,14 @@ pub(super) mod migrations;
 mod open;
 pub(super) mod partitions;
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use diesel::connection::SimpleConnection;
 
 use super::backend::Backend;
 use super::connection::AnyConnection;
+use super::lanes::Lanes;
 use super::pool::Connections;
 use super::position::Home;
 use super::signals::Signals;
@@ -27,11 +29,12 @@ const VACUUM_MS: u32 = 5_000;
 pub(super) struct Postgres {
     url: PostgresUrl,
     writers: Connections,
+    lanes: Arc<Lanes>,
 }
 
 impl Postgres {
-    pub(super) fn new(url: PostgresUrl, writers: Connections) -> Self {
-        Postgres { url, writers }
+    pub(super) fn new(url: PostgresUrl, writers: Connections, lanes: Arc<Lanes>) -> Self {
+        Postgres { url, writers, lanes }
     }
 }
 
@@ -52,7 +55,7 @@ impl Backend for Postgres {
     }
 
     fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
-        listener::spawn(self.url.clone(), signals.clone())
+        listener::spawn(self.url.clone(), signals.clone(), Arc::clone(&self.lanes))
     }
 
     fn derived_is_apart(&self) -> bool {

@@ -18,6 +18,7 @@
 
 mod event_ids;
 mod group;
+mod lanes;
 mod queue;
 mod trial;
 mod writer;
@@ -31,6 +32,8 @@ use crate::error::AppendError;
 use crate::log::rejects::NewReject;
 use crate::tenant_id::TenantId;
 
+pub(crate) use lanes::Queues;
+#[cfg(test)]
 pub(crate) use queue::Queue;
 pub(crate) use writer::{Writer, spawn};
 
