@@ -56,9 +56,7 @@ impl AnyConnection {
     pub(crate) fn begin(&mut self) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN IMMEDIATE"),
-            AnyConnection::Postgres(postgres) => {
-                postgres.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            }
+            AnyConnection::Postgres(postgres) => postgres.batch_execute(postgres::BEGIN),
         }
     }
 

@@ -30,7 +30,8 @@ pub(crate) use connection::{AnyConnection, MultiBackend, Role};
 pub(crate) use dialect::{Dialect, on_either};
 pub(crate) use fault::Fault;
 pub(crate) use insert::{
-    CLEARED_AT_ONCE, KEYS_AT_ONCE, ROWS_AT_ONCE, clear_some, insert_all, upsert,
+    CLEARED_AT_ONCE, INSERTED_MAX, KEYS_AT_ONCE, ROWS_AT_ONCE, clear_some, insert_all,
+    insert_or_copy, upsert,
 };
 #[doc(hidden)]
 pub(crate) use insert::{Upsert, insert_arrays};

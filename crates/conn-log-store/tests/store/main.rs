@@ -21,6 +21,7 @@ mod deliveries;
 mod derived;
 mod faults;
 mod files;
+mod guard;
 mod idempotency;
 mod index;
 mod list;

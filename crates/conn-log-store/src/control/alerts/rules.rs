@@ -40,7 +40,7 @@ pub struct StoredRule {
 }
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = alert_rules)]
+#[diesel(table_name = alert_rules, primary_key(tenant_id, rule_id))]
 struct Row {
     tenant_id: i32,
     rule_id: i64,

@@ -20,7 +20,7 @@ use super::signals::Signals;
 use super::url::PostgresUrl;
 use crate::error::StoreError;
 
-pub(super) use open::open;
+pub(super) use open::{BEGIN, open};
 
 /// Longest vacuum, in milliseconds. The next vacuum, or PostgreSQL's autovacuum, does the rest.
 const VACUUM_MS: u32 = 5_000;
