@@ -225,7 +225,7 @@ impl Store {
 
     /// The record with that id. Blocks the thread.
     pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
-        Ok(find_in(&mut *self.0.engine.reader()?, tenant, &[id], None)?.pop())
+        Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
     }
 
     /// A page of the log. Blocks the thread.
@@ -256,14 +256,19 @@ impl Store {
         last: Option<i64>,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.0.engine.read_time_max());
-        self.0.engine.snapshot(self.0.engine.plans_by_key(), |connection| {
+        self.0.engine.snapshot(tenant, self.0.engine.plans_by_key(), |connection| {
             index::page(connection, tenant, query, last, deadline)
         })
     }
 
     /// The first and last id of a log. Blocks the thread.
     pub fn log_bounds(&self, tenant: TenantId) -> Result<LogBounds, StoreError> {
-        heads::bounds(&mut *self.0.engine.watcher()?, tenant)
+        let engine = &self.0.engine;
+        if engine.lanes().is_distributed() {
+            // A node that hangs must not take the connections that tokens need.
+            return heads::bounds(&mut *engine.reader_of(tenant)?, tenant);
+        }
+        heads::bounds(&mut *engine.watcher()?, tenant)
     }
 
     /// The last id of the log; 0 for a new log. Blocks the thread.
@@ -457,7 +462,7 @@ impl Store {
         events_max: usize,
     ) -> Result<Progress, StoreError> {
         let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
-        let reader = &mut *self.0.engine.reader()?;
+        let reader = &mut *self.0.engine.reader_of(tenant)?;
         self.0.derivation.step(reader, tenant, Pace::Patient, events_max)
     }
 

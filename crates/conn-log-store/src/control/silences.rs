@@ -108,7 +108,7 @@ pub(crate) fn list(
     tenant: TenantId,
     query: &PageQuery<TokenPlace>,
 ) -> Result<Page<Silence>, StoreError> {
-    let all = all_until(&mut *engine.reader()?, tenant, Timestamp::MIN)?;
+    let all = all_until(&mut *engine.reader_of(tenant)?, tenant, Timestamp::MIN)?;
     Ok(query.page_of_all(all, Silence::place))
 }
 

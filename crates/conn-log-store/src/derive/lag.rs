@@ -13,7 +13,7 @@ use crate::tenant_id::TenantId;
 impl Derivation {
     /// Events of a tenant's log that a follower has not taken in, removed ones excepted.
     pub(crate) fn behind(&self, tenant: TenantId, name: &str) -> Result<i64, StoreError> {
-        let connection = &mut *self.engine.reader()?;
+        let connection = &mut *self.engine.reader_of(tenant)?;
         let marks = marks(connection, tenant, self.find(name).into_iter())?;
         let log = heads::bounds(connection, tenant)?;
         Ok(marks.values().map(|mark| log.size - (*mark).max(log.first_id - 1)).sum())
@@ -21,7 +21,7 @@ impl Derivation {
 
     /// Events of a tenant's log that the slowest follower of a pace has not taken in.
     pub(crate) fn behind_slowest(&self, tenant: TenantId, pace: Pace) -> Result<i64, StoreError> {
-        let connection = &mut *self.engine.reader()?;
+        let connection = &mut *self.engine.reader_of(tenant)?;
         let marks = marks(connection, tenant, self.of_pace(pace))?;
         let log = heads::bounds(connection, tenant)?;
         let lowest = marks.values().copied().min().unwrap_or(log.size);

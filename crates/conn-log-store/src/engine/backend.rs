@@ -9,7 +9,7 @@ use diesel::r2d2::PoolError;
 use super::connection::{AnyConnection, Role};
 use super::lanes::Lanes;
 use super::migrations;
-use super::pool::{self, Connections, Pooled};
+use super::pool::{self, Connections, Pooled, TenantReader};
 use super::position::Home;
 use super::postgres::{Postgres, citus};
 use super::signals::Signals;
@@ -19,6 +19,7 @@ use super::turn::Turns;
 use super::url::DatabaseUrl;
 use crate::error::{OpenError, StoreError};
 use crate::options::StoreOptions;
+use crate::tenant_id::TenantId;
 
 /// The operations that differ between the two databases, apart from connections. [`Engine`]
 /// documents each.
@@ -174,6 +175,23 @@ impl Engine {
         self.readers.get().map_err(|error| self.no_reader(error))
     }
 
+    /// A pooled connection for reads of one tenant. On a distributed database the tenants of one
+    /// node get half of the connections, so that a node that hangs leaves the others theirs.
+    pub(crate) fn reader_of(&self, tenant: TenantId) -> Result<TenantReader, StoreError> {
+        let share = if self.lanes.count() > 1 {
+            let most = (self.readers.max_size() / 2).max(1);
+            let wait = self.readers.connection_timeout();
+            let share = self.lanes.share(tenant, most, wait);
+            Some(
+                share
+                    .ok_or_else(|| StoreError::unavailable("the tenant's node answers no read"))?,
+            )
+        } else {
+            None
+        };
+        Ok(TenantReader { connection: self.reader()?, _share: share })
+    }
+
     /// Fails if no read could run: PostgreSQL gives this process no connection for reads. Reads
     /// that wait for others do not count.
     pub(crate) fn check_readers(&self) -> Result<(), StoreError> {
@@ -226,13 +244,14 @@ impl Engine {
         self.read_time_max
     }
 
-    /// Runs `read` on one snapshot of the database.
+    /// Runs a tenant's `read` on one snapshot of the database.
     pub(crate) fn snapshot<T, E: ReadError>(
         &self,
+        tenant: TenantId,
         plans: Plans,
         read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        in_snapshot(&mut *self.reader()?, self.read_time_max, plans, read)
+        in_snapshot(&mut *self.reader_of(tenant)?, self.read_time_max, plans, read)
     }
 
     /// Runs a write of other rows than events. On SQLite it runs on the writer's own connection,

@@ -7,9 +7,35 @@
 //! another node, is served correctly.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::tenant_id::TenantId;
+
+/// A share of a bounded thing that one lane holds.
+#[derive(Debug)]
+pub(crate) struct Share {
+    held: Arc<Held>,
+    lane: usize,
+}
+
+/// The shares that each lane holds.
+#[derive(Debug, Default)]
+struct Held {
+    by_lane: Mutex<HashMap<usize, u32>>,
+    freed: Condvar,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.held.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.lane) {
+            *count = count.saturating_sub(1);
+        }
+        drop(held);
+        self.held.freed.notify_all();
+    }
+}
 
 /// The lanes of a database, and the lane of each tenant.
 #[derive(Debug, Default)]
@@ -18,6 +44,7 @@ pub(crate) struct Lanes {
     nodes: Vec<i32>,
     /// The lane of each tenant whose node is known.
     known: RwLock<HashMap<TenantId, usize>>,
+    held: Arc<Held>,
 }
 
 impl Lanes {
@@ -25,7 +52,7 @@ impl Lanes {
     pub(super) fn of_nodes(mut nodes: Vec<i32>) -> Self {
         nodes.sort_unstable();
         nodes.dedup();
-        Lanes { nodes, known: RwLock::default() }
+        Lanes { nodes, ..Lanes::default() }
     }
 
     /// Whether the database spreads tenants over nodes.
@@ -45,6 +72,25 @@ impl Lanes {
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(&tenant).copied().unwrap_or_else(|| self.modulo(tenant.0))
+    }
+
+    /// A share for a tenant's lane, which may hold `most` at a time. Waits for it that long. `None`
+    /// if the lane holds them all: its node hangs, or has much to do.
+    pub(crate) fn share(&self, tenant: TenantId, most: u32, wait: Duration) -> Option<Share> {
+        let lane = self.of(tenant);
+        let held = self.held.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |held: &mut HashMap<usize, u32>| *held.entry(lane).or_default() >= most;
+        let (mut held, waited) = self
+            .held
+            .freed
+            .wait_timeout_while(held, wait, is_full)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        *held.entry(lane).or_default() += 1;
+        drop(held);
+        Some(Share { held: Arc::clone(&self.held), lane })
     }
 
     /// The tenants of a lane, as far as their nodes are known.
@@ -87,6 +133,13 @@ mod tests {
         assert_eq!([of(1), of(2), of(3)], [0, 1, 0]);
         assert_eq!(lanes.tenants_of(1), [TenantId(2)].into());
         assert!(of(4) < 2 && of(5) < 2, "a node and a tenant that came later have a lane");
+        let most = |tenant| lanes.share(TenantId(tenant), 1, Duration::ZERO);
+        let first = most(1).unwrap();
+        assert!(most(3).is_none(), "its lane holds all that it may");
+        let other = most(2).unwrap();
+        drop(first);
+        assert!(most(3).is_some());
+        drop(other);
         lanes.note([(TenantId(1), 9)]);
         assert_eq!(of(1), 1, "its rows have moved");
     }

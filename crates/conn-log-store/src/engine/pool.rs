@@ -1,5 +1,6 @@
 //! Pools of connections, apart from the writer's connection.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use diesel::ConnectionError;
@@ -7,6 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::r2d2::{self, Builder, ManageConnection, Pool, PooledConnection};
 
 use super::connection::{AnyConnection, Role};
+use super::lanes::Share;
 use super::sqlite::Files;
 use super::url::DatabaseUrl;
 use crate::error::StoreError;
@@ -14,6 +16,27 @@ use crate::options::StoreOptions;
 
 pub(crate) type Connections = Pool<Manager>;
 pub(crate) type Pooled = PooledConnection<Manager>;
+
+/// A pooled connection for one tenant's reads.
+pub(crate) struct TenantReader {
+    pub(super) connection: Pooled,
+    /// On a distributed database.
+    pub(super) _share: Option<Share>,
+}
+
+impl Deref for TenantReader {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for TenantReader {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+}
 
 /// Opens connections for r2d2 and checks which of them still work.
 pub(crate) struct Manager {

@@ -200,7 +200,7 @@ pub(crate) fn get(
     tenant: TenantId,
     id: i64,
 ) -> Result<Option<StoredRule>, StoreError> {
-    find_in(&mut *engine.reader()?, tenant, id)
+    find_in(&mut *engine.reader_of(tenant)?, tenant, id)
 }
 
 /// A page of the rules, newest first.
@@ -226,7 +226,7 @@ pub(crate) fn page(
             select = select.filter(alert_rules::rule_id.lt(id));
         }
     }
-    let rows: Vec<Row> = select.load(&mut *engine.reader()?)?;
+    let rows: Vec<Row> = select.load(&mut *engine.reader_of(tenant)?)?;
     let rules: Result<Vec<StoredRule>, StoreError> =
         rows.into_iter().map(StoredRule::try_from).collect();
     Ok(query.page(rules?))

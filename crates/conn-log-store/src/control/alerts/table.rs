@@ -193,7 +193,7 @@ pub(crate) fn page(
             select = select.filter(alerts::alert_id.lt(id));
         }
     }
-    let rows: Vec<Row> = select.load(&mut *engine.reader()?)?;
+    let rows: Vec<Row> = select.load(&mut *engine.reader_of(tenant)?)?;
     let found: Result<Vec<Alert>, StoreError> = rows.into_iter().map(Alert::try_from).collect();
     Ok(query.page(found?))
 }

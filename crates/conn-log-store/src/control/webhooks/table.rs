@@ -106,7 +106,7 @@ pub(crate) fn list(
     let rows: Vec<Row> = webhooks::table
         .filter(webhooks::tenant_id.eq(tenant.0))
         .select(Row::as_select())
-        .load(&mut *engine.reader()?)?;
+        .load(&mut *engine.reader_of(tenant)?)?;
     let all: Result<Vec<Webhook>, _> = rows.into_iter().map(Webhook::try_from).collect();
     Ok(query.page_of_all(all?, Webhook::place))
 }

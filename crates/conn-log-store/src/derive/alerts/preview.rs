@@ -89,7 +89,7 @@ pub(crate) fn preview(
     until: Timestamp,
 ) -> Result<Preview, StoreError> {
     let begun = Instant::now();
-    let connection = &mut *engine.reader()?;
+    let connection = &mut *engine.reader_of(tenant)?;
     let size = heads::bounds(connection, tenant)?.size;
     let stored = StoredRule {
         id: 0,
