@@ -147,7 +147,7 @@ impl Store {
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
         threads.extend(derive::spawn_all(derivation, paces)?);
         if options.alerting {
-            threads.push(derive::alerts::spawn(alerting).map_err(StoreError::internal)?);
+            threads.extend(derive::alerts::spawn_all(alerting).map_err(StoreError::internal)?);
         }
         Ok(())
     }
