@@ -144,7 +144,7 @@ class Trial:
         self.program = program
         for node in self.nodes:
             psql(node.url, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}")
-            psql(node.url.replace("/postgres", f"/{DATABASE}"), "CREATE EXTENSION citus")
+            psql(urlsplit(node.url)._replace(path=f"/{DATABASE}").geturl(), "CREATE EXTENSION citus")
         self.url = coordinator._replace(path=f"/{DATABASE}").geturl()
         host, port = self.nodes[0].address.rsplit(":", 1)
         psql(self.url, f"SELECT citus_set_coordinator_host('{host}', {port})")
