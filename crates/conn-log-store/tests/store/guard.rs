@@ -99,6 +99,8 @@ async fn the_store_s_statements_are_seen_and_each_exception_is_needed() {
     };
     let store = Store::open(options).unwrap();
     append(&store, events("dev", 3)).await.unwrap();
+    // More than one INSERT takes.
+    append(&store, events("other", 40)).await.unwrap();
     let filter = EventFilter { device_ids: vec!["dev".to_owned()], ..EventFilter::default() };
     for order in [Order::IdAscending, Order::TimestampDescending] {
         let query =
@@ -114,7 +116,14 @@ async fn the_store_s_statements_are_seen_and_each_exception_is_needed() {
     assert!(store.close());
 
     let seen = db.statements();
-    for begin in ["COPY \"events\"", "UPDATE heads", "CREATE TABLE heads", "BEGIN", "COMMIT"] {
+    for begin in [
+        "INSERT INTO \"events\"",
+        "COPY \"events\"",
+        "UPDATE heads",
+        "CREATE TABLE heads",
+        "BEGIN",
+        "COMMIT",
+    ] {
         assert!(seen.iter().any(|found| found.sql.starts_with(begin)), "{begin}");
     }
     let unneeded: Vec<&str> = EXCEPTIONS
