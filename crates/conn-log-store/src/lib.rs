@@ -11,6 +11,7 @@
 //! | `log` | the log: the sequencer, reads by id and by scan, idempotency keys, rejects |
 //! | `control` | tenants and tokens |
 //! | `engine` | SQLite and PostgreSQL: connections, turns, leases, migrations |
+//! | `placement` | the list of tables, and where each belongs on distributed PostgreSQL |
 //!
 //! A module depends only on modules below it in this table.
 //!
@@ -26,6 +27,7 @@ mod log;
 mod observer;
 mod options;
 mod page;
+mod placement;
 mod store;
 mod tenant_id;
 
@@ -53,5 +55,6 @@ pub use log::sequencer::{Answer, Appended, Claim, MakeRejects, Outcome, Rejects,
 pub use observer::{GroupCommitted, Lag, Observer, Stats};
 pub use options::{PartitionSize, SessionTimeout, StoreOptions};
 pub use page::{EventPage, Page, PageQuery, PageStart};
+pub use placement::{FIRST_DISTRIBUTED, Placement, TABLES, TablePlacement, tables_placed};
 pub use store::Store;
 pub use tenant_id::TenantId;

@@ -38,7 +38,14 @@ pub(crate) enum Command {
     /// Serve the API; applies migrations first
     Serve(Serve),
     /// Apply the migrations that the database lacks
-    Migrate(Database),
+    Migrate {
+        /// Then put the tables where they belong on Citus: on a new log, on one that has events,
+        /// and after an upgrade. Stop the servers of the log first
+        #[arg(long, env = "CONN_LOG_CITUS")]
+        citus: bool,
+        #[command(flatten)]
+        database: Database,
+    },
     /// Rebuild derived data from the log: presence, sessions, statistics or the index
     Rebuild {
         /// presence, sessions, statistics or index

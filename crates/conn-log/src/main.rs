@@ -38,7 +38,8 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command() {
         Command::Serve(serve) => server::serve(&serve),
-        Command::Migrate(database) => migrate(&database),
+        Command::Migrate { citus: false, database } => migrate(&database),
+        Command::Migrate { citus: true, database } => distribute(&database),
         Command::Rebuild { name, tenant, database } => {
             rebuild::run(&name, tenant.as_deref(), &database)
         }
@@ -55,6 +56,17 @@ fn migrate(database: &Database) -> anyhow::Result<()> {
     }
     for name in applied {
         say(&format!("applied {name}"));
+    }
+    Ok(())
+}
+
+fn distribute(database: &Database) -> anyhow::Result<()> {
+    let done = Store::distribute(&database.url()?)?;
+    if done.is_empty() {
+        say("nothing to do: every table is where it belongs");
+    }
+    for sentence in done {
+        say(&sentence);
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
 -- The log, its control tables, and derived data. Tables that grow are led by tenant_id and refer to no other table,
--- so that they can be distributed by it (scripts/citus.sql).
+-- so that they can be distributed by it (conn-log migrate --citus).
 
 CREATE TABLE schema_version (
     version         integer NOT NULL PRIMARY KEY,

@@ -87,7 +87,7 @@ pub(crate) fn create(
 ) -> Result<Silence, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let of_tenant = silences::table.filter(silences::tenant_id.eq(tenant.0));
             let count: i64 = of_tenant.count().get_result(connection)?;
             if count >= SILENCES_MAX {
@@ -108,7 +108,7 @@ pub(crate) fn list(
     tenant: TenantId,
     query: &PageQuery<TokenPlace>,
 ) -> Result<Page<Silence>, StoreError> {
-    let all = all_until(&mut *engine.reader()?, tenant, Timestamp::MIN)?;
+    let all = all_until(&mut *engine.reader_of(tenant)?, tenant, Timestamp::MIN)?;
     Ok(query.page_of_all(all, Silence::place))
 }
 

@@ -1,5 +1,6 @@
 //! All followers of a store's logs, and their shared state.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
@@ -9,6 +10,7 @@ use super::dictionary::DictionaryCache;
 use super::follower::{Follower, Lane, Pace};
 use crate::clock::now;
 use crate::engine::{Engine, Signals};
+use crate::tenant_id::TenantId;
 
 /// The followers, their database, and the cache of names.
 pub(crate) struct Derivation {
@@ -18,6 +20,8 @@ pub(crate) struct Derivation {
     followers: Vec<Box<dyn Follower>>,
     /// The time after which an open session without an event has ended.
     pub(super) session_timeout: Option<TimeDelta>,
+    /// The lag at the last look, of the slowest follower of a pace.
+    lags: Mutex<BTreeMap<(Pace, TenantId), i64>>,
     /// Held by the read that helps a follower to catch up.
     help: Mutex<()>,
 }
@@ -35,6 +39,7 @@ impl Derivation {
             followers,
             session_timeout,
             dictionary: DictionaryCache::default(),
+            lags: Mutex::default(),
             help: Mutex::default(),
         }
     }
@@ -61,6 +66,11 @@ impl Derivation {
     pub(super) fn quiet_since(&self) -> Option<Timestamp> {
         // At the timeout itself it is still open.
         Some(now().plus(-self.session_timeout? - TimeDelta::microseconds(1)))
+    }
+
+    /// The lags that the threads of this process saw last.
+    pub(super) fn lags(&self) -> MutexGuard<'_, BTreeMap<(Pace, TenantId), i64>> {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock for helping a follower to catch up.

@@ -1,10 +1,10 @@
 //! The watermarks of followers in a log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::follower::Follower;
 use crate::engine::{
-    AnyConnection, Home, Position, all_positions, positions_of, set_position_in_txn,
+    AnyConnection, Home, Position, all_positions, positions_of, set_position_in_txn, some_positions,
 };
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -30,15 +30,21 @@ pub(super) fn marks<'a>(
     Ok(of_rows(&rows, &followers))
 }
 
-/// The marks of some followers in every log that has any. Followers are new to a log without marks.
+/// The marks of some followers in every log that has any, or in those of some tenants. Followers
+/// are new to a log without marks.
 pub(super) fn all_marks<'a>(
     connection: &mut AnyConnection,
+    tenants: Option<&BTreeSet<TenantId>>,
     followers: impl Iterator<Item = &'a dyn Follower>,
 ) -> Result<BTreeMap<TenantId, Marks>, StoreError> {
     let followers: Vec<&dyn Follower> = followers.collect();
     let mut by_tenant: BTreeMap<TenantId, Vec<Position>> = BTreeMap::new();
     for home in homes(&followers) {
-        for row in all_positions(connection, home)? {
+        let rows = match tenants {
+            None => all_positions(connection, home)?,
+            Some(tenants) => some_positions(connection, home, tenants)?,
+        };
+        for row in rows {
             by_tenant.entry(TenantId(row.tenant)).or_default().push(row);
         }
     }

@@ -7,6 +7,8 @@
 //!
 //! On PostgreSQL the lock on the row is the lease to derive.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
@@ -106,6 +108,18 @@ pub(crate) fn all_positions(
     home: Home,
 ) -> QueryResult<Vec<Position>> {
     of_home!(home, table => table::table.load(connection))
+}
+
+/// The positions of some tenants in a home.
+pub(crate) fn some_positions(
+    connection: &mut AnyConnection,
+    home: Home,
+    tenants: &BTreeSet<TenantId>,
+) -> QueryResult<Vec<Position>> {
+    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
+    of_home!(home, table => {
+        table::table.filter(table::tenant_id.eq_any(tenants)).load(connection)
+    })
 }
 
 /// A tenant's positions in a home.

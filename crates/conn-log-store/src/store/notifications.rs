@@ -37,7 +37,7 @@ impl Store {
     /// A webhook. Fails with [`StoreError::NotFound`] if the tenant has no such webhook; so do the
     /// functions below.
     pub fn webhook_get(&self, tenant: TenantId, id: Uuid) -> Result<Webhook, StoreError> {
-        webhooks::find_in(&mut *self.0.engine.reader()?, tenant, id)
+        webhooks::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id)
     }
 
     /// A page of a tenant's webhooks, newest first.
@@ -124,7 +124,10 @@ impl Store {
     /// Makes deliveries of the changes that an enabled webhook has none of yet. Several processes
     /// may call it at the same time: each delivery is made once.
     pub fn deliveries_plan(&self, webhook: &Webhook, now: Timestamp) -> Result<(), StoreError> {
-        let last = alerts::changes::last_id(&mut *self.0.engine.reader()?, webhook.tenant)?;
+        let last = alerts::changes::last_id(
+            &mut *self.0.engine.reader_of(webhook.tenant)?,
+            webhook.tenant,
+        )?;
         if last > webhook.position {
             while deliveries::plan(&self.0.engine, webhook.tenant, webhook.id, now)? {}
         }
@@ -139,7 +142,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<i64>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let connection = &mut *self.0.engine.reader()?;
+        let connection = &mut *self.0.engine.reader_of(webhook.tenant)?;
         Ok(deliveries::due(connection, webhook.tenant, webhook.id, now, limit)?)
     }
 

@@ -102,7 +102,7 @@ impl Store {
 impl Store {
     /// An alert. Blocks the thread.
     pub fn alert_get(&self, tenant: TenantId, id: i64) -> Result<Option<Alert>, StoreError> {
-        table::find_in(&mut *self.0.engine.reader()?, tenant, id)
+        table::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id)
     }
 
     /// A page of the alerts, newest first. Blocks the thread.
@@ -137,11 +137,11 @@ impl Store {
         position: i64,
         limit: i64,
     ) -> Result<Vec<AlertChange>, StoreError> {
-        alerts::changes::after(&mut *self.0.engine.reader()?, tenant, position, limit)
+        alerts::changes::after(&mut *self.0.engine.reader_of(tenant)?, tenant, position, limit)
     }
 
     /// The last place in a tenant's outbox; 0 for an empty one. Blocks the thread.
     pub fn alert_changes_last(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        Ok(alerts::changes::last_id(&mut *self.0.engine.reader()?, tenant)?)
+        Ok(alerts::changes::last_id(&mut *self.0.engine.reader_of(tenant)?, tenant)?)
     }
 }

@@ -1,5 +1,7 @@
 //! The head row of a log's rules: the last numbers given, and the process that evaluates them.
 
+use std::collections::BTreeSet;
+
 use conn_log_core::Timestamp;
 use diesel::prelude::*;
 
@@ -25,6 +27,18 @@ pub(crate) struct Head {
 /// The head rows of all logs that have had rules.
 pub(crate) fn all(connection: &mut AnyConnection) -> QueryResult<Vec<Head>> {
     alert_heads::table.order(alert_heads::tenant_id).load(connection)
+}
+
+/// The head rows of some logs, as far as they have had rules.
+pub(crate) fn some(
+    connection: &mut AnyConnection,
+    tenants: &BTreeSet<TenantId>,
+) -> QueryResult<Vec<Head>> {
+    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
+    alert_heads::table
+        .filter(alert_heads::tenant_id.eq_any(tenants))
+        .order(alert_heads::tenant_id)
+        .load(connection)
 }
 
 /// The head row of a log; created if there is none.

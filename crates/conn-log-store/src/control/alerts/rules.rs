@@ -41,7 +41,7 @@ pub struct StoredRule {
 }
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = alert_rules)]
+#[diesel(table_name = alert_rules, primary_key(tenant_id, rule_id))]
 struct Row {
     tenant_id: i32,
     rule_id: i64,
@@ -103,7 +103,7 @@ pub(crate) fn create(
 ) -> Result<Vec<StoredRule>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let known = all_in(connection, tenant)?;
             let size = log_heads::bounds(connection, tenant)?.size;
             let head = heads::get_in_txn(connection, tenant)?;
@@ -150,7 +150,7 @@ pub(crate) fn change<E: Send + 'static>(
 ) -> Result<Result<StoredRule, E>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let old = find_in(connection, tenant, id)?.ok_or(StoreError::NotFound("rule"))?;
             let rule = match change(&old) {
                 Ok(rule) => rule,
@@ -200,7 +200,7 @@ pub(crate) fn delete<E: Send + 'static>(
 ) -> Result<Result<(), E>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let old = find_in(connection, tenant, id)?.ok_or(StoreError::NotFound("rule"))?;
             if let Err(error) = check(&old) {
                 return Ok(Err(error));
@@ -222,7 +222,7 @@ pub(crate) fn get(
     tenant: TenantId,
     id: i64,
 ) -> Result<Option<StoredRule>, StoreError> {
-    find_in(&mut *engine.reader()?, tenant, id)
+    find_in(&mut *engine.reader_of(tenant)?, tenant, id)
 }
 
 /// A page of the rules, newest first.
@@ -248,7 +248,7 @@ pub(crate) fn page(
             select = select.filter(alert_rules::rule_id.lt(id));
         }
     }
-    let rows: Vec<Row> = select.load(&mut *engine.reader()?)?;
+    let rows: Vec<Row> = select.load(&mut *engine.reader_of(tenant)?)?;
     let rules: Result<Vec<StoredRule>, StoreError> =
         rows.into_iter().map(StoredRule::try_from).collect();
     Ok(query.page(rules?))

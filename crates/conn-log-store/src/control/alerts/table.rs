@@ -197,7 +197,7 @@ pub(crate) fn page(
             select = select.filter(alerts::alert_id.lt(id));
         }
     }
-    let rows: Vec<Row> = select.load(&mut *engine.reader()?)?;
+    let rows: Vec<Row> = select.load(&mut *engine.reader_of(tenant)?)?;
     let found: Result<Vec<Alert>, StoreError> = rows.into_iter().map(Alert::try_from).collect();
     Ok(query.page(found?))
 }
@@ -330,7 +330,7 @@ pub(crate) fn end_in_txn(
     }
     write_in_txn(connection, tenant, &ended)?;
     append_alert_changes(connection, tenant, &outbox)?;
-    connection.announce_in_txn()?;
+    connection.announce_in_txn(&[tenant])?;
     Ok(())
 }
 
@@ -345,7 +345,7 @@ pub(crate) fn settle(
 ) -> Result<Alert, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let found = find_in(connection, tenant, id)?;
             let mut alert = found.ok_or(StoreError::NotFound("alert"))?;
             if alert.state >= state {
@@ -360,7 +360,7 @@ pub(crate) fn settle(
             };
             let change = NewAlertChange { kind, at: now(), alert: alert.to_json() };
             append_alert_changes(connection, tenant, &[change])?;
-            connection.announce_in_txn()?;
+            connection.announce_in_txn(&[tenant])?;
             Ok(alert)
         })
     })

@@ -27,7 +27,7 @@ pub(crate) fn raise_in_txn(
     since: Timestamp,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    connection.lock_control_in_txn()?;
+    connection.lock_control_of_in_txn(webhook.tenant)?;
     let id = heads::next_alert_in_txn(connection, webhook.tenant)?;
     let (start, end) = (since.micros(), at.micros());
     let alert = Alert {
@@ -67,7 +67,7 @@ pub(crate) fn raise_in_txn(
     write_in_txn(connection, webhook.tenant, std::slice::from_ref(&alert))?;
     let change = NewAlertChange { kind: ChangeKind::Opened, at, alert: alert.to_json() };
     append_alert_changes(connection, webhook.tenant, &[change])?;
-    connection.announce_in_txn()?;
+    connection.announce_in_txn(&[webhook.tenant])?;
     Ok(())
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn end_alert_in_txn(
     webhook: Uuid,
     why: &str,
 ) -> Result<(), StoreError> {
-    connection.lock_control_in_txn()?;
+    connection.lock_control_of_in_txn(tenant)?;
     let group_hash = Some(hash(webhook));
     end_in_txn(connection, tenant, Ending { rule: NO_RULE, version: NO_RULE, group_hash, why })
 }

@@ -62,7 +62,7 @@ pub(crate) fn create(
     let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let owner: Option<i32> =
                 tenants::table.find(tenant.0).select(tenants::id).first(connection).optional()?;
             if owner.is_none() {
@@ -107,7 +107,7 @@ pub(crate) fn list(
     let rows: Vec<Row> = webhooks::table
         .filter(webhooks::tenant_id.eq(tenant.0))
         .select(Row::as_select())
-        .load(&mut *engine.reader()?)?;
+        .load(&mut *engine.reader_of(tenant)?)?;
     let all: Result<Vec<Webhook>, _> = rows.into_iter().map(Webhook::try_from).collect();
     Ok(query.page_of_all(all?, Webhook::place))
 }

@@ -166,7 +166,7 @@ impl Commit {
         let (tenant, revision) = (self.tenant, self.revision);
         if !self.changes.is_empty() {
             // Before the head row: people who change an alert take this lock first, too.
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
         }
         let is_ours =
             heads::move_in_txn(connection, tenant, &self.holder, revision, self.last_alert)?;
@@ -191,7 +191,7 @@ impl Commit {
         table::write_in_txn(connection, tenant, &alerts)?;
         if !outbox.is_empty() {
             append_alert_changes(connection, tenant, &outbox)?;
-            connection.announce_in_txn()?;
+            connection.announce_in_txn(&[tenant])?;
         }
         let position = Position {
             tenant: tenant.0,

@@ -116,6 +116,7 @@ impl Evaluation {
                 connection: tools.reader,
                 tenant: tools.tenant,
                 time_max: tools.engine.read_time_max(),
+                plans: tools.engine.plans_by_key(),
                 rules: &self.known,
             };
             self.watch.take(record, &mut history, &mut output)?;

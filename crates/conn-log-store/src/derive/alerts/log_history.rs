@@ -19,6 +19,7 @@ pub(super) struct LogHistory<'a> {
     pub(super) connection: &'a mut AnyConnection,
     pub(super) tenant: TenantId,
     pub(super) time_max: Duration,
+    pub(super) plans: Plans,
     /// The rules, by their ids.
     pub(super) rules: &'a HashMap<i64, Known>,
 }
@@ -35,7 +36,7 @@ impl History for LogHistory<'_> {
         };
         let deadline = Deadline::after(self.time_max);
         let (tenant, last) = (self.tenant, query.before_id - 1);
-        let found = in_snapshot(self.connection, self.time_max, Plans::ByKey, |connection| {
+        let found = in_snapshot(self.connection, self.time_max, self.plans, |connection| {
             index::page(connection, tenant, &page, Some(last), deadline)
         })?;
         Ok(found.records.into_iter().filter(|record| record.id > query.after_id).collect())

@@ -25,4 +25,4 @@ mod runner;
 pub(crate) use preview::preview;
 pub use preview::{Preview, PreviewedAlert};
 pub use runner::AlertingState;
-pub(crate) use runner::{Alerting, spawn};
+pub(crate) use runner::{Alerting, spawn_all};

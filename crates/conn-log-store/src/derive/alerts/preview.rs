@@ -15,7 +15,7 @@ use super::log_history::LogHistory;
 use crate::clock::now;
 use crate::control::alerts::{Alert, AlertState, StoredRule};
 use crate::derive::index;
-use crate::engine::{AnyConnection, Engine, Plans, in_snapshot};
+use crate::engine::{AnyConnection, Engine, in_snapshot};
 use crate::error::StoreError;
 use crate::log::heads;
 use crate::log::read::find_in;
@@ -90,7 +90,7 @@ pub(crate) fn preview(
     until: Timestamp,
 ) -> Result<Preview, StoreError> {
     let begun = Instant::now();
-    let connection = &mut *engine.reader()?;
+    let connection = &mut *engine.reader_of(tenant)?;
     let size = heads::bounds(connection, tenant)?.size;
     let stored = StoredRule {
         id: 0,
@@ -126,9 +126,10 @@ pub(crate) fn preview(
             limit: PAGE_EVENTS,
         };
         let left = TIME_MAX.saturating_sub(begun.elapsed());
-        let page = in_snapshot(connection, engine.read_time_max(), Plans::ByKey, |connection| {
-            index::page(connection, tenant, &query, Some(size), Deadline::after(left))
-        });
+        let page =
+            in_snapshot(connection, engine.read_time_max(), engine.plans_by_key(), |connection| {
+                index::page(connection, tenant, &query, Some(size), Deadline::after(left))
+            });
         let page = match page {
             Err(StoreError::QueryTimeout) => break,
             page => page?,
@@ -176,8 +177,8 @@ impl Run {
         record: &Record,
     ) -> Result<(), StoreError> {
         let rules = std::collections::HashMap::new();
-        let time_max = engine.read_time_max();
-        let log = LogHistory { connection, tenant, time_max, rules: &rules };
+        let (time_max, plans) = (engine.read_time_max(), engine.plans_by_key());
+        let log = LogHistory { connection, tenant, time_max, plans, rules: &rules };
         let mut history = PreviewHistory { log, changes: &self.changes };
         self.watch.take(record, &mut history, &mut self.output)
     }
