@@ -187,23 +187,31 @@ bench_projections() {
     forget_figures
 }
 
-# How soon an alert follows the commit of its event, and what rules cost the append.
+# How soon a webhook follows the commit of an event, and what rules cost the append.
 bench_rules() {
-    local line name seconds=${SECONDS_EACH:-10}
-    title "Rules: from the commit of an event to its alert, $DATABASE"
-    while read -r name rate batch rules; do
+    local line name rate batch rules seconds=${SECONDS_EACH:-10}
+    title "Rules: from the commit of an event to the webhook of its alert, $DATABASE"
+    echo '| events/s | in a request | rules | p50 ms | p99 ms | max ms | server MiB |'
+    echo '| ---: | ---: | ---: | ---: | ---: | ---: | ---: |'
+    while read -r rate batch rules; do
         for ((round = 0; round < ROUNDS; round++)); do
-            fresh_database
-            line=$("$BENCH" rules "$DATABASE_URL" "$((rate * seconds))" --rate "$rate" \
-                --batch "$batch" --rules "$rules" --days 1)
-            record "$name p50" "$(value_of alert_p50_us "$line")"
-            record "$name p99" "$(value_of alert_p99_us "$line")"
+            start_watching
+            line=$("$BENCH" watch "$ADDRESS" --token "$TOKEN" --rate "$rate" --batch "$batch" \
+                --rules "$rules" --seconds "$seconds")
+            for name in p50 p99 max; do
+                record "$rate $name" "$(value_of "${name}_us" "$line")"
+            done
+            record "$rate memory" "$(awk '/^VmRSS/ { print int($2 / 1024) }' "/proc/$SERVER_PID/status")"
+            stop_server
         done
-        echo "$rate events/s in batches of $batch with $rules rules: alerts after" \
-            "$(milliseconds "$(median "$name p50")") ms (p50)," \
-            "$(milliseconds "$(median "$name p99")") ms (p99)"
-    done <<<"single 1000 1 20
-batches 10000 1000 100"
+        printf '| %s | %s | %s |' "$rate" "$batch" "$rules"
+        for name in p50 p99 max; do
+            printf ' %s |' "$(milliseconds "$(median "$rate $name")")"
+        done
+        printf ' %s |\n' "$(median "$rate memory")"
+    done <<<"1000 1 20
+10000 1000 100"
+    forget_figures
     for ((round = 0; round < ROUNDS; round++)); do
         for rules in 0 20; do
             fresh_database
@@ -214,4 +222,12 @@ batches 10000 1000 100"
     drop_database
     rates 'events/s' 'with 20 rules' 'with 0 rules'
     forget_figures
+}
+
+# The product, with a token that may do everything, and webhooks to this machine.
+start_watching() {
+    fresh_database
+    TOKEN=$("$CONN_LOG" token create --database-url "$DATABASE_URL" --name bench --scope admin \
+        --scope write --scope read 2>/dev/null)
+    start_server "$CONN_LOG" serve --database-url "$DATABASE_URL" --webhook-allow 127.0.0.0/8
 }

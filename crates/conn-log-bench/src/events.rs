@@ -26,6 +26,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// A fleet without an end, whose events are of the moment in which they are made.
+    pub(crate) fn live(seed: u64) -> Self {
+        Shape { count: u64::MAX, devices: 5_000, applications: 50, days: 0, seed }
+    }
+
     /// The events' JSON, roughly in the order of their timestamps.
     pub(crate) fn events(&self) -> Events {
         let span = i64::from(self.days) * 86_400_000_000;
@@ -37,6 +42,7 @@ impl Shape {
             time: now - span,
             step: span / i64::try_from(self.count).unwrap_or(i64::MAX).max(1),
             left: self.count,
+            is_live: self.days == 0 && self.count == u64::MAX,
         }
     }
 }
@@ -50,6 +56,8 @@ pub(crate) struct Events {
     time: i64,
     step: i64,
     left: u64,
+    /// Whether each event is of the moment in which it is made.
+    is_live: bool,
 }
 
 #[derive(Clone)]
@@ -74,6 +82,9 @@ impl Iterator for Events {
     fn next(&mut self) -> Option<String> {
         self.left = self.left.checked_sub(1)?;
         self.time += self.step;
+        if self.is_live {
+            self.time = Timestamp::from(chrono::Utc::now()).micros();
+        }
         let device = self.random.zipf(self.sessions.len() as u64);
         let step = self.step_of(device);
         Some(self.json(device, &step))

@@ -17,6 +17,7 @@ mod rules;
 mod serve;
 mod settle;
 mod stream;
+mod watch;
 
 use std::io::{self, BufWriter, Write as _};
 
@@ -49,6 +50,8 @@ enum Command {
     Settle(settle::Settle),
     /// Follow the stream with many clients
     Stream(stream::Stream),
+    /// Time webhooks of alerts, through a server
+    Watch(watch::Watch),
     /// Time fdatasync after each 4 KiB written
     Fsync(fsync::Fsync),
 }
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Command::Serve(serve) => serve.run(),
         Command::Settle(settle) => settle.run(),
         Command::Stream(stream) => stream.run(),
+        Command::Watch(watch) => watch.run(),
         Command::Fsync(fsync) => fsync.run(),
     }
 }

@@ -115,26 +115,31 @@ impl Rules {
     }
 }
 
-/// The rule of that number: of the kinds in turn, some for one application only.
-fn rule(number: usize) -> anyhow::Result<Rule> {
+/// The rule of that number: of five kinds in turn, half of them for one application only. A few
+/// devices make most events of the fleet, so that the thresholds are those of a busy fleet: an alert
+/// is rare.
+pub(crate) fn rule_json(number: usize) -> Value {
     let (kind, params) = match number % 5 {
-        0 => ("failure_burst", json!({"threshold": 5, "window_seconds": 3_600})),
+        0 => ("failure_burst", json!({"threshold": 1_000, "window_seconds": 60})),
         1 => ("distinct_count", json!({"of": "ip_address", "at_least": 5, "window_seconds": 600})),
         2 => (
             "sequence",
-            json!({"first": {"status": ["failure", "denied"]}, "count": 3,
-                "then": {"status": "success"}, "window_seconds": 900}),
+            json!({"first": {"status": ["failure", "denied"]}, "count": 100,
+                "then": {"connection_type": "authenticated"}, "window_seconds": 60}),
         ),
-        3 => ("flapping", json!({"transitions": 10, "window_seconds": 600})),
+        3 => ("flapping", json!({"transitions": 5_000, "window_seconds": 60})),
         _ => ("silence", json!({"after_seconds": 86_400})),
     };
     let filter = if number.is_multiple_of(2) {
         json!({})
     } else {
-        json!({"application_id": format!("app_{number}")})
+        json!({"application_id": format!("app_{:02}", number % 50)})
     };
-    let json = json!({"name": format!("rule {number}"), "kind": kind, "params": params,
-        "filter": filter, "group_by": ["device_id"]});
-    let Value::Object(object) = json else { anyhow::bail!("not an object") };
+    json!({"name": format!("rule {number}"), "kind": kind, "params": params, "filter": filter,
+        "group_by": ["device_id"]})
+}
+
+fn rule(number: usize) -> anyhow::Result<Rule> {
+    let Value::Object(object) = rule_json(number) else { anyhow::bail!("not an object") };
     Rule::from_json(object).map_err(|faults| anyhow::anyhow!("{faults:?}"))
 }

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
@@ -20,6 +21,7 @@ use crate::http::connection::{Connection, attend, until_written};
 use crate::http::observe::observe;
 use crate::http::{accept, answers, cors, routes};
 use crate::jobs;
+use crate::webhooks::Notifier;
 
 /// Time limit for the requests in progress when the server stops. A commit takes milliseconds. A
 /// body may take a minute, but its client will retry elsewhere.
@@ -83,6 +85,7 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
         let notifier = notifier.clone();
         std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || notifier.run())?
     };
+    let waking = wake_at_alerts(&app, notifier.clone());
     let workers = workers();
     let server = Server::build();
     let stopping = server.graceful_shutdown_signal();
@@ -107,6 +110,7 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
         handle.stop(true).await;
     });
     let served = server.await;
+    waking.abort();
     web::block(move || {
         notifier.stop();
         notifying.join().ok();
@@ -114,6 +118,17 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
     .await
     .map_err(std::io::Error::other)?;
     served
+}
+
+/// Wakes the notifier after each change of an alert in this process. The task holds no store once
+/// it is aborted.
+fn wake_at_alerts(app: &App, notifier: Arc<Notifier>) -> rt::task::JoinHandle<()> {
+    let mut changes = app.store.alert_changes_signal();
+    rt::spawn(async move {
+        while changes.changed().await.is_ok() {
+            notifier.wake();
+        }
+    })
 }
 
 /// HTTP on each connection, over a [`Connection`] with the bounds that actix-http lacks.

@@ -25,6 +25,9 @@ pub(super) fn bursts(finder: &mut Finder<'_>, threshold: usize) {
 /// An anchor with that many different values in reach.
 pub(super) fn distinct(finder: &mut Finder<'_>, at_least: usize) {
     let (all, new) = (finder.all, finder.new);
+    if finder.in_reach() < at_least || !has_values(finder, at_least) {
+        return;
+    }
     let value = |place: usize| match all[place].detail {
         Detail::Value(value) => value,
         _ => 0,
@@ -58,6 +61,29 @@ pub(super) fn distinct(finder: &mut Finder<'_>, at_least: usize) {
     }
 }
 
+/// Whether so many different values are within reach of the new observation on either side: without
+/// them no anchor has as many. Most groups have a few values that repeat, and this tells it without
+/// a table of counts.
+fn has_values(finder: &Finder<'_>, at_least: usize) -> bool {
+    if at_least > VALUES_LISTED_MAX {
+        return true;
+    }
+    let mut values: Vec<Detail> = Vec::with_capacity(at_least);
+    for place in finder.first_anchor()..finder.end_of(finder.new) {
+        let detail = finder.all[place].detail;
+        if !values.contains(&detail) {
+            values.push(detail);
+            if values.len() >= at_least {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Values that are compared one by one. Beyond that a table is faster.
+const VALUES_LISTED_MAX: usize = 16;
+
 fn remove(counts: &mut HashMap<u64, u32>, value: u64) {
     if let Some(count) = counts.get_mut(&value) {
         *count -= 1;
@@ -70,6 +96,10 @@ fn remove(counts: &mut HashMap<u64, u32>, value: u64) {
 /// An anchor with that many changes between neighbors in reach.
 pub(super) fn changes(finder: &mut Finder<'_>, transitions: usize) {
     let (all, new) = (finder.all, finder.new);
+    // Between so few observations there are fewer changes.
+    if finder.in_reach() <= transitions {
+        return;
+    }
     let differ = |a: usize, b: usize| usize::from(all[a].detail != all[b].detail);
     let mut end = finder.end_of(new);
     let mut count: usize = (new + 1..end).map(|place| differ(place - 1, place)).sum();

@@ -6,6 +6,9 @@ use super::window::{Detail, Finder, slot_of};
 /// first between.
 pub(super) fn sequences(finder: &mut Finder<'_>, count: usize) {
     let (all, new) = (finder.all, finder.new);
+    if finder.in_reach() <= count {
+        return;
+    }
     let role = |place: usize| match all[place].detail {
         Detail::Role { is_first, is_then } => (is_first, is_then),
         _ => (false, false),

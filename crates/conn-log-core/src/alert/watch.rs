@@ -25,6 +25,9 @@ const OBSERVATIONS_SOFT_MAX: usize = 500_000;
 /// Events between two looks at how much is kept.
 const TIDY_EVERY: u64 = 16_384;
 
+/// The same while more than half of all groups are taken. Each look goes through all of them.
+const TIDY_EVERY_FULL: u64 = TIDY_EVERY / 4;
+
 /// Limit of pairs of type and status that are remembered with their rules. There are some dozens,
 /// unless a deployment adds names.
 const PAIRS_MAX: usize = 1_000;
@@ -46,8 +49,10 @@ pub struct Watch {
     taken: u64,
     /// `taken` when it was tidied last.
     tidied: u64,
-    /// `taken` when groups may be given up next.
+    /// Before so many were taken there cannot be too many groups: an event adds one at most.
     gives_up_next: u64,
+    /// No deadline is earlier than this time, in microseconds.
+    due_earliest: i64,
     overflow: Option<(i64, Episode)>,
     /// Groups given up because there were too many.
     given_up: u64,
@@ -84,6 +89,7 @@ impl Watch {
             taken: 0,
             tidied: 0,
             gives_up_next: 0,
+            due_earliest: i64::MIN,
             overflow: None,
             given_up: 0,
             clock: 0,
@@ -111,6 +117,8 @@ impl Watch {
         for place in self.candidates(record) {
             let watcher = &mut self.watchers[place];
             if watcher.take(&view, history, output)? {
+                let due = watcher.next_deadline().unwrap_or(i64::MAX);
+                self.due_earliest = self.due_earliest.min(due);
                 self.bound(place, &view, output);
             }
         }
@@ -133,6 +141,7 @@ impl Watch {
         let Some(watcher) = self.watchers.iter_mut().find(|w| w.watched.number == rule) else {
             return;
         };
+        (self.gives_up_next, self.due_earliest) = (0, i64::MIN);
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(json).unwrap_or_default();
         let value =
@@ -157,8 +166,13 @@ impl Watch {
 
     /// Judges the deadlines up to that time, each at its own time.
     pub fn judge_until(&mut self, time: Timestamp, output: &mut Output) {
-        while let Some((due, place)) = self.next().filter(|(due, _)| *due <= time.micros()) {
-            self.watchers[place].judge(due, output);
+        if self.due_earliest <= time.micros() {
+            let mut next = self.next();
+            while let Some((due, place)) = next.filter(|(due, _)| *due <= time.micros()) {
+                self.watchers[place].judge(due, output);
+                next = self.next();
+            }
+            self.due_earliest = next.map_or(i64::MAX, |(due, _)| due);
         }
         self.clock = self.clock.max(time.micros());
     }
@@ -210,7 +224,9 @@ impl Watch {
     /// Forgets what only events that are too late need. Call it now and then, when everything that
     /// was told is written: what is forgotten is read again from there.
     pub fn tidy(&mut self) {
-        if self.taken < self.tidied + TIDY_EVERY && self.groups() <= self.groups_max / 2 {
+        let is_full = self.groups() > self.groups_max / 2;
+        let every = if is_full { TIDY_EVERY_FULL } else { TIDY_EVERY };
+        if self.taken < self.tidied + every.min(self.groups_max as u64) {
             return;
         }
         self.tidied = self.taken;
@@ -224,8 +240,15 @@ impl Watch {
     /// Keeps the number of groups within its bound.
     fn bound(&mut self, place: usize, view: &EventView<'_>, output: &mut Output) {
         self.taken += 1;
-        // A search for quiet groups goes through all of them: a hundredth may be too many meanwhile.
-        if self.taken >= self.gives_up_next && self.groups() > self.groups_max {
+        if self.taken < self.gives_up_next {
+            return;
+        }
+        let room = self.groups_max.saturating_sub(self.groups());
+        if room > 0 || self.groups() == self.groups_max {
+            self.gives_up_next = self.taken + room as u64 + 1;
+        } else {
+            // A search for quiet groups goes through all of them: a hundredth may be too many
+            // meanwhile.
             self.gives_up_next = self.taken + (self.groups_max / 100) as u64;
             let count = self.give_up();
             self.given_up += count;

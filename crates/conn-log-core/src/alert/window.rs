@@ -193,6 +193,11 @@ impl<'a> Finder<'a> {
         self.all[..self.new].partition_point(|other| other.time < from)
     }
 
+    /// The observations within reach of the new one, before and after it.
+    pub(super) fn in_reach(&self) -> usize {
+        self.end_of(self.new) - self.first_anchor()
+    }
+
     /// All anchors before `end` that reach the new observation are hits already: one of each day
     /// is enough, because hits of a day that share an observation are one episode.
     pub(super) fn hits_before(&mut self, end: usize) {

@@ -249,33 +249,50 @@ proptest! {
 
 #[test]
 fn one_attacker_is_found_among_more_groups_than_are_kept() {
+    assert!(find_attacker(20_000, 500, Some(1_000)) <= 1_010);
+}
+
+/// Run it with `cargo test --release -p conn-log-core --test core -- --ignored million`.
+#[test]
+#[ignore = "some seconds with optimization, a minute without"]
+fn one_attacker_is_found_among_a_million_random_devices() {
+    let begun = std::time::Instant::now();
+    assert!(find_attacker(1_000_000, 20_000, None) <= 101_000);
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!(seconds < 300.0, "{seconds} s");
+    println!("a million devices in {seconds:.1} s");
+}
+
+/// Lets each of so many devices fail once, and the attacker each time after so many of them. The
+/// attacker has one alert, and one more tells of the groups that were given up. Returns the groups
+/// that are kept.
+fn find_attacker(devices: i64, every: i64, groups_max: Option<usize>) -> usize {
     let rules = [rule(json!({"name": "burst", "kind": "failure_burst", "group_by": ["device_id"],
         "params": {"threshold": 5, "window_seconds": 3_600}}))];
-    let mut watch = Watch::new(watched(&rules)).with_groups_max(1_000);
+    let mut watch = Watch::new(watched(&rules));
+    if let Some(groups_max) = groups_max {
+        watch = watch.with_groups_max(groups_max);
+    }
     let mut memory = Memory::default();
     let mut output = Output::after(0);
-    let mut events = Vec::new();
-    for number in 0..20_000_i64 {
-        let is_attacker = number % 500 == 0;
+    for number in 0..devices {
+        let is_attacker = number % every == 0;
         let mut fields = plain(AFTER_MIDNIGHT + number * 10_000);
-        fields.device_id = if is_attacker { "attacker".to_owned() } else { format!("d{number}") };
+        // Multiplied by an odd number, they are in no order.
+        let random = number.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        fields.device_id = if is_attacker { "attacker".to_owned() } else { format!("{random:x}") };
         fields.status = "denied".to_owned();
-        events.push(fields);
-    }
-    let created = |place| {
-        Timestamp::from_micros(BASE + AFTER_MIDNIGHT + i64::try_from(place).unwrap() * 10_000)
-    };
-    for record in log(&events, created) {
+        let created_at = fields.timestamp;
+        let record = Record { id: number + 1, created_at, event: Event::from_store(fields) };
         watch.take(&record, &mut memory, &mut output).unwrap();
     }
     memory.note(&output.changes);
-    assert!(watch.groups() <= 1_010);
     let groups: Vec<&str> = memory.alerts.values().map(|(_, group, _)| group.as_str()).collect();
     assert_eq!(groups.iter().filter(|group| group.contains("attacker")).count(), 1, "{groups:?}");
-    let opened: Vec<&Change> =
-        output.changes.iter().filter(|change| change.what == What::Opened).collect();
-    let overflows = opened.iter().filter(|change| change.group.json.contains("overflow"));
+    let opened = output.changes.iter().filter(|change| change.what == What::Opened);
+    let overflows = opened.filter(|change| change.group.json.contains("overflow"));
     assert_eq!(overflows.count(), 1);
+    watch.groups()
 }
 
 /// Microseconds from the base to a time that no episode is cut at.

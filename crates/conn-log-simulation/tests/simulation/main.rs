@@ -99,3 +99,16 @@ fn all_incidents_at_once_raise_one_alert_each() {
     expected.sort_unstable();
     assert_eq!(names, expected, "{found:?}");
 }
+
+/// Run it with `cargo test --release -p conn-log-simulation -- --ignored`.
+#[test]
+#[ignore = "minutes without optimization"]
+fn a_week_of_ten_thousand_devices_raises_the_planted_incidents_alone() {
+    assert_eq!(alerts(10_000, &[]), []);
+    let found = alerts(10_000, &Incident::ALL);
+    let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let mut expected = Incident::ALL.map(Incident::rule);
+    names.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(names, expected, "{found:?}");
+}

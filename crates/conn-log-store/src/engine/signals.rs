@@ -1,4 +1,5 @@
-//! Signals between the threads of a store: after each commit, and when the threads must stop.
+//! Signals between the threads of a store: after each commit of events, after each change of an
+//! alert, and when the threads must stop.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use crate::tenant_id::TenantId;
 pub(crate) struct Signals {
     commits: Arc<watch::Sender<u64>>,
     changes: Arc<Mutex<Changes>>,
+    alert_changes: Arc<watch::Sender<u64>>,
     is_stopped: Arc<AtomicBool>,
 }
 
@@ -38,6 +40,7 @@ impl Signals {
         Signals {
             commits: Arc::new(watch::Sender::new(0)),
             changes: Arc::default(),
+            alert_changes: Arc::new(watch::Sender::new(0)),
             is_stopped: Arc::default(),
         }
     }
@@ -45,6 +48,18 @@ impl Signals {
     /// Changes after each commit that stored events.
     pub(crate) fn commits(&self) -> watch::Receiver<u64> {
         self.commits.subscribe()
+    }
+
+    /// Changes after each transaction of this process that appended to an outbox of alerts. The
+    /// notifier waits for it: it would have nothing to do after most commits.
+    pub(crate) fn alert_changes(&self) -> watch::Receiver<u64> {
+        self.alert_changes.subscribe()
+    }
+
+    /// Wakes the readers of the outbox: the streams, which wait for commits, and the notifier.
+    pub(crate) fn wake_for_alert_change(&self, tenant: TenantId) {
+        self.alert_changes.send_modify(|count| *count += 1);
+        self.wake_for(&[tenant]);
     }
 
     /// Wakes all threads that wait for a commit, of whichever tenant.

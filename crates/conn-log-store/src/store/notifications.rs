@@ -1,6 +1,7 @@
 //! Notifications: the outbox of alerts, webhooks, deliveries and silences.
 
 use conn_log_core::Timestamp;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::Store;
@@ -25,7 +26,15 @@ impl Store {
             connection.in_txn(|connection| {
                 alerts::changes::append_alert_changes(connection, tenant, &changes)
             })
-        })
+        })?;
+        self.0.signals.wake_for_alert_change(tenant);
+        Ok(())
+    }
+
+    /// Changes after each transaction of this process that appended to an outbox. What other
+    /// processes append must be looked for.
+    pub fn alert_changes_signal(&self) -> watch::Receiver<u64> {
+        self.0.signals.alert_changes()
     }
 
     /// Creates a webhook. It is told of the changes that come after. Fails with

@@ -125,7 +125,7 @@ impl Store {
         note: Option<String>,
     ) -> Result<Alert, StoreError> {
         let settled = table::settle(&self.0.engine, tenant, id, state, note)?;
-        self.0.signals.wake();
+        self.0.signals.wake_for_alert_change(tenant);
         Ok(settled)
     }
 

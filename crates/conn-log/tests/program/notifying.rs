@@ -1,6 +1,7 @@
 //! A webhook is told of every change, however the program ends.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use conn_log_store::{ChangeKind, NewAlertChange, TenantId};
 use conn_log_test_support::{Backend, TestDatabase};
@@ -76,4 +77,34 @@ fn a_kill_between_sending_and_noting_it_loses_no_change(
     }
     server.signal("-TERM");
     assert_eq!(server.wait().0, Some(0));
+}
+
+#[rstest]
+fn a_change_is_sent_at_once_and_not_at_the_next_look(
+    #[values(Backend::Sqlite, Backend::Postgres)] backend: Backend,
+) {
+    const ALERTS: usize = 10;
+    let Some(database) = TestDatabase::new(backend) else { return };
+    let (url, arrived) = receiver();
+    let server = start(&database);
+    let post = |path: &str, json: Value| {
+        ureq::post(format!("{}/api/v1/{path}", server.base))
+            .header("authorization", format!("Bearer {}", server.token))
+            .send_json(json)
+            .unwrap()
+    };
+    post("webhooks/", json!({"url": url}));
+    post("alert_rules/", json!({"name": "any", "kind": "match", "group_by": ["device_id"]}));
+    let begun = Instant::now();
+    for number in 1..=ALERTS {
+        post(
+            "device_app_connection_log/",
+            json!({"device_id": format!("d{number}"), "application_id": "app",
+                "connection_type": "established", "status": "success",
+                "timestamp": chrono::Utc::now().to_rfc3339()}),
+        );
+        // The next look after the last step would come a second later.
+        wait_until("the change has arrived", || arrived.lock().unwrap().len() == number);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -34,6 +34,10 @@ const WEBHOOK_ATTEMPTS_MAX: usize = 4;
 /// How often the tables are looked at if nothing happens: what another process did is seen then.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// The least time from one step to the next while changes come one after another: a step's
+/// transactions then serve several of them. The first change after a quiet moment does not wait.
+const STEP_PAUSE: Duration = Duration::from_millis(10);
+
 /// How long a server that stops waits for its attempts. One that is cut off is sent again.
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -202,6 +206,7 @@ impl Notifier {
     pub(crate) fn run(self: &Arc<Self>) {
         let mut was_failing = false;
         loop {
+            let begun = Instant::now();
             let result = self.step(Timestamp::from(chrono::Utc::now()));
             match &result {
                 Err(error) if !was_failing => log::warn!("deliveries wait for the store: {error}"),
@@ -210,9 +215,15 @@ impl Notifier {
             was_failing = result.is_err();
             let state = self.state();
             let is_idle = |state: &mut State| !state.is_woken && !state.is_stopped;
-            let (mut state, _) = self
+            let (state, _) = self
                 .changed
                 .wait_timeout_while(state, EVERY, is_idle)
+                .unwrap_or_else(PoisonError::into_inner);
+            let is_going_on = |state: &mut State| !state.is_stopped;
+            let pause = STEP_PAUSE.saturating_sub(begun.elapsed());
+            let (mut state, _) = self
+                .changed
+                .wait_timeout_while(state, pause, is_going_on)
                 .unwrap_or_else(PoisonError::into_inner);
             state.is_woken = false;
             if state.is_stopped {

@@ -182,7 +182,7 @@ impl Evaluation {
             self.report(tools, &opened);
             if is_told {
                 // Streams and webhooks read the outbox.
-                tools.signals.wake();
+                tools.signals.wake_for_alert_change(tools.tenant);
             }
         }
         Ok(is_written)
