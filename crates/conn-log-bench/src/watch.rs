@@ -23,7 +23,7 @@ use crate::rules::rule_json;
 const PLANTED_PER_SECOND: u64 = 10;
 
 /// How long the last messages may take.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 #[derive(clap::Args)]
 pub(crate) struct Watch {
@@ -169,9 +169,8 @@ fn take(mut connection: TcpStream, sender: &Sender<(String, u64)>) -> Option<()>
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
                 length = value.parse().ok()?;
             }
-            Some(_) => {}
             None if line.trim_end().is_empty() => break,
-            None => {}
+            Some(_) | None => {}
         }
     }
     let mut body = vec![0; length];

@@ -260,7 +260,6 @@ fn one_attacker_is_found_among_a_million_random_devices() {
     assert!(find_attacker(1_000_000, 20_000, None) <= 101_000);
     let seconds = begun.elapsed().as_secs_f64();
     assert!(seconds < 300.0, "{seconds} s");
-    println!("a million devices in {seconds:.1} s");
 }
 
 /// Lets each of so many devices fail once, and the attacker each time after so many of them. The

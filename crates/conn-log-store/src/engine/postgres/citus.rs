@@ -176,11 +176,11 @@ fn hidden_copies(postgres: &mut PgConnection) -> QueryResult<Vec<String>> {
 
 /// The lanes of a database: one for each node that may have rows, if Citus distributes the log.
 pub(in crate::engine) fn lanes(postgres: &mut PgConnection) -> QueryResult<Lanes> {
+    const NODES: &str = "SELECT DISTINCT groupid AS number FROM pg_catalog.pg_dist_node
+                          WHERE shouldhaveshards AND noderole = 'primary'";
     if !is_distributed(postgres)? {
         return Ok(Lanes::default());
     }
-    const NODES: &str = "SELECT DISTINCT groupid AS number FROM pg_catalog.pg_dist_node
-                          WHERE shouldhaveshards AND noderole = 'primary'";
     let nodes: Vec<Number> = diesel::sql_query(NODES).load(postgres)?;
     let lanes = Lanes::of_nodes(nodes.into_iter().map(|node| node.number).collect());
     note_nodes(postgres, &lanes)?;
@@ -189,18 +189,18 @@ pub(in crate::engine) fn lanes(postgres: &mut PgConnection) -> QueryResult<Lanes
 
 /// Notes on which node each tenant's rows are.
 pub(super) fn note_nodes(postgres: &mut PgConnection, lanes: &Lanes) -> QueryResult<()> {
-    if !lanes.is_distributed() {
-        return Ok(());
-    }
-    let tenants: Vec<Number> =
-        diesel::sql_query("SELECT id AS number FROM tenants").load(postgres)?;
-    let tenants: Vec<i32> = tenants.into_iter().map(|tenant| tenant.number).collect();
     const NODES: &str = "
         SELECT tenant, groupid AS node
           FROM unnest($1) AS of_tenant (tenant)
           JOIN pg_catalog.pg_dist_placement
             ON shardid = get_shard_id_for_distribution_column('heads', tenant)
          WHERE shardstate = 1";
+    if !lanes.is_distributed() {
+        return Ok(());
+    }
+    let tenants: Vec<Number> =
+        diesel::sql_query("SELECT id AS number FROM tenants").load(postgres)?;
+    let tenants: Vec<i32> = tenants.into_iter().map(|tenant| tenant.number).collect();
     let nodes: Vec<TenantNode> =
         diesel::sql_query(NODES).bind::<Array<Integer>, _>(tenants).load(postgres)?;
     lanes.note(nodes.into_iter().map(|row| (TenantId(row.tenant), row.node)));
