@@ -127,3 +127,15 @@ columns_table() {
     done
     echo
 }
+
+# Sealed blocks of several shapes.
+bench_sealed() {
+    local count=${EVENTS:-$SIZE_EVENTS} block level
+    title "$count events as sealed blocks"
+    for block in 128 256 512; do
+        for level in 3 9; do
+            echo "blocks of $block, zstd level $level:"
+            "$BENCH" sealed "$count" --block "$block" --level "$level"
+        done
+    done
+}
