@@ -4,6 +4,7 @@
 //! Each event gets a member of 16 random bytes, as the nonce of its leaf will be. The dictionary is
 //! made of the first events' lines.
 
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,7 @@ impl Sealed {
             micros_each(seal, lines.len()),
         );
         self.time_reads(&mut codec, &blocks, lines.len())?;
-        self.time_scans(&mut codec, &blocks, &lines)
+        Self::time_scans(&mut codec, &blocks, &lines)
     }
 
     fn lines(&self) -> anyhow::Result<Vec<Vec<u8>>> {
@@ -97,7 +98,8 @@ impl Sealed {
             if !self.plain {
                 line.pop();
                 let mut half = || random.below(u64::MAX);
-                line += &format!(r#","nonce":"{:016x}{:016x}"}}"#, half(), half());
+                // Writing to a String cannot fail.
+                let _ = write!(line, r#","nonce":"{:016x}{:016x}"}}"#, half(), half());
             }
             line.push('\n');
             Ok(line.into_bytes())
@@ -146,12 +148,7 @@ impl Sealed {
         Ok(())
     }
 
-    fn time_scans(
-        &self,
-        codec: &mut Codec,
-        blocks: &[Block],
-        lines: &[Vec<u8>],
-    ) -> anyhow::Result<()> {
+    fn time_scans(codec: &mut Codec, blocks: &[Block], lines: &[Vec<u8>]) -> anyhow::Result<()> {
         let begun = Instant::now();
         for block in blocks {
             black_box(codec.open(block)?);
