@@ -150,6 +150,18 @@ pub enum OpenError {
         /// The time of the last event of any log, or of this program's first release.
         last: Timestamp,
     },
+    /// Citus distributes a part of the log, and another part is not where it belongs.
+    #[error(
+        "Citus distributes the log, and these tables are not where they belong: {tables}. Stop the \
+         servers of this log, and run: conn-log migrate --citus"
+    )]
+    NotDistributed {
+        /// The tables.
+        tables: String,
+    },
+    /// The database cannot be distributed.
+    #[error("cannot distribute the log: {0}")]
+    Citus(&'static str),
     /// A migration failed.
     #[error("cannot bring the database up to date")]
     Migration(#[source] Box<dyn Error + Send + Sync>),

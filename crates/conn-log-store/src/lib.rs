@@ -11,6 +11,7 @@
 //! | `log` | the log: the sequencer, reads by id and by scan, idempotency keys, rejects |
 //! | `control` | tenants and tokens |
 //! | `engine` | SQLite and PostgreSQL: connections, turns, leases, migrations |
+//! | `placement` | the list of tables, and where each belongs on distributed PostgreSQL |
 //!
 //! A module depends only on modules below it in this table.
 //!
@@ -26,6 +27,7 @@ mod log;
 mod observer;
 mod options;
 mod page;
+mod placement;
 mod store;
 mod tenant_id;
 
@@ -33,8 +35,8 @@ pub use control::{
     Alert, AlertChange, AlertFilter, AlertQuery, AlertState, Attempt, Attempted, ChangeKind,
     ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState, DisabledReason, Handling,
     NewAlertChange, NewSilence, NewToken, NewWebhook, OnReject, Rate, Recorded, Redelivered, Scope,
-    Secret, SecretHash, Silence, StoredRule, Tenant, Token, TokenPlace, UnknownName, Webhook,
-    WebhookChange, WebhookFormat, WebhookSecret,
+    Secret, SecretHash, Silence, StoredRule, Tenant, Token, TokenPlace, UnknownName,
+    WEBHOOK_DISABLED, Webhook, WebhookChange, WebhookFormat, WebhookSecret,
 };
 pub use derive::alerts::{AlertingState, Preview, PreviewedAlert};
 pub use derive::presence::{Application, Device, DeviceFilter};
@@ -51,7 +53,8 @@ pub use log::heads::LogBounds;
 pub use log::rejects::{NewReject, REJECT_AGE_MAX, REJECTS_MAX, Reject, RejectFilter, RejectPlace};
 pub use log::sequencer::{Answer, Appended, Claim, MakeRejects, Outcome, Rejects, Submission};
 pub use observer::{GroupCommitted, Lag, Observer, Stats};
-pub use options::{PartitionSize, StoreOptions};
+pub use options::{PartitionSize, SessionTimeout, StoreOptions};
 pub use page::{EventPage, Page, PageQuery, PageStart};
+pub use placement::{FIRST_DISTRIBUTED, Placement, TABLES, TablePlacement, tables_placed};
 pub use store::Store;
 pub use tenant_id::TenantId;

@@ -6,6 +6,20 @@ use std::time::Duration;
 use crate::engine::DatabaseUrl;
 use crate::observer::Observer;
 
+/// The time without an event after which an open session has ended. It is kept with the sessions:
+/// a store that opens with another one computes them anew in the background.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionTimeout {
+    /// Sessions do not time out.
+    #[default]
+    Never,
+    /// A session has ended at its last event if the next one comes later than this after it. Zero
+    /// is as [`Never`](Self::Never).
+    After(Duration),
+    /// As the server keeps its sessions: for a store that is opened for one command.
+    Kept,
+}
+
 /// The options for opening a store. [`StoreOptions::new`] sets defaults that fit most deployments.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "options are independent, and set by name")]
@@ -34,9 +48,8 @@ pub struct StoreOptions {
     pub idempotency_window: Duration,
     /// The time for which an `event_id` is remembered.
     pub event_id_window: Duration,
-    /// An open session without an event for this long counts as ended. With `None` no session times
-    /// out. Reads apply this, and nothing is stored: a change has an effect at once.
-    pub session_timeout: Option<Duration>,
+    /// The time without an event after which an open session has ended.
+    pub session_timeout: SessionTimeout,
     /// The span of a partition of `events` on PostgreSQL.
     pub partition: PartitionSize,
     /// Whether this store's own thread keeps the projections close behind the log. A store that is
@@ -74,7 +87,7 @@ impl StoreOptions {
             index_run_events: 2_048,
             idempotency_window: DAY,
             event_id_window: DAY,
-            session_timeout: None,
+            session_timeout: SessionTimeout::Never,
             partition: PartitionSize::Month,
             projections: true,
             indexing: true,

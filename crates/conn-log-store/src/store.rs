@@ -20,14 +20,14 @@ use crate::derive::presence::{self, Application, Device, DeviceFilter};
 use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
 use crate::derive::statistics::{self, StatisticsAnswer, StatisticsError, StatisticsQuery};
 use crate::derive::{self, Derivation, Pace, Progress, UnknownFollower};
-use crate::engine::{AnyConnection, DatabaseUrl, Engine, Plans, Role, Signals, Turns};
+use crate::engine::{AnyConnection, DatabaseUrl, Engine, Role, Signals, Turns};
 use crate::error::{AppendError, OpenError, StoreError};
 use crate::log::heads::{self, LogBounds};
 use crate::log::idempotency::{self, Kind};
 use crate::log::read::find_in;
 use crate::log::rejects::{self, Reject, RejectFilter, RejectPlace};
 use crate::log::scan::Deadline;
-use crate::log::sequencer::{Outcome, Pending, Queue, Submission, Writer, spawn};
+use crate::log::sequencer::{Outcome, Pending, Queues, Submission, Writer, spawn};
 use crate::observer::{Lag, Stats};
 use crate::options::StoreOptions;
 use crate::page::{EventPage, Page, PageQuery};
@@ -53,7 +53,7 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     options: StoreOptions,
-    queue: Arc<Queue>,
+    queues: Queues,
     engine: Arc<Engine>,
     derivation: Arc<Derivation>,
     alerting: Arc<Alerting>,
@@ -64,7 +64,7 @@ struct Inner {
 impl Inner {
     /// Accepts no more events, and ends the threads once their remaining work is done.
     fn stop(&self) {
-        self.queue.close();
+        self.queues.close();
         self.signals.stop();
         for thread in self.threads().iter() {
             thread.thread().unpark();
@@ -98,30 +98,30 @@ impl Store {
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
-        let queue = Arc::new(Queue::new(
+        Engine::check_distribution(&options.url)?;
+        let lanes = Arc::new(Engine::find_lanes(&options.url)?);
+        let queues = Queues::new(
+            Arc::clone(&lanes),
             options.queue_events_max,
             options.queue_bytes_max,
             options.group_events_max,
-        ));
+        );
         let signals = Signals::new();
-        let turns: Arc<dyn Turns> = queue.clone();
-        let engine = Arc::new(Engine::new(&options, turns)?);
+        let turns: Arc<dyn Turns> = queues.first().clone();
+        let engine = Arc::new(Engine::new(&options, lanes, turns)?);
         let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
         check_clock(last)?;
-        let followers = derive::followers(&options);
-        let derivation = Arc::new(Derivation::new(
-            engine.clone(),
-            signals.clone(),
-            followers,
-            options.session_timeout,
-        ));
+        let session_timeout = sessions::timeout(&mut *engine.reader()?, options.session_timeout)?;
+        let followers = derive::followers(&options, session_timeout);
+        let derivation =
+            Arc::new(Derivation::new(engine.clone(), signals.clone(), followers, session_timeout));
         derivation.settle_lost_events(options.accept_lost_events)?;
         derivation.restart_where_due()?;
         let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());
         let alerting = Arc::new(alerting);
         let store = Store(Arc::new(Inner {
             options,
-            queue,
+            queues,
             alerting,
             engine,
             derivation,
@@ -133,16 +133,18 @@ impl Store {
     }
 
     fn start_threads(&self) -> Result<(), StoreError> {
-        let Inner { options, queue, engine, derivation, alerting, signals, .. } = &*self.0;
-        let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
+        let Inner { options, queues, engine, derivation, alerting, signals, .. } = &*self.0;
         let mut threads = self.0.threads();
-        threads.push(spawn(writer).map_err(StoreError::internal)?);
+        for queue in queues.all() {
+            let writer = Writer::new(options, engine.clone(), queue.clone(), signals.clone())?;
+            threads.push(spawn(writer).map_err(StoreError::internal)?);
+        }
         threads.push(engine.start(signals)?);
         let paces = [(options.indexing, Pace::Prompt), (options.projections, Pace::Patient)];
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
         threads.extend(derive::spawn_all(derivation, paces)?);
         if options.alerting {
-            threads.push(derive::alerts::spawn(alerting).map_err(StoreError::internal)?);
+            threads.extend(derive::alerts::spawn_all(alerting).map_err(StoreError::internal)?);
         }
         Ok(())
     }
@@ -153,6 +155,16 @@ impl Store {
         let mut connection = AnyConnection::open(url, Role::Writer).map_err(StoreError::from)?;
         tenants::ensure_default(&mut connection)?;
         Ok(applied)
+    }
+
+    /// Applies migrations, and puts the tables where they belong on Citus. May be done again at any
+    /// time: it does what is left to do. Returns what was done, one sentence each.
+    pub fn distribute(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+        let applied = Store::migrate(url)?;
+        let mut done: Vec<String> =
+            applied.into_iter().map(|name| format!("applied {name}")).collect();
+        done.extend(Engine::distribute(url)?);
+        Ok(done)
     }
 
     /// Accepts no more events, stores the accepted ones, and returns when this is done, or after
@@ -193,7 +205,7 @@ impl Store {
         } else {
             Pending::new(submission)
         };
-        if let Err(error) = self.0.queue.push(pending) {
+        if let Err(error) = self.0.queues.of(pending.tenant).push(pending) {
             if let (AppendError::Overloaded, Some(observer)) = (error, &self.0.options.observer) {
                 observer.overloaded();
             }
@@ -210,7 +222,7 @@ impl Store {
 
     /// The record with that id. Blocks the thread.
     pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
-        Ok(find_in(&mut *self.0.engine.reader()?, tenant, &[id], None)?.pop())
+        Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
     }
 
     /// A page of the log. Blocks the thread.
@@ -241,14 +253,19 @@ impl Store {
         last: Option<i64>,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.0.engine.read_time_max());
-        self.0.engine.snapshot(Plans::ByKey, |connection| {
+        self.0.engine.snapshot(tenant, self.0.engine.plans_by_key(), |connection| {
             index::page(connection, tenant, query, last, deadline)
         })
     }
 
     /// The first and last id of a log. Blocks the thread.
     pub fn log_bounds(&self, tenant: TenantId) -> Result<LogBounds, StoreError> {
-        heads::bounds(&mut *self.0.engine.watcher()?, tenant)
+        let engine = &self.0.engine;
+        if engine.lanes().is_distributed() {
+            // A node that hangs must not take the connections that tokens need.
+            return heads::bounds(&mut *engine.reader_of(tenant)?, tenant);
+        }
+        heads::bounds(&mut *engine.watcher()?, tenant)
     }
 
     /// The last id of the log; 0 for a new log. Blocks the thread.
@@ -330,7 +347,7 @@ impl Store {
     /// work on. Blocks the thread.
     pub fn ready(&self) -> Result<(), StoreError> {
         self.0.engine.check_files()?;
-        if !self.0.queue.is_available() {
+        if !self.0.queues.is_any_available() {
             return Err(StoreError::unavailable("the writer cannot write"));
         }
         self.0.engine.check_schema()?;
@@ -345,9 +362,9 @@ impl Store {
 
     /// The load of the queue and of the pool.
     pub fn stats(&self) -> Stats {
-        let (queue_events, queue_bytes) = self.0.queue.depth();
+        let (queue_events, queue_bytes) = self.0.queues.depth();
         let (readers, readers_idle) = self.0.engine.readers_state();
-        let available = self.0.queue.is_available();
+        let available = self.0.queues.are_all_available();
         Stats { queue_events, queue_bytes, readers, readers_idle, available }
     }
 
@@ -442,7 +459,7 @@ impl Store {
         events_max: usize,
     ) -> Result<Progress, StoreError> {
         let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
-        let reader = &mut *self.0.engine.reader()?;
+        let reader = &mut *self.0.engine.reader_of(tenant)?;
         self.0.derivation.step(reader, tenant, Pace::Patient, events_max)
     }
 

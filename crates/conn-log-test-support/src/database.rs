@@ -8,6 +8,8 @@ use diesel::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::guard;
+use crate::recorder::{Recorder, Statement};
 use crate::server::Server;
 
 /// The kinds of databases that conn-log runs on.
@@ -27,7 +29,7 @@ pub struct TestDatabase {
 /// The location of a database.
 enum Home {
     Folder(TempDir),
-    Server { server: Server, name: String },
+    Server { server: Server, name: String, recorder: Recorder },
 }
 
 impl TestDatabase {
@@ -38,8 +40,9 @@ impl TestDatabase {
             Backend::Postgres => {
                 let server = Server::find()?;
                 let name = format!("conn_log_test_{}", Uuid::new_v4().simple());
-                server.execute(&format!("CREATE DATABASE {name}")).unwrap();
-                Home::Server { server, name }
+                server.create(&name).unwrap();
+                let recorder = Recorder::to(server.host());
+                Home::Server { server, name, recorder }
             }
         };
         Some(TestDatabase { home })
@@ -53,11 +56,36 @@ impl TestDatabase {
         }
     }
 
+    /// Whether Citus distributes it. Then its schema is already there.
+    pub fn is_distributed(&self) -> bool {
+        matches!(&self.home, Home::Server { server, .. } if server.is_distributed())
+    }
+
     /// The URL in the program's form. On SQLite neither the file nor its folder exists yet.
     pub fn url(&self) -> String {
         match &self.home {
             Home::Folder(folder) => format!("sqlite://{}", file_in(folder).display()),
-            Home::Server { server, name } => server.url_of(name),
+            Home::Server { server, name, .. } => server.url_of(name),
+        }
+    }
+
+    /// The URL for the store: on PostgreSQL its statements are recorded.
+    pub(crate) fn recorded_url(&self) -> String {
+        match &self.home {
+            Home::Folder(_) => self.url(),
+            // The recorder does not read encrypted sessions.
+            Home::Server { server, name, recorder } => format!(
+                "{}?sslmode=disable&gssencmode=disable",
+                server.url_of(name).replace(server.host(), &recorder.address())
+            ),
+        }
+    }
+
+    /// The statements that stores have sent until now, each once. None on SQLite.
+    pub fn statements(&self) -> Vec<Statement> {
+        match &self.home {
+            Home::Folder(_) => Vec::new(),
+            Home::Server { recorder, .. } => recorder.statements(),
         }
     }
 
@@ -97,13 +125,13 @@ impl TestDatabase {
     pub fn host_and_name(&self) -> (&str, &str) {
         match &self.home {
             Home::Folder(_) => panic!("a file has no host"),
-            Home::Server { server, name } => (server.host(), name),
+            Home::Server { server, name, .. } => (server.host(), name),
         }
     }
 
     /// Ends the store's sessions as a crash of the server would. Does nothing on SQLite.
     pub fn end_sessions(&self) {
-        if let Home::Server { server, name } = &self.home {
+        if let Home::Server { server, name, .. } = &self.home {
             let sql = format!(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE datname = '{name}' AND application_name = 'conn-log'"
@@ -115,11 +143,17 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        let Home::Server { server, name } = &self.home else { return };
-        let dropped = server.execute(&format!("DROP DATABASE {name} WITH (FORCE)"));
+        let Home::Server { server, name, recorder } = &self.home else { return };
+        let dropped = server.remove(name);
         // If the test has failed, its own message comes first.
         if !thread::panicking() {
             dropped.unwrap();
+            // On Citus itself the store also asks for the tenants of one node at once.
+            if server.is_distributed() {
+                return;
+            }
+            let faults = guard::faults(&recorder.statements());
+            assert!(faults.is_empty(), "see test_support::guard:\n{}", faults.join("\n"));
         }
     }
 }

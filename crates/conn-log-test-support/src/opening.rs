@@ -5,9 +5,10 @@ use conn_log_store::{DatabaseUrl, Store, StoreOptions};
 use crate::{Cluster, TestDatabase};
 
 impl TestDatabase {
-    /// The database's URL in the store's type.
+    /// The database's URL in the store's type. On PostgreSQL the store's statements are recorded, and
+    /// held against the rules of [`guard`](crate::guard) at the end of the test.
     pub fn database_url(&self) -> DatabaseUrl {
-        self.url().parse().unwrap()
+        self.recorded_url().parse().unwrap()
     }
 
     /// The usual options of a store on this database.

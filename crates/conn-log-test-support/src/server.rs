@@ -1,16 +1,31 @@
-//! The tests' PostgreSQL server. Only this file reads `CONN_LOG_TEST_POSTGRES_URL`.
+//! The tests' PostgreSQL server. Only this file reads `CONN_LOG_TEST_POSTGRES_URL` and
+//! `CONN_LOG_TEST_POSTGRES_TEMPLATE`.
 //!
-//! The variable holds the URL of a superuser on a cluster that is for tests only; `scripts/test`
-//! starts one. Its last segment is a database to connect to first.
+//! The first variable holds the URL of a superuser on a cluster that is for tests only;
+//! `scripts/test` starts one. Its last segment is a database to connect to first.
+//!
+//! The second one is set by `scripts/citus-check` only: the server is then the coordinator of a
+//! Citus cluster, and each test's database is a copy, on every node, of a database with that name
+//! in which the log is distributed.
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 
 const VARIABLE: &str = "CONN_LOG_TEST_POSTGRES_URL";
+const TEMPLATE: &str = "CONN_LOG_TEST_POSTGRES_TEMPLATE";
 
 /// The server on which each test makes its own database.
 pub(crate) struct Server {
     url: String,
+    /// The template of a distributed database.
+    template: Option<String>,
+}
+
+#[derive(QueryableByName)]
+struct Node {
+    #[diesel(sql_type = Text)]
+    address: String,
 }
 
 impl Server {
@@ -26,7 +41,23 @@ impl Server {
             eprintln!("PostgreSQL is skipped, as {VARIABLE} asks");
             return None;
         }
-        Some(Server { url })
+        Some(Server { url, template: std::env::var(TEMPLATE).ok() })
+    }
+
+    /// Whether the tests' databases are distributed by Citus.
+    pub(crate) fn is_distributed(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// Makes a database, on every node.
+    pub(crate) fn create(&self, database: &str) -> QueryResult<()> {
+        let template = self.template.as_deref().unwrap_or("template1");
+        self.on_every_node(&format!("CREATE DATABASE {database} TEMPLATE {template}"))
+    }
+
+    /// Removes a database from every node.
+    pub(crate) fn remove(&self, database: &str) -> QueryResult<()> {
+        self.on_every_node(&format!("DROP DATABASE {database} WITH (FORCE)"))
     }
 
     /// The URL of another database on the server.
@@ -42,6 +73,19 @@ impl Server {
     /// Runs SQL as the superuser, outside of any test's database.
     pub(crate) fn execute(&self, sql: &str) -> QueryResult<()> {
         PgConnection::establish(&self.url).unwrap().batch_execute(sql)
+    }
+
+    fn on_every_node(&self, sql: &str) -> QueryResult<()> {
+        if self.template.is_none() {
+            return self.execute(sql);
+        }
+        let mut coordinator = PgConnection::establish(&self.url).unwrap();
+        let nodes = "SELECT nodename || ':' || nodeport AS address FROM pg_dist_node";
+        for node in diesel::sql_query(nodes).load::<Node>(&mut coordinator)? {
+            let url = self.url.replacen(self.host(), &node.address, 1);
+            PgConnection::establish(&url).unwrap().batch_execute(sql)?;
+        }
+        Ok(())
     }
 
     fn base(&self) -> &str {

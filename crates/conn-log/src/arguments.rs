@@ -38,7 +38,14 @@ pub(crate) enum Command {
     /// Serve the API; applies migrations first
     Serve(Serve),
     /// Apply the migrations that the database lacks
-    Migrate(Database),
+    Migrate {
+        /// Then put the tables where they belong on Citus: on a new log, on one that has events,
+        /// and after an upgrade. Stop the servers of the log first
+        #[arg(long, env = "CONN_LOG_CITUS")]
+        citus: bool,
+        #[command(flatten)]
+        database: Database,
+    },
     /// Rebuild derived data from the log: presence, sessions, statistics or the index
     Rebuild {
         /// presence, sessions, statistics or index
@@ -213,7 +220,7 @@ pub(crate) struct Serve {
         value_parser = humantime::parse_duration)]
     pub(crate) event_id_window: Duration,
 
-    /// Time after the last event until an open session counts as ended, such as 30m; no timeout if absent
+    /// Time after the last event until an open session has ended, such as 30m; no timeout if absent
     #[arg(long, env = "CONN_LOG_SESSION_TIMEOUT", value_name = "TIME",
         value_parser = humantime::parse_duration)]
     pub(crate) session_timeout: Option<Duration>,

@@ -13,7 +13,7 @@ mod tokens;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use conn_log_store::{Store, StoreOptions};
+use conn_log_store::{SessionTimeout, Store, StoreOptions};
 
 use arguments::{Arguments, Command, Database};
 
@@ -38,7 +38,8 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command() {
         Command::Serve(serve) => server::serve(&serve),
-        Command::Migrate(database) => migrate(&database),
+        Command::Migrate { citus: false, database } => migrate(&database),
+        Command::Migrate { citus: true, database } => distribute(&database),
         Command::Rebuild { name, tenant, database } => {
             rebuild::run(&name, tenant.as_deref(), &database)
         }
@@ -59,6 +60,17 @@ fn migrate(database: &Database) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn distribute(database: &Database) -> anyhow::Result<()> {
+    let done = Store::distribute(&database.url()?)?;
+    if done.is_empty() {
+        say("nothing to do: every table is where it belongs");
+    }
+    for sentence in done {
+        say(&sentence);
+    }
+    Ok(())
+}
+
 /// Opens the store for one command.
 fn open(database: &Database) -> anyhow::Result<Store> {
     // A command does its own work and leaves the projections and the index to the server.
@@ -67,6 +79,7 @@ fn open(database: &Database) -> anyhow::Result<Store> {
         indexing: false,
         connect_at_start: false,
         alerting: false,
+        session_timeout: SessionTimeout::Kept,
         ..StoreOptions::new(database.url()?)
     };
     Ok(Store::open(options)?)

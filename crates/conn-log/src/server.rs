@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 use conn_log_api::{ApiOptions, App, Metrics};
 use conn_log_core::EventPolicy;
-use conn_log_store::{DatabaseUrl, Rate, Store, StoreOptions};
+use conn_log_store::{DatabaseUrl, Rate, SessionTimeout, Store, StoreOptions};
 
 use crate::arguments::Serve;
 use crate::say;
@@ -46,7 +46,9 @@ fn store_options(arguments: &Serve, url: DatabaseUrl, metrics: &Metrics) -> Stor
     options.queue_bytes_max = QUEUE_BYTES_MAX;
     options.idempotency_window = arguments.idempotency_window;
     options.event_id_window = arguments.event_id_window;
-    options.session_timeout = arguments.session_timeout;
+    if let Some(timeout) = arguments.session_timeout {
+        options.session_timeout = SessionTimeout::After(timeout);
+    }
     options.partition = arguments.partition.into();
     options.accept_lost_events = arguments.accept_lost_events;
     options.observer = Some(metrics.observer());

@@ -1,5 +1,5 @@
 -- The log, its control tables, and derived data. Tables that grow are led by tenant_id and refer to no other table,
--- so that they can be distributed by it (scripts/citus.sql).
+-- so that they can be distributed by it (conn-log migrate --citus).
 
 CREATE TABLE schema_version (
     version         integer NOT NULL PRIMARY KEY,
@@ -99,8 +99,8 @@ COMMENT ON COLUMN tokens.expires_at IS 'From then on it is refused; NULL for nev
 COMMENT ON COLUMN tokens.revoked_at IS 'From then on it is refused; NULL while it is not revoked';
 COMMENT ON COLUMN tokens.device_id IS 'The only device that it registers events of; NULL for any';
 COMMENT ON COLUMN tokens.application_id IS 'The only application that it registers events of; NULL for any';
-COMMENT ON COLUMN tokens.on_reject IS 'keep: its refused events are kept; NULL where requests say';
-COMMENT ON COLUMN tokens.handling IS 'lenient: an optional field that cannot be taken costs no event; NULL where requests say';
+COMMENT ON COLUMN tokens.on_reject IS 'keep: its refused events are kept; refuse: they are not; NULL where requests say';
+COMMENT ON COLUMN tokens.handling IS 'lenient: an optional field that cannot be taken costs no event; strict: it does; NULL where requests say';
 
 CREATE TABLE idempotency_keys (
     tenant_id   integer     NOT NULL,
@@ -376,6 +376,7 @@ CREATE TABLE positions (
     tenant_id integer  NOT NULL,
     name      text     NOT NULL,
     version   smallint NOT NULL,
+    setting   bigint   NOT NULL,
     watermark bigint   NOT NULL,
     anchor    bytea,
     PRIMARY KEY (tenant_id, name)
@@ -384,6 +385,7 @@ COMMENT ON TABLE positions IS 'How far each follower of rebuildable data has rea
 COMMENT ON COLUMN positions.tenant_id IS 'Whose log';
 COMMENT ON COLUMN positions.name IS 'Name of the follower, such as presence';
 COMMENT ON COLUMN positions.version IS 'Version of what it keeps; a lower one than the program knows is computed anew';
+COMMENT ON COLUMN positions.setting IS 'The setting that the data depends on: of sessions the timeout in microseconds, 0 without one';
 COMMENT ON COLUMN positions.watermark IS 'The last id taken in; -1 while it clears what it keeps';
 COMMENT ON COLUMN positions.anchor IS 'Leaf hash of that event, where log and derived data could be of two logs; not on PostgreSQL';
 
@@ -391,6 +393,7 @@ CREATE TABLE durable_positions (
     tenant_id integer  NOT NULL,
     name      text     NOT NULL,
     version   smallint NOT NULL,
+    setting   bigint   NOT NULL,
     watermark bigint   NOT NULL,
     anchor    bytea,
     PRIMARY KEY (tenant_id, name)
@@ -399,6 +402,7 @@ COMMENT ON TABLE durable_positions IS 'How far each follower of durable data has
 COMMENT ON COLUMN durable_positions.tenant_id IS 'Whose log';
 COMMENT ON COLUMN durable_positions.name IS 'Name of the follower, such as presence';
 COMMENT ON COLUMN durable_positions.version IS 'Version of what it keeps; a lower one than the program knows is computed anew';
+COMMENT ON COLUMN durable_positions.setting IS 'The setting that the data depends on: of sessions the timeout in microseconds, 0 without one';
 COMMENT ON COLUMN durable_positions.watermark IS 'The last id taken in; -1 while it clears what it keeps';
 COMMENT ON COLUMN durable_positions.anchor IS 'Leaf hash of that event, where log and derived data could be of two logs; not on PostgreSQL';
 
@@ -512,7 +516,7 @@ CREATE TABLE sessions (
 );
 COMMENT ON TABLE sessions IS 'Sessions. Device, application and status are numbers of names. A row before 1970 keeps what a key''s events say before its first session';
 COMMENT ON COLUMN sessions.at IS 'When it started, or ended where no start is known; event is the one that says so';
-COMMENT ON COLUMN sessions.end_event IS 'NULL where the next start ended it';
+COMMENT ON COLUMN sessions.end_event IS 'NULL where the next start ended it, 0 where it timed out';
 COMMENT ON COLUMN sessions.end_duration IS 'Seconds, as the ending event gives them';
 -- Events of a session id look for the sessions of their key.
 CREATE INDEX sessions_session ON sessions (tenant_id, session_id, device, application, at) WHERE session_id IS NOT NULL;
@@ -571,7 +575,7 @@ COMMENT ON COLUMN sessions.start IS 'What it started with: 1 established, 2 resu
 COMMENT ON COLUMN sessions.end_at IS 'When it ended; NULL while it is open';
 COMMENT ON COLUMN sessions.end_status IS 'Number of the ending events status';
 COMMENT ON COLUMN sessions.last_at IS 'Of a key''s last session: the latest event of the key; of others: the later of start and end';
-COMMENT ON COLUMN sessions.more IS 'Marks of its time that are neither its start nor its end, packed';
+COMMENT ON COLUMN sessions.more IS 'Marks of its time that are neither its start nor its end, and gaps between events that are longer than the session timeout, packed';
 COMMENT ON COLUMN sessions.length IS 'Class of its length: shorter than 4^length seconds; 32 without an end';
 COMMENT ON COLUMN sessions.is_suspended IS 'Whether it is open and suspended';
 COMMENT ON COLUMN sessions.is_open IS 'Whether it has started and no end is known';

@@ -14,6 +14,7 @@ CREATE TABLE positions (
     tenant_id INTEGER NOT NULL,
     name      TEXT    NOT NULL,
     version   INTEGER NOT NULL,
+    setting   INTEGER NOT NULL,
     watermark INTEGER NOT NULL,
     anchor    BLOB,
     PRIMARY KEY (tenant_id, name)

@@ -109,6 +109,7 @@ CREATE TABLE durable_positions (
     tenant_id INTEGER NOT NULL,
     name      TEXT    NOT NULL,
     version   INTEGER NOT NULL,
+    setting   INTEGER NOT NULL,
     watermark INTEGER NOT NULL,
     anchor    BLOB,
     PRIMARY KEY (tenant_id, name)

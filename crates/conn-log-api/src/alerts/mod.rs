@@ -6,7 +6,7 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
 use conn_log_core::alert::{KINDS, Severity};
-use conn_log_store::{AlertQuery, AlertState};
+use conn_log_store::{AlertQuery, AlertState, WEBHOOK_DISABLED};
 
 use crate::http::accept;
 use crate::http::app::App;
@@ -30,7 +30,8 @@ const LIST: ListTag = ListTag(b'A');
     tag = "Watching",
     params(
         ("rule_id" = Option<Vec<i64>>, Query, description = "Repeatable"),
-        ("kind" = Option<Vec<String>>, Query, description = "A kind of rules; repeatable"),
+        ("kind" = Option<Vec<String>>, Query,
+            description = "A kind of rules, or webhook_disabled; repeatable"),
         ("severity" = Option<Vec<String>>, Query, description = "info, warning or critical; repeatable"),
         ("state" = Option<Vec<String>>, Query,
             description = "open, acknowledged, resolved or withdrawn; repeatable"),
@@ -67,7 +68,8 @@ fn filter(parameters: &mut QueryString) -> Result<AlertQuery, Problem> {
     };
     let severities: Vec<&str> = Severity::ALL.iter().map(|severity| severity.name()).collect();
     let states: Vec<&str> = AlertState::ALL.iter().map(|state| state.name()).collect();
-    let kinds = names("kind", &KINDS)?;
+    let known: Vec<&str> = KINDS.into_iter().chain([WEBHOOK_DISABLED]).collect();
+    let kinds = names("kind", &known)?;
     let severities = names("severity", &severities)?;
     let states = names("state", &states)?;
     let rule_ids: Option<Vec<i64>> =

@@ -4,7 +4,6 @@ use conn_log_core::Timestamp;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::control::rules::AlertRuleKind;
 use crate::http::pages::described_page;
 use crate::webhooks::SeverityName;
 
@@ -14,11 +13,14 @@ use crate::webhooks::SeverityName;
 pub(crate) struct Alert {
     #[schema(minimum = 1)]
     id: i64,
+    /// 0 for an alert that no rule raised.
+    #[schema(minimum = 0)]
     rule_id: i64,
+    #[schema(minimum = 0)]
     rule_version: i64,
     /// The name of the rule when the alert was raised.
     rule_name: String,
-    kind: AlertRuleKind,
+    kind: AlertKind,
     severity: SeverityName,
     state: AlertStateName,
     /// The group: a member for each field that the rule groups by.
@@ -50,6 +52,26 @@ pub(crate) struct Alert {
     /// What the person said who acknowledged or resolved it.
     #[schema(required)]
     note: Option<String>,
+}
+
+/// The kind of the rule, or webhook_disabled.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only described")]
+pub(crate) enum AlertKind {
+    Match,
+    FailureBurst,
+    DistinctCount,
+    Sequence,
+    FirstSeen,
+    Flapping,
+    Silence,
+    LongSession,
+    ImpossibleTravel,
+    Beaconing,
+    Volume,
+    /// A webhook was disabled because its receiver failed for five days.
+    WebhookDisabled,
 }
 
 /// Where an alert stands.

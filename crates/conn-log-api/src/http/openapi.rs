@@ -56,6 +56,7 @@ pub(crate) use self::problems::Problem;
         crate::webhooks::deliveries::redeliver,
         crate::silences::list,
         crate::silences::create,
+        crate::silences::get,
         crate::silences::delete,
         crate::control::rules::list,
         crate::control::rules::create,

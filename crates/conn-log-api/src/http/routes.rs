@@ -63,6 +63,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         post("/api/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", deliveries::redeliver),
         get("/api/v1/silences", silences::list),
         post("/api/v1/silences", silences::create),
+        get("/api/v1/silences/{id}", silences::get),
         delete("/api/v1/silences/{id}", silences::delete),
         get("/api/v1/alert_rules", rules::list),
         post("/api/v1/alert_rules", rules::create),

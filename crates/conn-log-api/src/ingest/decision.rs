@@ -66,7 +66,7 @@ pub(crate) struct Decisions {
     pub(crate) instance: String,
     /// Whether refused events are kept, and answered with 200.
     pub(crate) keep: bool,
-    /// The handling of optional fields that the request asked for.
+    /// The handling of optional fields that the request or its token asked for.
     pub(crate) handling: Option<&'static str>,
     pub(crate) form: Form,
     pub(crate) slots: Vec<Slot>,

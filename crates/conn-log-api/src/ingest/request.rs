@@ -20,7 +20,7 @@ pub(crate) struct Preferences {
     pub(crate) keep: bool,
     /// Take an event although an optional field of it has an invalid value.
     pub(crate) lenient: bool,
-    /// The handling that the request itself asks for.
+    /// The handling that the request or its token asks for, as a preference.
     pub(crate) handling: Option<&'static str>,
 }
 
@@ -61,30 +61,32 @@ fn body_kind(request: &HttpRequest) -> Result<BodyKind, Problem> {
 fn preferences(request: &HttpRequest, token: &Token) -> Result<Preferences, Problem> {
     let mut query = QueryString::of(request)?;
     let atomic = query.parsed("atomic", "true or false")?.unwrap_or(false);
-    let keep = query.read("on_reject", "keep or refuse", |text| match text {
-        "keep" => Some(true),
-        "refuse" => Some(false),
-        _ => None,
-    })?;
+    let on_reject = query.parsed("on_reject", "keep or refuse")?;
     query.finish()?;
-    let keep = keep.unwrap_or(token.on_reject == Some(OnReject::Keep));
-    let handling =
-        prefers(request, "handling=lenient").or_else(|| prefers(request, "handling=strict"));
-    let lenient = match handling {
-        Some(handling) => handling == "handling=lenient",
-        None => token.handling == Some(Handling::Lenient),
-    };
-    let minimal = prefers(request, "return=minimal").is_some();
+    let keep = on_reject.or(token.on_reject) == Some(OnReject::Keep);
+    let asked = [Handling::Lenient, Handling::Strict]
+        .into_iter()
+        .find(|handling| prefers(request, preference(*handling)));
+    let handling = asked.or(token.handling);
+    let lenient = handling == Some(Handling::Lenient);
+    let handling = handling.map(preference);
+    let minimal = prefers(request, "return=minimal");
     Ok(Preferences { atomic, minimal, keep, lenient, handling })
 }
 
-/// The preference, if the client sends it in `Prefer` (RFC 7240, section 2). Unknown preferences are
-/// ignored, as the RFC requires.
-fn prefers(request: &HttpRequest, preference: &'static str) -> Option<&'static str> {
+fn preference(handling: Handling) -> &'static str {
+    match handling {
+        Handling::Lenient => "handling=lenient",
+        Handling::Strict => "handling=strict",
+    }
+}
+
+/// Whether the client sends the preference in `Prefer` (RFC 7240, section 2). Unknown preferences
+/// are ignored, as the RFC requires.
+fn prefers(request: &HttpRequest, preference: &str) -> bool {
     let values = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
     let mut sent = values.flat_map(|value| value.split([',', ';']));
     sent.any(|sent| sent.trim().replace([' ', '"'], "").eq_ignore_ascii_case(preference))
-        .then_some(preference)
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {

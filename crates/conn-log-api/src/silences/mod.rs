@@ -77,6 +77,32 @@ pub(crate) async fn create(
         .body(json(&Silence::from(&silence))))
 }
 
+/// A silence. One that is over stays for 30 days.
+#[utoipa::path(
+    get,
+    path = "/api/v1/silences/{id}/",
+    operation_id = "silence_get",
+    tag = "Webhooks",
+    params(("id" = Uuid, Path, description = "The silence's id")),
+    responses(
+        (status = 200, description = "The silence", body = Silence<'_>),
+        (status = 404, description = "The tenant has no such silence",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn get(
+    request: HttpRequest,
+    id: web::Path<String>,
+    caller: Reader,
+) -> Result<HttpResponse, Problem> {
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let (tenant, id) = (caller.tenant(), parse_id(&id)?);
+    let silence = App::of(&request).read(move |store| store.silence_get(tenant, id)).await?;
+    Ok(HttpResponse::Ok().content_type("application/json").body(json(&Silence::from(&silence))))
+}
+
 /// Ends a silence at once.
 #[utoipa::path(
     delete,
@@ -97,8 +123,12 @@ pub(crate) async fn delete(
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
     QueryString::of(&request)?.finish()?;
-    let none_such = |_| Problem::new(ProblemKind::NotFound, "there is no such silence");
-    let (tenant, id) = (caller.tenant(), Uuid::try_parse(&id).map_err(none_such)?);
+    let (tenant, id) = (caller.tenant(), parse_id(&id)?);
     App::of(&request).read(move |store| store.silence_delete(tenant, id)).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// The id in the path of a silence. One that is no UUID names none.
+fn parse_id(id: &str) -> Result<Uuid, Problem> {
+    Uuid::try_parse(id).map_err(|_| Problem::new(ProblemKind::NotFound, "there is no such silence"))
 }

@@ -1,6 +1,9 @@
 //! Reads a webhook's settings from a body.
 
-use conn_log_store::{AlertFilter, ChangeKind, NewWebhook, Webhook, WebhookChange, WebhookFormat};
+use conn_log_core::alert::KINDS;
+use conn_log_store::{
+    AlertFilter, ChangeKind, NewWebhook, WEBHOOK_DISABLED, Webhook, WebhookChange, WebhookFormat,
+};
 use serde_json::Value;
 
 use super::guard::Guard;
@@ -68,7 +71,7 @@ fn read_members(members: &mut Members<'_>, guard: &Guard) -> WebhookChange {
         changes: members.choices("events", ChangeKind::ALL, event_name),
         filter: members.object("filter", |filter| AlertFilter {
             rule_ids: filter.list("rule_id", rule_id).unwrap_or_default(),
-            kinds: filter.list("kind", name).unwrap_or_default(),
+            kinds: filter.list("kind", kind).unwrap_or_default(),
             severities: filter.list("severity", severity).unwrap_or_default(),
         }),
         routing_key: members.label("routing_key").map(Some),
@@ -103,8 +106,9 @@ pub(crate) fn rule_id(value: &Value) -> Result<Value, &'static str> {
     }
 }
 
-fn name(value: &Value) -> Result<String, &'static str> {
-    value.as_str().filter(|name| is_name(name)).map(str::to_owned).ok_or("the kind of a rule")
+fn kind(value: &Value) -> Result<String, &'static str> {
+    let is_known = |name: &&str| KINDS.contains(name) || *name == WEBHOOK_DISABLED;
+    value.as_str().filter(is_known).map(str::to_owned).ok_or("the kind of a rule")
 }
 
 fn is_name(text: &str) -> bool {

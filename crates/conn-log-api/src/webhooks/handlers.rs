@@ -5,7 +5,7 @@
 use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use conn_log_store::{Scope, StoreError};
+use conn_log_store::Scope;
 use uuid::Uuid;
 
 use super::body;
@@ -14,6 +14,7 @@ use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
 use crate::http::cursor::ListTag;
+use crate::http::entity_tag::IfMatch;
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
@@ -90,6 +91,7 @@ fn with_secret(
     let secret = webhook.secret.reveal().to_owned();
     let answer = WebhookWithSecret { webhook: Webhook::of(webhook, true), secret };
     response
+        .insert_header((header::ETAG, shapes::tag(webhook)))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .content_type("application/json")
         .body(json(&answer))
@@ -118,20 +120,32 @@ pub(crate) async fn get(
     accept::require(&request, "application/json")?;
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
     let webhook = App::of(&request).read(move |store| store.webhook_get(tenant, id)).await?;
-    let answer = Webhook::of(&webhook, caller.token().allows(Scope::Admin));
-    Ok(HttpResponse::Ok().content_type("application/json").body(json(&answer)))
+    Ok(answer(&webhook, caller.token().allows(Scope::Admin)))
 }
 
-/// Changes a webhook. One that is disabled has its pending deliveries cancelled.
+fn answer(webhook: &conn_log_store::Webhook, is_admin: bool) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::ETAG, shapes::tag(webhook)))
+        .content_type("application/json")
+        .body(json(&Webhook::of(webhook, is_admin)))
+}
+
+/// Changes a webhook. One that is disabled has its pending deliveries cancelled. With If-Match a webhook that was
+/// changed meanwhile stays as it is.
 #[utoipa::path(
     patch,
     path = "/api/v1/webhooks/{id}/",
     operation_id = "webhook_update",
     tag = "Webhooks",
-    params(("id" = Uuid, Path, description = "The webhook's id")),
+    params(
+        ("id" = Uuid, Path, description = "The webhook's id"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the webhook that is meant"),
+    ),
     request_body = shapes::WebhookChange,
     responses(
         (status = 200, description = "The webhook as it is now", body = Webhook),
+        (status = 409, description = "The webhook was changed meanwhile",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "The tenant has no such webhook",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 422, description = "A value is invalid, or the address is inside the deployment",
@@ -150,24 +164,32 @@ pub(crate) async fn update(
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
     let body = json_object::read(&request, &mut payload).await?;
     let members = Members::parse(&body)?;
-    let app = App::of(&request);
+    let (app, if_match) = (App::of(&request), IfMatch::of(&request));
     let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
+    if_match.require(&shapes::tag(&webhook))?;
     let change = body::read_change(members, &webhook, app.notifier.guard())?;
-    let webhook = app.read(move |store| store.webhook_update(tenant, id, change)).await?;
+    let change = move |webhook: &conn_log_store::Webhook| {
+        if_match.require(&shapes::tag(webhook)).map(|()| change)
+    };
+    let webhook = app.read(move |store| store.webhook_update(tenant, id, change)).await??;
     app.notifier.wake();
-    let answer = Webhook::of(&webhook, true);
-    Ok(HttpResponse::Ok().content_type("application/json").body(json(&answer)))
+    Ok(answer(&webhook, true))
 }
 
-/// Deletes a webhook with its deliveries.
+/// Deletes a webhook with its deliveries. With If-Match a webhook that was changed meanwhile stays.
 #[utoipa::path(
     delete,
     path = "/api/v1/webhooks/{id}/",
     operation_id = "webhook_delete",
     tag = "Webhooks",
-    params(("id" = Uuid, Path, description = "The webhook's id")),
+    params(
+        ("id" = Uuid, Path, description = "The webhook's id"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the webhook that is meant"),
+    ),
     responses(
         (status = 204, description = "It is deleted"),
+        (status = 409, description = "The webhook was changed meanwhile",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "The tenant has no such webhook",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
@@ -180,12 +202,11 @@ pub(crate) async fn delete(
 ) -> Result<HttpResponse, Problem> {
     QueryString::of(&request)?.finish()?;
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
-    let store = App::of(&request).store.clone();
+    let (store, if_match) = (App::of(&request).store.clone(), IfMatch::of(&request));
+    let check = move |webhook: &conn_log_store::Webhook| if_match.require(&shapes::tag(webhook));
     // Runs to the end even if the client disconnects.
-    web::block(move || store.webhook_delete(tenant, id))
-        .await?
-        .map_err(StoreError::into)
-        .map(|()| HttpResponse::NoContent().finish())
+    web::block(move || store.webhook_delete(tenant, id, check)).await?.map_err(Problem::from)??;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Gives a webhook a new secret. For 24 hours the one before it signs too. Only this answer contains

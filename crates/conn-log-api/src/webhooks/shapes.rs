@@ -2,12 +2,15 @@
 
 use conn_log_core::Timestamp;
 use conn_log_store::{AlertFilter, DeliveryState};
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::body::event_name;
+use crate::alerts::shapes::AlertKind;
 use crate::http::pages::described_page;
 
 /// A webhook, without its secret.
@@ -47,9 +50,9 @@ pub(super) struct WebhookFilter {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Option<Vec<i64>>, nullable = false)]
     rule_id: Vec<Value>,
-    /// Kinds of rules.
+    /// Kinds of alerts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Option<Vec<String>>, nullable = false)]
+    #[schema(value_type = Option<Vec<AlertKind>>, nullable = false)]
     kind: Vec<String>,
     /// Severities of rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -148,6 +151,22 @@ pub(super) struct RedeliveredWebhook {
     pub(super) redelivered: usize,
     /// Whether there are more: then the request can be repeated.
     pub(super) has_more: bool,
+}
+
+/// The entity tag of a webhook: another one after each change of what a client may change. What the
+/// server notes of the receiver's health is no part of it.
+pub(super) fn tag(webhook: &conn_log_store::Webhook) -> String {
+    let settings = serde_json::json!([
+        webhook.url,
+        webhook.format.name(),
+        webhook.changes.iter().map(|kind| kind.name()).collect::<Vec<_>>(),
+        webhook.filter.to_json(),
+        webhook.routing_key,
+        webhook.secret.reveal(),
+        webhook.disabled.map(|(at, _)| at.micros()),
+    ]);
+    let hash = Sha256::digest(settings.to_string());
+    format!("\"{}\"", HEXLOWER.encode(&hash[..16]))
 }
 
 impl Webhook {

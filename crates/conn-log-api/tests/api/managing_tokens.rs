@@ -133,7 +133,7 @@ async fn every_bad_body_is_refused_with_all_its_faults_and_makes_no_token(
         (
             r#"{"name": " x", "scopes": ["fly"], "rate": 0, "burst": 1.5, "expires_in_seconds": 1e99,
                 "device_id": "a\u0000b", "application_id": "\ud800", "on_reject": "drop",
-                "handling": "strict"}"#,
+                "handling": "harsh"}"#,
             422,
             &[
                 ("/application_id", "not_i_json"),

@@ -355,7 +355,10 @@ async fn a_token_s_settings_hold_and_the_request_wins(
     };
     let local = with("ip_address", "LOCAL");
     let answer = send(EVENTS, "", local.clone()).await;
-    assert_eq!((answer.status, answer.header("preference-applied")), (201, None));
+    assert_eq!(
+        (answer.status, answer.header("preference-applied")),
+        (201, Some("handling=lenient"))
+    );
     assert_eq!(answer.json()["metadata"], json!({"invalid": {"ip_address": "LOCAL"}}));
     let answer = send(EVENTS, "handling=strict", local.clone()).await;
     assert_eq!((answer.status, counts(&answer)), (200, (0, 0, 1)));
@@ -363,6 +366,37 @@ async fn a_token_s_settings_hold_and_the_request_wins(
     assert_eq!(send(EVENTS, "", bad()).await.status, 200);
     assert_eq!(send(&format!("{EVENTS}?on_reject=refuse"), "", bad()).await.status, 422);
     assert_eq!(rejects(&app).await.len(), 2);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_token_can_say_that_its_events_are_taken_strictly_and_refused(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let new =
+        json!({"name": "gate", "scopes": ["write"], "on_reject": "refuse", "handling": "strict"});
+    let made = app.send_json(Method::POST, "/api/v1/tokens/", &new).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let made = made.json();
+    assert_eq!((&made["on_reject"], &made["handling"]), (&json!("refuse"), &json!("strict")));
+    let bearer = format!("Bearer {}", made["secret"].as_str().unwrap());
+    let send = |path: &str, prefer: &str| {
+        let request = app.request(Method::POST, path);
+        let request = request.insert_header(("authorization", bearer.as_str()));
+        let request = request.insert_header(("prefer", prefer));
+        app.send(request.set_json(with("ip_address", "LOCAL")))
+    };
+    let refused = send(EVENTS, "").await;
+    refused.is_problem(422, "invalid-event");
+    assert_eq!(refused.header("preference-applied"), Some("handling=strict"));
+    let lenient = send(EVENTS, "handling=lenient").await;
+    assert_eq!(
+        (lenient.status, lenient.header("preference-applied")),
+        (201, Some("handling=lenient"))
+    );
+    assert_eq!(send(&keep(), "").await.status, 200);
+    assert_eq!(rejects(&app).await.len(), 1);
 }
 
 #[rstest]

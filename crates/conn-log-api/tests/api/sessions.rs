@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use conn_log_store::StoreOptions;
+use conn_log_store::{SessionTimeout, StoreOptions};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -230,8 +230,7 @@ async fn a_suspended_session_is_open_and_does_not_connect_its_device(
 async fn a_session_without_a_sign_of_life_has_ended_at_its_last(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
-    let hour = |options| StoreOptions { session_timeout: Some(Duration::from_hours(1)), ..options };
-    let app = TestApp::on(database).store(hour).await;
+    let app = TestApp::on(database).store(an_hour).await;
     post(
         &app,
         json!(
@@ -245,10 +244,76 @@ async fn a_session_without_a_sign_of_life_has_ended_at_its_last(
     assert_eq!(list(&app, "sessions/?open=false").await.len(), 1);
     assert_eq!(list(&app, "sessions/?active_at=2024-01-15T08:14:59Z").await.len(), 1);
     assert_eq!(list(&app, "sessions/?since=2024-01-15T08:15:00Z").await.len(), 0);
-    let mut now = event("vpn", "authenticated", "08:00:00");
-    now["timestamp"] = chrono::Utc::now().to_rfc3339().into();
-    post(&app, now).await;
+    let now = |kind| {
+        let mut now = event("vpn", kind, "08:00:00");
+        now["timestamp"] = chrono::Utc::now().to_rfc3339().into();
+        now
+    };
+    // It has ended: only a start opens the next.
+    post(&app, now("authenticated")).await;
+    assert_eq!(presence(&app).await, (false, 0));
+    post(&app, now("established")).await;
     assert_eq!(presence(&app).await, (true, 1));
+    let found = sessions(&app, ["ended_at", "end_reason"]).await;
+    assert_eq!(found, [json!([time("08:15:00"), "timed_out"]), json!([null, null])]);
+}
+
+/// A session timeout of an hour.
+fn an_hour(options: StoreOptions) -> StoreOptions {
+    StoreOptions { session_timeout: SessionTimeout::After(Duration::from_hours(1)), ..options }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_start_after_a_gap_begins_a_new_session(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+    #[values(None, Some("s-1"))] session_id: Option<&str>,
+) {
+    let app = TestApp::on(database).store(an_hour).await;
+    let event = |kind, time| {
+        let event = event("vpn", kind, time);
+        match session_id {
+            Some(session_id) => with(event, "session_id", session_id),
+            None => event,
+        }
+    };
+    let members = ["started_at", "ended_at", "end_reason", "last_event_at"];
+    post(&app, event("established", "08:00:00")).await;
+    post(&app, event("authenticated", "09:00:00")).await;
+    post(&app, event("established", "10:00:00.000001")).await;
+    post(&app, event("terminated", "10:30:00")).await;
+    let second =
+        json!(["2024-01-15T10:00:00.000001Z", time("10:30:00"), "terminated", time("10:30:00")]);
+    let first = json!([time("08:00:00"), time("09:00:00"), "timed_out", time("09:00:00")]);
+    assert_eq!(sessions(&app, members).await, [first, second.clone()]);
+    // A late sign of life within the gap: the first session has lived on.
+    post(&app, event("attempted", "09:30:00")).await;
+    let found = sessions(&app, members).await;
+    if session_id.is_some() {
+        assert_eq!(
+            found,
+            [json!([time("08:00:00"), time("10:30:00"), "terminated", time("10:30:00")])]
+        );
+    } else {
+        let at = second[0].clone();
+        assert_eq!(found, [json!([time("08:00:00"), at, "superseded", at]), second]);
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_end_after_a_gap_is_not_that_of_the_session_before(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).store(an_hour).await;
+    post(&app, event("vpn", "terminated", "10:00:00")).await;
+    post(&app, event("vpn", "established", "08:00:00")).await;
+    let found = sessions(&app, ["started_at", "ended_at", "end_reason"]).await;
+    let expected = [
+        json!([time("08:00:00"), time("08:00:00"), "timed_out"]),
+        json!([null, time("10:00:00"), "terminated"]),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[rstest]

@@ -33,8 +33,11 @@ async fn a_silence_is_made_listed_and_ended(
         "created_at": silence["created_at"]});
     assert_eq!(silence, expected);
     assert_eq!(app.get(SILENCES).await.json()["results"], json!([expected]));
+    assert_eq!(app.get(&path).await.json(), expected);
+    app.get(&format!("{SILENCES}x/")).await.is_problem(404, "not-found");
     assert_eq!(app.send_empty(Method::DELETE, &path).await.status, 204);
     app.send_empty(Method::DELETE, &path).await.is_problem(404, "not-found");
+    app.get(&path).await.is_problem(404, "not-found");
     assert_eq!(app.get(SILENCES).await.json()["results"], json!([]));
 }
 

@@ -170,6 +170,22 @@ async fn a_rule_that_can_find_nothing_is_refused_with_every_reason(
     let answer = app.send_json(Method::POST, RULES, &rule).await;
     answer.is_problem(422, "invalid-value");
     assert_eq!(answer.faults(), [("/filter/status".to_owned(), "matches_nothing".to_owned())]);
+    let mut rule = burst();
+    rule["filter"] = json!({"status": "denied", "device_id": ["a", "b"]});
+    rule["exclude"] = json!({"status": ["denied", "failure"]});
+    let answer = app.send_json(Method::POST, RULES, &rule).await;
+    assert_eq!(answer.faults(), [("/exclude".to_owned(), "matches_nothing".to_owned())]);
+    rule["exclude"] = json!({"status": ["denied"], "device_id": "a"});
+    assert_eq!(app.send_json(Method::POST, RULES, &rule).await.status, 201);
+    let sequence = json!({"name": "x", "kind": "sequence", "group_by": ["device_id"],
+        "filter": {"status": "success"},
+        "params": {"first": {"status": "denied"}, "then": {"status": "success"}}});
+    let answer = app.send_json(Method::POST, RULES, &sequence).await;
+    assert_eq!(answer.faults(), [("/params/first".to_owned(), "matches_nothing".to_owned())]);
+    let flapping = json!({"name": "x", "kind": "flapping", "group_by": ["device_id"],
+        "params": {}, "filter": {"connection_type": "established", "status": "denied"}});
+    let answer = app.send_json(Method::POST, RULES, &flapping).await;
+    assert_eq!(answer.faults(), [("/filter".to_owned(), "matches_nothing".to_owned())]);
     let rule = json!({"kind": "failure_burst", "group_by": ["shoe"], "params": {"threshold": 0}});
     let answer = app.send_json(Method::POST, RULES, &rule).await;
     answer.is_problem(400, "invalid-object");
@@ -200,6 +216,14 @@ async fn a_preview_finds_what_the_rule_would_have_found(
     for member in ["group", "count", "event_ids", "started_at", "ended_at", "explanation"] {
         assert_eq!(episode[member], live[member], "{member}");
     }
+    // The time may stand in the query, and until is this moment if absent.
+    let path = format!("{RULES}preview/?since=2024-01-15T00%3A00%3A00Z");
+    let mut rule = burst();
+    rule.as_object_mut().unwrap().remove("name");
+    let answer = app.send_json(Method::POST, &path, &rule).await;
+    assert_eq!((answer.status, &answer.json()["count"]), (200, &json!(1)), "{}", answer.body);
+    let answer = app.send_json(Method::POST, &format!("{RULES}preview/"), &rule).await;
+    assert_eq!(answer.faults(), [("/since".to_owned(), "missing".to_owned())]);
     body["until"] = "yesterday".into();
     body["params"]["threshold"] = 0.into();
     let answer = app.send_json(Method::POST, &format!("{RULES}preview/"), &body).await;
@@ -228,7 +252,13 @@ async fn a_rule_that_was_changed_meanwhile_stays_as_it_is(
     change(tag, "second").await.is_problem(409, "changed-meanwhile");
     assert_eq!(app.get(&path).await.json()["name"], "first");
     assert_eq!(change("*".to_owned(), "third").await.status, 200);
-    change(new, "fourth").await.is_problem(409, "changed-meanwhile");
+    change(new.clone(), "fourth").await.is_problem(409, "changed-meanwhile");
+    let delete = async |tag: &str| {
+        app.send(app.request(Method::DELETE, &path).insert_header(("if-match", tag))).await
+    };
+    delete(&new).await.is_problem(409, "changed-meanwhile");
+    let latest = app.get(&path).await.header("etag").unwrap().to_owned();
+    assert_eq!(delete(&latest).await.status, 204);
 }
 
 #[rstest]
@@ -286,4 +316,66 @@ async fn a_stream_tells_of_alerts(
     assert_eq!(of_e.alert().await["group"], json!({"device_id": "e"}));
     app.send(app.request(Method::POST, &format!("{ALERTS}1/resolve/"))).await;
     assert_eq!(all.alert().await["change"], "resolved");
+}
+
+#[rstest]
+#[actix_web::test]
+async fn what_a_rule_no_longer_watches_has_ended(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let silent = json!({"name": "silent", "kind": "silence", "group_by": ["device_id"],
+        "params": {"after_seconds": 60}, "lateness_seconds": 0});
+    let id = app.rule(&silent).await;
+    let path = format!("{RULES}{id}/");
+    app.post(&denied("d", 1, "10.0.0.1")).await;
+    app.alerts("?state=open", 1).await;
+    let off = app.send_json(Method::PATCH, &path, &json!({"enabled": false})).await;
+    assert_eq!(off.status, 200, "{}", off.body);
+    let ended = app.get(&format!("{ALERTS}1/")).await.json();
+    assert_eq!(ended["state"], "resolved");
+    assert!(ended["ended_at"].is_string());
+    let explanation = ended["explanation"].as_str().unwrap();
+    assert!(explanation.ends_with("; the rule was disabled"), "{explanation}");
+    // Enabled again it begins anew: the device falls silent again, and the old alert stays over.
+    app.send_json(Method::PATCH, &path, &json!({"enabled": true})).await;
+    app.post(&denied("d", 2, "10.0.0.1")).await;
+    app.alerts("?state=open", 1).await;
+    assert_eq!(app.get(&format!("{ALERTS}1/")).await.json(), ended);
+    app.send_json(Method::PATCH, &path, &json!({"params": {"after_seconds": 61}})).await;
+    let changed = app.get(&format!("{ALERTS}2/")).await.json();
+    assert!(changed["explanation"].as_str().unwrap().ends_with("; the rule was changed"));
+    app.post(&denied("e", 2, "10.0.0.1")).await;
+    app.alerts("?state=open", 1).await;
+    assert_eq!(app.send(app.request(Method::DELETE, &path)).await.status, 204);
+    assert_eq!(app.get(&format!("{ALERTS}3/")).await.json()["state"], "resolved");
+    let changes = app.store.alert_changes_after(conn_log_store::TenantId::DEFAULT, 0, 100).unwrap();
+    let kinds: Vec<&str> = changes.iter().map(|change| change.kind.name()).collect();
+    assert_eq!(kinds, ["opened", "resolved", "opened", "resolved", "opened", "resolved"]);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn an_explanation_says_how_many_such_alerts_were_before(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let mut rule = burst();
+    rule["cooldown_seconds"] = 0.into();
+    app.rule(&rule).await;
+    for (day, before) in
+        [(15, "no such alert"), (16, "1 such alert"), (17, "2 such alerts"), (28, "no such alert")]
+    {
+        let at = |second: u32| {
+            let mut event = denied("d", second, "10.0.0.1");
+            event["timestamp"] = format!("2024-01-{day}T10:30:{second:02}Z").into();
+            event
+        };
+        app.post(&json!([at(1), at(2), at(3)])).await;
+        let since = format!("?since=2024-01-{day}T00%3A00%3A00Z");
+        let alert = &app.alerts(&since, 1).await[0];
+        let explanation = alert["explanation"].as_str().unwrap();
+        let end = format!("; before: {before} in 7 days");
+        assert!(explanation.ends_with(&end), "{explanation}");
+    }
 }

@@ -220,3 +220,45 @@ async fn the_list_of_webhooks_has_pages_and_an_end(
     assert_eq!(urls.len(), 100);
     assert!(urls[0].contains("/100") && urls[99].contains("/1\""), "{urls:?}");
 }
+
+#[rstest]
+#[actix_web::test]
+async fn a_webhook_that_was_changed_meanwhile_stays_as_it_is(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let made = app.send_json(Method::POST, WEBHOOKS, &json!({"url": "https://example.com"})).await;
+    let path = made.header("location").unwrap().to_owned();
+    let tag = made.header("etag").unwrap().to_owned();
+    assert_eq!(app.get(&path).await.header("etag"), Some(tag.as_str()));
+    let with = |method, tag: &str| app.request(method, &path).insert_header(("if-match", tag));
+    let change = json!({"events": ["alert.opened"]});
+    let first = app.send(with(Method::PATCH, &tag).set_json(&change)).await;
+    assert_eq!(first.status, 200, "{}", first.body);
+    let new = first.header("etag").unwrap().to_owned();
+    assert_ne!(new, tag);
+    let other = json!({"url": "https://other.example"});
+    let late = app.send(with(Method::PATCH, &tag).set_json(&other)).await;
+    late.is_problem(409, "changed-meanwhile");
+    assert_eq!(app.get(&path).await.json(), first.json());
+    let rotated = app.send_empty(Method::POST, &format!("{path}rotate_secret/")).await;
+    assert_ne!(rotated.header("etag"), Some(new.as_str()));
+    app.send(with(Method::DELETE, &new)).await.is_problem(409, "changed-meanwhile");
+    let latest = rotated.header("etag").unwrap().to_owned();
+    assert_eq!(app.send(with(Method::DELETE, &latest)).await.status, 204);
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_webhook_for_a_kind_that_no_alert_has_is_refused(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let of =
+        |kind: &str| json!({"url": "https://example.com", "filter": {"kind": ["match", kind]}});
+    let answer = app.send_json(Method::POST, WEBHOOKS, &of("mach")).await;
+    answer.is_problem(422, "invalid-value");
+    assert_eq!(answer.faults(), [("/filter/kind/1".to_owned(), "unknown_value".to_owned())]);
+    let taken = app.send_json(Method::POST, WEBHOOKS, &of("webhook_disabled")).await;
+    assert_eq!(taken.status, 201, "{}", taken.body);
+}

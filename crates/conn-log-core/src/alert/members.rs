@@ -189,6 +189,37 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Whether no event can pass both filters: they ask for other values of one field.
+pub(super) fn are_disjoint(one: &EventFilter, other: &EventFilter) -> bool {
+    let pairs = [
+        (&one.device_ids, &other.device_ids),
+        (&one.application_ids, &other.application_ids),
+        (&one.connection_types, &other.connection_types),
+        (&one.statuses, &other.statuses),
+    ];
+    let differ = |(one, other): &(&Vec<String>, &Vec<String>)| {
+        !one.is_empty() && !other.is_empty() && !one.iter().any(|name| other.contains(name))
+    };
+    pairs.iter().any(differ)
+}
+
+/// Whether every event that passes `filter` passes `exclude`, too: each member of `exclude` is
+/// among those of `filter`, with all of its values.
+pub(super) fn covers(exclude: &EventFilter, filter: &EventFilter) -> bool {
+    let (Value::Object(excluded), Value::Object(passed)) = (exclude.to_json(), filter.to_json())
+    else {
+        return false;
+    };
+    let values = |value: &Value| match value {
+        Value::Array(values) => values.clone(),
+        value => vec![value.clone()],
+    };
+    excluded.iter().all(|(name, excluded)| {
+        let excluded = values(excluded);
+        passed.get(name).is_some_and(|passed| values(passed).iter().all(|v| excluded.contains(v)))
+    })
+}
+
 fn step(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

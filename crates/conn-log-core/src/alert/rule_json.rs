@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
 use super::hours::{self, DAYS, LocalHours};
-use super::members::{Members, RuleFault};
+use super::members::{Members, RuleFault, are_disjoint, covers};
 use super::rule::{Clock, Field, KINDS, Kind, Rule, Severity};
 use crate::EventFilter;
 
@@ -49,7 +49,7 @@ impl Rule {
         };
         let exclude = members.take("exclude").map(|json| members.filter("exclude", json));
         let exclude = exclude.filter(|exclude| *exclude != EventFilter::default());
-        if exclude.as_ref() == Some(&filter) {
+        if exclude.as_ref().is_some_and(|exclude| covers(exclude, &filter)) {
             let why = "exclude leaves out all that filter lets pass";
             members.value("exclude", "matches_nothing", why.to_owned());
         }
@@ -272,6 +272,21 @@ fn local_hours(params: &mut Members<'_>) -> LocalHours {
 
 /// A filter that lets none of the events pass that a kind looks at.
 fn check_filter(kind: &Kind, filter: &EventFilter, faults: &mut Vec<RuleFault>) {
+    let mut fault = |pointer: &str, why: &str| {
+        faults.push(RuleFault {
+            pointer: pointer.to_owned(),
+            code: "matches_nothing",
+            detail: why.to_owned(),
+            kind: crate::FaultKind::Value,
+        });
+    };
+    if let Kind::Sequence { first, then, .. } = kind {
+        for (pointer, part) in [("/params/first", first), ("/params/then", then)] {
+            if are_disjoint(filter, part) {
+                fault(pointer, "no event passes this and the rule's filter");
+            }
+        }
+    }
     let misses = |given: &[String], needed: &[&str]| {
         !given.is_empty() && !given.iter().any(|name| needed.contains(&name.as_str()))
     };
@@ -284,19 +299,18 @@ fn check_filter(kind: &Kind, filter: &EventFilter, faults: &mut Vec<RuleFault>) 
         Kind::Flapping { .. } | Kind::LongSession { .. }
             if misses(
                 &filter.connection_types,
-                &["established", "resumed", "suspended", "terminated"],
+                if misses(&filter.statuses, &["success"]) {
+                    &["suspended", "terminated"]
+                } else {
+                    &["established", "resumed", "suspended", "terminated"]
+                },
             ) =>
         {
             "the filter lets no event pass that begins or ends a connection"
         }
         _ => return,
     };
-    faults.push(RuleFault {
-        pointer: "/filter".to_owned(),
-        code: "matches_nothing",
-        detail: why.to_owned(),
-        kind: crate::FaultKind::Value,
-    });
+    fault("/filter", why);
 }
 
 fn params(kind: &Kind) -> Value {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use conn_log_core::alert::{KINDS, What, explain};
+use chrono::TimeDelta;
+use conn_log_core::alert::{KINDS, Rule, What, explain};
 use conn_log_core::{EventDraft, EventFields, EventPolicy, Timestamp};
 
 use crate::alerts::{log, rule, run};
@@ -34,34 +35,39 @@ fn flood() -> Vec<EventFields> {
     (0..6).flat_map(hour).collect()
 }
 
-/// What a section's rule raises over its events.
-fn raised(section: &str) -> String {
+/// A section's rule and its events.
+fn example(section: &str) -> (Rule, Vec<EventFields>) {
     let blocks = blocks(section);
     let of = |language| blocks.iter().find(|(name, _)| *name == language).map(|(_, text)| *text);
     let rule = rule(serde_json::from_str(of("json").unwrap()).unwrap());
     let events = of("ndjson").map_or_else(flood, |text| text.lines().map(fields).collect());
+    (rule, events)
+}
+
+/// What a rule raises over events that are registered in this order, each when the latest of those
+/// so far happened, or so long after all of them.
+fn raised(rule: &Rule, events: &[EventFields], late: Option<TimeDelta>) -> Vec<String> {
     let times: Vec<Timestamp> = events.iter().map(|event| event.timestamp).collect();
-    let created = |place: usize| times[..=place].iter().copied().max().unwrap();
-    let records = log(&events, created);
-    let (_, changes) = run(std::slice::from_ref(&rule), &records);
+    let created = |place: usize| match late {
+        None => times[..=place].iter().copied().max().unwrap(),
+        Some(late) => times.iter().copied().max().unwrap().plus(late),
+    };
+    let records = log(events, created);
+    let (_, changes) = run(std::slice::from_ref(rule), &records);
     let mut alerts = BTreeMap::new();
     for change in changes {
         alerts.insert(change.episode.alert, change);
     }
     let text = |change: &conn_log_core::alert::Change| {
         let marks = change.episode.evidence();
-        let evidence: Vec<_> = marks.iter().map(|mark| mark.id - 1).collect();
-        let evidence: Vec<_> = evidence
-            .into_iter()
-            .map(|place| records[usize::try_from(place).unwrap()].clone())
-            .collect();
+        let place = |mark: &conn_log_core::alert::Mark| usize::try_from(mark.id - 1).unwrap();
+        let evidence: Vec<_> = marks.iter().map(|mark| records[place(mark)].clone()).collect();
         let state = match change.what {
             What::Ended => " (ended)",
             What::Withdrawn { .. } => " (withdrawn)",
             _ => "",
         };
-        let group = &change.group.json;
-        format!("{}{state}\n", explain(&rule, group, &change.episode, &evidence))
+        format!("{}{state}\n", explain(rule, &change.group.json, &change.episode, &evidence))
     };
     alerts.values().map(text).collect()
 }
@@ -76,10 +82,68 @@ fn every_example_of_the_page_raises_what_the_page_says() {
     let mut wrong = Vec::new();
     for section in sections {
         let expected = blocks(section).into_iter().rev().find(|(language, _)| *language == "text");
-        let found = raised(section);
+        let (rule, events) = example(section);
+        let found = raised(&rule, &events, None).concat();
         if expected.unwrap().1 != found {
             wrong.push(format!("{}\n{found}", section.lines().next().unwrap()));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The same order for the same number.
+fn shuffled(events: &[EventFields], seed: u64, reach: usize, repeats: usize) -> Vec<EventFields> {
+    let mut state = seed;
+    let mut next = move |below: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut keyed: Vec<(usize, EventFields)> = events
+        .iter()
+        .enumerate()
+        .map(|(place, event)| (place + next(reach), event.clone()))
+        .collect();
+    let repeated: Vec<_> = (0..repeats).map(|_| keyed[next(keyed.len())].clone()).collect();
+    keyed.extend(repeated);
+    keyed.sort_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, event)| event).collect()
+}
+
+/// Without what is withdrawn, and without ids, which depend on the order of arrival.
+fn lasting(texts: Vec<String>) -> Vec<String> {
+    let plain = |text: String| match text.split_once(" (event ") {
+        Some((begin, rest)) => format!("{begin}{}", rest.split_once(')').unwrap().1),
+        None => text,
+    };
+    let lasts = |text: &String| !text.ends_with("(withdrawn)\n");
+    let mut all: Vec<String> = texts.into_iter().filter(lasts).map(plain).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_example_raises_the_same_in_other_orders_and_with_repeats() {
+    let page = include_str!("../../../../docs/rules.md");
+    let (_, kinds) = page.split_once("## Kinds\n").unwrap();
+    for section in kinds.split("\n### ").skip(1) {
+        let (rule, events) = example(section);
+        let kind = rule.kind().name();
+        let expected = lasting(raised(&rule, &events, None));
+        // Volume and beacons are judged when their time has passed: they are told for events that
+        // come within the lateness.
+        let is_closing = ["volume", "beaconing"].contains(&kind);
+        for seed in 0..100 {
+            // Of the closing kinds neighbors change places, of the others all.
+            let reach = if is_closing { 3 } else { events.len() };
+            // Volume counts repeats, too.
+            let repeats = if kind == "volume" { 0 } else { 3 };
+            let other = shuffled(&events, seed, reach, repeats);
+            assert_eq!(lasting(raised(&rule, &other, None)), expected, "{kind} {seed}");
+            if !is_closing {
+                let beyond = Some(TimeDelta::days(1));
+                assert_eq!(lasting(raised(&rule, &other, beyond)), expected, "{kind} {seed}, late");
+            }
+        }
+    }
 }

@@ -13,6 +13,7 @@ pub(crate) mod webhooks;
 
 pub use alerts::{
     Alert, AlertChange, AlertQuery, AlertState, ChangeKind, NewAlertChange, StoredRule,
+    WEBHOOK_DISABLED,
 };
 pub use deliveries::{
     Attempt, Attempted, ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState,

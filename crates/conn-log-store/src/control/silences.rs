@@ -87,7 +87,7 @@ pub(crate) fn create(
 ) -> Result<Silence, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let of_tenant = silences::table.filter(silences::tenant_id.eq(tenant.0));
             let count: i64 = of_tenant.count().get_result(connection)?;
             if count >= SILENCES_MAX {
@@ -108,8 +108,18 @@ pub(crate) fn list(
     tenant: TenantId,
     query: &PageQuery<TokenPlace>,
 ) -> Result<Page<Silence>, StoreError> {
-    let all = all_until(&mut *engine.reader()?, tenant, Timestamp::MIN)?;
+    let all = all_until(&mut *engine.reader_of(tenant)?, tenant, Timestamp::MIN)?;
     Ok(query.page_of_all(all, Silence::place))
+}
+
+/// A tenant's silence.
+pub(crate) fn find(engine: &Engine, tenant: TenantId, id: Uuid) -> Result<Silence, StoreError> {
+    let row: Option<Row> = silences::table
+        .find((tenant.0, Guid(id)))
+        .select(Row::as_select())
+        .first(&mut *engine.reader()?)
+        .optional()?;
+    row.ok_or(StoreError::NotFound("silence"))?.try_into()
 }
 
 /// A tenant's silences that end at that time or later.

@@ -90,12 +90,16 @@ named! {
     OnReject {
         /// They are kept, and the request counts as accepted.
         Keep = "keep",
+        /// They are refused, and the request says so.
+        Refuse = "refuse",
     }
 
     /// The handling of an optional field with an invalid value.
     Handling {
         /// The event is still accepted: the field is left empty.
         Lenient = "lenient",
+        /// The event is refused.
+        Strict = "strict",
     }
 }
 

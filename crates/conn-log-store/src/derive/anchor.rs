@@ -1,5 +1,5 @@
-//! Checks at opening: derived data of another program version or of another log, and events that
-//! the log has lost.
+//! Checks at opening: derived data of another program version, of another setting or of another
+//! log, and events that the log has lost.
 //!
 //! SQLite's second file can be lost, be older than the log, or belong to another log. Each position
 //! in it has the leaf hash of the event at its watermark, its *anchor*. PostgreSQL keeps log and
@@ -52,8 +52,8 @@ impl Derivation {
         Ok(())
     }
 
-    /// Makes followers build again all data of a lower version, or of another log. Takes no lock if
-    /// there is no such data.
+    /// Makes followers build again all data of a lower version, of another setting, or of another
+    /// log. Takes no lock if there is no such data.
     pub(crate) fn restart_where_due(self: &Arc<Self>) -> Result<(), StoreError> {
         let homes: BTreeSet<Home> = self.all().map(Follower::home).collect();
         for home in homes {
@@ -88,8 +88,9 @@ impl Derivation {
         let bounds = heads::all_bounds(connection)?;
         for position in positions {
             let Some(follower) = self.find(&position.name) else { continue };
-            let is_lower = position.version < follower.version();
-            if is_lower || is_foreign(connection, &position, &bounds)? {
+            let is_other = position.version < follower.version()
+                || position.version == follower.version() && position.setting != follower.setting();
+            if is_other || is_foreign(connection, &position, &bounds)? {
                 unusable.push(position);
             }
         }

@@ -1,14 +1,16 @@
 //! All followers of a store's logs, and their shared state.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use chrono::TimeDelta;
 use conn_log_core::Timestamp;
 
 use super::dictionary::DictionaryCache;
 use super::follower::{Follower, Lane, Pace};
 use crate::clock::now;
 use crate::engine::{Engine, Signals};
+use crate::tenant_id::TenantId;
 
 /// The followers, their database, and the cache of names.
 pub(crate) struct Derivation {
@@ -16,7 +18,10 @@ pub(crate) struct Derivation {
     pub(super) signals: Signals,
     pub(super) dictionary: DictionaryCache,
     followers: Vec<Box<dyn Follower>>,
-    session_timeout: Option<Duration>,
+    /// The time after which an open session without an event has ended.
+    pub(super) session_timeout: Option<TimeDelta>,
+    /// The lag at the last look, of the slowest follower of a pace.
+    lags: Mutex<BTreeMap<(Pace, TenantId), i64>>,
     /// Held by the read that helps a follower to catch up.
     help: Mutex<()>,
 }
@@ -26,7 +31,7 @@ impl Derivation {
         engine: Arc<Engine>,
         signals: Signals,
         followers: Vec<Box<dyn Follower>>,
-        session_timeout: Option<Duration>,
+        session_timeout: Option<TimeDelta>,
     ) -> Self {
         Derivation {
             engine,
@@ -34,6 +39,7 @@ impl Derivation {
             followers,
             session_timeout,
             dictionary: DictionaryCache::default(),
+            lags: Mutex::default(),
             help: Mutex::default(),
         }
     }
@@ -58,8 +64,13 @@ impl Derivation {
     /// The oldest last activity of an open session: a session without an event after it has timed
     /// out. `None` if no session times out.
     pub(super) fn quiet_since(&self) -> Option<Timestamp> {
-        let timeout = chrono::TimeDelta::from_std(self.session_timeout?).ok()?;
-        Some(now().plus(-timeout))
+        // At the timeout itself it is still open.
+        Some(now().plus(-self.session_timeout? - TimeDelta::microseconds(1)))
+    }
+
+    /// The lags that the threads of this process saw last.
+    pub(super) fn lags(&self) -> MutexGuard<'_, BTreeMap<(Pace, TenantId), i64>> {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock for helping a follower to catch up.

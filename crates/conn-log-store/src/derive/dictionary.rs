@@ -97,7 +97,7 @@ fn last_number(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<
 
 /// The lease to add numbers in one log, besides the leases of the followers that need them.
 fn lease(tenant: TenantId) -> Lease {
-    Lease { tenant, name: "dictionary", version: 1, home: Home::Rebuildable }
+    Lease { tenant, name: "dictionary", version: 1, setting: 0, home: Home::Rebuildable }
 }
 
 /// Finds the numbers of those names. A name without a number gets the next one.

@@ -25,6 +25,12 @@ pub(crate) trait Follower: Send + Sync {
     /// computed again.
     fn version(&self) -> i16;
 
+    /// The setting that its data depends on, as a number. When a server with another setting
+    /// starts, the data is computed again.
+    fn setting(&self) -> i64 {
+        0
+    }
+
     /// The home of its data.
     fn home(&self) -> Home {
         Home::Rebuildable
@@ -181,6 +187,7 @@ impl Lane {
 impl dyn Follower + '_ {
     /// The lease to write the follower's data of a tenant's log.
     pub(super) fn lease(&self, tenant: TenantId) -> Lease {
-        Lease { tenant, name: self.name(), version: self.version(), home: self.home() }
+        let (name, version, setting) = (self.name(), self.version(), self.setting());
+        Lease { tenant, name, version, setting, home: self.home() }
     }
 }

@@ -1,10 +1,10 @@
 //! The lag of followers behind their logs, and the followers that have a step to make.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::Derivation;
 use super::follower::Pace;
-use super::marks::{CLEARING, all_marks, marks, of_new_log};
+use super::marks::{CLEARING, Marks, all_marks, marks, of_new_log};
 use crate::engine::AnyConnection;
 use crate::error::StoreError;
 use crate::log::heads::{self, LogBounds};
@@ -13,7 +13,7 @@ use crate::tenant_id::TenantId;
 impl Derivation {
     /// Events of a tenant's log that a follower has not taken in, removed ones excepted.
     pub(crate) fn behind(&self, tenant: TenantId, name: &str) -> Result<i64, StoreError> {
-        let connection = &mut *self.engine.reader()?;
+        let connection = &mut *self.engine.reader_of(tenant)?;
         let marks = marks(connection, tenant, self.find(name).into_iter())?;
         let log = heads::bounds(connection, tenant)?;
         Ok(marks.values().map(|mark| log.size - (*mark).max(log.first_id - 1)).sum())
@@ -21,62 +21,90 @@ impl Derivation {
 
     /// Events of a tenant's log that the slowest follower of a pace has not taken in.
     pub(crate) fn behind_slowest(&self, tenant: TenantId, pace: Pace) -> Result<i64, StoreError> {
-        let connection = &mut *self.engine.reader()?;
+        let connection = &mut *self.engine.reader_of(tenant)?;
         let marks = marks(connection, tenant, self.of_pace(pace))?;
         let log = heads::bounds(connection, tenant)?;
         let lowest = marks.values().copied().min().unwrap_or(log.size);
         Ok(log.size - lowest.max(log.first_id - 1).min(log.size))
     }
 
-    /// For each tenant, the events that the slowest of some followers has not taken in.
-    pub(super) fn behind_by_tenant(
-        &self,
-        connection: &mut AnyConnection,
-        pace: Pace,
-    ) -> Result<BTreeMap<TenantId, i64>, StoreError> {
-        // Read before the sizes: so no watermark is beyond a size.
-        let marks = all_marks(connection, self.of_pace(pace))?;
-        let behind = |(tenant, log): (TenantId, LogBounds)| {
-            let lowest = match marks.get(&tenant) {
-                Some(marks) => marks.values().copied().min().unwrap_or(log.size),
-                None => 0,
-            };
-            (tenant, log.size - lowest.max(log.first_id - 1).min(log.size))
-        };
-        Ok(heads::all_bounds(connection)?.into_iter().map(behind).collect())
-    }
-
-    /// Tenants for which a follower of that pace has a step to make.
+    /// Tenants for which a follower of that pace has a step to make: of all, or of some. Notes their
+    /// lags.
     pub(super) fn due(
         &self,
         connection: &mut AnyConnection,
+        tenants: Option<&BTreeSet<TenantId>>,
         pace: Pace,
-    ) -> Result<Vec<TenantId>, StoreError> {
-        let marks = all_marks(connection, self.of_pace(pace))?;
+    ) -> Result<BTreeSet<TenantId>, StoreError> {
+        let mut due = BTreeSet::new();
+        for (tenant, standing) in self.standings(connection, tenants, pace)? {
+            self.lags().insert((pace, tenant), standing.behind);
+            if standing.is_due {
+                due.insert(tenant);
+            }
+        }
+        Ok(due)
+    }
+
+    /// How the followers of a pace stand in each log, or in those of some tenants.
+    fn standings(
+        &self,
+        connection: &mut AnyConnection,
+        tenants: Option<&BTreeSet<TenantId>>,
+        pace: Pace,
+    ) -> Result<Vec<(TenantId, Standing)>, StoreError> {
+        // Read before the sizes: so no watermark is beyond a size.
+        let marks = all_marks(connection, tenants, self.of_pace(pace))?;
         let new = of_new_log(self.of_pace(pace));
-        let is_due = |tenant: TenantId, log: LogBounds| {
-            let marks = marks.get(&tenant).unwrap_or(&new);
-            self.of_pace(pace).any(|follower| match marks.get(follower.name()) {
-                None => false,
-                Some(&CLEARING) => true,
-                Some(mark) => {
-                    let behind = log.size - (*mark).max(log.first_id - 1);
-                    let is_beginning_gone = *mark < log.first_id - 1;
-                    is_beginning_gone
-                        || follower.batch_events(behind, pace.batch_events_max()).is_some()
-                }
-            })
+        let bounds = match tenants {
+            None => heads::all_bounds(connection)?,
+            Some(tenants) => heads::some_bounds(connection, tenants)?,
         };
-        let bounds = heads::all_bounds(connection)?;
-        Ok(bounds.into_iter().filter(|(t, log)| is_due(*t, *log)).map(|(t, _)| t).collect())
+        let standing = |(tenant, log): (TenantId, LogBounds)| {
+            let marks = marks.get(&tenant).unwrap_or(&new);
+            let lowest = marks.values().copied().min().unwrap_or(log.size);
+            let behind = log.size - lowest.max(log.first_id - 1).min(log.size);
+            (tenant, Standing { behind, is_due: self.is_due(marks, log, pace) })
+        };
+        Ok(bounds.into_iter().map(standing).collect())
+    }
+
+    fn is_due(&self, marks: &Marks, log: LogBounds, pace: Pace) -> bool {
+        self.of_pace(pace).any(|follower| match marks.get(follower.name()) {
+            None => false,
+            Some(&CLEARING) => true,
+            Some(mark) => {
+                let behind = log.size - (*mark).max(log.first_id - 1);
+                let is_beginning_gone = *mark < log.first_id - 1;
+                is_beginning_gone
+                    || follower.batch_events(behind, pace.batch_events_max()).is_some()
+            }
+        })
     }
 
     /// Events that followers of each pace have not taken in, summed over all logs: (prompt,
-    /// patient).
+    /// patient). On a distributed database it is the lag that the threads of this process saw last,
+    /// as a question to every node would take too long.
     pub(crate) fn lag(&self) -> Result<(i64, i64), StoreError> {
+        if self.engine.lanes().is_distributed() {
+            let lags = self.lags();
+            let of =
+                |pace| lags.iter().filter(|((of, _), _)| *of == pace).map(|(_, lag)| lag).sum();
+            return Ok((of(Pace::Prompt), of(Pace::Patient)));
+        }
         let connection = &mut *self.engine.watcher()?;
-        let prompt = self.behind_by_tenant(connection, Pace::Prompt)?;
-        let patient = self.behind_by_tenant(connection, Pace::Patient)?;
-        Ok((prompt.into_values().sum(), patient.into_values().sum()))
+        let mut of = |pace| {
+            let standings = self.standings(connection, None, pace)?;
+            Ok::<_, StoreError>(standings.into_iter().map(|(_, standing)| standing.behind).sum())
+        };
+        Ok((of(Pace::Prompt)?, of(Pace::Patient)?))
     }
+}
+
+/// How the followers of a pace stand in a log.
+struct Standing {
+    /// The events that the slowest of them has not taken in.
+    behind: i64,
+    /// Whether one of them has a step to make.
+    is_due: bool,
 }

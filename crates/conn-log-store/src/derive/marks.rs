@@ -1,10 +1,10 @@
 //! The watermarks of followers in a log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::follower::Follower;
 use crate::engine::{
-    AnyConnection, Home, Position, all_positions, positions_of, set_position_in_txn,
+    AnyConnection, Home, Position, all_positions, positions_of, set_position_in_txn, some_positions,
 };
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -12,8 +12,8 @@ use crate::tenant_id::TenantId;
 /// The watermark of a follower that begins again and still has rows to delete.
 pub(super) const CLEARING: i64 = -1;
 
-/// The watermark of each follower, or [`CLEARING`]. Followers whose data a newer program writes are
-/// left out.
+/// The watermark of each follower, or [`CLEARING`]. Followers whose data a newer program writes, or
+/// a server with another setting, are left out.
 pub(super) type Marks = BTreeMap<&'static str, i64>;
 
 /// The marks of some followers in one log.
@@ -30,15 +30,21 @@ pub(super) fn marks<'a>(
     Ok(of_rows(&rows, &followers))
 }
 
-/// The marks of some followers in every log that has any. Followers are new to a log without marks.
+/// The marks of some followers in every log that has any, or in those of some tenants. Followers
+/// are new to a log without marks.
 pub(super) fn all_marks<'a>(
     connection: &mut AnyConnection,
+    tenants: Option<&BTreeSet<TenantId>>,
     followers: impl Iterator<Item = &'a dyn Follower>,
 ) -> Result<BTreeMap<TenantId, Marks>, StoreError> {
     let followers: Vec<&dyn Follower> = followers.collect();
     let mut by_tenant: BTreeMap<TenantId, Vec<Position>> = BTreeMap::new();
     for home in homes(&followers) {
-        for row in all_positions(connection, home)? {
+        let rows = match tenants {
+            None => all_positions(connection, home)?,
+            Some(tenants) => some_positions(connection, home, tenants)?,
+        };
+        for row in rows {
             by_tenant.entry(TenantId(row.tenant)).or_default().push(row);
         }
     }
@@ -61,13 +67,22 @@ fn homes(followers: &[&dyn Follower]) -> Vec<Home> {
     homes
 }
 
+/// Version and setting of a follower: data of another one cannot be continued.
+fn identity(follower: &dyn Follower) -> (i16, i64) {
+    (follower.version(), follower.setting())
+}
+
+fn identity_of(row: &Position) -> (i16, i64) {
+    (row.version, row.setting)
+}
+
 fn of_rows(rows: &[Position], followers: &[&dyn Follower]) -> Marks {
     let mark = |follower: &&dyn Follower| {
         let name = follower.name();
         match rows.iter().find(|row| row.name == name) {
             None => Some((name, 0)),
             Some(row) if row.version < follower.version() => Some((name, CLEARING)),
-            Some(row) if row.version == follower.version() => Some((name, row.watermark)),
+            Some(row) if identity_of(row) == identity(*follower) => Some((name, row.watermark)),
             Some(_) => None,
         }
     };
@@ -96,6 +111,7 @@ pub(super) fn set_mark_in_txn(
         tenant: tenant.0,
         name: follower.name().to_owned(),
         version: follower.version(),
+        setting: follower.setting(),
         watermark,
         anchor,
     };

@@ -9,8 +9,8 @@
 //! A read takes tables and the *tail*, the events past the watermark, from one snapshot, and adds
 //! the tail in memory ([`tail`]): its answer is exact, however far the follower is behind.
 //!
-//! If a follower's data is of a lower version, or belongs to another log ([`anchor`]), the follower
-//! deletes it and begins again in the background ([`rebuild`]). `conn-log rebuild` requests the
+//! If a follower's data is of a lower version, of another setting or of another log ([`anchor`]),
+//! the follower deletes it and begins again in the background ([`rebuild`]). `conn-log rebuild` requests the
 //! same.
 //!
 //! To add a follower: a folder here with its fold, its rows and its reads, a line in [`followers`],
@@ -44,15 +44,20 @@ pub use rebuild::UnknownFollower;
 pub(crate) use runner::spawn_all;
 pub use step::Progress;
 
+use chrono::TimeDelta;
+
 use crate::options::StoreOptions;
 use follower::Follower;
 
 /// All followers of the log.
-pub(crate) fn followers(options: &StoreOptions) -> Vec<Box<dyn Follower>> {
+pub(crate) fn followers(
+    options: &StoreOptions,
+    session_timeout: Option<TimeDelta>,
+) -> Vec<Box<dyn Follower>> {
     vec![
         Box::new(index::Index::new(options.index_run_events)),
         Box::new(presence::Presence),
-        Box::new(sessions::Sessions),
+        Box::new(sessions::Sessions { timeout: session_timeout }),
         Box::new(statistics::Statistics),
     ]
 }

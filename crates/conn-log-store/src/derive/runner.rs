@@ -1,4 +1,4 @@
-//! The threads that keep followers close behind the log, one for each pace.
+//! The threads that keep followers close behind the log, one for each pace and lane.
 //!
 //! A thread wakes after a commit, waits a little for more events, and takes in the events that are
 //! behind in batches. Reads add the events that are behind by themselves: so nothing here is
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Derivation;
 use super::follower::{Pace, Upkeep};
 use super::step::Progress;
-use crate::engine::{AnyConnection, Role};
+use crate::engine::{AnyConnection, Changed, Lanes, Role};
 use crate::error::StoreError;
 use crate::log::heads;
 use crate::tenant_id::TenantId;
@@ -48,20 +48,26 @@ const LOOK_AFTER: Duration = Duration::from_secs(30);
 /// Longest read of a table: it is the only such thread, and makes no read wait.
 const LOOK_TIME_MAX: Duration = Duration::from_mins(5);
 
-/// Starts a thread for each of these paces. Each thread ends soon after a signal to stop, once it
+/// Starts a thread for each of these paces and each lane. Each thread ends soon after a signal to stop, once it
 /// is unparked.
 pub(crate) fn spawn_all(
     derivation: &Arc<Derivation>,
     paces: impl Iterator<Item = Pace>,
 ) -> Result<Vec<JoinHandle<()>>, StoreError> {
-    paces.map(|pace| spawn(Arc::clone(derivation), pace)).collect()
+    let lanes = derivation.engine.lanes().count();
+    let each = paces.flat_map(|pace| (0..lanes).map(move |lane| (pace, lane)));
+    each.map(|(pace, lane)| spawn(Arc::clone(derivation), pace, lane)).collect()
 }
 
 /// Connects and starts a thread.
-fn spawn(derivation: Arc<Derivation>, pace: Pace) -> Result<JoinHandle<()>, StoreError> {
+fn spawn(
+    derivation: Arc<Derivation>,
+    pace: Pace,
+    lane: usize,
+) -> Result<JoinHandle<()>, StoreError> {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let waiting = waiting.map_err(StoreError::internal)?;
-    let mut runner = Runner::new(derivation, pace);
+    let mut runner = Runner::new(derivation, pace, lane);
     runner.reader()?;
     let spawned = std::thread::Builder::new().name(pace.thread().to_owned()).spawn(move || {
         if pace.gives_way() {
@@ -84,6 +90,14 @@ fn give_way() {
 struct Runner {
     derivation: Arc<Derivation>,
     pace: Pace,
+    /// The tenants that it works for.
+    lane: usize,
+    /// On a distributed database: tenants that may have a step to make.
+    to_look_at: BTreeSet<TenantId>,
+    /// The last signal whose tenants are among them.
+    seen: u64,
+    /// The last look at all tenants of the lane.
+    looked: Option<Instant>,
     commits: watch::Receiver<u64>,
     /// The thread's own connection, so that it never waits for a list.
     reader: Option<AnyConnection>,
@@ -93,9 +107,19 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(derivation: Arc<Derivation>, pace: Pace) -> Self {
+    fn new(derivation: Arc<Derivation>, pace: Pace, lane: usize) -> Self {
         let commits = derivation.signals.commits();
-        Runner { derivation, pace, commits, reader: None, to_maintain: None }
+        Runner {
+            derivation,
+            pace,
+            lane,
+            to_look_at: BTreeSet::new(),
+            seen: 0,
+            looked: None,
+            commits,
+            reader: None,
+            to_maintain: None,
+        }
     }
 
     fn run(mut self, waiting: &tokio::runtime::Runtime) {
@@ -169,13 +193,45 @@ impl Runner {
     /// Tenants with a step to make or upkeep to do.
     fn due(&mut self) -> Result<BTreeSet<TenantId>, StoreError> {
         let (derivation, pace) = (Arc::clone(&self.derivation), self.pace);
-        let mut due: BTreeSet<TenantId> =
-            derivation.due(self.reader()?, pace)?.into_iter().collect();
+        let lanes = Arc::clone(derivation.engine.lanes());
+        let mut due = if lanes.is_distributed() {
+            self.gather(&lanes);
+            let these = self.to_look_at.clone();
+            // A query about no tenant still goes to a node.
+            if !these.is_empty() {
+                self.to_look_at = derivation.due(self.reader()?, Some(&these), pace)?;
+            }
+            self.to_look_at.clone()
+        } else {
+            derivation.due(self.reader()?, None, pace)?
+        };
         if self.to_maintain.is_none() {
-            self.to_maintain = Some(heads::all_bounds(self.reader()?)?.into_keys().collect());
+            self.to_maintain = Some(if lanes.is_distributed() {
+                lanes.tenants_of(self.lane)
+            } else {
+                heads::all_bounds(self.reader()?)?.into_keys().collect()
+            });
         }
         due.extend(self.to_maintain.iter().flatten());
         Ok(due)
+    }
+
+    /// Adds the tenants of the lane that were committed to since the last look: a look at all
+    /// tenants of a distributed database asks for each of its shards, so that it is rare.
+    fn gather(&mut self, lanes: &Lanes) {
+        let (changed, seen) = self.derivation.signals.changed_since(self.seen);
+        let is_time = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AFTER);
+        match changed {
+            Changed::These(tenants) if !is_time => {
+                let own = tenants.into_iter().filter(|tenant| lanes.of(*tenant) == self.lane);
+                self.to_look_at.extend(own);
+            }
+            Changed::These(_) | Changed::All => {
+                self.to_look_at.extend(lanes.tenants_of(self.lane));
+                self.looked = Some(Instant::now());
+            }
+        }
+        self.seen = seen;
     }
 
     /// Makes a step, and does some upkeep, of one tenant; returns whether there is more to do at

@@ -56,7 +56,7 @@ impl Derivation {
         let mut read = Some(read);
         loop {
             self.help(tenant, &followers, until)?;
-            let connection = &mut *self.engine.reader().map_err(E::from)?;
+            let connection = &mut *self.engine.reader_of(tenant).map_err(E::from)?;
             let answer = in_snapshot(connection, time_max, Plans::Free, |connection| {
                 let (marks, log) = self.standing(connection, tenant, &followers)?;
                 let marks = followers.map(|name| marks.get(name).copied().unwrap_or(CLEARING));
@@ -89,10 +89,13 @@ impl Derivation {
         until: Instant,
     ) -> Result<(), StoreError> {
         loop {
-            let (marks, log) = self.standing(&mut *self.engine.reader()?, tenant, names)?;
+            let (marks, log) =
+                self.standing(&mut *self.engine.reader_of(tenant)?, tenant, names)?;
             let lowest = marks.iter().min_by_key(|(_, mark)| **mark);
             let Some((name, mark)) = lowest.filter(|_| marks.len() == names.len()) else {
-                return Err(StoreError::unavailable("a newer server derives this data"));
+                return Err(StoreError::unavailable(
+                    "a newer server, or one with another session timeout, derives this data",
+                ));
             };
             if *mark != CLEARING && behind(*mark, log) <= TAIL_EVENTS_MAX {
                 return Ok(());
@@ -103,7 +106,7 @@ impl Derivation {
             let Some(follower) = self.find(name) else { return Ok(()) };
             let group = Group { mark: *mark, lane: Lane::of(follower) };
             let alone = self.help_alone();
-            let reader = &mut *self.engine.reader()?;
+            let reader = &mut *self.engine.reader_of(tenant)?;
             let progress = self.step_group(reader, tenant, group, HELP_EVENTS_MAX)?;
             drop(alone);
             if progress == Progress::Busy {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use diesel::r2d2::PoolError;
 
 use super::connection::{AnyConnection, Role};
+use super::lanes::Lanes;
 use super::migrations;
-use super::pool::{self, Connections, Pooled};
+use super::pool::{self, Connections, Pooled, TenantReader};
 use super::position::Home;
-use super::postgres::Postgres;
+use super::postgres::{Postgres, citus};
 use super::signals::Signals;
 use super::snapshot::{Plans, ReadError, in_snapshot};
 use super::sqlite::{self, Files, Sqlite};
@@ -18,6 +19,7 @@ use super::turn::Turns;
 use super::url::DatabaseUrl;
 use crate::error::{OpenError, StoreError};
 use crate::options::StoreOptions;
+use crate::tenant_id::TenantId;
 
 /// The operations that differ between the two databases, apart from connections. [`Engine`]
 /// documents each.
@@ -66,13 +68,18 @@ pub(crate) struct Engine {
     watchers: Connections,
     /// The files of an embedded database.
     files: Option<Arc<Files>>,
+    lanes: Arc<Lanes>,
     backend: Either,
 }
 
 impl Engine {
     /// The engine of a migrated database. `turns` run at the connection of the log's writer.
     /// Connects as [`StoreOptions::connect_at_start`] says.
-    pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        options: &StoreOptions,
+        lanes: Arc<Lanes>,
+        turns: Arc<dyn Turns>,
+    ) -> Result<Self, StoreError> {
         let url = &options.url;
         let (backend, files) = match url {
             DatabaseUrl::Sqlite(_) => {
@@ -82,7 +89,8 @@ impl Engine {
                 (Either::Sqlite(sqlite), Some(files))
             }
             DatabaseUrl::Postgres(url) => {
-                (Either::Postgres(Postgres::new(url.clone(), pool::writers(options)?)), None)
+                let writers = pool::writers(options, lanes.count())?;
+                (Either::Postgres(Postgres::new(url.clone(), writers, Arc::clone(&lanes))), None)
             }
         };
         Ok(Engine {
@@ -91,6 +99,7 @@ impl Engine {
             readers: pool::readers(options, files.clone())?,
             watchers: pool::watchers(options, files.clone())?,
             files,
+            lanes,
             backend,
         })
     }
@@ -104,6 +113,46 @@ impl Engine {
             applied.extend(beside.iter().map(|name| format!("{name} (of derived data)")));
         }
         Ok(applied)
+    }
+
+    /// Puts the tables of a migrated log where they belong on Citus. Returns what was done.
+    pub(crate) fn distribute(url: &DatabaseUrl) -> Result<Vec<String>, OpenError> {
+        match open_for_migrations(url)? {
+            AnyConnection::Postgres(mut postgres) => citus::distribute(&mut postgres),
+            AnyConnection::Sqlite(_) => {
+                Err(OpenError::Citus("a SQLite file is on one machine; Citus is PostgreSQL"))
+            }
+        }
+    }
+
+    /// Fails if Citus distributes only a part of the log.
+    pub(crate) fn check_distribution(url: &DatabaseUrl) -> Result<(), OpenError> {
+        match AnyConnection::open(url, Role::Writer).map_err(StoreError::from)? {
+            AnyConnection::Postgres(mut postgres) => citus::check(&mut postgres),
+            AnyConnection::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Finds the lanes of a migrated database.
+    pub(crate) fn find_lanes(url: &DatabaseUrl) -> Result<Lanes, StoreError> {
+        match url {
+            DatabaseUrl::Sqlite(_) => Ok(Lanes::default()),
+            DatabaseUrl::Postgres(_) => match AnyConnection::open(url, Role::Writer)? {
+                AnyConnection::Postgres(mut postgres) => Ok(citus::lanes(&mut postgres)?),
+                AnyConnection::Sqlite(_) => Ok(Lanes::default()),
+            },
+        }
+    }
+
+    /// The lanes of the database's tenants.
+    pub(crate) fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
+    }
+
+    /// How to plan reads that find every row by a key. Citus cannot route most statements before it
+    /// knows the tenant, which a generic plan leaves open.
+    pub(crate) fn plans_by_key(&self) -> Plans {
+        if self.lanes.is_distributed() { Plans::Free } else { Plans::ByKey }
     }
 
     /// Fails if this program cannot work on the database as it is.
@@ -124,6 +173,23 @@ impl Engine {
     pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
         self.check_files()?;
         self.readers.get().map_err(|error| self.no_reader(error))
+    }
+
+    /// A pooled connection for reads of one tenant. On a distributed database the tenants of one
+    /// node get half of the connections, so that a node that hangs leaves the others theirs.
+    pub(crate) fn reader_of(&self, tenant: TenantId) -> Result<TenantReader, StoreError> {
+        let share = if self.lanes.count() > 1 {
+            let most = (self.readers.max_size() / 2).max(1);
+            let wait = self.readers.connection_timeout();
+            let share = self.lanes.share(tenant, most, wait);
+            Some(
+                share
+                    .ok_or_else(|| StoreError::unavailable("the tenant's node answers no read"))?,
+            )
+        } else {
+            None
+        };
+        Ok(TenantReader { connection: self.reader()?, _share: share })
     }
 
     /// Fails if no read could run: PostgreSQL gives this process no connection for reads. Reads
@@ -178,13 +244,14 @@ impl Engine {
         self.read_time_max
     }
 
-    /// Runs `read` on one snapshot of the database.
+    /// Runs a tenant's `read` on one snapshot of the database.
     pub(crate) fn snapshot<T, E: ReadError>(
         &self,
+        tenant: TenantId,
         plans: Plans,
         read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        in_snapshot(&mut *self.reader()?, self.read_time_max, plans, read)
+        in_snapshot(&mut *self.reader_of(tenant)?, self.read_time_max, plans, read)
     }
 
     /// Runs a write of other rows than events. On SQLite it runs on the writer's own connection,

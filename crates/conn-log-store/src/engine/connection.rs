@@ -14,6 +14,7 @@ use super::sqlite;
 use super::url::DatabaseUrl;
 use crate::error::StoreError;
 use crate::options::PartitionSize;
+use crate::tenant_id::TenantId;
 
 /// A connection to the database of a URL.
 #[derive(diesel::MultiConnection)]
@@ -55,9 +56,7 @@ impl AnyConnection {
     pub(crate) fn begin(&mut self) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(sqlite) => sqlite.batch_execute("BEGIN IMMEDIATE"),
-            AnyConnection::Postgres(postgres) => {
-                postgres.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            }
+            AnyConnection::Postgres(postgres) => postgres.batch_execute(postgres::BEGIN),
         }
     }
 
@@ -100,12 +99,12 @@ impl AnyConnection {
         }
     }
 
-    /// Tells other processes, once this transaction is committed, that there are new events. On
-    /// SQLite other processes check for themselves.
-    pub(crate) fn announce_in_txn(&mut self) -> QueryResult<()> {
+    /// Tells other processes, once this transaction is committed, that these tenants have new events
+    /// or alerts. On SQLite other processes check for themselves.
+    pub(crate) fn announce_in_txn(&mut self, tenants: &[TenantId]) -> QueryResult<()> {
         match self {
             AnyConnection::Sqlite(_) => Ok(()),
-            AnyConnection::Postgres(postgres) => postgres::listener::notify(postgres),
+            AnyConnection::Postgres(postgres) => postgres::listener::notify(postgres, tenants),
         }
     }
 
@@ -133,13 +132,28 @@ impl AnyConnection {
         }
     }
 
-    /// Lets one transaction of all processes at a time pass: for changes so rare that one lock for
-    /// all of them is enough. On SQLite a transaction that may write already holds the lock.
+    /// Lets one transaction of all processes at a time pass: for changes of tenants and tokens,
+    /// which are so rare that one lock for all of them is enough. On SQLite a transaction that may
+    /// write already holds the lock.
     pub(crate) fn lock_control_in_txn(&mut self) -> QueryResult<()> {
+        self.lock_in_txn(0)
+    }
+
+    /// The same for changes of one tenant's rules, alerts, webhooks and silences: a transaction
+    /// that hangs holds up no other tenant.
+    pub(crate) fn lock_control_of_in_txn(&mut self, tenant: TenantId) -> QueryResult<()> {
+        self.lock_in_txn(tenant.0)
+    }
+
+    /// An advisory lock, and not one on a table: on Citus the latter needs every node.
+    fn lock_in_txn(&mut self, number: i32) -> QueryResult<()> {
+        /// An arbitrary number, the same for every conn-log.
+        const LOCKS: i32 = 0x636c_6f67;
         match self {
             AnyConnection::Sqlite(_) => Ok(()),
             AnyConnection::Postgres(postgres) => {
-                postgres.batch_execute("LOCK TABLE tenants IN SHARE ROW EXCLUSIVE MODE")
+                let lock = format!("SELECT pg_advisory_xact_lock({LOCKS}, {number})");
+                postgres.batch_execute(&lock)
             }
         }
     }

@@ -14,11 +14,11 @@ use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::AnyConnection;
+use super::postgres::migrations::Migrations;
 use crate::error::{OpenError, StoreError};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 const SQLITE_DERIVED: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite-derived");
-const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 /// The advisory lock for migrations: an arbitrary number, the same for every conn-log.
 const ADVISORY_LOCK: i64 = 0x636f_6e6e_6c6f_6701;
@@ -63,7 +63,7 @@ pub(super) fn run(connection: &mut AnyConnection) -> Result<Vec<String>, OpenErr
             lock(postgres, "pg_advisory_lock")?;
             let applied = version_on_postgres(postgres)
                 .map_err(failed)
-                .and_then(|version| apply::<Pg>(postgres, version, || POSTGRES));
+                .and_then(|version| apply::<Pg, _>(postgres, version, || Migrations));
             lock(postgres, "pg_advisory_unlock")?;
             applied
         }
@@ -87,7 +87,7 @@ pub(super) fn check(connection: &mut AnyConnection) -> Result<(), StoreError> {
             let beside: SchemaVersion = derived::schema_version::table.first(sqlite)?;
             takes(beside, latest::<Sqlite>(&SQLITE_DERIVED))
         }
-        AnyConnection::Postgres(_) => takes(version, latest::<Pg>(&POSTGRES)),
+        AnyConnection::Postgres(_) => takes(version, latest::<Pg>(&Migrations)),
     }
 }
 
@@ -113,16 +113,16 @@ fn run_on_sqlite(
     sqlite
         .immediate_transaction(|sqlite| {
             let version = version_on_sqlite(sqlite)?;
-            Ok::<_, diesel::result::Error>(apply::<Sqlite>(sqlite, version, known))
+            Ok::<_, diesel::result::Error>(apply::<Sqlite, _>(sqlite, version, known))
         })
         .map_err(failed)?
 }
 
 /// Applies the missing migrations. A newer database that this program can work on stays unchanged.
-fn apply<DB: diesel::backend::Backend>(
+fn apply<DB: diesel::backend::Backend, S: MigrationSource<DB>>(
     connection: &mut impl MigrationHarness<DB>,
     version: Option<SchemaVersion>,
-    known: impl Fn() -> EmbeddedMigrations,
+    known: impl Fn() -> S,
 ) -> Result<Vec<String>, OpenError> {
     let latest = latest::<DB>(&known()).map_err(OpenError::Migration)?;
     match version {
@@ -170,7 +170,7 @@ fn failed(error: diesel::result::Error) -> OpenError {
 
 /// The version of the last migration: the number at the start of its folder's name.
 fn latest<DB: diesel::backend::Backend>(
-    known: &EmbeddedMigrations,
+    known: &impl MigrationSource<DB>,
 ) -> diesel::migration::Result<i32> {
     let migrations: Vec<Box<dyn Migration<DB>>> = known.migrations()?;
     let mut latest = 0;

@@ -13,6 +13,7 @@ mod connection;
 mod dialect;
 mod fault;
 mod insert;
+mod lanes;
 mod migrations;
 mod pool;
 mod position;
@@ -29,15 +30,17 @@ pub(crate) use connection::{AnyConnection, MultiBackend, Role};
 pub(crate) use dialect::{Dialect, on_either};
 pub(crate) use fault::Fault;
 pub(crate) use insert::{
-    CLEARED_AT_ONCE, KEYS_AT_ONCE, ROWS_AT_ONCE, clear_some, insert_all, upsert,
+    CLEARED_AT_ONCE, INSERTED_MAX, KEYS_AT_ONCE, ROWS_AT_ONCE, clear_some, insert_all,
+    insert_or_copy, upsert,
 };
 #[doc(hidden)]
 pub(crate) use insert::{Upsert, insert_arrays};
+pub(crate) use lanes::Lanes;
 pub(crate) use position::{
-    Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn,
+    Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn, some_positions,
 };
 pub(crate) use postgres::partitions::Span as PartitionSpan;
-pub(crate) use signals::Signals;
+pub(crate) use signals::{Changed, Signals};
 pub(crate) use snapshot::{Plans, ReadError, in_snapshot};
 pub(crate) use turn::{Turn, Turns};
 pub(crate) use types::{Address, Guid, Instant, Ip, JsonObject, JsonText, Micros, Unique};

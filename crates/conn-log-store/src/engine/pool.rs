@@ -1,5 +1,6 @@
 //! Pools of connections, apart from the writer's connection.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use diesel::ConnectionError;
@@ -7,6 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::r2d2::{self, Builder, ManageConnection, Pool, PooledConnection};
 
 use super::connection::{AnyConnection, Role};
+use super::lanes::Share;
 use super::sqlite::Files;
 use super::url::DatabaseUrl;
 use crate::error::StoreError;
@@ -14,6 +16,27 @@ use crate::options::StoreOptions;
 
 pub(crate) type Connections = Pool<Manager>;
 pub(crate) type Pooled = PooledConnection<Manager>;
+
+/// A pooled connection for one tenant's reads.
+pub(crate) struct TenantReader {
+    pub(super) connection: Pooled,
+    /// On a distributed database.
+    pub(super) _share: Option<Share>,
+}
+
+impl Deref for TenantReader {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for TenantReader {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+}
 
 /// Opens connections for r2d2 and checks which of them still work.
 pub(crate) struct Manager {
@@ -48,13 +71,15 @@ pub(super) fn watchers(
 }
 
 /// A pool of connections that write other rows than events, for PostgreSQL: there writers need not
-/// take turns. A few are enough for background work and a token now and then.
-pub(super) fn writers(options: &StoreOptions) -> Result<Connections, StoreError> {
-    const WRITERS_MAX: u32 = 4;
-    /// One for each thread that computes derived data.
-    const WRITERS_KEPT: u32 = 2;
+/// take turns. A few for each lane are enough for background work and a token now and then: a lane
+/// whose node hangs leaves the others theirs.
+pub(super) fn writers(options: &StoreOptions, lanes: usize) -> Result<Connections, StoreError> {
+    let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
+    let writers_max = lanes.saturating_mul(4);
+    // One for each thread that computes derived data.
+    let writers_kept = lanes.saturating_mul(2);
     let manager = Manager { url: options.url.clone(), role: Role::Writer, files: None };
-    build(options, for_ever(builder(options, WRITERS_KEPT, WRITERS_MAX)), manager)
+    build(options, for_ever(builder(options, writers_kept, writers_max)), manager)
 }
 
 /// A pool that keeps that many connections, as the options ask, and opens the others when they are

@@ -7,6 +7,8 @@
 //!
 //! On PostgreSQL the lock on the row is the lease to derive.
 
+use std::collections::BTreeSet;
+
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
@@ -31,6 +33,8 @@ pub(crate) struct Lease {
     pub(crate) name: &'static str,
     /// The version of the follower, for a position that the lease creates.
     pub(crate) version: i16,
+    /// The follower's setting, for the same.
+    pub(crate) setting: i64,
     pub(crate) home: Home,
 }
 
@@ -47,6 +51,7 @@ mod tables {
             tenant_id -> Integer,
             name -> Text,
             version -> SmallInt,
+            setting -> BigInt,
             watermark -> BigInt,
             anchor -> Nullable<Binary>,
         }
@@ -57,6 +62,7 @@ mod tables {
             tenant_id -> Integer,
             name -> Text,
             version -> SmallInt,
+            setting -> BigInt,
             watermark -> BigInt,
             anchor -> Nullable<Binary>,
         }
@@ -71,6 +77,8 @@ pub(crate) struct Position {
     pub(crate) name: String,
     /// The version of the follower that wrote the data.
     pub(crate) version: i16,
+    /// The follower's setting that the data depends on.
+    pub(crate) setting: i64,
     /// The last id that was taken in.
     pub(crate) watermark: i64,
     /// The leaf hash of the event with that id, if the event exists and the database needs the
@@ -102,6 +110,18 @@ pub(crate) fn all_positions(
     of_home!(home, table => table::table.load(connection))
 }
 
+/// The positions of some tenants in a home.
+pub(crate) fn some_positions(
+    connection: &mut AnyConnection,
+    home: Home,
+    tenants: &BTreeSet<TenantId>,
+) -> QueryResult<Vec<Position>> {
+    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
+    of_home!(home, table => {
+        table::table.filter(table::tenant_id.eq_any(tenants)).load(connection)
+    })
+}
+
 /// A tenant's positions in a home.
 pub(crate) fn positions_of(
     connection: &mut AnyConnection,
@@ -123,12 +143,12 @@ pub(crate) fn set_position_in_txn(
         Home::Rebuildable => {
             let rows = [RebuildableRow::from(position)];
             upsert!(connection, positions, &rows, key: (tenant_id, name),
-                set: (version, watermark, anchor));
+                set: (version, setting, watermark, anchor));
         }
         Home::Durable => {
             let rows = [DurableRow::from(position)];
             upsert!(connection, durable_positions, &rows, key: (tenant_id, name),
-                set: (version, watermark, anchor));
+                set: (version, setting, watermark, anchor));
         }
     }
     Ok(())
@@ -143,14 +163,15 @@ macro_rules! row {
             tenant_id: i32,
             name: String,
             version: i16,
+            setting: i64,
             watermark: i64,
             anchor: Option<Vec<u8>>,
         }
 
         impl From<Position> for $row {
             fn from(position: Position) -> Self {
-                let Position { tenant, name, version, watermark, anchor } = position;
-                $row { tenant_id: tenant, name, version, watermark, anchor }
+                let Position { tenant, name, version, setting, watermark, anchor } = position;
+                $row { tenant_id: tenant, name, version, setting, watermark, anchor }
             }
         }
     };
@@ -165,7 +186,7 @@ pub(super) fn lock_in_txn(
     lease: Lease,
     wait: Wait,
 ) -> QueryResult<bool> {
-    let Lease { tenant, name, version, home } = lease;
+    let Lease { tenant, name, version, setting, home } = lease;
     of_home!(home, table => {
         let row = || table::table.find((tenant.0, name));
         // An insert would wait for the holder of the row's lock: so insert only if there is no row.
@@ -175,6 +196,7 @@ pub(super) fn lock_in_txn(
                     table::tenant_id.eq(tenant.0),
                     table::name.eq(name),
                     table::version.eq(version),
+                    table::setting.eq(setting),
                     table::watermark.eq(0_i64),
                 ))
                 .on_conflict_do_nothing()

@@ -1,6 +1,6 @@
 //! The head row of each log: its first id, its size, and the lock that an append needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use conn_log_core::Timestamp;
 use diesel::backend::Backend;
@@ -52,8 +52,25 @@ pub(crate) fn all_bounds(
 ) -> QueryResult<BTreeMap<TenantId, LogBounds>> {
     let rows: Vec<(i32, i64, i64)> =
         heads::table.select((heads::tenant_id, heads::first_id, heads::size)).load(connection)?;
+    Ok(by_tenant(rows))
+}
+
+fn by_tenant(rows: Vec<(i32, i64, i64)>) -> BTreeMap<TenantId, LogBounds> {
     let bounds = |(tenant, first_id, size)| (TenantId(tenant), LogBounds { first_id, size });
-    Ok(rows.into_iter().map(bounds).collect())
+    rows.into_iter().map(bounds).collect()
+}
+
+/// The bounds of some logs.
+pub(crate) fn some_bounds(
+    connection: &mut AnyConnection,
+    tenants: &BTreeSet<TenantId>,
+) -> QueryResult<BTreeMap<TenantId, LogBounds>> {
+    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
+    let rows: Vec<(i32, i64, i64)> = heads::table
+        .filter(heads::tenant_id.eq_any(tenants))
+        .select((heads::tenant_id, heads::first_id, heads::size))
+        .load(connection)?;
+    Ok(by_tenant(rows))
 }
 
 /// The time of the last event of all logs. `None` if there is no event.

@@ -293,7 +293,7 @@ pub(crate) fn page(
             rows = rows.filter(rejects::id.lt(id));
         }
     }
-    let rows = rows.load(&mut *engine.reader()?)?;
+    let rows = rows.load(&mut *engine.reader_of(tenant)?)?;
     Ok(query.page(rows.into_iter().map(Reject::from).collect()))
 }
 
@@ -306,7 +306,7 @@ pub(crate) fn get(
     let row: Option<Row> = rejects::table
         .find((tenant.0, id))
         .select(Row::as_select())
-        .first(&mut *engine.reader()?)
+        .first(&mut *engine.reader_of(tenant)?)
         .optional()?;
     Ok(row.map(Reject::from))
 }

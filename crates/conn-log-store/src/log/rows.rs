@@ -11,7 +11,9 @@ use diesel::sqlite::Sqlite;
 
 use super::key;
 use super::schema::events;
-use crate::engine::{Address, AnyConnection, Instant, Ip, JsonObject, JsonText, Micros};
+use crate::engine::{
+    Address, AnyConnection, Instant, Ip, JsonObject, JsonText, Micros, insert_or_copy,
+};
 use crate::tenant_id::TenantId;
 
 /// A row to insert.
@@ -153,7 +155,7 @@ impl QueryFragment<Sqlite> for InsertRow<'_> {
 }
 
 /// Inserts rows in the fastest way of each database: SQLite one by one with one prepared statement,
-/// PostgreSQL by COPY. docs/decisions/001 has the figures.
+/// PostgreSQL by COPY, or by INSERT if there are few. docs/decisions/001 has the figures.
 pub(crate) fn insert<'a>(
     connection: &mut AnyConnection,
     rows: impl Iterator<Item = NewEventRow<'a>>,
@@ -167,7 +169,7 @@ pub(crate) fn insert<'a>(
         }
         AnyConnection::Postgres(postgres) => {
             let rows: Vec<NewEventRow<'a>> = rows.collect();
-            diesel::copy_from(events::table).from_insertable(rows).execute(postgres)?;
+            insert_or_copy!(postgres, events, rows);
         }
     }
     Ok(())

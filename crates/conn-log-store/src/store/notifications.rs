@@ -37,7 +37,7 @@ impl Store {
     /// A webhook. Fails with [`StoreError::NotFound`] if the tenant has no such webhook; so do the
     /// functions below.
     pub fn webhook_get(&self, tenant: TenantId, id: Uuid) -> Result<Webhook, StoreError> {
-        webhooks::find_in(&mut *self.0.engine.reader()?, tenant, id)
+        webhooks::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id)
     }
 
     /// A page of a tenant's webhooks, newest first.
@@ -49,14 +49,14 @@ impl Store {
         webhooks::list(&self.0.engine, tenant, query)
     }
 
-    /// Changes a webhook. One that is enabled again is told of the changes that come after; one
-    /// that is disabled has its pending deliveries cancelled.
-    pub fn webhook_update(
+    /// Changes a webhook as `change` says. One that is enabled again is told of the changes that
+    /// come after; one that is disabled has its pending deliveries cancelled.
+    pub fn webhook_update<E: Send + 'static>(
         &self,
         tenant: TenantId,
         id: Uuid,
-        change: WebhookChange,
-    ) -> Result<Webhook, StoreError> {
+        change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Send + 'static,
+    ) -> Result<Result<Webhook, E>, StoreError> {
         webhooks::update(&self.0.engine, tenant, id, change)
     }
 
@@ -65,9 +65,14 @@ impl Store {
         webhooks::rotate_secret(&self.0.engine, tenant, id)
     }
 
-    /// Deletes a webhook with its deliveries.
-    pub fn webhook_delete(&self, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
-        webhooks::delete(&self.0.engine, tenant, id)
+    /// Deletes a webhook with its deliveries, if `check` lets it.
+    pub fn webhook_delete<E: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        check: impl FnOnce(&Webhook) -> Result<(), E> + Send + 'static,
+    ) -> Result<Result<(), E>, StoreError> {
+        webhooks::delete(&self.0.engine, tenant, id, check)
     }
 
     /// Makes a delivery of a test, which is attempted once.
@@ -119,7 +124,10 @@ impl Store {
     /// Makes deliveries of the changes that an enabled webhook has none of yet. Several processes
     /// may call it at the same time: each delivery is made once.
     pub fn deliveries_plan(&self, webhook: &Webhook, now: Timestamp) -> Result<(), StoreError> {
-        let last = alerts::changes::last_id(&mut *self.0.engine.reader()?, webhook.tenant)?;
+        let last = alerts::changes::last_id(
+            &mut *self.0.engine.reader_of(webhook.tenant)?,
+            webhook.tenant,
+        )?;
         if last > webhook.position {
             while deliveries::plan(&self.0.engine, webhook.tenant, webhook.id, now)? {}
         }
@@ -134,7 +142,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<i64>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let connection = &mut *self.0.engine.reader()?;
+        let connection = &mut *self.0.engine.reader_of(webhook.tenant)?;
         Ok(deliveries::due(connection, webhook.tenant, webhook.id, now, limit)?)
     }
 
@@ -184,6 +192,11 @@ impl Store {
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Silence>, StoreError> {
         silences::list(&self.0.engine, tenant, query)
+    }
+
+    /// A silence. Fails with [`StoreError::NotFound`] if there is no such silence.
+    pub fn silence_get(&self, tenant: TenantId, id: Uuid) -> Result<Silence, StoreError> {
+        silences::find(&self.0.engine, tenant, id)
     }
 
     /// Ends a silence at once. Fails with [`StoreError::NotFound`] if there is no such silence.

@@ -34,7 +34,8 @@ impl Store {
     }
 
     /// Replaces a rule by what `change` makes of it. If it then finds something else it has a new
-    /// version, which looks at the events that come after it. Fails with [`StoreError::NotFound`].
+    /// version, which looks at the events that come after it. Alerts that go on have ended if their
+    /// version is evaluated no more. Fails with [`StoreError::NotFound`].
     /// Blocks the thread.
     pub fn rule_change<E: Send + 'static>(
         &self,
@@ -47,11 +48,17 @@ impl Store {
         Ok(changed)
     }
 
-    /// Deletes a rule; its alerts stay. Fails with [`StoreError::NotFound`]. Blocks the thread.
-    pub fn rule_delete(&self, tenant: TenantId, id: i64) -> Result<(), StoreError> {
-        rules::delete(&self.0.engine, tenant, id)?;
+    /// Deletes a rule, if `check` lets it. Its alerts stay, and those that go on have ended. Fails
+    /// with [`StoreError::NotFound`]. Blocks the thread.
+    pub fn rule_delete<E: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        id: i64,
+        check: impl FnOnce(&StoredRule) -> Result<(), E> + Send + 'static,
+    ) -> Result<Result<(), E>, StoreError> {
+        let deleted = rules::delete(&self.0.engine, tenant, id, check)?;
         self.0.signals.wake();
-        Ok(())
+        Ok(deleted)
     }
 
     /// A rule. Blocks the thread.
@@ -95,7 +102,7 @@ impl Store {
 impl Store {
     /// An alert. Blocks the thread.
     pub fn alert_get(&self, tenant: TenantId, id: i64) -> Result<Option<Alert>, StoreError> {
-        table::find_in(&mut *self.0.engine.reader()?, tenant, id)
+        table::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id)
     }
 
     /// A page of the alerts, newest first. Blocks the thread.
@@ -130,11 +137,11 @@ impl Store {
         position: i64,
         limit: i64,
     ) -> Result<Vec<AlertChange>, StoreError> {
-        alerts::changes::after(&mut *self.0.engine.reader()?, tenant, position, limit)
+        alerts::changes::after(&mut *self.0.engine.reader_of(tenant)?, tenant, position, limit)
     }
 
     /// The last place in a tenant's outbox; 0 for an empty one. Blocks the thread.
     pub fn alert_changes_last(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        Ok(alerts::changes::last_id(&mut *self.0.engine.reader()?, tenant)?)
+        Ok(alerts::changes::last_id(&mut *self.0.engine.reader_of(tenant)?, tenant)?)
     }
 }

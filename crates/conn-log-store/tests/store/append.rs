@@ -39,7 +39,8 @@ on_both_databases! {
         db.execute(match db.backend() {
             Backend::Sqlite => "UPDATE heads SET created_at_last = created_at_last + 86400000000",
             Backend::Postgres => {
-                "UPDATE heads SET created_at_last = created_at_last + interval '1 day'"
+                "UPDATE heads SET created_at_last =
+                     (created_at_last AT TIME ZONE 'UTC' + interval '1 day') AT TIME ZONE 'UTC'"
             }
         });
         for _ in 0..3 {

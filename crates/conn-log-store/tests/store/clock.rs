@@ -24,7 +24,10 @@ fn put_back_clock(db: &TestDatabase, days: i64) {
             days * 86_400_000_000
         ),
         Backend::Postgres => {
-            format!("UPDATE heads SET created_at_last = created_at_last + interval '{days} days'")
+            format!(
+                "UPDATE heads SET created_at_last = (created_at_last AT TIME ZONE 'UTC'
+                     + interval '{days} days') AT TIME ZONE 'UTC'"
+            )
         }
     });
 }

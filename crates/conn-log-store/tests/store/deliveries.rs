@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use conn_log_core::Timestamp;
+use conn_log_core::alert::Rule;
 use conn_log_store::{
-    AlertFilter, Attempted, ChangeKind, DeliveryKey, DeliveryState, DisabledReason, NewAlertChange,
-    NewSilence, NewWebhook, PageQuery, PageStart, Recorded, Store, Webhook, WebhookChange,
-    WebhookFormat,
+    AlertFilter, AlertQuery, AlertState, Attempted, ChangeKind, DeliveryKey, DeliveryState,
+    DisabledReason, NewAlertChange, NewSilence, NewWebhook, PageQuery, PageStart, Recorded, Store,
+    Webhook, WebhookChange, WebhookFormat,
 };
 use conn_log_test_support::*;
 use serde_json::json;
@@ -219,7 +220,7 @@ on_both_databases! {
         assert_eq!(all(&store, &webhook).len(), 2);
 
         let enable = WebhookChange { enabled: Some(true), ..WebhookChange::default() };
-        let enabled = store.webhook_update(DEFAULT, webhook.id, enable).unwrap();
+        let enabled = store.webhook_update::<()>(DEFAULT, webhook.id, |_| Ok(enable)).unwrap().unwrap();
         assert_eq!(enabled.disabled, None);
         append(&store, &[(ChangeKind::Opened, 4)]);
         planned(&store, &webhook, now);
@@ -250,6 +251,50 @@ on_both_databases! {
         }
         let disabled = store.webhook_get(DEFAULT, webhook.id).unwrap().disabled.unwrap();
         assert_eq!(disabled.1, DisabledReason::Failing);
+    }
+
+    async fn a_webhook_that_is_disabled_by_failures_is_an_alert_until_it_is_enabled(db) {
+        let store = db.open();
+        let rule = json!({"name": "any", "kind": "match", "group_by": ["device_id"], "params": {}});
+        let rule = Rule::from_json(rule.as_object().unwrap().clone()).unwrap();
+        store.rule_create(DEFAULT, rule).unwrap();
+        let hook = || NewWebhook { url: "https://a.example/secret".to_owned(), ..new_webhook() };
+        let webhook = store.webhook_create(DEFAULT, hook()).unwrap();
+        let other = store.webhook_create(DEFAULT, new_webhook()).unwrap();
+        let begun = start();
+        for (id, hours) in (1..).zip((0..=120).step_by(20)) {
+            let now = after(begun, Duration::from_hours(hours));
+            append(&store, &[(ChangeKind::Opened, id)]);
+            planned(&store, &webhook, now);
+            attempt(&store, &webhook, id, 500, now);
+        }
+        let page = PageQuery { start: PageStart::First, limit: 10 };
+        let alerts = || store.alert_list(DEFAULT, &AlertQuery::default(), &page).unwrap().items;
+        let found = alerts();
+        assert_eq!(found.len(), 1);
+        let alert = found[0].to_json();
+        assert_eq!((&alert["kind"], &alert["rule_id"]), (&json!("webhook_disabled"), &json!(0)));
+        assert_eq!(alert["group"], json!({"webhook_id": webhook.id}));
+        assert_eq!((&alert["state"], &alert["ended_at"]), (&json!("open"), &json!(null)));
+        let explanation = alert["explanation"].as_str().unwrap();
+        assert!(explanation.starts_with("the webhook to https://a.example was disabled"));
+        // The other receivers are told of it, and the alerts of rules count on after it.
+        planned(&store, &other, start());
+        assert!(all(&store, &other).iter().any(|(_, alert, _)| *alert == found[0].id.to_string()));
+        conn_log_test_support::append(&store, vec![event("d")]).await.unwrap();
+        let begun = std::time::Instant::now();
+        while alerts().len() < 2 {
+            assert!(begun.elapsed() < Duration::from_secs(30));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(alerts().iter().map(|alert| alert.id).collect::<Vec<_>>(), [2, 1]);
+
+        let enable = WebhookChange { enabled: Some(true), ..WebhookChange::default() };
+        store.webhook_update::<()>(DEFAULT, webhook.id, |_| Ok(enable)).unwrap().unwrap();
+        let ended = store.alert_get(DEFAULT, 1).unwrap().unwrap();
+        assert_eq!(ended.state, AlertState::Resolved);
+        assert!(ended.explanation.ends_with("; the webhook was enabled again"));
+        store.close();
     }
 
     async fn two_failures_a_week_apart_are_not_five_days_of_failures(db) {
@@ -322,7 +367,7 @@ on_both_databases! {
         planned(&store, &webhook, now);
         assert_eq!(attempt(&store, &webhook, 1, 200, now), Recorded::Delivered);
         let change = WebhookChange { format: Some(WebhookFormat::Slack), ..WebhookChange::default() };
-        store.webhook_update(DEFAULT, webhook.id, change).unwrap();
+        store.webhook_update::<()>(DEFAULT, webhook.id, |_| Ok(change)).unwrap().unwrap();
         let later = after(now, Duration::from_mins(5));
         assert_eq!(store.deliveries_claim(vec![key(&webhook, 1)], later).unwrap().len(), 0);
         assert_eq!(due(&store, &webhook, after(now, Duration::from_hours(1))), [0_i64; 0]);
@@ -371,10 +416,10 @@ on_both_databases! {
         append(&store, &[(ChangeKind::Opened, 1)]);
         planned(&store, &webhook, start());
         assert!(store.webhook_get(other, webhook.id).is_err());
-        assert!(store.webhook_delete(other, webhook.id).is_err());
+        assert!(store.webhook_delete::<()>(other, webhook.id, |_| Ok(())).is_err());
         let key = key(&webhook, 1);
         assert!(store.delivery_redeliver(DeliveryKey { tenant: other, ..key }).is_err());
-        store.webhook_delete(DEFAULT, webhook.id).unwrap();
+        store.webhook_delete::<()>(DEFAULT, webhook.id, |_| Ok(())).unwrap().unwrap();
         assert!(store.delivery_get(key).is_err());
         assert_eq!(store.deliveries_claim(vec![key], start()).unwrap().len(), 0);
     }

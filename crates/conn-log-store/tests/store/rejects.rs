@@ -189,7 +189,7 @@ on_both_databases! {
                 format!("UPDATE rejects SET created_at = created_at - {days} * 1000000 WHERE id <= 3")
             }
             Backend::Postgres => {
-                format!("UPDATE rejects SET created_at = created_at - interval '{days} s' WHERE id <= 3")
+                format!("UPDATE rejects SET created_at = (created_at AT TIME ZONE 'UTC' - interval '{days} s') AT TIME ZONE 'UTC' WHERE id <= 3")
             }
         });
         assert_eq!(store.rejects_expire(2).unwrap(), 2);

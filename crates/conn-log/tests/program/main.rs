@@ -14,6 +14,7 @@ mod lost;
 mod memory;
 mod notifying;
 mod postgres;
+mod receiver;
 mod request_log;
 mod running;
 mod smoke;

@@ -1,59 +1,14 @@
 //! A webhook is told of every change, however the program ends.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use conn_log_store::{ChangeKind, NewAlertChange, TenantId};
 use conn_log_test_support::{Backend, TestDatabase};
 use rstest::rstest;
 use serde_json::{Value, json};
 
+use crate::receiver::{distinct, receiver};
 use crate::running::{Running, wait_until};
-
-/// What came: the message ids and the bodies, in the order of arrival.
-type Arrived = Arc<Mutex<Vec<(String, Value)>>>;
-
-/// A receiver that answers 200.
-fn receiver() -> (String, Arrived) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let arrived = Arrived::default();
-    let into = arrived.clone();
-    thread::spawn(move || {
-        for connection in listener.incoming() {
-            let into = into.clone();
-            thread::spawn(move || take(connection.unwrap(), &into));
-        }
-    });
-    (url, arrived)
-}
-
-fn take(mut connection: TcpStream, arrived: &Arrived) -> Option<()> {
-    let mut reader = BufReader::new(connection.try_clone().ok()?);
-    let (mut id, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            if line.trim_end().is_empty() {
-                break;
-            }
-            continue;
-        };
-        match name.to_ascii_lowercase().as_str() {
-            "webhook-id" => value.clone_into(&mut id),
-            "content-length" => length = value.parse().ok()?,
-            _ => {}
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    arrived.lock().unwrap().push((id, serde_json::from_slice(&body).ok()?));
-    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()
-}
 
 fn start(database: &TestDatabase) -> Running {
     Running::start_with(database, &["--webhook-allow", "127.0.0.0/8"])
@@ -96,12 +51,8 @@ fn a_kill_between_sending_and_noting_it_loses_no_change(
         database.execute("UPDATE deliveries SET claimed_until = NULL");
         server = Some(start(&database));
     }
-    let distinct = || {
-        let arrived = arrived.lock().unwrap();
-        arrived.iter().map(|(id, body)| (id.clone(), body.clone())).collect::<BTreeMap<_, _>>()
-    };
     let expected = usize::try_from(ALERTS * 3).unwrap();
-    wait_until("all has arrived", || distinct().len() >= expected);
+    wait_until("all has arrived", || distinct(&arrived).len() >= expected);
     let server = server.unwrap();
     let listed = || -> Value {
         let answer = ureq::get(format!("{}/metrics", server.base)).call();
@@ -109,7 +60,7 @@ fn a_kill_between_sending_and_noting_it_loses_no_change(
         text.lines().any(|line| line == "conn_log_webhook_oldest_waiting_seconds 0").into()
     };
     wait_until("nothing waits", || listed() == json!(true));
-    assert_eq!(distinct().len(), expected, "a message has one id");
+    assert_eq!(distinct(&arrived).len(), expected, "a message has one id");
 
     // The first arrival of each change of an alert, in order.
     let mut of_alert: BTreeMap<i64, Vec<String>> = BTreeMap::new();

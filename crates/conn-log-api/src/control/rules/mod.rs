@@ -3,11 +3,10 @@
 mod reading;
 mod shapes;
 
-pub(crate) use shapes::AlertRuleKind;
-
 use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use conn_log_core::Timestamp;
 use conn_log_core::alert::{Rule, starter_rules};
 use conn_log_store::{StoredRule, TenantId};
 use serde_json::{Map, Value};
@@ -22,6 +21,7 @@ use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
+use crate::log::query::RFC3339;
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'R');
@@ -159,15 +159,21 @@ pub(crate) async fn change(
     Ok(answer(&app, tenant, &rule))
 }
 
-/// Deletes a rule. Its alerts stay.
+/// Deletes a rule. Its alerts stay; silences and sessions that go on are resolved. With If-Match a rule that was
+/// changed meanwhile stays.
 #[utoipa::path(
     delete,
     path = "/api/v1/alert_rules/{id}/",
     operation_id = "alert_rule_delete",
     tag = "Watching",
-    params(("id" = i64, Path, description = "The rule's id")),
+    params(
+        ("id" = i64, Path, description = "The rule's id"),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the rule that is meant"),
+    ),
     responses(
         (status = 204, description = "It is deleted"),
+        (status = 409, description = "The rule was changed meanwhile",
+            body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "The tenant has no such rule",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
@@ -179,8 +185,9 @@ pub(crate) async fn delete(
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
     QueryString::of(&request)?.finish()?;
-    let (id, tenant) = (id_of(&id)?, caller.tenant());
-    App::of(&request).read(move |store| store.rule_delete(tenant, id)).await?;
+    let (id, tenant, if_match) = (id_of(&id)?, caller.tenant(), IfMatch::of(&request));
+    let check = move |rule: &StoredRule| if_match.require(&shapes::tag(rule));
+    App::of(&request).read(move |store| store.rule_delete(tenant, id, check)).await??;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -191,6 +198,10 @@ pub(crate) async fn delete(
     path = "/api/v1/alert_rules/preview/",
     operation_id = "alert_rule_preview",
     tag = "Watching",
+    params(
+        ("since" = Option<DateTime<Utc>>, Query, description = "In place of the member"),
+        ("until" = Option<DateTime<Utc>>, Query, description = "In place of the member"),
+    ),
     request_body = shapes::AlertRulePreview,
     responses(
         (status = 200, description = "What the rule would have raised", body = shapes::AlertPreview),
@@ -204,13 +215,22 @@ pub(crate) async fn preview(
     mut payload: Payload,
     caller: Reader,
 ) -> Result<HttpResponse, Problem> {
-    let mut object = body(&request, &mut payload).await?;
+    let mut parameters = QueryString::of(&request)?;
+    let times =
+        ["since", "until"].map(|name| (name, parameters.read(name, RFC3339, Timestamp::parse)));
+    parameters.finish()?;
+    let mut object = object(&request, &mut payload).await?;
+    for (name, time) in times {
+        object.extend(time?.map(|time| (name.to_owned(), time.to_string().into())));
+    }
     let (app, tenant) = (App::of(&request), caller.tenant());
     let span = reading::span(&mut object);
     // The rule's own members may stand in an object of their own.
     if let Some(Value::Object(rule)) = object.remove("rule") {
         object.extend(rule);
     }
+    // A rule that is only tried needs no name.
+    object.entry("name").or_insert_with(|| "preview".into());
     let rule = reading::rule_with(&app, tenant, object, span.1).await?;
     let (since, until) = span.0;
     let permit = app.previews.clone().try_acquire_owned();
@@ -255,6 +275,13 @@ fn answer(app: &App, tenant: TenantId, rule: &StoredRule) -> HttpResponse {
 
 async fn body(request: &HttpRequest, payload: &mut Payload) -> Result<Map<String, Value>, Problem> {
     QueryString::of(request)?.finish()?;
+    object(request, payload).await
+}
+
+async fn object(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<Map<String, Value>, Problem> {
     accept::require(request, "application/json")?;
     let body = json_object::read(request, payload).await?;
     Members::parse(&body)?.into_values()

@@ -42,7 +42,8 @@ pub(super) async fn rule_with(
     }
 }
 
-/// Takes the time of a preview out of a body: since, until, and the faults.
+/// Takes the time of a preview out of a body: since, until, which is
+/// this moment if it is absent, and the faults.
 pub(super) fn span(object: &mut Map<String, Value>) -> ((Timestamp, Timestamp), Vec<RuleFault>) {
     let mut faults = Vec::new();
     let mut time = |name: &str| {
@@ -53,6 +54,7 @@ pub(super) fn span(object: &mut Map<String, Value>) -> ((Timestamp, Timestamp), 
             kind,
         };
         let found = match object.remove(name) {
+            None | Some(Value::Null) if name == "until" => Ok(Timestamp::from(chrono::Utc::now())),
             None | Some(Value::Null) => {
                 Err(fault("missing", "this member is required", FaultKind::Shape))
             }

@@ -242,9 +242,9 @@ pub(super) struct AlertRulePreview {
     /// Events of this time or later, by the rule's clock.
     #[schema(value_type = DateTime<Utc>)]
     since: Timestamp,
-    /// Events before this time.
-    #[schema(value_type = DateTime<Utc>)]
-    until: Timestamp,
+    /// Events before this time; this moment if absent.
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    until: Option<Timestamp>,
 }
 
 /// What a rule would have raised.

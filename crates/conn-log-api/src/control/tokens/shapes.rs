@@ -144,6 +144,7 @@ pub(super) enum GrantedScopeName {
 #[serde(rename_all = "lowercase")]
 pub(super) enum OnRejectName {
     Keep,
+    Refuse,
 }
 
 /// How strictly optional fields are read.
@@ -152,4 +153,5 @@ pub(super) enum OnRejectName {
 #[serde(rename_all = "lowercase")]
 pub(super) enum HandlingName {
     Lenient,
+    Strict,
 }

@@ -47,6 +47,8 @@ pub struct Alert {
     pub merged_into: Option<i64>,
     /// What was found, for people.
     pub explanation: String,
+    /// What was known of earlier alerts when it was opened; part of the explanation.
+    pub before: Option<String>,
     /// The path of the list that shows its events.
     pub events_path: String,
     /// What the person said who acknowledged or resolved it.
@@ -83,6 +85,10 @@ impl Alert {
         })
     }
 }
+
+/// The kind of the alert that tells of a webhook that was disabled. No rule raises it: its rule id
+/// is 0.
+pub const WEBHOOK_DISABLED: &str = "webhook_disabled";
 
 /// A filter of alerts.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -79,7 +79,7 @@ pub(crate) fn append_alert_changes(
     tenant: TenantId,
     changes: &[NewAlertChange],
 ) -> Result<(), StoreError> {
-    connection.lock_control_in_txn()?;
+    connection.lock_control_of_in_txn(tenant)?;
     let mut last = last_id(connection, tenant)?;
     for change in changes {
         last += 1;

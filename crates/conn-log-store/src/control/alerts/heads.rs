@@ -1,5 +1,7 @@
 //! The head row of a log's rules: the last numbers given, and the process that evaluates them.
 
+use std::collections::BTreeSet;
+
 use conn_log_core::Timestamp;
 use diesel::prelude::*;
 
@@ -25,6 +27,18 @@ pub(crate) struct Head {
 /// The head rows of all logs that have had rules.
 pub(crate) fn all(connection: &mut AnyConnection) -> QueryResult<Vec<Head>> {
     alert_heads::table.order(alert_heads::tenant_id).load(connection)
+}
+
+/// The head rows of some logs, as far as they have had rules.
+pub(crate) fn some(
+    connection: &mut AnyConnection,
+    tenants: &BTreeSet<TenantId>,
+) -> QueryResult<Vec<Head>> {
+    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
+    alert_heads::table
+        .filter(alert_heads::tenant_id.eq_any(tenants))
+        .order(alert_heads::tenant_id)
+        .load(connection)
 }
 
 /// The head row of a log; created if there is none.
@@ -57,6 +71,19 @@ pub(crate) fn change_in_txn(
         .set((alert_heads::revision.eq(alert_heads::revision + 1), alert_heads::rules.eq(rules)))
         .execute(connection)?;
     Ok(())
+}
+
+/// Takes the number of an alert that no rule raises. The evaluation of the rules, which counts on
+/// from the last number, begins anew.
+pub(crate) fn next_alert_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+) -> QueryResult<i64> {
+    let number = get_in_txn(connection, tenant)?.alerts + 1;
+    diesel::update(alert_heads::table.find(tenant.0))
+        .set((alert_heads::revision.eq(alert_heads::revision + 1), alert_heads::alerts.eq(number)))
+        .execute(connection)?;
+    Ok(number)
 }
 
 /// Takes or keeps the evaluation of a log's rules for a process; returns whether it has it.

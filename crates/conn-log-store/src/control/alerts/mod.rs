@@ -8,6 +8,6 @@ pub(crate) mod heads;
 pub(crate) mod rules;
 pub(crate) mod table;
 
-pub use alert::{Alert, AlertQuery, AlertState};
+pub use alert::{Alert, AlertQuery, AlertState, WEBHOOK_DISABLED};
 pub use changes::{AlertChange, ChangeKind, NewAlertChange};
 pub use rules::StoredRule;

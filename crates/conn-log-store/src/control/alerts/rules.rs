@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use serde_json::{Map, Value};
 
 use super::heads;
+use super::table::{Ending, end_in_txn};
 use crate::clock::now;
 use crate::control::schema::alert_rules;
 use crate::engine::{AnyConnection, Engine, JsonText, Micros};
@@ -40,7 +41,7 @@ pub struct StoredRule {
 }
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = alert_rules)]
+#[diesel(table_name = alert_rules, primary_key(tenant_id, rule_id))]
 struct Row {
     tenant_id: i32,
     rule_id: i64,
@@ -102,7 +103,7 @@ pub(crate) fn create(
 ) -> Result<Vec<StoredRule>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let known = all_in(connection, tenant)?;
             let size = log_heads::bounds(connection, tenant)?.size;
             let head = heads::get_in_txn(connection, tenant)?;
@@ -139,7 +140,8 @@ pub(crate) fn create(
     })
 }
 
-/// Replaces a rule by what `change` makes of it. Fails with [`StoreError::NotFound`].
+/// Replaces a rule by what `change` makes of it. If its version is evaluated no more, its alerts that
+/// go on have ended. Fails with [`StoreError::NotFound`].
 pub(crate) fn change<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
@@ -148,7 +150,7 @@ pub(crate) fn change<E: Send + 'static>(
 ) -> Result<Result<StoredRule, E>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let old = find_in(connection, tenant, id)?.ok_or(StoreError::NotFound("rule"))?;
             let rule = match change(&old) {
                 Ok(rule) => rule,
@@ -160,6 +162,15 @@ pub(crate) fn change<E: Send + 'static>(
             let now = now();
             let is_other = !rule.finds_the_same_as(&old.rule);
             let begins = is_other || (rule.is_enabled() && !old.rule.is_enabled());
+            let why = match (is_other, rule.is_enabled()) {
+                (true, _) => Some("the rule was changed"),
+                (false, false) => Some("the rule was disabled"),
+                (false, true) => None,
+            };
+            if let Some(why) = why {
+                let ending = Ending { rule: id, version: old.version, group_hash: None, why };
+                end_in_txn(connection, tenant, ending)?;
+            }
             let size = log_heads::bounds(connection, tenant)?.size;
             let new = StoredRule {
                 version: old.version + i64::from(is_other),
@@ -179,17 +190,28 @@ pub(crate) fn change<E: Send + 'static>(
     })
 }
 
-/// Deletes a rule; its alerts stay. Fails with [`StoreError::NotFound`].
-pub(crate) fn delete(engine: &Engine, tenant: TenantId, id: i64) -> Result<(), StoreError> {
+/// Deletes a rule, if `check` lets it. Its alerts stay; those that go on have ended. Fails with
+/// [`StoreError::NotFound`].
+pub(crate) fn delete<E: Send + 'static>(
+    engine: &Engine,
+    tenant: TenantId,
+    id: i64,
+    check: impl FnOnce(&StoredRule) -> Result<(), E> + Send + 'static,
+) -> Result<Result<(), E>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
-            let row = alert_rules::table.find((tenant.0, id));
-            if diesel::delete(row).execute(connection)? == 0 {
-                return Err(StoreError::NotFound("rule"));
+            connection.lock_control_of_in_txn(tenant)?;
+            let old = find_in(connection, tenant, id)?.ok_or(StoreError::NotFound("rule"))?;
+            if let Err(error) = check(&old) {
+                return Ok(Err(error));
             }
+            diesel::delete(alert_rules::table.find((tenant.0, id))).execute(connection)?;
+            let why = "the rule was deleted";
+            let ending = Ending { rule: id, version: old.version, group_hash: None, why };
+            end_in_txn(connection, tenant, ending)?;
             let head = heads::get_in_txn(connection, tenant)?;
-            Ok(heads::change_in_txn(connection, tenant, head.rules)?)
+            heads::change_in_txn(connection, tenant, head.rules)?;
+            Ok(Ok(()))
         })
     })
 }
@@ -200,7 +222,7 @@ pub(crate) fn get(
     tenant: TenantId,
     id: i64,
 ) -> Result<Option<StoredRule>, StoreError> {
-    find_in(&mut *engine.reader()?, tenant, id)
+    find_in(&mut *engine.reader_of(tenant)?, tenant, id)
 }
 
 /// A page of the rules, newest first.
@@ -226,7 +248,7 @@ pub(crate) fn page(
             select = select.filter(alert_rules::rule_id.lt(id));
         }
     }
-    let rows: Vec<Row> = select.load(&mut *engine.reader()?)?;
+    let rows: Vec<Row> = select.load(&mut *engine.reader_of(tenant)?)?;
     let rules: Result<Vec<StoredRule>, StoreError> =
         rows.into_iter().map(StoredRule::try_from).collect();
     Ok(query.page(rules?))

@@ -42,6 +42,8 @@ struct Row {
 struct Body<'a> {
     rule_name: Cow<'a, str>,
     explanation: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Cow<'a, str>>,
     events_path: Cow<'a, str>,
     note: Option<Cow<'a, str>>,
     episode: Cow<'a, Episode>,
@@ -71,6 +73,7 @@ impl Row {
             body: serde_json::to_string(&Body {
                 rule_name: Cow::Borrowed(&alert.rule_name),
                 explanation: Cow::Borrowed(&alert.explanation),
+                before: alert.before.as_deref().map(Cow::Borrowed),
                 events_path: Cow::Borrowed(&alert.events_path),
                 note: alert.note.as_deref().map(Cow::Borrowed),
                 episode: Cow::Borrowed(episode),
@@ -98,6 +101,7 @@ impl TryFrom<Row> for Alert {
             episode: body.episode.into_owned(),
             merged_into: row.merged_into,
             explanation: body.explanation.into_owned(),
+            before: body.before.map(Cow::into_owned),
             events_path: body.events_path.into_owned(),
             note: body.note.map(Cow::into_owned),
         })
@@ -193,7 +197,7 @@ pub(crate) fn page(
             select = select.filter(alerts::alert_id.lt(id));
         }
     }
-    let rows: Vec<Row> = select.load(&mut *engine.reader()?)?;
+    let rows: Vec<Row> = select.load(&mut *engine.reader_of(tenant)?)?;
     let found: Result<Vec<Alert>, StoreError> = rows.into_iter().map(Alert::try_from).collect();
     Ok(query.page(found?))
 }
@@ -219,11 +223,12 @@ pub(crate) fn recent_in(
     rows.into_iter().map(Alert::try_from).collect()
 }
 
-/// The episodes of a group that overlap a time.
+/// The episodes of a group that overlap a time and were opened after that event.
 pub(crate) fn of_group_in(
     connection: &mut AnyConnection,
     tenant: TenantId,
     (rule, version, group_hash): (i64, i64, i64),
+    after_id: i64,
     (from, until): (Timestamp, Timestamp),
 ) -> Result<Vec<Episode>, StoreError> {
     let rows: Vec<Row> = alerts::table
@@ -231,6 +236,7 @@ pub(crate) fn of_group_in(
         .filter(alerts::rule_id.eq(rule))
         .filter(alerts::rule_version.eq(version))
         .filter(alerts::group_hash.eq(group_hash))
+        .filter(alerts::opened_by.gt(after_id))
         .filter(alerts::ended_at.ge(Micros(from)))
         .filter(alerts::started_at.le(Micros(until)))
         .filter(alerts::state.ne(AlertState::Withdrawn.name()))
@@ -240,6 +246,92 @@ pub(crate) fn of_group_in(
         .load(connection)?;
     let alerts: Result<Vec<Alert>, StoreError> = rows.into_iter().map(Alert::try_from).collect();
     Ok(alerts?.into_iter().map(|alert| alert.episode).collect())
+}
+
+/// An alert as the ones after it look back at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Queryable)]
+pub(crate) struct Opening {
+    /// The event that opened it.
+    pub(crate) opened_by: i64,
+    pub(crate) alert_id: i64,
+    pub(crate) slot: i64,
+    pub(crate) started_at: Micros,
+    /// Whether it is neither withdrawn nor merged.
+    pub(crate) stands: bool,
+}
+
+/// The latest alerts of a group, by the events that opened them, at most `limit`.
+pub(crate) fn latest_in(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    (rule, version, group_hash): (i64, i64, i64),
+    limit: i64,
+) -> QueryResult<Vec<Opening>> {
+    let stands = alerts::state.ne(AlertState::Withdrawn.name()).and(alerts::merged_into.is_null());
+    alerts::table
+        .filter(alerts::tenant_id.eq(tenant.0))
+        .filter(alerts::rule_id.eq(rule))
+        .filter(alerts::rule_version.eq(version))
+        .filter(alerts::group_hash.eq(group_hash))
+        .order((alerts::opened_by.desc(), alerts::slot.desc()))
+        .limit(limit)
+        .select((alerts::opened_by, alerts::alert_id, alerts::slot, alerts::started_at, stands))
+        .load(connection)
+}
+
+/// Which alerts have ended because nobody looks after them any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending<'a> {
+    pub(crate) rule: i64,
+    pub(crate) version: i64,
+    /// The only group, by its hash; `None` for all.
+    pub(crate) group_hash: Option<i64>,
+    /// Why, for people.
+    pub(crate) why: &'a str,
+}
+
+/// Ends the alerts that go on until something ends them, because nothing will. Call it under the
+/// lock for control.
+pub(crate) fn end_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    ending: Ending<'_>,
+) -> Result<(), StoreError> {
+    let mut select = alerts::table
+        .filter(alerts::tenant_id.eq(tenant.0))
+        .filter(alerts::rule_id.eq(ending.rule))
+        .filter(alerts::rule_version.eq(ending.version))
+        .filter(alerts::ended_at.eq(Micros(Timestamp::MAX)))
+        .filter(alerts::state.ne(AlertState::Withdrawn.name()))
+        .order(alerts::alert_id)
+        .select(Row::as_select())
+        .into_boxed();
+    if let Some(hash) = ending.group_hash {
+        select = select.filter(alerts::group_hash.eq(hash));
+    }
+    let rows: Vec<Row> = select.load(connection)?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let at = now();
+    let (mut ended, mut outbox) = (Vec::new(), Vec::new());
+    for row in rows {
+        let mut alert = Alert::try_from(row)?;
+        let is_told = alert.state < AlertState::Resolved;
+        alert.state = AlertState::Resolved;
+        alert.episode.goes_on = false;
+        alert.episode.end = at.micros().max(alert.episode.start);
+        alert.explanation = format!("{}; {}", alert.explanation, ending.why);
+        if is_told {
+            let kind = ChangeKind::Resolved;
+            outbox.push(NewAlertChange { kind, at, alert: alert.to_json() });
+        }
+        ended.push(alert);
+    }
+    write_in_txn(connection, tenant, &ended)?;
+    append_alert_changes(connection, tenant, &outbox)?;
+    connection.announce_in_txn(&[tenant])?;
+    Ok(())
 }
 
 /// Notes what a person did with an alert. An alert in that state, or in a later one, stays as it
@@ -253,7 +345,7 @@ pub(crate) fn settle(
 ) -> Result<Alert, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let found = find_in(connection, tenant, id)?;
             let mut alert = found.ok_or(StoreError::NotFound("alert"))?;
             if alert.state >= state {
@@ -268,7 +360,7 @@ pub(crate) fn settle(
             };
             let change = NewAlertChange { kind, at: now(), alert: alert.to_json() };
             append_alert_changes(connection, tenant, &[change])?;
-            connection.announce_in_txn()?;
+            connection.announce_in_txn(&[tenant])?;
             Ok(alert)
         })
     })

@@ -92,7 +92,7 @@ pub(crate) fn expire(engine: &Engine, now: Timestamp) -> Result<(), StoreError> 
     let until = now.plus(-delta(KEPT_FOR));
     for tenant in tenants::list(engine)? {
         let tenant = tenant.id;
-        let oldest = oldest_kept(&mut *engine.reader()?, tenant)?;
+        let oldest = oldest_kept(&mut *engine.reader_of(tenant)?, tenant)?;
         let until = oldest.map_or(until, |oldest| oldest.max(until));
         while engine.write(move |connection| expire_some(connection, tenant, until))? {}
         while engine.write(move |connection| expire_changes(connection, tenant, until))? {}

@@ -35,7 +35,7 @@ pub(crate) fn list(
     state: Option<DeliveryState>,
     query: &PageQuery<i64>,
 ) -> Result<Page<Delivery>, StoreError> {
-    let connection = &mut *engine.reader()?;
+    let connection = &mut *engine.reader_of(tenant)?;
     webhooks::find_in(connection, tenant, webhook)?;
     let mut rows = deliveries::table
         .filter(deliveries::tenant_id.eq(tenant.0))
@@ -69,7 +69,7 @@ pub(crate) fn find(
     engine: &Engine,
     key: DeliveryKey,
 ) -> Result<(Delivery, Vec<Attempt>), StoreError> {
-    let connection = &mut *engine.reader()?;
+    let connection = &mut *engine.reader_of(key.tenant)?;
     let row = find_in(connection, key)?.ok_or(StoreError::NotFound("delivery"))?;
     let mut attempts: Vec<Attempt> = delivery_attempts::table
         .filter(delivery_attempts::tenant_id.eq(key.tenant.0))

@@ -13,7 +13,7 @@ use crate::control::alerts::ChangeKind;
 use crate::control::schema::{deliveries, delivery_attempts, webhooks as hooks};
 use crate::control::webhooks::{
     Disable, DisabledReason, Webhook, WebhookFormat, disable_in_txn,
-    lock_in_txn as lock_webhook_in_txn,
+    lock_in_txn as lock_webhook_in_txn, raise_in_txn,
 };
 use crate::engine::{AnyConnection, Engine, Guid, Micros};
 use crate::error::StoreError;
@@ -75,6 +75,9 @@ fn record_in_txn(
             connection,
             Disable { tenant: key.tenant, webhook: key.webhook, reason, at },
         )?;
+        if reason == DisabledReason::Failing {
+            raise_in_txn(connection, &webhook, webhook.failing_since.unwrap_or(at), at)?;
+        }
         return Ok(Recorded::Disabled);
     }
     Ok(recorded)

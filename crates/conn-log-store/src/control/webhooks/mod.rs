@@ -2,6 +2,7 @@
 //!
 //! Signing needs a secret itself, so that the table holds it as text and not as a hash.
 
+mod failing;
 mod filter;
 mod secret;
 mod table;
@@ -13,6 +14,7 @@ use super::alerts::{AlertChange, ChangeKind};
 use super::token::named;
 use crate::tenant_id::TenantId;
 
+pub(crate) use failing::raise_in_txn;
 pub use filter::AlertFilter;
 pub use secret::WebhookSecret;
 pub(crate) use table::{

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::failing::end_alert_in_txn;
 use super::{
     AlertFilter, DisabledReason, NewWebhook, Webhook, WebhookChange, WebhookFormat, WebhookSecret,
 };
@@ -61,7 +62,7 @@ pub(crate) fn create(
     let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
     engine.write(move |connection| {
         connection.in_txn(|connection| {
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
             let owner: Option<i32> =
                 tenants::table.find(tenant.0).select(tenants::id).first(connection).optional()?;
             if owner.is_none() {
@@ -106,7 +107,7 @@ pub(crate) fn list(
     let rows: Vec<Row> = webhooks::table
         .filter(webhooks::tenant_id.eq(tenant.0))
         .select(Row::as_select())
-        .load(&mut *engine.reader()?)?;
+        .load(&mut *engine.reader_of(tenant)?)?;
     let all: Result<Vec<Webhook>, _> = rows.into_iter().map(Webhook::try_from).collect();
     Ok(query.page_of_all(all?, Webhook::place))
 }
@@ -146,17 +147,21 @@ pub(crate) fn all_enabled(connection: &mut AnyConnection) -> Result<Vec<Webhook>
     rows.into_iter().map(Webhook::try_from).collect()
 }
 
-/// Changes a webhook. One that is enabled again is told of the changes that come after; one that is
+/// Changes a webhook as `change` says. One that is enabled again is told of the changes that come after; one that is
 /// disabled has its pending deliveries cancelled.
-pub(crate) fn update(
+pub(crate) fn update<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
     id: Uuid,
-    change: WebhookChange,
-) -> Result<Webhook, StoreError> {
+    change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Send + 'static,
+) -> Result<Result<Webhook, E>, StoreError> {
     engine.write(move |connection| {
         connection.in_txn(|connection| {
             let mut webhook = lock_in_txn(connection, tenant, id)?;
+            let change = match change(&webhook) {
+                Ok(change) => change,
+                Err(error) => return Ok(Err(error)),
+            };
             let time = now();
             webhook.url = change.url.unwrap_or(webhook.url);
             webhook.format = change.format.unwrap_or(webhook.format);
@@ -172,14 +177,17 @@ pub(crate) fn update(
                 ))
                 .execute(connection)?;
             match (change.enabled, webhook.disabled.is_some()) {
-                (Some(true), true) => enable_in_txn(connection, tenant, id)?,
+                (Some(true), true) => {
+                    enable_in_txn(connection, tenant, id)?;
+                    end_alert_in_txn(connection, tenant, id, "the webhook was enabled again")?;
+                }
                 (Some(false), false) => {
                     let reason = DisabledReason::Request;
                     disable_in_txn(connection, Disable { tenant, webhook: id, reason, at: time })?;
                 }
                 _ => {}
             }
-            find_in(connection, tenant, id)
+            find_in(connection, tenant, id).map(Ok)
         })
     })
 }
@@ -246,15 +254,27 @@ pub(crate) fn rotate_secret(
     })
 }
 
-/// Deletes a webhook. Its deliveries are deleted after it, some at a time.
-pub(crate) fn delete(engine: &Engine, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
-    let count = engine.write(move |connection| {
-        Ok(diesel::delete(webhooks::table.find((tenant.0, Guid(id)))).execute(connection)?)
+/// Deletes a webhook, if `check` lets it. Its deliveries are deleted after it, some at a time.
+pub(crate) fn delete<E: Send + 'static>(
+    engine: &Engine,
+    tenant: TenantId,
+    id: Uuid,
+    check: impl FnOnce(&Webhook) -> Result<(), E> + Send + 'static,
+) -> Result<Result<(), E>, StoreError> {
+    let deleted = engine.write(move |connection| {
+        connection.in_txn(|connection| {
+            if let Err(error) = check(&lock_in_txn(connection, tenant, id)?) {
+                return Ok(Err(error));
+            }
+            diesel::delete(webhooks::table.find((tenant.0, Guid(id)))).execute(connection)?;
+            end_alert_in_txn(connection, tenant, id, "the webhook was deleted")?;
+            Ok(Ok(()))
+        })
     })?;
-    if count == 0 {
-        return Err(NONE_SUCH);
+    if deleted.is_ok() {
+        deliveries::clear(engine, tenant, id)?;
     }
-    deliveries::clear(engine, tenant, id)
+    Ok(deleted)
 }
 
 /// Moves the position of a locked webhook, and counts new deliveries.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use conn_log_core::alert::{Change, What, explain};
 use conn_log_core::{Record, Timestamp};
 
+use super::earlier::Earlier;
 use super::events_path::events_path;
 use super::recall::ALERTS;
 use crate::control::alerts::changes::append_alert_changes;
@@ -24,6 +25,7 @@ const VERSION: i16 = 1;
 
 /// A change of an alert, ready to be written.
 pub(super) struct Prepared {
+    /// Its explanation lacks what `What` says, and what was before.
     alert: Alert,
     what: What,
     at: Timestamp,
@@ -50,6 +52,17 @@ pub(super) fn prepare(
     rules: &[StoredRule],
     changes: Vec<Change>,
 ) -> Result<Vec<Prepared>, StoreError> {
+    let mut earlier = Earlier::default();
+    let mut before: HashMap<i64, String> = HashMap::new();
+    for change in &changes {
+        let Some(rule) = rules.iter().find(|rule| rule.id == change.rule) else { continue };
+        let key = (rule.id, rule.version, change.group.hash);
+        let said = earlier.note(&rule.rule, change, |limit| {
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            Ok(table::latest_in(connection, tenant, key, limit)?)
+        })?;
+        before.extend(said.map(|said| (change.episode.alert, said)));
+    }
     // Of changes that are not told only the last one of each alert is written.
     let mut last: HashMap<i64, usize> = HashMap::new();
     for (place, change) in changes.iter().enumerate() {
@@ -80,8 +93,9 @@ pub(super) fn prepare(
         let marks = change.episode.evidence();
         let evidence: Vec<Record> =
             marks.iter().filter_map(|mark| records.get(&mark.id).cloned()).collect();
+        let before = before.get(&change.episode.alert).cloned();
         prepared.push(Prepared {
-            alert: alert_of(rule, &change, &evidence),
+            alert: Alert { before, ..alert_of(rule, &change, &evidence) },
             what: change.what,
             at: Timestamp::from_micros(change.at),
         });
@@ -89,15 +103,23 @@ pub(super) fn prepare(
     Ok(prepared)
 }
 
-/// The alert of a change, as it is before people have done anything with it.
-pub(super) fn alert_of(rule: &StoredRule, change: &Change, evidence: &[Record]) -> Alert {
-    let group = &change.group;
-    let mut explanation = explain(&rule.rule, &group.json, &change.episode, evidence);
-    if let What::Withdrawn { by } = change.what
+/// Completes an alert's explanation: what was before, and what contradicts it.
+pub(super) fn complete(alert: &mut Alert, what: What) {
+    if let Some(before) = &alert.before {
+        alert.explanation = format!("{}; {before}", alert.explanation);
+    }
+    if let What::Withdrawn { by } = what
         && by > 0
     {
-        explanation = format!("{explanation}; withdrawn: event {by} contradicts it");
+        alert.explanation = format!("{}; withdrawn: event {by} contradicts it", alert.explanation);
     }
+}
+
+/// The alert of a change, as it is before people have done anything with it. Its explanation is to
+/// be completed.
+pub(super) fn alert_of(rule: &StoredRule, change: &Change, evidence: &[Record]) -> Alert {
+    let group = &change.group;
+    let explanation = explain(&rule.rule, &group.json, &change.episode, evidence);
     Alert {
         id: change.episode.alert,
         rule_id: rule.id,
@@ -109,6 +131,7 @@ pub(super) fn alert_of(rule: &StoredRule, change: &Change, evidence: &[Record]) 
         group: group.json.clone(),
         group_hash: group.hash,
         explanation,
+        before: None,
         events_path: events_path(&rule.rule, &group.json, &change.episode),
         episode: change.episode.clone(),
         merged_into: None,
@@ -143,7 +166,7 @@ impl Commit {
         let (tenant, revision) = (self.tenant, self.revision);
         if !self.changes.is_empty() {
             // Before the head row: people who change an alert take this lock first, too.
-            connection.lock_control_in_txn()?;
+            connection.lock_control_of_in_txn(tenant)?;
         }
         let is_ours =
             heads::move_in_txn(connection, tenant, &self.holder, revision, self.last_alert)?;
@@ -168,12 +191,13 @@ impl Commit {
         table::write_in_txn(connection, tenant, &alerts)?;
         if !outbox.is_empty() {
             append_alert_changes(connection, tenant, &outbox)?;
-            connection.announce_in_txn()?;
+            connection.announce_in_txn(&[tenant])?;
         }
         let position = Position {
             tenant: tenant.0,
             name: ALERTS.to_owned(),
             version: VERSION,
+            setting: 0,
             watermark: self.watermark,
             anchor: None,
         };
@@ -190,6 +214,7 @@ fn changed(new: Alert, known: Option<Alert>, what: What) -> (Alert, Option<Chang
         alert.state = known.state;
         alert.note = known.note;
         alert.merged_into = known.merged_into;
+        alert.before = known.before;
         // The rule may have another name by now; the alert keeps its own.
         alert.rule_name = known.rule_name;
         alert.severity = known.severity;
@@ -211,6 +236,7 @@ fn changed(new: Alert, known: Option<Alert>, what: What) -> (Alert, Option<Chang
             Some(ChangeKind::Resolved)
         }
     };
+    complete(&mut alert, what);
     (alert, kind)
 }
 

@@ -8,7 +8,7 @@ use conn_log_core::alert::{Output, RuleHealth, Watch, What};
 
 use super::commit::{self, Commit};
 use super::log_history::LogHistory;
-use super::recall;
+use super::recall::{self, Known};
 use crate::clock::now;
 use crate::control::alerts::StoredRule;
 use crate::control::alerts::heads::Head;
@@ -31,7 +31,7 @@ const UNWRITTEN_TIME_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Evaluation {
     pub(super) revision: i64,
     rules: Vec<StoredRule>,
-    versions: HashMap<i64, i64>,
+    known: HashMap<i64, Known>,
     watch: Watch,
     watermark: i64,
     /// The watermark in the table; `None` if there is none.
@@ -70,11 +70,11 @@ impl Evaluation {
         watermark: i64,
         stored: Option<i64>,
     ) -> Self {
-        let versions = recall::versions(&rules);
+        let known = recall::known(&rules);
         Evaluation {
             revision: head.revision,
             rules,
-            versions,
+            known,
             watch,
             watermark,
             stored,
@@ -116,7 +116,8 @@ impl Evaluation {
                 connection: tools.reader,
                 tenant: tools.tenant,
                 time_max: tools.engine.read_time_max(),
-                versions: &self.versions,
+                plans: tools.engine.plans_by_key(),
+                rules: &self.known,
             };
             self.watch.take(record, &mut history, &mut output)?;
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use conn_log_core::alert::{Episode, GroupKey, History, HistoryQuery};
 use conn_log_core::{EventQuery, Order, Record, Start, Timestamp};
 
+use super::recall::Known;
 use crate::control::alerts::table;
 use crate::derive::index;
 use crate::engine::{AnyConnection, Plans, in_snapshot};
@@ -18,8 +19,9 @@ pub(super) struct LogHistory<'a> {
     pub(super) connection: &'a mut AnyConnection,
     pub(super) tenant: TenantId,
     pub(super) time_max: Duration,
-    /// The versions of the rules.
-    pub(super) versions: &'a HashMap<i64, i64>,
+    pub(super) plans: Plans,
+    /// The rules, by their ids.
+    pub(super) rules: &'a HashMap<i64, Known>,
 }
 
 impl History for LogHistory<'_> {
@@ -34,7 +36,7 @@ impl History for LogHistory<'_> {
         };
         let deadline = Deadline::after(self.time_max);
         let (tenant, last) = (self.tenant, query.before_id - 1);
-        let found = in_snapshot(self.connection, self.time_max, Plans::ByKey, |connection| {
+        let found = in_snapshot(self.connection, self.time_max, self.plans, |connection| {
             index::page(connection, tenant, &page, Some(last), deadline)
         })?;
         Ok(found.records.into_iter().filter(|record| record.id > query.after_id).collect())
@@ -47,8 +49,11 @@ impl History for LogHistory<'_> {
         from: i64,
         until: i64,
     ) -> Result<Vec<Episode>, StoreError> {
-        let Some(version) = self.versions.get(&rule) else { return Ok(Vec::new()) };
+        let Some(Known { version, opened_after }) = self.rules.get(&rule) else {
+            return Ok(Vec::new());
+        };
         let span = (Timestamp::from_micros(from), Timestamp::from_micros(until));
-        table::of_group_in(self.connection, self.tenant, (rule, *version, group.hash), span)
+        let key = (rule, *version, group.hash);
+        table::of_group_in(self.connection, self.tenant, key, *opened_after, span)
     }
 }

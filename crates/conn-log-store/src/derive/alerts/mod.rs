@@ -14,6 +14,7 @@
 //! Architecture invariant: nothing here writes an event or knows HTTP.
 
 mod commit;
+mod earlier;
 mod evaluation;
 mod events_path;
 mod log_history;
@@ -24,4 +25,4 @@ mod runner;
 pub(crate) use preview::preview;
 pub use preview::{Preview, PreviewedAlert};
 pub use runner::AlertingState;
-pub(crate) use runner::{Alerting, spawn};
+pub(crate) use runner::{Alerting, spawn_all};

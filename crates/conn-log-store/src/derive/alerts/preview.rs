@@ -9,12 +9,13 @@ use conn_log_core::alert::{
 };
 use conn_log_core::{EventQuery, Order, Position, Record, Start, Timestamp};
 
-use super::commit::alert_of;
+use super::commit::{alert_of, complete};
+use super::earlier::Earlier;
 use super::log_history::LogHistory;
 use crate::clock::now;
 use crate::control::alerts::{Alert, AlertState, StoredRule};
 use crate::derive::index;
-use crate::engine::{AnyConnection, Engine, Plans, in_snapshot};
+use crate::engine::{AnyConnection, Engine, in_snapshot};
 use crate::error::StoreError;
 use crate::log::heads;
 use crate::log::read::find_in;
@@ -89,7 +90,7 @@ pub(crate) fn preview(
     until: Timestamp,
 ) -> Result<Preview, StoreError> {
     let begun = Instant::now();
-    let connection = &mut *engine.reader()?;
+    let connection = &mut *engine.reader_of(tenant)?;
     let size = heads::bounds(connection, tenant)?.size;
     let stored = StoredRule {
         id: 0,
@@ -106,7 +107,8 @@ pub(crate) fn preview(
         watch: Watch::new(vec![watched]),
         output: Output::after(0),
         changes: BTreeMap::new(),
-        told: 0,
+        earlier: Earlier::default(),
+        before: BTreeMap::new(),
     };
     let mut filter = stored.rule.filter().clone();
     let is_by_event = stored.rule.clock() == Clock::Event;
@@ -124,9 +126,10 @@ pub(crate) fn preview(
             limit: PAGE_EVENTS,
         };
         let left = TIME_MAX.saturating_sub(begun.elapsed());
-        let page = in_snapshot(connection, engine.read_time_max(), Plans::ByKey, |connection| {
-            index::page(connection, tenant, &query, Some(size), Deadline::after(left))
-        });
+        let page =
+            in_snapshot(connection, engine.read_time_max(), engine.plans_by_key(), |connection| {
+                index::page(connection, tenant, &query, Some(size), Deadline::after(left))
+            });
         let page = match page {
             Err(StoreError::QueryTimeout) => break,
             page => page?,
@@ -139,6 +142,7 @@ pub(crate) fn preview(
             }
             events += 1;
             run.take(connection, engine, tenant, record)?;
+            run.note(&stored.rule)?;
         }
         if !page.has_more {
             is_complete = true;
@@ -147,9 +151,9 @@ pub(crate) fn preview(
     }
     if is_complete {
         run.watch.judge_until(until.min(now()), &mut run.output);
-        run.note();
+        run.note(&stored.rule)?;
     }
-    let alerts = alerts(connection, tenant, &stored, run.changes)?;
+    let alerts = alerts(connection, tenant, &stored, run.changes, &mut run.before)?;
     Ok(Preview { alerts, events, is_complete, last_id, elapsed: begun.elapsed() })
 }
 
@@ -159,7 +163,9 @@ struct Run {
     output: Output,
     /// The last change of each alert.
     changes: BTreeMap<i64, Change>,
-    told: usize,
+    earlier: Earlier,
+    /// What was before each alert.
+    before: BTreeMap<i64, String>,
 }
 
 impl Run {
@@ -170,21 +176,21 @@ impl Run {
         tenant: TenantId,
         record: &Record,
     ) -> Result<(), StoreError> {
-        let versions = std::collections::HashMap::new();
-        let time_max = engine.read_time_max();
-        let log = LogHistory { connection, tenant, time_max, versions: &versions };
+        let rules = std::collections::HashMap::new();
+        let (time_max, plans) = (engine.read_time_max(), engine.plans_by_key());
+        let log = LogHistory { connection, tenant, time_max, plans, rules: &rules };
         let mut history = PreviewHistory { log, changes: &self.changes };
-        self.watch.take(record, &mut history, &mut self.output)?;
-        self.note();
-        Ok(())
+        self.watch.take(record, &mut history, &mut self.output)
     }
 
-    fn note(&mut self) {
-        for change in &self.output.changes[self.told..] {
-            self.changes.insert(change.episode.alert, change.clone());
+    fn note(&mut self, rule: &Rule) -> Result<(), StoreError> {
+        for change in self.output.changes.drain(..) {
+            let alert = change.episode.alert;
+            let before = self.earlier.note(rule, &change, |_| Ok(Vec::new()))?;
+            self.before.extend(before.map(|before| (alert, before)));
+            self.changes.insert(alert, change);
         }
-        self.output.changes.clear();
-        self.told = 0;
+        Ok(())
     }
 }
 
@@ -193,6 +199,7 @@ fn alerts(
     tenant: TenantId,
     rule: &StoredRule,
     changes: BTreeMap<i64, Change>,
+    before: &mut BTreeMap<i64, String>,
 ) -> Result<Vec<Alert>, StoreError> {
     let mut alerts = Vec::new();
     for change in changes.into_values() {
@@ -204,6 +211,8 @@ fn alerts(
         // In the order of their time.
         evidence.sort_by_key(|record| ids.iter().position(|id| *id == record.id));
         let mut alert = alert_of(rule, &change, &evidence);
+        alert.before = before.remove(&alert.id);
+        complete(&mut alert, change.what);
         alert.state = match change.what {
             What::Withdrawn { .. } => AlertState::Withdrawn,
             What::Ended => AlertState::Resolved,

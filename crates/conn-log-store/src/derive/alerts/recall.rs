@@ -105,7 +105,11 @@ fn recall_alerts(
     // A hit with the earliest event can join an episode that ended a cooldown before: a day at most.
     let since = earliest.plus(-TimeDelta::days(2));
     let has_sessions = matches!(rule.rule.kind(), Kind::LongSession { .. });
+    let opened_after = opened_after(rule);
     for alert in table::recent_in(connection, tenant, (rule.id, rule.version), since)? {
+        if alert.episode.opened_by <= opened_after {
+            continue;
+        }
         let first = alert.episode.evidence().first().map(|mark| mark.id);
         let first = match first.filter(|_| has_sessions) {
             Some(id) => find_in(connection, tenant, &[id], None)?.pop(),
@@ -172,7 +176,25 @@ fn first_since(
     Ok(low)
 }
 
-/// The versions of rules, by their ids.
-pub(super) fn versions(rules: &[StoredRule]) -> HashMap<i64, i64> {
-    rules.iter().map(|rule| (rule.id, rule.version)).collect()
+/// What of a rule's alerts the evaluation goes on with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) version: i64,
+    /// Alerts that were opened by this event or an earlier one have ended for good.
+    pub(super) opened_after: i64,
+}
+
+/// What the evaluation goes on with, by the rules' ids.
+pub(super) fn known(rules: &[StoredRule]) -> HashMap<i64, Known> {
+    let known =
+        |rule: &StoredRule| Known { version: rule.version, opened_after: opened_after(rule) };
+    rules.iter().map(|rule| (rule.id, known(rule))).collect()
+}
+
+/// A rule that is enabled again begins anew, and what went on when it was disabled has ended then.
+fn opened_after(rule: &StoredRule) -> i64 {
+    match rule.rule.kind() {
+        Kind::Silence { .. } | Kind::LongSession { .. } => rule.after_id,
+        _ => i64::MIN,
+    }
 }

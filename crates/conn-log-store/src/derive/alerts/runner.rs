@@ -1,9 +1,9 @@
-//! The thread that evaluates rules.
+//! The threads that evaluate rules, one for each lane.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use conn_log_core::Timestamp;
@@ -15,7 +15,7 @@ use super::evaluation::{Evaluation, Stepped, Tools};
 use super::recall;
 use crate::clock::SteadyClock;
 use crate::control::alerts::heads::{self, Head};
-use crate::engine::{AnyConnection, Engine, Role, Signals};
+use crate::engine::{AnyConnection, Changed, Engine, Role, Signals};
 use crate::error::StoreError;
 use crate::log::heads as log_heads;
 use crate::observer::Observer;
@@ -63,7 +63,8 @@ pub(crate) struct Alerting {
     /// The name of this process.
     holder: String,
     observer: Option<Arc<dyn Observer>>,
-    state: Mutex<AlertingState>,
+    /// By lane.
+    states: Mutex<BTreeMap<usize, AlertingState>>,
 }
 
 impl Alerting {
@@ -73,21 +74,32 @@ impl Alerting {
         observer: Option<Arc<dyn Observer>>,
     ) -> Self {
         let holder = Uuid::new_v4().to_string();
-        Alerting { engine, signals, holder, observer, state: Mutex::default() }
+        Alerting { engine, signals, holder, observer, states: Mutex::default() }
     }
 
     /// How the rules fare in this process.
     pub(crate) fn state(&self) -> AlertingState {
-        self.lock().clone()
+        let mut all = AlertingState::default();
+        for state in self.lock().values().cloned() {
+            all.rules.extend(state.rules);
+            all.taken.extend(state.taken);
+            all.groups += state.groups;
+            all.behind_events = all.behind_events.max(state.behind_events);
+        }
+        all
     }
 
-    fn lock(&self) -> MutexGuard<'_, AlertingState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, AlertingState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Starts the thread. It ends soon after a signal to stop, once it is unparked.
-pub(crate) fn spawn(alerting: &Arc<Alerting>) -> std::io::Result<JoinHandle<()>> {
+/// Starts a thread for each lane. Each ends soon after a signal to stop, once it is unparked.
+pub(crate) fn spawn_all(alerting: &Arc<Alerting>) -> std::io::Result<Vec<JoinHandle<()>>> {
+    (0..alerting.engine.lanes().count()).map(|lane| spawn(alerting, lane)).collect()
+}
+
+fn spawn(alerting: &Arc<Alerting>, lane: usize) -> std::io::Result<JoinHandle<()>> {
     let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let alerting = Arc::clone(alerting);
     // Opened now: a connection that is opened after a file is gone would make another file.
@@ -97,6 +109,9 @@ pub(crate) fn spawn(alerting: &Arc<Alerting>) -> std::io::Result<JoinHandle<()>>
         let commits = alerting.signals.commits();
         let runner = Runner {
             alerting,
+            lane,
+            seen: 0,
+            looked: None,
             commits,
             reader,
             clock: SteadyClock::new(),
@@ -109,6 +124,12 @@ pub(crate) fn spawn(alerting: &Arc<Alerting>) -> std::io::Result<JoinHandle<()>>
 
 struct Runner {
     alerting: Arc<Alerting>,
+    /// The tenants whose rules it evaluates.
+    lane: usize,
+    /// On a distributed database: the last signal whose tenants it has looked at.
+    seen: u64,
+    /// The last look at all tenants of the lane.
+    looked: Option<Instant>,
     commits: watch::Receiver<u64>,
     /// The thread's own connection.
     reader: Option<AnyConnection>,
@@ -190,7 +211,7 @@ impl Runner {
     /// Evaluates the rules of every log for a while.
     fn round(&mut self) -> Result<Round, StoreError> {
         self.alerting.engine.check_log()?;
-        let heads = heads::all(self.reader()?)?;
+        let heads = self.heads()?;
         let mut round = Round { has_rules: false, has_more: false, deadline: None };
         let mut state = AlertingState::default();
         for head in heads {
@@ -222,8 +243,34 @@ impl Runner {
                 break;
             }
         }
-        *self.alerting.lock() = state;
+        self.alerting.lock().insert(self.lane, state);
         Ok(round)
+    }
+
+    /// The head rows of the lane's logs that may have rules to evaluate. A distributed database is
+    /// asked for all of them once a second, and in between for those that were committed to.
+    fn heads(&mut self) -> Result<Vec<Head>, StoreError> {
+        let alerting = Arc::clone(&self.alerting);
+        let lanes = alerting.engine.lanes();
+        if !lanes.is_distributed() {
+            return Ok(heads::all(self.reader()?)?);
+        }
+        let (changed, seen) = alerting.signals.changed_since(self.seen);
+        let is_time = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AFTER);
+        let tenants = match changed {
+            Changed::These(tenants) if !is_time => {
+                let own = tenants.into_iter().filter(|tenant| lanes.of(*tenant) == self.lane);
+                own.chain(self.evaluations.keys().copied()).collect()
+            }
+            Changed::These(_) | Changed::All => {
+                self.looked = Some(Instant::now());
+                lanes.tenants_of(self.lane)
+            }
+        };
+        let heads =
+            if tenants.is_empty() { Vec::new() } else { heads::some(self.reader()?, &tenants)? };
+        self.seen = seen;
+        Ok(heads)
     }
 
     fn note(&mut self, tenant: TenantId, state: &mut AlertingState) -> Result<(), StoreError> {

@@ -9,15 +9,18 @@
 //! | resumed | as established | goes on with a suspended one; else as established |
 //! | suspended | nothing | suspends it |
 //! | terminated | an end whose start is unknown, or comes within 60 s | ends it |
+//! | (a gap) | nothing | ends it at its last event |
 
+use chrono::TimeDelta;
 use conn_log_core::Timestamp;
 
+use super::gaps::{self, Gap};
 use super::marks::{Key, Mark, News};
 use super::state::{End, SessionState};
 use crate::derive::facts::Step;
 
 /// The longest time by which an end may lie before the start of its session: clocks step.
-pub(super) const END_BEFORE_START_MAX: chrono::TimeDelta = chrono::TimeDelta::seconds(60);
+pub(super) const END_BEFORE_START_MAX: TimeDelta = TimeDelta::seconds(60);
 
 /// Sessions of one key, in construction.
 struct Fold<'a> {
@@ -25,26 +28,38 @@ struct Fold<'a> {
     sessions: Vec<SessionState>,
     /// Sessions whose start may still come: an end while none was open, and no start since.
     early: Vec<usize>,
+    /// The gaps that have not been met yet, in the order of time.
+    gaps: std::slice::Iter<'a, Gap>,
 }
 
 /// Computes the sessions of a key in the order of their starts, with the new marks. `before` are
 /// the sessions that the marks can change. `is_all` if they include the last session of the key.
+/// With a `timeout`, an open session ends at a gap that is longer.
 pub(super) fn settle(
     key: Key<'_>,
     before: &[SessionState],
     news: &News,
     is_all: bool,
+    timeout: Option<TimeDelta>,
 ) -> Vec<SessionState> {
+    let gaps = timeout.map(|timeout| gaps_of(before, news, is_all, timeout)).unwrap_or_default();
     let mut marks: Vec<Mark> = before.iter().flat_map(SessionState::marks).collect();
     marks.extend(&news.marks);
     marks.sort_unstable_by_key(|mark| (mark.position.0, mark.step, mark.position.1));
     marks.dedup_by_key(|mark| (mark.position.0, mark.step));
     marks.sort_unstable_by_key(|mark| mark.position);
 
-    let mut fold = Fold { key, sessions: Vec::with_capacity(before.len() + 1), early: Vec::new() };
+    let mut fold = Fold {
+        key,
+        sessions: Vec::with_capacity(before.len() + 1),
+        early: Vec::new(),
+        gaps: gaps.iter(),
+    };
     for instant in marks.chunk_by_mut(|one, next| one.position.0 == next.position.0) {
+        fold.pass_gaps(instant[0].position.0);
         fold.take_instant(instant);
     }
+    fold.pass_gaps(Timestamp::MAX);
     let mut sessions = fold.sessions;
     if sessions.is_empty() {
         let known = before.iter().map(|session| session.stray_event);
@@ -60,7 +75,33 @@ pub(super) fn settle(
     {
         last.last_at = last.last_at.max(last_at.unwrap_or(last.last_at));
     }
+    give_gaps(&mut sessions, gaps);
     sessions
+}
+
+/// The gaps of the sessions, with the new events.
+fn gaps_of(before: &[SessionState], news: &News, is_all: bool, timeout: TimeDelta) -> Vec<Gap> {
+    let mut known: Vec<Gap> = before.iter().flat_map(|session| session.gaps.clone()).collect();
+    known.sort_unstable_by_key(|gap| gap.to);
+    // If there are later sessions, no gap after them is looked for.
+    let last_at = before.iter().map(|session| session.last_at).max();
+    let last_at = last_at.map(|last_at| if is_all { last_at } else { Timestamp::MAX });
+    gaps::add(&mut known, last_at, &news.times, timeout);
+    known
+}
+
+/// Gives each gap to the latest session that began before it, or else to the first session.
+fn give_gaps(sessions: &mut [SessionState], gaps: Vec<Gap>) {
+    if gaps.is_empty() {
+        return;
+    }
+    let mut order: Vec<usize> = (0..sessions.len()).collect();
+    order.sort_unstable_by_key(|index| sessions[*index].position());
+    for gap in gaps {
+        let begins = |index: &usize| gap.from >= Some(sessions[*index].position().0);
+        let begun = order.partition_point(begins);
+        sessions[order[begun.saturating_sub(1)]].gaps.push(gap);
+    }
 }
 
 impl Fold<'_> {
@@ -86,6 +127,20 @@ impl Fold<'_> {
 
     fn open(&mut self) -> Option<&mut SessionState> {
         self.sessions.last_mut().filter(|session| session.is_unended())
+    }
+
+    /// Ends the open session at the first gap up to that time: it showed no sign of life for longer
+    /// than the timeout.
+    fn pass_gaps(&mut self, until: Timestamp) {
+        while let Some(gap) = self.gaps.as_slice().first().filter(|gap| gap.to <= until) {
+            self.gaps.next();
+            if let Some(from) = gap.from
+                && let Some(open) = self.open()
+            {
+                open.end = Some(End::timed_out(from));
+                open.is_suspended = false;
+            }
+        }
     }
 
     fn start(&mut self, mark: Mark) {

@@ -36,14 +36,16 @@ impl Mark {
 #[derive(Clone, Debug)]
 pub(super) struct News {
     pub(super) marks: Vec<Mark>,
+    /// The timestamps of marks and all other events, in order; empty without a session timeout.
+    pub(super) times: Vec<Timestamp>,
     /// The latest timestamp of marks and all other events.
     pub(super) last_at: Timestamp,
     /// The id of the first event.
     pub(super) first_event: i64,
 }
 
-/// The new events of each key.
-pub(super) fn news_of(facts: &[Fact]) -> HashMap<Key<'_>, News> {
+/// The new events of each key. `has_timeout` if sessions can time out.
+pub(super) fn news_of(facts: &[Fact], has_timeout: bool) -> HashMap<Key<'_>, News> {
     let mut by_key: HashMap<Key<'_>, News> = HashMap::default();
     for fact in facts {
         let key = Key {
@@ -51,11 +53,22 @@ pub(super) fn news_of(facts: &[Fact]) -> HashMap<Key<'_>, News> {
             application: fact.application,
             session_id: fact.session_id.as_deref(),
         };
-        let nothing = || News { marks: Vec::new(), last_at: fact.timestamp, first_event: fact.id };
+        let nothing = || News {
+            marks: Vec::new(),
+            times: Vec::new(),
+            last_at: fact.timestamp,
+            first_event: fact.id,
+        };
         let news = by_key.entry(key).or_insert_with(nothing);
         news.last_at = news.last_at.max(fact.timestamp);
         news.first_event = news.first_event.min(fact.id);
         news.marks.extend(Mark::of(fact));
+        if has_timeout {
+            news.times.push(fact.timestamp);
+        }
+    }
+    for news in by_key.values_mut() {
+        news.times.sort_unstable();
     }
     by_key
 }

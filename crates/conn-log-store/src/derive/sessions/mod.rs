@@ -3,6 +3,7 @@
 
 mod counts;
 mod fold;
+mod gaps;
 mod list;
 mod marks;
 mod read;
@@ -14,19 +15,25 @@ pub(crate) use read::session_list;
 pub use read::{EndReason, Session, SessionFilter, SessionPlace};
 pub(super) use rows::Changes;
 
+use chrono::TimeDelta;
 use diesel::QueryResult;
 
 use super::dictionary::Names;
 use super::facts::Fact;
 use super::follower::{Follower, Input, TakesFacts};
-use crate::engine::AnyConnection;
+use crate::engine::{AnyConnection, Home, all_positions};
 use crate::error::StoreError;
+use crate::options::SessionTimeout;
 use crate::tenant_id::TenantId;
 
 pub(super) const SESSIONS: &str = "sessions";
 
 /// The follower for sessions.
-pub(super) struct Sessions;
+pub(super) struct Sessions {
+    /// An open session without an event for longer has ended at its last; `None` if no session
+    /// times out.
+    pub(super) timeout: Option<TimeDelta>,
+}
 
 impl Follower for Sessions {
     fn name(&self) -> &'static str {
@@ -35,6 +42,10 @@ impl Follower for Sessions {
 
     fn version(&self) -> i16 {
         1
+    }
+
+    fn setting(&self) -> i64 {
+        setting_of(self.timeout)
     }
 
     fn input(&self) -> Input<'_> {
@@ -58,7 +69,7 @@ impl TakesFacts for Sessions {
         facts: &[Fact],
         _: &Names,
     ) -> Result<(), StoreError> {
-        let changes = changes(connection, tenant, facts)?;
+        let changes = changes(connection, tenant, facts, self.timeout)?;
         Ok(rows::write_in_txn(connection, tenant, &changes)?)
     }
 }
@@ -68,6 +79,30 @@ pub(super) fn changes(
     connection: &mut AnyConnection,
     tenant: TenantId,
     facts: &[Fact],
+    timeout: Option<TimeDelta>,
 ) -> QueryResult<Changes> {
-    rows::changes(connection, tenant, marks::news_of(facts))
+    rows::changes(connection, tenant, marks::news_of(facts, timeout.is_some()), timeout)
+}
+
+/// The timeout as the setting of the follower: microseconds, 0 without one.
+fn setting_of(timeout: Option<TimeDelta>) -> i64 {
+    timeout.and_then(|timeout| timeout.num_microseconds()).unwrap_or(0)
+}
+
+/// The timeout of a store's sessions.
+pub(crate) fn timeout(
+    connection: &mut AnyConnection,
+    wanted: SessionTimeout,
+) -> Result<Option<TimeDelta>, StoreError> {
+    let micros = match wanted {
+        SessionTimeout::Never => 0,
+        // A longer one than the time that a timestamp can say never passes.
+        SessionTimeout::After(timeout) => i64::try_from(timeout.as_micros()).unwrap_or(0),
+        SessionTimeout::Kept => {
+            let positions = all_positions(connection, Home::Rebuildable)?;
+            let kept = positions.into_iter().find(|position| position.name == SESSIONS);
+            kept.map_or(0, |position| position.setting)
+        }
+    };
+    Ok((micros > 0).then(|| TimeDelta::microseconds(micros)))
 }

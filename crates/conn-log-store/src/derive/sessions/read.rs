@@ -107,7 +107,8 @@ pub(crate) fn session_list(
         let filtered = filter.device_ids.iter().chain(&filter.application_ids);
         dictionary::find(connection, tenant, cache, filtered, &mut names)?;
         let conditions = filter.conditions(&names, quiet_since);
-        let changes = changes(connection, tenant, tail.past(watermark))?;
+        let changes =
+            changes(connection, tenant, tail.past(watermark), derivation.session_timeout)?;
 
         let range = SessionRange {
             from: query.position().map(|place| (place.at, place.event_id)),
@@ -169,6 +170,7 @@ fn session_of(session: SessionState, names: &Names, quiet_since: Option<Timestam
     let between = started_at.zip(ended_at).map(|(start, end)| seconds(start, end));
     let end_reason = ended_at.map(|_| match end {
         Some(end) if end.event.is_some() => EndReason::Terminated,
+        Some(end) if end.is_timed_out => EndReason::TimedOut,
         Some(_) => EndReason::Superseded,
         None => EndReason::TimedOut,
     });

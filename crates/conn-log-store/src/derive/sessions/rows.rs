@@ -1,5 +1,6 @@
 //! Sessions in their table: reads those that events can change, settles them and writes them back.
 
+use chrono::TimeDelta;
 use conn_log_core::Timestamp;
 use diesel::prelude::*;
 use foldhash::{HashMap, HashMapExt as _, HashSet};
@@ -34,6 +35,9 @@ pub(super) struct SessionRow {
     is_open: bool,
 }
 
+/// The event that ended a session that timed out, as its row holds it: no event has this id.
+const TIMED_OUT: i64 = 0;
+
 /// The type of a session's start, as its row holds it.
 const ESTABLISHED: i16 = 1;
 const RESUMED: i16 = 2;
@@ -50,11 +54,13 @@ impl SessionRow {
             session_id: session.session_id.clone(),
             start: session.start.map(|_| if session.is_resumed { RESUMED } else { ESTABLISHED }),
             end_at: session.end.map(|end| Micros(end.at)),
-            end_event: session.end.and_then(|end| end.event),
+            end_event: session
+                .end
+                .and_then(|end| if end.is_timed_out { Some(TIMED_OUT) } else { end.event }),
             end_status: session.end.and_then(|end| end.status),
             end_duration: session.end.and_then(|end| end.duration),
             last_at: Micros(session.last_at),
-            more: encode(&session.more),
+            more: encode(&session.more, &session.gaps),
             length: session.length(),
             is_suspended: session.is_suspended,
             is_open: session.is_unended(),
@@ -67,10 +73,12 @@ impl From<SessionRow> for SessionState {
         let start = row.start.map(|_| (row.at.0, row.event));
         let end = row.end_at.map(|at| End {
             at: at.0,
-            event: row.end_event,
+            event: row.end_event.filter(|event| *event != TIMED_OUT),
+            is_timed_out: row.end_event == Some(TIMED_OUT),
             status: row.end_status,
             duration: row.end_duration,
         });
+        let (more, gaps) = decode(row.more.as_deref());
         SessionState {
             device: row.device,
             application: row.application,
@@ -80,7 +88,8 @@ impl From<SessionRow> for SessionState {
             end,
             is_suspended: row.is_suspended,
             last_at: row.last_at.0,
-            more: decode(row.more.as_deref()),
+            more,
+            gaps,
             stray_event: if start.is_none() && end.is_none() { row.event } else { 0 },
         }
     }
@@ -112,11 +121,12 @@ const AHEAD: i64 = 4;
 /// key is read separately.
 const SHARED_MAX: usize = KEYS_AT_ONCE * 4;
 
-/// Computes the changes by the new events.
+/// Computes the changes by the new events. Open sessions end at gaps longer than the `timeout`.
 pub(super) fn changes(
     connection: &mut AnyConnection,
     tenant: TenantId,
     news: HashMap<Key<'_>, News>,
+    timeout: Option<TimeDelta>,
 ) -> QueryResult<Changes> {
     let mut changes = Changes::default();
     let (with_id, without): (Vec<_>, Vec<_>) =
@@ -124,19 +134,19 @@ pub(super) fn changes(
     for some in with_id.chunks(KEYS_AT_ONCE) {
         let Some(mut known) = load_by_ids(connection, tenant, some)? else {
             for (key, news) in some {
-                change_stretch(connection, tenant, *key, news, &mut changes)?;
+                change_stretch(connection, tenant, *key, news, timeout, &mut changes)?;
             }
             continue;
         };
         for (key, news) in some {
             let before = known.remove(key).unwrap_or_default();
             let before: Vec<SessionState> = before.into_iter().map(SessionState::from).collect();
-            let after = settle(*key, &before, news, true);
+            let after = settle(*key, &before, news, true, timeout);
             changes.add(&before, &after);
         }
     }
     for (key, news) in &without {
-        change_stretch(connection, tenant, *key, news, &mut changes)?;
+        change_stretch(connection, tenant, *key, news, timeout, &mut changes)?;
     }
     Ok(changes)
 }
@@ -172,15 +182,21 @@ fn change_stretch(
     tenant: TenantId,
     key: Key<'_>,
     news: &News,
+    timeout: Option<TimeDelta>,
     changes: &mut Changes,
 ) -> QueryResult<()> {
-    let Some(first) = news.marks.iter().map(|mark| mark.position.0).min() else {
-        // An event without a mark belongs to the last session.
+    if news.marks.is_empty() {
+        // Events without a mark belong to the last session, unless they lie in gaps before it.
         let before: Vec<SessionState> = load_last(connection, tenant, key, Timestamp::MAX)?;
-        let after = settle(key, &before, news, true);
-        changes.add(&before, &after);
-        return Ok(());
-    };
+        let begin = before.first().map(|session| session.position().0);
+        if news.times.first().is_none_or(|first| begin.is_none_or(|begin| *first >= begin)) {
+            let after = settle(key, &before, news, true, timeout);
+            changes.add(&before, &after);
+            return Ok(());
+        }
+    }
+    let marks = news.marks.iter().map(|mark| mark.position.0);
+    let Some(first) = marks.chain(news.times.first().copied()).min() else { return Ok(()) };
     // An end waits for its start for that long.
     let since = first.plus(-END_BEFORE_START_MAX);
     let known = load_last(connection, tenant, key, since)?;
@@ -189,7 +205,7 @@ fn change_stretch(
         let rows = load_from(connection, tenant, key, since, ahead)?;
         let is_all = i64::try_from(rows.len()).is_ok_and(|count| count < ahead);
         let mut before: Vec<SessionState> = known.iter().cloned().chain(rows).collect();
-        let mut after = settle(key, &before, news, is_all);
+        let mut after = settle(key, &before, news, is_all, timeout);
         if !is_all {
             let Some(unchanged) = meets(&before, &after, news.last_at) else {
                 ahead *= 8;

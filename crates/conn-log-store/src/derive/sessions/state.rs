@@ -2,6 +2,7 @@
 
 use conn_log_core::Timestamp;
 
+use super::gaps::Gap;
 use super::marks::{Key, Mark};
 use crate::derive::facts::{Step, TimePosition};
 use crate::derive::varint;
@@ -10,8 +11,9 @@ use crate::derive::varint;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct End {
     pub(super) at: Timestamp,
-    /// `None` if the next start superseded the session.
+    /// `None` if the next start superseded the session, or it timed out.
     pub(super) event: Option<i64>,
+    pub(super) is_timed_out: bool,
     pub(super) status: Option<i32>,
     pub(super) duration: Option<f64>,
 }
@@ -34,6 +36,9 @@ pub(crate) struct SessionState {
     /// Marks during the session that are neither its start nor its end. A late mark can make one of
     /// them a start.
     pub(super) more: Vec<Mark>,
+    /// The gaps in the key's events that begin after the session did, and before the next one. The
+    /// key's first session also has those before it.
+    pub(super) gaps: Vec<Gap>,
     /// The first event of a stray session; 0 for others.
     pub(super) stray_event: i64,
 }
@@ -55,6 +60,7 @@ impl SessionState {
             is_suspended: false,
             last_at: stray_at(),
             more: Vec::new(),
+            gaps: Vec::new(),
             stray_event: event,
         }
     }
@@ -152,11 +158,16 @@ pub(super) fn length_end(class: i16) -> chrono::TimeDelta {
 impl End {
     pub(super) fn of(mark: Mark) -> Self {
         let (at, event) = mark.position;
-        End { at, event: Some(event), status: Some(mark.status), duration: mark.duration }
+        let (status, duration) = (Some(mark.status), mark.duration);
+        End { at, event: Some(event), is_timed_out: false, status, duration }
     }
 
     pub(super) fn superseded(at: Timestamp) -> Self {
-        End { at, event: None, status: None, duration: None }
+        End { at, event: None, is_timed_out: false, status: None, duration: None }
+    }
+
+    pub(super) fn timed_out(at: Timestamp) -> Self {
+        End { is_timed_out: true, ..Self::superseded(at) }
     }
 }
 
@@ -170,9 +181,13 @@ impl Mark {
 /// The steps that `more` can hold, by their number.
 const STEPS: [Step; 3] = [Step::Established, Step::Resumed, Step::Suspended];
 
-/// Encodes marks as bytes; `None` if there are none.
-pub(super) fn encode(marks: &[Mark]) -> Option<Vec<u8>> {
-    if marks.is_empty() {
+/// The numbers of a gap, and of the time before a key's first event, in the place of a step.
+const GAP: u64 = 3;
+const BEGINNING: u64 = 4;
+
+/// Encodes marks and gaps as bytes; `None` if there are none.
+pub(super) fn encode(marks: &[Mark], gaps: &[Gap]) -> Option<Vec<u8>> {
+    if marks.is_empty() && gaps.is_empty() {
         return None;
     }
     let mut bytes = Vec::new();
@@ -182,21 +197,50 @@ pub(super) fn encode(marks: &[Mark]) -> Option<Vec<u8>> {
         varint::write_signed(&mut bytes, mark.position.0.micros());
         varint::write_signed(&mut bytes, mark.position.1);
     }
+    let mut before = 0;
+    for gap in gaps {
+        let to = gap.to.micros();
+        // Relative to the gap before: an event between two gaps makes the distance 0.
+        if let Some(from) = gap.from.map(Timestamp::micros) {
+            varint::write(&mut bytes, GAP);
+            varint::write_signed(&mut bytes, from - before);
+            varint::write_signed(&mut bytes, to - from);
+        } else {
+            varint::write(&mut bytes, BEGINNING);
+            varint::write_signed(&mut bytes, to - before);
+        }
+        before = to;
+    }
     Some(bytes)
 }
 
-/// Decodes marks.
-pub(super) fn decode(bytes: Option<&[u8]>) -> Vec<Mark> {
+/// Decodes marks and gaps.
+pub(super) fn decode(bytes: Option<&[u8]>) -> (Vec<Mark>, Vec<Gap>) {
     let mut bytes = bytes.unwrap_or_default();
-    let mut marks = Vec::new();
-    while let Some(mark) = decode_one(&mut bytes) {
-        marks.push(mark);
-    }
-    marks
+    let (mut marks, mut gaps) = (Vec::new(), Vec::new());
+    while decode_one(&mut bytes, &mut marks, &mut gaps).is_some() {}
+    (marks, gaps)
 }
 
-fn decode_one(bytes: &mut &[u8]) -> Option<Mark> {
-    let step = *STEPS.get(usize::try_from(varint::read(bytes)?).ok()?)?;
-    let at = Timestamp::from_micros(varint::read_signed(bytes)?);
-    Some(Mark::plain((at, varint::read_signed(bytes)?), step))
+/// Decodes one mark or gap. `None` at the end.
+fn decode_one(bytes: &mut &[u8], marks: &mut Vec<Mark>, gaps: &mut Vec<Gap>) -> Option<()> {
+    let number = varint::read(bytes)?;
+    let first = varint::read_signed(bytes)?;
+    let before = gaps.last().map_or(0, |gap: &Gap| gap.to.micros());
+    match number {
+        GAP => {
+            let from = before + first;
+            let to = Timestamp::from_micros(from + varint::read_signed(bytes)?);
+            gaps.push(Gap { from: Some(Timestamp::from_micros(from)), to });
+        }
+        BEGINNING => {
+            gaps.push(Gap { from: None, to: Timestamp::from_micros(before + first) });
+        }
+        step => {
+            let step = *STEPS.get(usize::try_from(step).ok()?)?;
+            let position = (Timestamp::from_micros(first), varint::read_signed(bytes)?);
+            marks.push(Mark::plain(position, step));
+        }
+    }
+    Some(())
 }

@@ -1,22 +1,26 @@
 //! The server engine: PostgreSQL, with any number of conn-log processes on one database.
 
+pub(super) mod citus;
 pub(super) mod listener;
+pub(super) mod migrations;
 mod open;
 pub(super) mod partitions;
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use diesel::connection::SimpleConnection;
 
 use super::backend::Backend;
 use super::connection::AnyConnection;
+use super::lanes::Lanes;
 use super::pool::Connections;
 use super::position::Home;
 use super::signals::Signals;
 use super::url::PostgresUrl;
 use crate::error::StoreError;
 
-pub(super) use open::open;
+pub(super) use open::{BEGIN, open};
 
 /// Longest vacuum, in milliseconds. The next vacuum, or PostgreSQL's autovacuum, does the rest.
 const VACUUM_MS: u32 = 5_000;
@@ -25,11 +29,12 @@ const VACUUM_MS: u32 = 5_000;
 pub(super) struct Postgres {
     url: PostgresUrl,
     writers: Connections,
+    lanes: Arc<Lanes>,
 }
 
 impl Postgres {
-    pub(super) fn new(url: PostgresUrl, writers: Connections) -> Self {
-        Postgres { url, writers }
+    pub(super) fn new(url: PostgresUrl, writers: Connections, lanes: Arc<Lanes>) -> Self {
+        Postgres { url, writers, lanes }
     }
 }
 
@@ -50,7 +55,7 @@ impl Backend for Postgres {
     }
 
     fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
-        listener::spawn(self.url.clone(), signals.clone())
+        listener::spawn(self.url.clone(), signals.clone(), Arc::clone(&self.lanes))
     }
 
     fn derived_is_apart(&self) -> bool {

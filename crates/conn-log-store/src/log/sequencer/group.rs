@@ -35,6 +35,8 @@ pub(super) struct Attempt {
     pub(super) rejects_kept: usize,
     /// Rejects removed because there were too many.
     pub(super) rejects_evicted: usize,
+    /// The tenants whose logs have new events.
+    pub(super) tenants: Vec<TenantId>,
     /// Tells later whether the attempt was committed.
     pub(super) trace: Option<Trace>,
     /// The time by which the log is ahead of the clock, because the clock was set back.
@@ -76,8 +78,8 @@ pub(super) fn store_in_txn(
     for (head, submissions) in tenants {
         Log { connection, settings, head }.append(submissions, clock, &mut attempt)?;
     }
-    if attempt.trace.is_some() {
-        connection.announce_in_txn()?;
+    if !attempt.tenants.is_empty() {
+        connection.announce_in_txn(&attempt.tenants)?;
     }
     Ok(attempt)
 }
@@ -267,6 +269,7 @@ impl Log<'_> {
             .unzip();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
             let Record { id, created_at, .. } = **record;
+            attempt.tenants.push(tenant);
             attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
         }
         let rows = records

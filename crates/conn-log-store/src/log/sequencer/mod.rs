@@ -18,6 +18,7 @@
 
 mod event_ids;
 mod group;
+mod lanes;
 mod queue;
 mod trial;
 mod writer;
@@ -31,7 +32,7 @@ use crate::error::AppendError;
 use crate::log::rejects::NewReject;
 use crate::tenant_id::TenantId;
 
-pub(crate) use queue::Queue;
+pub(crate) use lanes::Queues;
 pub(crate) use writer::{Writer, spawn};
 
 /// Events of one tenant that are stored together.

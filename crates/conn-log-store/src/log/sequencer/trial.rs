@@ -33,13 +33,13 @@ pub(super) enum Culprit {
     Unknown,
 }
 
-/// Finds the cause of a failure to store about that many bytes: a disk that is nearly full has room
+/// Finds the cause of a failure to store about that many bytes of a tenant: a disk that is nearly full has room
 /// for a small row, and not for a large batch.
-pub(super) fn culprit(connection: &mut AnyConnection, bytes: usize) -> Culprit {
-    if write_bytes(connection, bytes).is_ok() {
+pub(super) fn culprit(connection: &mut AnyConnection, tenant: TenantId, bytes: usize) -> Culprit {
+    if write_bytes(connection, tenant, bytes).is_ok() {
         return Culprit::Events;
     }
-    match heads::bounds(connection, TenantId::DEFAULT) {
+    match heads::bounds(connection, tenant) {
         Ok(_) => Culprit::Disk,
         Err(error) => match Fault::of_store(&error) {
             Fault::Unclear | Fault::Lasting => Culprit::Tables,
@@ -50,26 +50,34 @@ pub(super) fn culprit(connection: &mut AnyConnection, bytes: usize) -> Culprit {
 
 /// Writes in the same way as an append, and removes the row again. Fails on a database that is
 /// read-only or whose disk is full.
-pub(super) fn write(connection: &mut AnyConnection) -> Result<(), StoreError> {
-    write_bytes(connection, TRIAL_BYTES_MIN)
+pub(super) fn write(connection: &mut AnyConnection, tenant: TenantId) -> Result<(), StoreError> {
+    write_bytes(connection, tenant, TRIAL_BYTES_MIN)
 }
 
-fn write_bytes(connection: &mut AnyConnection, bytes: usize) -> Result<(), StoreError> {
+fn write_bytes(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    bytes: usize,
+) -> Result<(), StoreError> {
     let bytes = bytes.clamp(TRIAL_BYTES_MIN, TRIAL_BYTES_MAX);
-    connection.in_txn(|connection| write_in_txn(connection, bytes))?;
-    Ok(connection.in_txn(forget)?)
+    connection.in_txn(|connection| write_in_txn(connection, tenant, bytes))?;
+    Ok(connection.in_txn(|connection| forget(connection, tenant))?)
 }
 
-fn write_in_txn(connection: &mut AnyConnection, bytes: usize) -> Result<(), StoreError> {
-    let head = heads::lock_in_txn(connection, TenantId::DEFAULT)?;
+fn write_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    bytes: usize,
+) -> Result<(), StoreError> {
+    let head = heads::lock_in_txn(connection, tenant)?;
     heads::move_in_txn(connection, &head)?;
     // A crash may have left a row of an earlier trial.
-    forget(connection)?;
+    forget(connection, tenant)?;
     // Random bytes, because no database can compress them.
     let mut bytes = vec![0; bytes];
     getrandom::fill(&mut bytes).map_err(StoreError::internal)?;
     let key = NewKey {
-        tenant_id: TenantId::DEFAULT.0,
+        tenant_id: tenant.0,
         kind: Kind::Trial as i16,
         key: TRIAL_KEY,
         fingerprint: None,
@@ -80,6 +88,6 @@ fn write_in_txn(connection: &mut AnyConnection, bytes: usize) -> Result<(), Stor
     Ok(idempotency::remember(connection, vec![key])?)
 }
 
-fn forget(connection: &mut AnyConnection) -> diesel::QueryResult<()> {
-    idempotency::forget(connection, TenantId::DEFAULT, Kind::Trial, &[TRIAL_KEY])
+fn forget(connection: &mut AnyConnection, tenant: TenantId) -> diesel::QueryResult<()> {
+    idempotency::forget(connection, tenant, Kind::Trial, &[TRIAL_KEY])
 }

@@ -14,6 +14,7 @@ use crate::engine::{AnyConnection, Engine, Fault, PartitionSpan, Role, Signals, 
 use crate::error::{AppendError, StoreError};
 use crate::observer::{GroupCommitted, Observer};
 use crate::options::StoreOptions;
+use crate::tenant_id::TenantId;
 
 /// Pauses before the second and later attempts. A client waits for their sum, a second and a half,
 /// during a failover before it is told to try again.
@@ -52,6 +53,8 @@ pub(crate) struct Writer {
     connection: Option<AnyConnection>,
     partitions: Vec<PartitionSpan>,
     queue: Arc<Queue>,
+    /// A tenant of the writer's lane, whose head a trial writes.
+    tenant: TenantId,
     signals: Signals,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -110,6 +113,7 @@ impl Writer {
             connection: Some(connection),
             partitions: Vec::new(),
             queue,
+            tenant: TenantId::DEFAULT,
             signals,
             observer: options.observer.clone(),
         })
@@ -157,6 +161,9 @@ impl Writer {
 
     /// Stores a group in one transaction, with a bounded number of attempts.
     fn store(&mut self, group: &mut [Pending]) -> Result<(), Failure> {
+        if let Some(first) = group.first() {
+            self.tenant = first.tenant;
+        }
         let mut in_doubt: Option<(Trace, Attempt)> = None;
         let mut pauses = RETRY_PAUSES.iter();
         let mut unclear = 0;
@@ -208,7 +215,8 @@ impl Writer {
     /// Finds the cause of attempts to store about that many bytes, which fail with an unclear error.
     /// `None` if the next attempt may work.
     fn find_failure(&mut self, bytes: usize) -> Option<Failure> {
-        let culprit = self.connected().map(|connection| trial::culprit(connection, bytes));
+        let tenant = self.tenant;
+        let culprit = self.connected().map(|it| trial::culprit(it, tenant, bytes));
         // The trial may have left the connection in any state, so the next attempt opens a new one.
         self.connection = None;
         match culprit {
@@ -295,7 +303,7 @@ impl Writer {
     fn wake_readers(&mut self, attempt: Attempt) {
         self.partitions = attempt.partitions;
         if attempt.stored > 0 {
-            self.signals.wake();
+            self.signals.wake_for(&attempt.tenants);
         }
     }
 
@@ -343,7 +351,12 @@ impl Writer {
     }
 
     fn try_to_write(&mut self) -> Result<(), StoreError> {
-        trial::write(self.connected()?)?;
+        let tenant = self.tenant;
+        match trial::write(self.connected()?, tenant) {
+            // The last submission was of a tenant that does not exist.
+            Err(StoreError::NotFound(_)) => trial::write(self.connected()?, TenantId::DEFAULT)?,
+            tried => tried?,
+        }
         self.engine.check_log()
     }
 

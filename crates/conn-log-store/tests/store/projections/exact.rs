@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use conn_log_core::Timestamp;
 use conn_log_store::{
-    Device, DeviceFilter, Page, PageQuery, PageStart, Session, SessionFilter, StatisticsQuery,
-    Store,
+    Device, DeviceFilter, Page, PageQuery, PageStart, Session, SessionFilter, SessionTimeout,
+    StatisticsQuery, Store,
 };
 use conn_log_test_support::{Backend, DEFAULT, TestDatabase, append};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use super::{statistics, step_until_caught_up};
 fn open(database: &TestDatabase, session_timeout: Option<Duration>) -> Store {
     let mut options = database.options();
     options.projections = false;
-    options.session_timeout = session_timeout;
+    options.session_timeout = session_timeout.map_or(SessionTimeout::Never, SessionTimeout::After);
     Store::open(options).unwrap()
 }
 
@@ -27,36 +27,54 @@ fn histories(backend: Backend, cases: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let questions = prop::collection::vec(statistics::query(), 6);
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let given = (actions(), questions, prop::option::weighted(0.4, 0..SPAN_SECONDS));
-    let result = TestRunner::new(config).run(&given, |(actions, questions, quiet_since)| {
-        let timeout = quiet_since.map(timeout_since);
-        let Some(database) = TestDatabase::new(backend) else {
-            return Ok(());
-        };
-        let mut store = open(&database, timeout);
-        for action in actions {
-            match action {
-                Action::Append(parts) => {
-                    runtime.block_on(append(&store, restore(parts))).unwrap();
-                }
-                Action::Step(count) => {
-                    store.projections_step(DEFAULT, count).unwrap();
-                }
-                Action::Check => check(&store, &questions, timeout)?,
-                Action::Reopen => {
-                    drop(store);
-                    store = open(&database, timeout);
-                }
-                Action::Reset(name) => {
-                    store.rebuild(DEFAULT, name).unwrap().ok();
+    let timeouts = prop::collection::vec(timeout(), 1..3);
+    let given = (actions(), questions, timeouts, any::<bool>());
+    let result =
+        TestRunner::new(config).run(&given, |(actions, questions, timeouts, is_recent)| {
+            let Some(database) = TestDatabase::new(backend) else {
+                return Ok(());
+            };
+            let shift = if is_recent { now().micros() - at(SPAN_SECONDS).micros() } else { 0 };
+            let shift = chrono::TimeDelta::microseconds(shift);
+            let mut timeout = timeouts[0];
+            let mut store = open(&database, timeout);
+            for action in actions {
+                match action {
+                    Action::Append(mut parts) => {
+                        for event in &mut parts {
+                            event.timestamp = event.timestamp.plus(shift);
+                        }
+                        runtime.block_on(append(&store, restore(parts))).unwrap();
+                    }
+                    Action::Step(count) => {
+                        store.projections_step(DEFAULT, count).unwrap();
+                    }
+                    Action::Check => check(&store, &questions, timeout, shift)?,
+                    Action::Reopen(next) => {
+                        drop(store);
+                        timeout = timeouts[next % timeouts.len()];
+                        store = open(&database, timeout);
+                    }
+                    Action::Reset(name) => {
+                        store.rebuild(DEFAULT, name).unwrap().ok();
+                    }
                 }
             }
-        }
-        check(&store, &questions, timeout)?;
-        step_until_caught_up(&store, 7);
-        check(&store, &questions, timeout)
-    });
+            check(&store, &questions, timeout, shift)?;
+            step_until_caught_up(&store, 7);
+            check(&store, &questions, timeout, shift)
+        });
     result.unwrap();
+}
+
+/// No session timeout, or one by which sessions end in the middle of a history.
+fn timeout() -> impl Strategy<Value = Option<Duration>> {
+    let seconds = prop_oneof![Just(30), Just(600), Just(1_200), 1..SPAN_SECONDS.unsigned_abs()];
+    prop::option::weighted(0.7, seconds.prop_map(Duration::from_secs))
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(chrono::Utc::now().timestamp_micros())
 }
 
 #[test]
@@ -69,40 +87,35 @@ fn every_answer_is_that_of_a_plain_recomputation_on_postgres() {
     histories(Backend::Postgres, 10);
 }
 
-/// The time-out by which sessions without an event after that second of the history have timed out
-/// now.
-fn timeout_since(seconds: i64) -> Duration {
-    let since = chrono::Utc::now().timestamp_micros() - at(seconds).micros();
-    Duration::from_micros(u64::try_from(since).unwrap())
-}
-
-/// The time after which a session needs an event, or else it has timed out by now.
-fn quiet_since(timeout: Option<Duration>) -> Option<Timestamp> {
-    let timeout = i64::try_from(timeout?.as_micros()).unwrap();
-    Some(Timestamp::from_micros(chrono::Utc::now().timestamp_micros() - timeout))
-}
-
 fn check(
     store: &Store,
     questions: &[StatisticsQuery],
     timeout: Option<Duration>,
+    shift: chrono::TimeDelta,
 ) -> Result<(), TestCaseError> {
     let records = all(store, DEFAULT);
     for question in questions.iter().chain([&statistics::by_hour_and_application()]) {
         statistics::check(store, &records, question)?;
     }
-    let reference = Reference { records: &records, quiet_since: quiet_since(timeout) };
-    let result = check_presence(store, &reference).and_then(|()| check_sessions(store, &reference));
+    let reference = Reference { records: &records, timeout, now: now() };
+    let result = check_presence(store, &reference, shift)
+        .and_then(|()| check_sessions(store, &reference, shift));
     // Time has passed: a session that timed out meanwhile differs before and after.
-    let passed = reference.quiet_since.zip(quiet_since(timeout));
+    let (before, after) = (reference.now, now());
     let is_between = |record: &conn_log_core::Record| {
-        let at = record.event.fields().timestamp;
-        passed.is_some_and(|(before, after)| at > before && at <= after)
+        let ends = timeout.and_then(|timeout| chrono::TimeDelta::from_std(timeout).ok());
+        let ends = ends.map(|timeout| record.event.fields().timestamp.plus(timeout));
+        ends.is_some_and(|ends| ends >= before && ends <= after)
     };
     if records.iter().any(is_between) { Ok(()) } else { result }
 }
 
-fn check_presence(store: &Store, reference: &Reference<'_>) -> Result<(), TestCaseError> {
+fn check_presence(
+    store: &Store,
+    reference: &Reference<'_>,
+    shift: chrono::TimeDelta,
+) -> Result<(), TestCaseError> {
+    let at = |seconds| at(seconds).plus(shift);
     let devices = reference.devices();
     let applications = walk(
         |query| store.application_list(DEFAULT, query).unwrap(),
@@ -146,7 +159,12 @@ fn check_presence(store: &Store, reference: &Reference<'_>) -> Result<(), TestCa
     list(&filter, &|device| device.last_seen >= since && device.last_seen < until)
 }
 
-fn check_sessions(store: &Store, reference: &Reference<'_>) -> Result<(), TestCaseError> {
+fn check_sessions(
+    store: &Store,
+    reference: &Reference<'_>,
+    shift: chrono::TimeDelta,
+) -> Result<(), TestCaseError> {
+    let at = |seconds| at(seconds).plus(shift);
     let sessions = reference.sessions();
     let list = |filter: SessionFilter, holds: &dyn Fn(&Session) -> bool| {
         let found =

@@ -1,14 +1,17 @@
 //! The expected answers, computed from all rows in the simplest way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use conn_log_core::{EventFields, Record, Timestamp};
 use conn_log_store::{Application, Device, EndReason, Session};
 
-/// The state of a log, if open sessions without an event after `quiet_since` have timed out.
+/// The state of a log at a time. With a timeout, an open session without an event for longer has
+/// ended at its last.
 pub(crate) struct Reference<'a> {
     pub(crate) records: &'a [Record],
-    pub(crate) quiet_since: Option<Timestamp>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) now: Timestamp,
 }
 
 /// A session, and whether it is suspended.
@@ -25,7 +28,7 @@ impl Walked {
 
 /// All devices, by id, if no session times out.
 pub(crate) fn devices(records: &[Record]) -> Vec<Device> {
-    Reference { records, quiet_since: None }.devices()
+    Reference { records, timeout: None, now: Timestamp::MAX }.devices()
 }
 
 impl Reference<'_> {
@@ -116,6 +119,7 @@ impl Reference<'_> {
     fn walk(&self, mut events: Vec<(i64, &EventFields)>) -> Vec<Walked> {
         events.sort_by_key(|(id, parts)| (parts.timestamp, *id));
         let last_at = events[events.len() - 1].1.timestamp;
+        let times: Vec<Timestamp> = events.iter().map(|(_, parts)| parts.timestamp).collect();
         let mut seen = BTreeSet::new();
         let mut marks = events;
         marks.retain(|(_, parts)| {
@@ -123,6 +127,7 @@ impl Reference<'_> {
         });
         let mut walk = Walk::default();
         while let Some((_, first)) = marks.first() {
+            walk.time_out(&times, first.timestamp, self.timeout);
             // At one instant an end of an open session is processed first.
             let here = marks.iter().take_while(|(_, parts)| parts.timestamp == first.timestamp);
             let is_end = |parts: &EventFields| parts.connection_type == "terminated";
@@ -131,6 +136,7 @@ impl Reference<'_> {
             let (id, mark) = marks.remove(next);
             walk.take(id, mark);
         }
+        walk.time_out(&times, last_at, self.timeout);
         for (walked, _) in &mut walk.sessions {
             self.finish(walked, last_at);
         }
@@ -143,10 +149,8 @@ impl Reference<'_> {
             None => key_last_at,
             Some(ended_at) => session.started_at.unwrap_or(ended_at).max(ended_at),
         };
-        if session.open && self.quiet_since.is_some_and(|quiet| session.last_event_at <= quiet) {
-            session.open = false;
-            session.ended_at = Some(session.last_event_at);
-            session.end_reason = Some(EndReason::TimedOut);
+        if session.open && is_longer(self.timeout, session.last_event_at, self.now) {
+            time_out(session, session.last_event_at);
         }
         let seconds =
             |from: Timestamp, to: Timestamp| (to.micros() - from.micros()).max(0) as f64 / 1e6;
@@ -163,7 +167,36 @@ struct Walk {
     is_open: bool,
 }
 
+/// Whether the time between two others is longer than the timeout.
+fn is_longer(timeout: Option<Duration>, from: Timestamp, to: Timestamp) -> bool {
+    timeout.is_some_and(|timeout| {
+        i128::from(to.micros()) - i128::from(from.micros())
+            > i128::try_from(timeout.as_micros()).unwrap()
+    })
+}
+
+fn time_out(session: &mut Session, at: Timestamp) {
+    session.open = false;
+    session.ended_at = Some(at);
+    session.end_reason = Some(EndReason::TimedOut);
+}
+
 impl Walk {
+    /// Ends the open session if it saw none of the key's events for too long, up to that time.
+    fn time_out(&mut self, times: &[Timestamp], until: Timestamp, timeout: Option<Duration>) {
+        let Some((open, _)) = self.sessions.last_mut().filter(|_| self.is_open) else { return };
+        let begin = open.session.started_at.unwrap();
+        let seen: Vec<_> = times.iter().filter(|at| **at >= begin && **at <= until).collect();
+        for pair in seen.windows(2) {
+            if is_longer(timeout, *pair[0], *pair[1]) {
+                time_out(&mut open.session, *pair[0]);
+                open.is_suspended = false;
+                self.is_open = false;
+                return;
+            }
+        }
+    }
+
     fn take(&mut self, id: i64, mark: &EventFields) {
         let kind = mark.connection_type.as_str();
         let open = self.sessions.last_mut().filter(|_| self.is_open).map(|(walked, _)| walked);

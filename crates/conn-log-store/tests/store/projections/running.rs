@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use conn_log_core::{Event, Timestamp};
-use conn_log_store::{DeviceFilter, PageQuery, PageStart, Progress, StatisticsQuery, Store};
+use conn_log_store::{
+    DeviceFilter, PageQuery, PageStart, Progress, SessionFilter, SessionTimeout, StatisticsQuery,
+    Store,
+};
 use conn_log_test_support::{Backend, DEFAULT, append, event, events, on_both_databases, parts};
 
 use super::reference;
@@ -161,6 +164,46 @@ on_both_databases! {
         }
         let found = devices(&store);
         assert_eq!(found, reference::devices(&all(&store, DEFAULT))[..1_000]);
+    }
+
+    async fn sessions_of_another_timeout_are_computed_anew_by_a_server_alone(database) {
+        let open = |session_timeout| {
+            let mut options = database.options();
+            options.projections = false;
+            options.session_timeout = session_timeout;
+            Store::open(options).unwrap()
+        };
+        let found = |store: &Store| {
+            let query = PageQuery { start: PageStart::First, limit: 10 };
+            store.session_list(DEFAULT, &SessionFilter::default(), &query).map(|page| page.items.len())
+        };
+        let short = SessionTimeout::After(Duration::from_mins(10));
+        let server = open(short);
+        let at = |minute: i64| {
+            let mut parts = parts("dev_1");
+            parts.connection_type = "established".to_owned();
+            parts.session_id = Some("7".to_owned());
+            parts.timestamp = Timestamp::from_micros(minute * 60_000_000);
+            Event::from_store(parts)
+        };
+        append(&server, vec![at(0), at(10), at(21), at(50)]).await.unwrap();
+        step_until_caught_up(&server, 7);
+        assert_eq!(found(&server).unwrap(), 3);
+
+        let command = open(SessionTimeout::Kept);
+        assert_eq!(command.projections_behind(DEFAULT).unwrap(), 0, "nothing begins anew");
+        command.rebuild(DEFAULT, "sessions").unwrap().unwrap();
+        step_until_caught_up(&command, 7);
+        assert_eq!((found(&command).unwrap(), found(&server).unwrap()), (3, 3));
+        drop(command);
+
+        let next = open(SessionTimeout::After(Duration::from_mins(20)));
+        assert_eq!(next.projections_behind(DEFAULT).unwrap(), 4);
+        found(&server).expect_err("a server with the timeout of before");
+        server.projections_step(DEFAULT, 7).unwrap();
+        assert_eq!(found(&next).unwrap(), 2);
+        drop(next);
+        assert_eq!(found(&open(SessionTimeout::Never)).unwrap(), 1);
     }
 
     async fn projections_are_exact_without_a_step_and_after_many(database) {

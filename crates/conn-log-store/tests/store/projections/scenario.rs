@@ -15,8 +15,8 @@ pub(crate) enum Action {
     Step(usize),
     /// Compares all answers.
     Check,
-    /// Restarts the process between two steps.
-    Reopen,
+    /// Restarts the process between two steps, with that one of the session timeouts.
+    Reopen(usize),
     Reset(&'static str),
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
         5 => prop::collection::vec(event(), 1..12).prop_map(Action::Append),
         4 => (1_usize..8).prop_map(Action::Step),
         2 => Just(Action::Check),
-        1 => Just(Action::Reopen),
+        1 => any::<usize>().prop_map(Action::Reopen),
         1 => prop::sample::select(&NAMES[..]).prop_map(Action::Reset),
     ];
     prop::collection::vec(action, 4..20)

@@ -1,0 +1,146 @@
+//! Lanes: the tenants whose rows are on one node of a distributed database.
+//!
+//! On Citus each tenant's rows are on one node. Threads and bounds are for each lane, so that a
+//! node that is away or hangs holds up its own tenants only. Other databases have one lane.
+//!
+//! A lane is a hint. A tenant in the wrong lane, as for some seconds after its rows have moved to
+//! another node, is served correctly.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::tenant_id::TenantId;
+
+/// A share of a bounded thing that one lane holds.
+#[derive(Debug)]
+pub(crate) struct Share {
+    held: Arc<Held>,
+    lane: usize,
+}
+
+/// The shares that each lane holds.
+#[derive(Debug, Default)]
+struct Held {
+    by_lane: Mutex<HashMap<usize, u32>>,
+    freed: Condvar,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut held = self.held.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.lane) {
+            *count = count.saturating_sub(1);
+        }
+        drop(held);
+        self.held.freed.notify_all();
+    }
+}
+
+/// The lanes of a database, and the lane of each tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    /// The nodes that have a lane, in ascending order. Empty if the database is not distributed.
+    nodes: Vec<i32>,
+    /// The lane of each tenant whose node is known.
+    known: RwLock<HashMap<TenantId, usize>>,
+    held: Arc<Held>,
+}
+
+impl Lanes {
+    /// A lane for each of these nodes.
+    pub(super) fn of_nodes(mut nodes: Vec<i32>) -> Self {
+        nodes.sort_unstable();
+        nodes.dedup();
+        Lanes { nodes, ..Lanes::default() }
+    }
+
+    /// Whether the database spreads tenants over nodes.
+    pub(crate) fn is_distributed(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    /// The number of lanes, at least one.
+    pub(crate) fn count(&self) -> usize {
+        self.nodes.len().max(1)
+    }
+
+    /// The lane of a tenant. A tenant whose node is not known yet gets any lane, always the same.
+    pub(crate) fn of(&self, tenant: TenantId) -> usize {
+        if self.nodes.len() < 2 {
+            return 0;
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&tenant).copied().unwrap_or_else(|| self.modulo(tenant.0))
+    }
+
+    /// A share for a tenant's lane, which may hold `most` at a time. Waits for it that long. `None`
+    /// if the lane holds them all: its node hangs, or has much to do.
+    pub(crate) fn share(&self, tenant: TenantId, most: u32, wait: Duration) -> Option<Share> {
+        let lane = self.of(tenant);
+        let held = self.held.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |held: &mut HashMap<usize, u32>| *held.entry(lane).or_default() >= most;
+        let (mut held, waited) = self
+            .held
+            .freed
+            .wait_timeout_while(held, wait, is_full)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        *held.entry(lane).or_default() += 1;
+        drop(held);
+        Some(Share { held: Arc::clone(&self.held), lane })
+    }
+
+    /// The tenants of a lane, as far as their nodes are known.
+    pub(crate) fn tenants_of(&self, lane: usize) -> BTreeSet<TenantId> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().filter(|(_, of)| **of == lane).map(|(tenant, _)| *tenant).collect()
+    }
+
+    /// Notes the node of each tenant. A node that came later than the lanes shares one of them.
+    pub(super) fn note(&self, tenants: impl IntoIterator<Item = (TenantId, i32)>) {
+        let lane =
+            |node: i32| self.nodes.binary_search(&node).unwrap_or_else(|_| self.modulo(node));
+        let new = tenants.into_iter().map(|(tenant, node)| (tenant, lane(node))).collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn modulo(&self, number: i32) -> usize {
+        let number = usize::try_from(number.unsigned_abs()).unwrap_or_default();
+        number.checked_rem(self.nodes.len()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_without_nodes_has_one_lane() {
+        let lanes = Lanes::default();
+        assert!(!lanes.is_distributed());
+        assert_eq!((lanes.count(), lanes.of(TenantId(7))), (1, 0));
+    }
+
+    #[test]
+    fn tenants_of_one_node_share_a_lane_and_a_new_node_shares_one_too() {
+        let lanes = Lanes::of_nodes(vec![9, 4, 9]);
+        assert_eq!(lanes.count(), 2);
+        lanes.note([(TenantId(1), 4), (TenantId(2), 9), (TenantId(3), 4), (TenantId(4), 12)]);
+        let of = |tenant| lanes.of(TenantId(tenant));
+        assert_eq!([of(1), of(2), of(3)], [0, 1, 0]);
+        assert_eq!(lanes.tenants_of(1), [TenantId(2)].into());
+        assert!(of(4) < 2 && of(5) < 2, "a node and a tenant that came later have a lane");
+        let most = |tenant| lanes.share(TenantId(tenant), 1, Duration::ZERO);
+        let first = most(1).unwrap();
+        assert!(most(3).is_none(), "its lane holds all that it may");
+        let other = most(2).unwrap();
+        drop(first);
+        assert!(most(3).is_some());
+        drop(other);
+        lanes.note([(TenantId(1), 9)]);
+        assert_eq!(of(1), 1, "its rows have moved");
+    }
+}
