@@ -14,6 +14,7 @@ mod load;
 mod plain_table;
 mod read;
 mod rules;
+mod sealed;
 mod serve;
 mod settle;
 mod stream;
@@ -44,6 +45,8 @@ enum Command {
     Read(read::Read),
     /// Time alerts, and what rules cost the append
     Rules(rules::Rules),
+    /// Time blocks of compressed old events (a spike)
+    Sealed(sealed::Sealed),
     /// Serve as the program does, with parts left out
     Serve(serve::Serve),
     /// Wait until everything derived has caught up with the log
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Command::Load(load) => load.run(),
         Command::Read(read) => read.run(),
         Command::Rules(rules) => rules.run(),
+        Command::Sealed(sealed) => sealed.run(),
         Command::Serve(serve) => serve.run(),
         Command::Settle(settle) => settle.run(),
         Command::Stream(stream) => stream.run(),
