@@ -35,7 +35,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         from: "FROM positions",
         reason: "the followers look for logs that they are behind, and /metrics tells by how much",
     },
-    Exception { from: "FROM durable_positions", reason: "the same, for followers of durable data" },
     Exception {
         from: "FROM heads WHERE (heads.size > $1)",
         reason: "a store that opens holds its clock against the last event of all logs",

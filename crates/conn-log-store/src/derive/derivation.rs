@@ -28,12 +28,13 @@ impl Derivation {
         followers: Vec<Box<dyn Follower>>,
         session_timeout: Option<Duration>,
     ) -> Self {
+        let dictionary = DictionaryCache::new(Arc::clone(engine.identity()));
         Derivation {
             engine,
             signals,
             followers,
             session_timeout,
-            dictionary: DictionaryCache::default(),
+            dictionary,
             help: Mutex::default(),
         }
     }

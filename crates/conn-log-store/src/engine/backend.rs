@@ -7,6 +7,7 @@ use std::time::Duration;
 use diesel::r2d2::PoolError;
 
 use super::connection::{AnyConnection, Role};
+use super::identity::Identity;
 use super::migrations;
 use super::pool::{self, Connections, Pooled};
 use super::position::Home;
@@ -66,6 +67,7 @@ pub(crate) struct Engine {
     watchers: Connections,
     /// The files of an embedded database.
     files: Option<Arc<Files>>,
+    identity: Arc<Identity>,
     backend: Either,
 }
 
@@ -74,6 +76,7 @@ impl Engine {
     /// Connects as [`StoreOptions::connect_at_start`] says.
     pub(crate) fn new(options: &StoreOptions, turns: Arc<dyn Turns>) -> Result<Self, StoreError> {
         let url = &options.url;
+        let identity = Arc::new(Identity::default());
         let (backend, files) = match url {
             DatabaseUrl::Sqlite(_) => {
                 let role = Role::Reader { read_time_max: options.read_time_max };
@@ -82,15 +85,18 @@ impl Engine {
                 (Either::Sqlite(sqlite), Some(files))
             }
             DatabaseUrl::Postgres(url) => {
-                (Either::Postgres(Postgres::new(url.clone(), pool::writers(options)?)), None)
+                let writers = pool::writers(options, Arc::clone(&identity))?;
+                let postgres = Postgres::new(url.clone(), writers, Arc::clone(&identity));
+                (Either::Postgres(postgres), None)
             }
         };
         Ok(Engine {
             url: options.url.clone(),
             read_time_max: options.read_time_max,
-            readers: pool::readers(options, files.clone())?,
-            watchers: pool::watchers(options, files.clone())?,
+            readers: pool::readers(options, files.clone(), Arc::clone(&identity))?,
+            watchers: pool::watchers(options, files.clone(), Arc::clone(&identity))?,
             files,
+            identity,
             backend,
         })
     }
@@ -114,7 +120,11 @@ impl Engine {
     /// Opens a connection that the caller owns.
     pub(crate) fn connect(&self, role: Role) -> Result<AnyConnection, StoreError> {
         self.check_log()?;
-        let connection = AnyConnection::open(&self.url, role)?;
+        let mut connection = AnyConnection::open(&self.url, role)?;
+        self.identity.look_at_new(&mut connection)?;
+        if matches!(connection, AnyConnection::Postgres(_)) {
+            self.identity.look(&mut connection)?;
+        }
         // The connection may be to a file that was put there in the meantime.
         self.check_log()?;
         Ok(connection)
@@ -123,7 +133,9 @@ impl Engine {
     /// A pooled connection that reads.
     pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
         self.check_files()?;
-        self.readers.get().map_err(|error| self.no_reader(error))
+        let reader = self.readers.get().map_err(|error| self.no_reader(error))?;
+        self.identity.check()?;
+        Ok(reader)
     }
 
     /// Fails if no read could run: PostgreSQL gives this process no connection for reads. Reads
@@ -153,7 +165,14 @@ impl Engine {
     /// a log.
     pub(crate) fn watcher(&self) -> Result<Pooled, StoreError> {
         self.check_log()?;
-        Ok(self.watchers.get()?)
+        let watcher = self.watchers.get()?;
+        self.identity.check()?;
+        Ok(watcher)
+    }
+
+    /// Which database the connections reach.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// Fails if the log's file is not the one that was opened. A server has no file that this

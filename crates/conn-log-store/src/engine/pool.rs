@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use diesel::ConnectionError;
-use diesel::connection::SimpleConnection;
 use diesel::r2d2::{self, Builder, ManageConnection, Pool, PooledConnection};
 
 use super::connection::{AnyConnection, Role};
+use super::identity::Identity;
 use super::sqlite::Files;
 use super::url::DatabaseUrl;
 use crate::error::StoreError;
@@ -21,16 +21,18 @@ pub(crate) struct Manager {
     role: Role,
     /// The files of an embedded database.
     files: Option<Arc<Files>>,
+    identity: Arc<Identity>,
 }
 
 /// A pool of connections that only read.
 pub(super) fn readers(
     options: &StoreOptions,
     files: Option<Arc<Files>>,
+    identity: Arc<Identity>,
 ) -> Result<Connections, StoreError> {
     const READERS_KEPT: u32 = 1;
     let role = Role::Reader { read_time_max: options.read_time_max };
-    let manager = Manager { url: options.url.clone(), role, files };
+    let manager = Manager { url: options.url.clone(), role, files, identity };
     let pool = builder(options, READERS_KEPT, options.readers_max.max(1));
     build(options, pool, manager)
 }
@@ -40,20 +42,25 @@ pub(super) fn readers(
 pub(super) fn watchers(
     options: &StoreOptions,
     files: Option<Arc<Files>>,
+    identity: Arc<Identity>,
 ) -> Result<Connections, StoreError> {
     const WATCHERS: u32 = 2;
     let role = Role::Reader { read_time_max: options.read_time_max };
-    let manager = Manager { url: options.url.clone(), role, files };
+    let manager = Manager { url: options.url.clone(), role, files, identity };
     build(options, for_ever(builder(options, WATCHERS, WATCHERS)), manager)
 }
 
 /// A pool of connections that write other rows than events, for PostgreSQL: there writers need not
 /// take turns. A few are enough for background work and a token now and then.
-pub(super) fn writers(options: &StoreOptions) -> Result<Connections, StoreError> {
+pub(super) fn writers(
+    options: &StoreOptions,
+    identity: Arc<Identity>,
+) -> Result<Connections, StoreError> {
     const WRITERS_MAX: u32 = 4;
     /// One for each thread that computes derived data.
     const WRITERS_KEPT: u32 = 2;
-    let manager = Manager { url: options.url.clone(), role: Role::Writer, files: None };
+    let url = options.url.clone();
+    let manager = Manager { url, role: Role::Writer, files: None, identity };
     build(options, for_ever(builder(options, WRITERS_KEPT, WRITERS_MAX)), manager)
 }
 
@@ -97,8 +104,9 @@ impl ManageConnection for Manager {
     type Error = r2d2::Error;
 
     fn connect(&self) -> Result<AnyConnection, r2d2::Error> {
-        let connection =
+        let mut connection =
             AnyConnection::open(&self.url, self.role).map_err(r2d2::Error::ConnectionError)?;
+        self.identity.look_at_new(&mut connection).map_err(r2d2::Error::QueryError)?;
         // The file may be one that was put there after the engine's check.
         let checked = self.files.as_ref().map_or(Ok(()), |files| files.check_log());
         checked.map_err(|error| {
@@ -108,13 +116,9 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), r2d2::Error> {
-        match connection {
-            // The engine has already checked that its files are there.
-            AnyConnection::Sqlite(_) => Ok(()),
-            AnyConnection::Postgres(postgres) => {
-                postgres.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)
-            }
-        }
+        // Also finds out whether the session is alive. A connection to a database without a log is
+        // good: the engine refuses to use it.
+        self.identity.look_at(connection).map_err(r2d2::Error::QueryError)
     }
 
     fn has_broken(&self, _: &mut AnyConnection) -> bool {

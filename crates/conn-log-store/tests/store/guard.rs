@@ -115,7 +115,7 @@ async fn the_store_s_statements_are_seen_and_each_exception_is_needed() {
 
     let seen = db.statements();
     for begin in ["COPY \"events\"", "UPDATE heads", "CREATE TABLE heads", "BEGIN", "COMMIT"] {
-        assert!(seen.iter().any(|found| found.sql.starts_with(begin)), "{begin}");
+        assert!(seen.iter().any(|found| found.sql.contains(begin)), "{begin}");
     }
     let unneeded: Vec<&str> = EXCEPTIONS
         .iter()
