@@ -141,6 +141,62 @@ impl TestDatabase {
     }
 }
 
+/// What an operator does to a database on a server, under the store's hands.
+impl TestDatabase {
+    /// Drops the database, and makes it anew and empty. Ends its sessions.
+    pub fn make_anew(&self) {
+        self.replace("");
+    }
+
+    /// Copies the database as it is. Ends its sessions.
+    pub fn back_up(&self) -> Backup {
+        let (server, name) = self.on_server();
+        let copy = format!("{name}_backup");
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        // A store that is open connects again in between.
+        let copied = (0..100).any(|_| {
+            server.execute(&end).unwrap();
+            server.execute(&format!("CREATE DATABASE {copy} TEMPLATE {name}")).is_ok()
+        });
+        assert!(copied, "sessions do not end");
+        Backup { url: server.url_of("postgres"), name: copy }
+    }
+
+    /// Drops the database, and makes it anew as it was. Ends its sessions.
+    pub fn restore(&self, backup: &Backup) {
+        self.replace(&format!(" TEMPLATE {}", backup.name));
+    }
+
+    fn replace(&self, template: &str) {
+        let (server, name) = self.on_server();
+        server.execute(&format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
+        server.execute(&format!("CREATE DATABASE {name}{template}")).unwrap();
+    }
+
+    fn on_server(&self) -> (&Server, &str) {
+        match &self.home {
+            Home::Folder(_) => panic!("a file is on no server"),
+            Home::Server { server, name, .. } => (server, name),
+        }
+    }
+}
+
+/// A copy of a database on the tests' server, dropped at the end of the test.
+pub struct Backup {
+    url: String,
+    name: String,
+}
+
+impl Drop for Backup {
+    fn drop(&mut self) {
+        if let Ok(mut postgres) = PgConnection::establish(&self.url) {
+            postgres.batch_execute(&format!("DROP DATABASE {}", self.name)).ok();
+        }
+    }
+}
+
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Home::Server { server, name, recorder } = &self.home else { return };

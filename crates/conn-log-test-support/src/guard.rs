@@ -35,7 +35,6 @@ pub const EXCEPTIONS: &[Exception] = &[
         from: "FROM positions",
         reason: "the followers look for logs that they are behind, and /metrics tells by how much",
     },
-    Exception { from: "FROM durable_positions", reason: "the same, for followers of durable data" },
     Exception {
         from: "FROM heads WHERE (heads.size > $1)",
         reason: "a store that opens holds its clock against the last event of all logs",
@@ -136,10 +135,12 @@ fn unbound_table(sql: &str) -> Option<&str> {
         let mut columns = columns.take_while(|word| !["VALUES", "SELECT", "FROM"].contains(word));
         columns.any(|column| *column == "tenant_id")
     } else {
-        let bounds = words
-            .windows(3)
-            .filter(|three| is_tenant(three[0]) && three[1] == "=" && three[2].starts_with('$'));
-        bounds.count() >= tables.len()
+        // A tenant that equals a bound one is bound, too: of an outer query, for example.
+        let tenants = words.windows(3).filter(|three| is_tenant(three[0]) && three[1] == "=");
+        let values: Vec<&str> = tenants.map(|three| three[2]).collect();
+        let is_parameter = |value: &&str| value.starts_with('$');
+        let bounds = values.iter().filter(|value| is_parameter(value) || is_tenant(value));
+        bounds.count() >= tables.len() && values.iter().any(is_parameter)
     };
     (!is_bound).then_some(table)
 }

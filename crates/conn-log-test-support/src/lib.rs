@@ -29,7 +29,7 @@ mod recorder;
 mod server;
 
 pub use cluster::Cluster;
-pub use database::{Backend, TestDatabase};
+pub use database::{Backend, Backup, TestDatabase};
 pub use events::{event, events, parts};
 pub use log::{DEFAULT, append, append_to, claim, ids, whole_log};
 pub use recorder::{Recorder, Statement};

@@ -33,12 +33,13 @@ impl Derivation {
         followers: Vec<Box<dyn Follower>>,
         session_timeout: Option<TimeDelta>,
     ) -> Self {
+        let dictionary = DictionaryCache::new(Arc::clone(engine.identity()));
         Derivation {
             engine,
             signals,
             followers,
             session_timeout,
-            dictionary: DictionaryCache::default(),
+            dictionary,
             lags: Mutex::default(),
             help: Mutex::default(),
         }

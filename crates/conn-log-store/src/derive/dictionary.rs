@@ -1,14 +1,15 @@
 //! The dictionary: numbers for the names that derived data repeats. A committed number never
-//! changes, so that a process can cache it.
+//! changes within one database, so that a process can cache it for as long as it reaches that
+//! database ([`Identity`]).
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use diesel::prelude::*;
 use foldhash::HashMap;
 
 use super::schema::dictionary;
-use crate::engine::{AnyConnection, Home, KEYS_AT_ONCE, Lease, Wait, upsert};
+use crate::engine::{AnyConnection, Home, Identity, KEYS_AT_ONCE, Lease, Wait, upsert};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
@@ -19,6 +20,8 @@ pub(crate) struct Names {
     texts: HashMap<i32, String>,
     /// The number of temporary numbers, which are given only for this read.
     temporary: i32,
+    /// The epoch of the database when a transaction gave the numbers.
+    epoch: u64,
 }
 
 impl Names {
@@ -39,16 +42,34 @@ impl Names {
 }
 
 /// The cache of names used lately, of all tenants.
-#[derive(Debug, Default)]
-pub(crate) struct DictionaryCache(Mutex<HashMap<TenantId, HashMap<String, i32>>>);
+pub(crate) struct DictionaryCache {
+    identity: Arc<Identity>,
+    known: Mutex<Known>,
+}
+
+/// Names of one epoch of the database.
+#[derive(Default)]
+struct Known {
+    epoch: u64,
+    names: HashMap<TenantId, HashMap<String, i32>>,
+}
 
 /// Limit of cached names, each some 100 bytes: even with all devices of a big fleet tens of MB.
 const REMEMBERED_MAX: usize = 200_000;
 
 impl DictionaryCache {
-    /// Caches names that a committed transaction has found or added.
+    pub(crate) fn new(identity: Arc<Identity>) -> Self {
+        DictionaryCache { identity, known: Mutex::default() }
+    }
+
+    /// Caches names that a committed transaction has found or added. Those of a database that is
+    /// not there any more are left out.
     pub(crate) fn remember(&self, tenant: TenantId, names: &Names) {
-        let mut cache = self.lock();
+        let mut known = self.current();
+        if known.epoch != names.epoch {
+            return;
+        }
+        let cache = &mut known.names;
         let count: usize = cache.values().map(HashMap::len).sum();
         if count + names.numbers.len() > REMEMBERED_MAX {
             cache.clear();
@@ -61,14 +82,23 @@ impl DictionaryCache {
         }
     }
 
+    /// The epoch of the database that a transaction writes to. On SQLite names are in the second
+    /// file, which is not restored.
+    fn epoch_in_txn(&self, connection: &mut AnyConnection) -> Result<u64, StoreError> {
+        match connection {
+            AnyConnection::Sqlite(_) => Ok(self.identity.epoch()),
+            AnyConnection::Postgres(_) => self.identity.look(connection),
+        }
+    }
+
     fn take_known<'a>(
         &self,
         tenant: TenantId,
         texts: impl IntoIterator<Item = &'a str>,
         names: &mut Names,
     ) -> Vec<&'a str> {
-        let cache = self.lock();
-        let known = cache.get(&tenant);
+        let current = self.current();
+        let known = current.names.get(&tenant);
         let mut missing = Vec::new();
         for text in texts {
             match known.and_then(|known| known.get(text)) {
@@ -79,8 +109,14 @@ impl DictionaryCache {
         missing
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TenantId, HashMap<String, i32>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The names of this epoch; those of another are dropped.
+    fn current(&self) -> MutexGuard<'_, Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = self.identity.epoch();
+        if known.epoch != epoch {
+            *known = Known { epoch, ..Known::default() };
+        }
+        known
     }
 }
 
@@ -107,7 +143,9 @@ pub(crate) fn give_in_txn(
     cache: &DictionaryCache,
     texts: Vec<&str>,
 ) -> Result<Names, StoreError> {
-    let mut found = Names::default();
+    // Rows with numbers of another database would be wrong for good: so the look is within the
+    // transaction that writes them.
+    let mut found = Names { epoch: cache.epoch_in_txn(connection)?, ..Names::default() };
     let unknown = look_up(connection, tenant, cache, texts, &mut found)?;
     if unknown.is_empty() {
         return Ok(found);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use diesel::r2d2::PoolError;
 
 use super::connection::{AnyConnection, Role};
+use super::identity::Identity;
 use super::lanes::Lanes;
 use super::migrations;
 use super::pool::{self, Connections, Pooled, TenantReader};
@@ -69,6 +70,7 @@ pub(crate) struct Engine {
     /// The files of an embedded database.
     files: Option<Arc<Files>>,
     lanes: Arc<Lanes>,
+    identity: Arc<Identity>,
     backend: Either,
 }
 
@@ -81,6 +83,7 @@ impl Engine {
         turns: Arc<dyn Turns>,
     ) -> Result<Self, StoreError> {
         let url = &options.url;
+        let identity = Arc::new(Identity::default());
         let (backend, files) = match url {
             DatabaseUrl::Sqlite(_) => {
                 let role = Role::Reader { read_time_max: options.read_time_max };
@@ -89,17 +92,20 @@ impl Engine {
                 (Either::Sqlite(sqlite), Some(files))
             }
             DatabaseUrl::Postgres(url) => {
-                let writers = pool::writers(options, lanes.count())?;
-                (Either::Postgres(Postgres::new(url.clone(), writers, Arc::clone(&lanes))), None)
+                let writers = pool::writers(options, lanes.count(), Arc::clone(&identity))?;
+                let lanes = Arc::clone(&lanes);
+                let postgres = Postgres::new(url.clone(), writers, lanes, Arc::clone(&identity));
+                (Either::Postgres(postgres), None)
             }
         };
         Ok(Engine {
             url: options.url.clone(),
             read_time_max: options.read_time_max,
-            readers: pool::readers(options, files.clone())?,
-            watchers: pool::watchers(options, files.clone())?,
+            readers: pool::readers(options, files.clone(), Arc::clone(&identity))?,
+            watchers: pool::watchers(options, files.clone(), Arc::clone(&identity))?,
             files,
             lanes,
+            identity,
             backend,
         })
     }
@@ -163,7 +169,11 @@ impl Engine {
     /// Opens a connection that the caller owns.
     pub(crate) fn connect(&self, role: Role) -> Result<AnyConnection, StoreError> {
         self.check_log()?;
-        let connection = AnyConnection::open(&self.url, role)?;
+        let mut connection = AnyConnection::open(&self.url, role)?;
+        self.identity.look_at_new(&mut connection)?;
+        if matches!(connection, AnyConnection::Postgres(_)) {
+            self.identity.look(&mut connection)?;
+        }
         // The connection may be to a file that was put there in the meantime.
         self.check_log()?;
         Ok(connection)
@@ -172,7 +182,9 @@ impl Engine {
     /// A pooled connection that reads.
     pub(crate) fn reader(&self) -> Result<Pooled, StoreError> {
         self.check_files()?;
-        self.readers.get().map_err(|error| self.no_reader(error))
+        let reader = self.readers.get().map_err(|error| self.no_reader(error))?;
+        self.identity.check()?;
+        Ok(reader)
     }
 
     /// A pooled connection for reads of one tenant. On a distributed database the tenants of one
@@ -219,7 +231,14 @@ impl Engine {
     /// a log.
     pub(crate) fn watcher(&self) -> Result<Pooled, StoreError> {
         self.check_log()?;
-        Ok(self.watchers.get()?)
+        let watcher = self.watchers.get()?;
+        self.identity.check()?;
+        Ok(watcher)
+    }
+
+    /// Which database the connections reach.
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// Fails if the log's file is not the one that was opened. A server has no file that this

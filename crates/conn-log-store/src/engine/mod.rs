@@ -12,6 +12,7 @@ mod backend;
 mod connection;
 mod dialect;
 mod fault;
+mod identity;
 mod insert;
 mod lanes;
 mod migrations;
@@ -29,6 +30,7 @@ pub(crate) use backend::Engine;
 pub(crate) use connection::{AnyConnection, MultiBackend, Role};
 pub(crate) use dialect::{Dialect, on_either};
 pub(crate) use fault::Fault;
+pub(crate) use identity::Identity;
 pub(crate) use insert::{
     CLEARED_AT_ONCE, INSERTED_MAX, KEYS_AT_ONCE, ROWS_AT_ONCE, clear_some, insert_all,
     insert_or_copy, upsert,

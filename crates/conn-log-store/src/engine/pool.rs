@@ -4,10 +4,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use diesel::ConnectionError;
-use diesel::connection::SimpleConnection;
 use diesel::r2d2::{self, Builder, ManageConnection, Pool, PooledConnection};
 
 use super::connection::{AnyConnection, Role};
+use super::identity::Identity;
 use super::lanes::Share;
 use super::sqlite::Files;
 use super::url::DatabaseUrl;
@@ -44,16 +44,18 @@ pub(crate) struct Manager {
     role: Role,
     /// The files of an embedded database.
     files: Option<Arc<Files>>,
+    identity: Arc<Identity>,
 }
 
 /// A pool of connections that only read.
 pub(super) fn readers(
     options: &StoreOptions,
     files: Option<Arc<Files>>,
+    identity: Arc<Identity>,
 ) -> Result<Connections, StoreError> {
     const READERS_KEPT: u32 = 1;
     let role = Role::Reader { read_time_max: options.read_time_max };
-    let manager = Manager { url: options.url.clone(), role, files };
+    let manager = Manager { url: options.url.clone(), role, files, identity };
     let pool = builder(options, READERS_KEPT, options.readers_max.max(1));
     build(options, pool, manager)
 }
@@ -63,22 +65,28 @@ pub(super) fn readers(
 pub(super) fn watchers(
     options: &StoreOptions,
     files: Option<Arc<Files>>,
+    identity: Arc<Identity>,
 ) -> Result<Connections, StoreError> {
     const WATCHERS: u32 = 2;
     let role = Role::Reader { read_time_max: options.read_time_max };
-    let manager = Manager { url: options.url.clone(), role, files };
+    let manager = Manager { url: options.url.clone(), role, files, identity };
     build(options, for_ever(builder(options, WATCHERS, WATCHERS)), manager)
 }
 
 /// A pool of connections that write other rows than events, for PostgreSQL: there writers need not
 /// take turns. A few for each lane are enough for background work and a token now and then: a lane
 /// whose node hangs leaves the others theirs.
-pub(super) fn writers(options: &StoreOptions, lanes: usize) -> Result<Connections, StoreError> {
+pub(super) fn writers(
+    options: &StoreOptions,
+    lanes: usize,
+    identity: Arc<Identity>,
+) -> Result<Connections, StoreError> {
     let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
     let writers_max = lanes.saturating_mul(4);
     // One for each thread that computes derived data.
     let writers_kept = lanes.saturating_mul(2);
-    let manager = Manager { url: options.url.clone(), role: Role::Writer, files: None };
+    let url = options.url.clone();
+    let manager = Manager { url, role: Role::Writer, files: None, identity };
     build(options, for_ever(builder(options, writers_kept, writers_max)), manager)
 }
 
@@ -122,8 +130,9 @@ impl ManageConnection for Manager {
     type Error = r2d2::Error;
 
     fn connect(&self) -> Result<AnyConnection, r2d2::Error> {
-        let connection =
+        let mut connection =
             AnyConnection::open(&self.url, self.role).map_err(r2d2::Error::ConnectionError)?;
+        self.identity.look_at_new(&mut connection).map_err(r2d2::Error::QueryError)?;
         // The file may be one that was put there after the engine's check.
         let checked = self.files.as_ref().map_or(Ok(()), |files| files.check_log());
         checked.map_err(|error| {
@@ -133,13 +142,9 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), r2d2::Error> {
-        match connection {
-            // The engine has already checked that its files are there.
-            AnyConnection::Sqlite(_) => Ok(()),
-            AnyConnection::Postgres(postgres) => {
-                postgres.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)
-            }
-        }
+        // Also finds out whether the session is alive. A connection to a database without a log is
+        // good: the engine refuses to use it.
+        self.identity.look_at(connection).map_err(r2d2::Error::QueryError)
     }
 
     fn has_broken(&self, _: &mut AnyConnection) -> bool {

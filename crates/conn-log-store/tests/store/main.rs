@@ -31,4 +31,5 @@ mod placement;
 mod projections;
 mod proxy;
 mod rejects;
+mod replaced;
 mod tokens;

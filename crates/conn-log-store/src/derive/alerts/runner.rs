@@ -117,6 +117,7 @@ fn spawn(alerting: &Arc<Alerting>, lane: usize) -> std::io::Result<JoinHandle<()
             clock: SteadyClock::new(),
             evaluations: HashMap::new(),
             has_held: HashSet::new(),
+            epoch: 0,
         };
         runner.run(&waiting);
     })
@@ -137,6 +138,8 @@ struct Runner {
     evaluations: HashMap<TenantId, Evaluation>,
     /// The logs whose rules this process has evaluated.
     has_held: HashSet<TenantId>,
+    /// The epoch of the database that the evaluations are of.
+    epoch: u64,
 }
 
 /// The state after a round.
@@ -211,6 +214,7 @@ impl Runner {
     /// Evaluates the rules of every log for a while.
     fn round(&mut self) -> Result<Round, StoreError> {
         self.alerting.engine.check_log()?;
+        self.forget_another_database()?;
         let heads = self.heads()?;
         let mut round = Round { has_rules: false, has_more: false, deadline: None };
         let mut state = AlertingState::default();
@@ -271,6 +275,18 @@ impl Runner {
             if tenants.is_empty() { Vec::new() } else { heads::some(self.reader()?, &tenants)? };
         self.seen = seen;
         Ok(heads)
+    }
+
+    /// Forgets evaluations of a database that is not there any more: its events may be others.
+    fn forget_another_database(&mut self) -> Result<(), StoreError> {
+        let identity = Arc::clone(self.alerting.engine.identity());
+        let epoch = identity.look(self.reader()?)?;
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.evaluations.clear();
+            self.has_held.clear();
+        }
+        Ok(())
     }
 
     fn note(&mut self, tenant: TenantId, state: &mut AlertingState) -> Result<(), StoreError> {

@@ -13,8 +13,9 @@ use diesel::connection::SimpleConnection;
 
 use super::backend::Backend;
 use super::connection::AnyConnection;
+use super::identity::Identity;
 use super::lanes::Lanes;
-use super::pool::Connections;
+use super::pool::{Connections, Pooled};
 use super::position::Home;
 use super::signals::Signals;
 use super::url::PostgresUrl;
@@ -30,11 +31,23 @@ pub(super) struct Postgres {
     url: PostgresUrl,
     writers: Connections,
     lanes: Arc<Lanes>,
+    identity: Arc<Identity>,
 }
 
 impl Postgres {
-    pub(super) fn new(url: PostgresUrl, writers: Connections, lanes: Arc<Lanes>) -> Self {
-        Postgres { url, writers, lanes }
+    pub(super) fn new(
+        url: PostgresUrl,
+        writers: Connections,
+        lanes: Arc<Lanes>,
+        identity: Arc<Identity>,
+    ) -> Self {
+        Postgres { url, writers, lanes, identity }
+    }
+
+    fn writer(&self) -> Result<Pooled, StoreError> {
+        let writer = self.writers.get()?;
+        self.identity.check()?;
+        Ok(writer)
     }
 }
 
@@ -43,7 +56,7 @@ impl Backend for Postgres {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        work(&mut *self.writers.get()?)
+        work(&mut *self.writer()?)
     }
 
     fn derive<T: Send + 'static>(
@@ -51,7 +64,7 @@ impl Backend for Postgres {
         _: Home,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<Option<T>, StoreError> {
-        self.writers.get()?.in_txn(work).map(Some)
+        self.writer()?.in_txn(work).map(Some)
     }
 
     fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
@@ -65,7 +78,7 @@ impl Backend for Postgres {
     /// Autovacuum runs so late that a table with constant updates takes several times the space of
     /// its rows.
     fn reclaim(&self, table: &str) -> Result<(), StoreError> {
-        let connection = &mut *self.writers.get()?;
+        let connection = &mut *self.writer()?;
         connection.batch_execute(&format!("SET statement_timeout = {VACUUM_MS}"))?;
         let done = connection.batch_execute(&format!("VACUUM (SKIP_LOCKED, TRUNCATE off) {table}"));
         connection.batch_execute("SET statement_timeout = 0")?;
