@@ -10,8 +10,8 @@
 //! | the server's start and the database's number, when a connection is opened | the server was restarted, or another one took over; the database was dropped and made anew |
 //! | the files of two tables, whenever a connection is taken from a pool | the tables were dropped, restored or emptied |
 //!
-//! On SQLite the version of the file's schema is looked at, which a restore into the file changes.
-//! A file that is replaced has its own check ([`Files`](super::sqlite::Files)).
+//! On SQLite nothing is looked at here. A file that is replaced has its own check
+//! ([`Files`](super::sqlite::Files)); `.restore` into the file of a running server is not noticed.
 //!
 //! A change of the epoch proves nothing: a restarted server has lost nothing as a rule. It only
 //! costs that caches are filled again.
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Oid, Text};
+use diesel::sql_types::{Nullable, Oid, Text};
 
 use super::connection::AnyConnection;
 use crate::error::StoreError;
@@ -60,19 +60,13 @@ struct Seen {
     tables: Option<Tables>,
 }
 
-/// Two numbers that change when the tables are made anew.
-type Tables = (i64, i64);
+/// The numbers of two tables' files.
+type Tables = (u32, u32);
 
 #[derive(QueryableByName)]
 struct Session {
     #[diesel(sql_type = Text)]
     session: String,
-}
-
-#[derive(QueryableByName)]
-struct SchemaCookie {
-    #[diesel(sql_type = BigInt)]
-    schema_version: i64,
 }
 
 impl Identity {
@@ -116,22 +110,14 @@ impl Identity {
 
     /// The same, but a log that is gone is only noted.
     pub(super) fn look_at(&self, connection: &mut AnyConnection) -> QueryResult<()> {
-        let tables = match connection {
-            AnyConnection::Sqlite(sqlite) => {
-                let query = "PRAGMA main.schema_version";
-                let cookie: SchemaCookie = diesel::sql_query(query).get_result(sqlite)?;
-                (cookie.schema_version, 0)
-            }
-            AnyConnection::Postgres(postgres) => {
-                let file = |table| pg_relation_filenode(to_regclass(table));
-                let query = diesel::select((file("heads"), file("dictionary")));
-                match query.get_result::<(Option<u32>, Option<u32>)>(postgres)? {
-                    (Some(heads), Some(dictionary)) => (heads.into(), dictionary.into()),
-                    _ => {
-                        self.is_gone.store(true, Ordering::SeqCst);
-                        return Ok(());
-                    }
-                }
+        let AnyConnection::Postgres(postgres) = connection else { return Ok(()) };
+        let file = |table| pg_relation_filenode(to_regclass(table));
+        let query = diesel::select((file("heads"), file("dictionary")));
+        let tables = match query.get_result::<(Option<u32>, Option<u32>)>(postgres)? {
+            (Some(heads), Some(dictionary)) => (heads, dictionary),
+            _ => {
+                self.is_gone.store(true, Ordering::SeqCst);
+                return Ok(());
             }
         };
         self.is_gone.store(false, Ordering::SeqCst);

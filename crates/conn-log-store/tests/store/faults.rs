@@ -44,7 +44,7 @@ on_both_databases! {
         let store = db.open();
         append(&store, events("dev", 1)).await.unwrap();
         let (break_it, mend_it) =
-            ("ALTER TABLE heads RENAME TO gone", "ALTER TABLE gone RENAME TO heads");
+            ("ALTER TABLE events RENAME TO gone", "ALTER TABLE gone RENAME TO events");
         db.execute(break_it);
         assert_eq!(append(&store, events("dev", 1)).await, Err(AppendError::Internal));
         db.execute(mend_it);
