@@ -98,7 +98,7 @@ bench_export() {
                 'application_id', application_id, 'connection_type', connection_type,
                 'timestamp', timestamp, 'ip_address', hex(ip_address), 'user_agent', user_agent,
                 'status', status, 'duration', duration, 'created_at', created_at,
-                'metadata', json(metadata)) FROM events WHERE tenant_id = 1 ORDER BY id")
+                'metadata', json(metadata)) FROM events WHERE tenant_id = 1 ORDER BY row_id")
         else
             floor=$(seconds psql_quiet "$DATABASE_URL" -c "COPY (SELECT json_build_object('id', id,
                 'device_id', device_id, 'application_id', application_id,

@@ -155,7 +155,7 @@ export_sqlite() {
     # Bytes as their hexadecimal digits.
     values=$(sed -E "s/ip_address|leaf_hash/'\\\\x' || hex(&)/g" <<<"$2")
     sqlite3 -separator $'\t' -nullvalue '\N' "${DATABASE_URL#sqlite://}" \
-        "SELECT $values FROM events ORDER BY place" >"$FOLDER/rows/$1"
+        "SELECT $values FROM events ORDER BY row_id" >"$FOLDER/rows/$1"
 }
 
 # The floor in C, with the very SQLite that the product has.
@@ -171,7 +171,7 @@ build_raw_inserts() {
 }
 
 # What conn-log's own table is given, and the plain one.
-EVENTS_COLUMNS='place,created_at,device_id,application_id,connection_type,status,timestamp,ip_address,user_agent,duration,session_id,event_id,metadata,leaf_hash'
+EVENTS_COLUMNS='row_id,created_at,device_id,application_id,connection_type,status,timestamp,ip_address,user_agent,duration,session_id,event_id,metadata,leaf_hash'
 PLAIN_COLUMNS='id,created_at,device_id,application_id,connection_type,status,timestamp,ip_address,user_agent,duration,session_id,metadata'
 
 # What most services would do with such events: a plain table, indexes for the two usual questions.
