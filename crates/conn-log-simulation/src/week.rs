@@ -125,7 +125,8 @@ impl Week {
         let background = hour * HOUR + dice.below(HOUR);
         events.push(self.event(&name, "laptops", background));
         let (day, of_day) = (hour / 24, hour % 24);
-        if day >= 5 || !(7..19).contains(&of_day) || dice.one_in(3) {
+        let is_in_flight = flies(device) && day == FLIGHT_DAY && FLIGHT_HOURS.contains(&of_day);
+        if day >= 5 || !(7..19).contains(&of_day) || is_in_flight || dice.one_in(3) {
             return;
         }
         let begin = hour * HOUR + dice.below(1_500);
@@ -160,11 +161,20 @@ impl Week {
             Dice::of(&[device.unsigned_abs(), day.unsigned_abs(), of_day.unsigned_abs()]);
         let (latitude, longitude) = (48.0 + (device % 5) as f64, 8.0 + (device % 7) as f64);
         let roam = |dice: &mut Dice| dice.below(200) as f64 / 1_000.0;
-        let is_away = device % 80 == 1 && (day > 2 || day == 2 && of_day >= 13);
-        // 900 km to the south, of which the flight took the morning.
-        let south = if is_away { 8.0 } else { 0.0 };
+        let has_landed = (day, of_day) >= (FLIGHT_DAY, FLIGHT_HOURS.end);
+        // 900 km to the south.
+        let south = if flies(device) && has_landed { 8.0 } else { 0.0 };
         (latitude - south + roam(&mut dice), longitude + roam(&mut dice))
     }
+}
+
+/// The day of the week, from 0, on which laptops fly, and the hours that it takes: without a session.
+const FLIGHT_DAY: i64 = 2;
+const FLIGHT_HOURS: std::ops::Range<i64> = 9..13;
+
+/// One laptop in forty.
+fn flies(device: i64) -> bool {
+    device % 80 == 1
 }
 
 /// Every second device is a sensor.
