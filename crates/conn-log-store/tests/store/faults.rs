@@ -8,6 +8,7 @@ use conn_log_store::{AppendError, Store, StoreOptions};
 use conn_log_test_support::*;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::proxy::Proxy;
@@ -15,12 +16,12 @@ use crate::proxy::Proxy;
 on_both_databases! {
     async fn sessions_that_are_ended_under_load_lose_and_double_nothing(db) {
         let store = db.open();
-        let tasks = load(&store);
+        let load = load(&store);
         for _ in 0..15 {
             tokio::time::sleep(Duration::from_millis(25)).await;
             db.end_sessions();
         }
-        hold_against_log(&store, tasks).await;
+        hold_against_log(&store, load).await;
     }
 
     async fn an_event_that_the_database_refuses_fails_alone(db) {
@@ -170,7 +171,7 @@ async fn a_server_that_speaks_german_is_understood() {
     let Some(cluster) = Cluster::start_german() else { return };
     let store = Store::open(StoreOptions::new(cluster.url().parse().unwrap())).unwrap();
     let mut admin = PgConnection::establish(&cluster.url()).unwrap();
-    let tasks = load(&store);
+    let load = load(&store);
     for _ in 0..15 {
         tokio::time::sleep(Duration::from_millis(25)).await;
         admin
@@ -180,7 +181,7 @@ async fn a_server_that_speaks_german_is_understood() {
             )
             .unwrap();
     }
-    hold_against_log(&store, tasks).await;
+    hold_against_log(&store, load).await;
     // A writer's statement that an administrator cancels is retried.
     let before = store.log_size(DEFAULT).unwrap();
     admin.batch_execute("BEGIN; LOCK TABLE heads").unwrap();
@@ -212,8 +213,8 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
         return;
     };
     let store = Store::open(cluster.options()).unwrap();
-    let tasks = load(&store);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut load = load(&store);
+    load.acknowledged.wait_for(|count| *count >= 100).await.unwrap();
     cluster.crash();
     // Longer than the writer retries: it gives up, reports it, and tries to reach the server.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -225,43 +226,62 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
         assert!(std::time::Instant::now() < deadline, "the store does not come back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    hold_against_log(&store, tasks).await;
+    hold_against_log(&store, load).await;
     store.close();
 }
 
 /// The events acknowledged to one client: devices, each with only one event, and ids.
 type Acknowledged = Vec<(String, i64)>;
 
+/// Clients that append.
+struct Load {
+    clients: Vec<JoinHandle<Acknowledged>>,
+    /// The number of events acknowledged to all of them.
+    acknowledged: watch::Receiver<usize>,
+}
+
+const CLIENTS: usize = 6;
+
+/// The number of acknowledged events after which a client ends.
+const EVENTS_OF_EACH: usize = 150;
+
 /// Starts clients that append events one by one, and continue with the next if one is refused.
-fn load(store: &Store) -> Vec<JoinHandle<Acknowledged>> {
-    (0..6)
-        .map(|task| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                let mut acknowledged = Vec::new();
-                for n in 0..150 {
-                    let device = format!("dev_{task}_{n}");
-                    match append(&store, vec![event(&device)]).await {
-                        Ok(appended) => acknowledged.push((device, ids(&appended)[0])),
-                        Err(error) => {
-                            assert_eq!(error, AppendError::Unavailable);
-                            tokio::time::sleep(Duration::from_millis(20)).await;
-                        }
+fn load(store: &Store) -> Load {
+    let (sender, acknowledged) = watch::channel(0);
+    let client = |client: usize| {
+        let (store, sender) = (store.clone(), sender.clone());
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for n in 0.. {
+                let device = format!("dev_{client}_{n}");
+                match append(&store, vec![event(&device)]).await {
+                    Ok(appended) => {
+                        acknowledged.push((device, ids(&appended)[0]));
+                        sender.send_modify(|count| *count += 1);
                     }
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    Err(error) => {
+                        assert_eq!(error, AppendError::Unavailable);
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
                 }
-                acknowledged
-            })
+                if acknowledged.len() == EVENTS_OF_EACH {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            acknowledged
         })
-        .collect()
+    };
+    Load { clients: (0..CLIENTS).map(client).collect(), acknowledged }
 }
 
 /// Checks that all acknowledged events are in the log under their ids, once, and that ids have no
 /// gap.
-async fn hold_against_log(store: &Store, tasks: Vec<JoinHandle<Acknowledged>>) {
+async fn hold_against_log(store: &Store, load: Load) {
     let mut acknowledged = Vec::new();
-    for task in tasks {
-        acknowledged.extend(task.await.unwrap());
+    for client in load.clients {
+        let of_one = tokio::time::timeout(Duration::from_mins(1), client).await;
+        acknowledged.extend(of_one.expect("the clients get on").unwrap());
     }
     let query = EventQuery { order: Order::IdAscending, limit: 10_000, ..EventQuery::default() };
     let log = store.event_list(DEFAULT, &query).unwrap().records;
@@ -276,6 +296,6 @@ async fn hold_against_log(store: &Store, tasks: Vec<JoinHandle<Acknowledged>>) {
     for (device, id) in &acknowledged {
         assert_eq!(by_device.get(device.as_str()), Some(id), "{device}");
     }
-    assert!(acknowledged.len() > 100, "{} were acknowledged", acknowledged.len());
+    assert_eq!(acknowledged.len(), CLIENTS * EVENTS_OF_EACH);
     assert!(store.ready().is_ok());
 }
