@@ -177,7 +177,7 @@ impl Webhook {
         let AlertFilter { rule_ids, kinds, severities } = webhook.filter.clone();
         Webhook {
             id: webhook.id,
-            url: if is_admin { webhook.url.clone() } else { origin(&webhook.url) },
+            url: if is_admin { webhook.url.clone() } else { format!("{}/…", webhook.origin()) },
             format: webhook.format.name(),
             events: webhook.changes.iter().copied().map(event_name).collect(),
             filter: WebhookFilter { rule_id: rule_ids, kind: kinds, severity: severities },
@@ -193,12 +193,6 @@ impl Webhook {
             created_at: webhook.created_at,
         }
     }
-}
-
-/// A URL without its path and its query.
-fn origin(url: &str) -> String {
-    let origin = url::Url::parse(url).map(|url| url.origin().ascii_serialization());
-    format!("{}/…", origin.unwrap_or_default())
 }
 
 impl From<conn_log_store::Delivery> for Delivery {

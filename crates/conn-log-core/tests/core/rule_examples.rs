@@ -110,7 +110,7 @@ fn shuffled(events: &[EventFields], seed: u64, reach: usize, repeats: usize) -> 
     keyed.into_iter().map(|(_, event)| event).collect()
 }
 
-/// Without what is withdrawn, and without ids, which depend on the order of arrival.
+/// The alerts that are not withdrawn. Their ids are left out: these depend on the order of arrival.
 fn lasting(texts: Vec<String>) -> Vec<String> {
     let plain = |text: String| match text.split_once(" (event ") {
         Some((begin, rest)) => format!("{begin}{}", rest.split_once(')').unwrap().1),

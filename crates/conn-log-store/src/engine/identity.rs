@@ -1,9 +1,9 @@
 //! Which database the connections reach, so that nothing in memory outlives it.
 //!
 //! A database can be dropped and made anew, or restored, while the server runs. What the server
-//! remembers of the former one is wrong then: numbers of names, how far rules were evaluated, where
-//! streams are. An [`Identity`] counts such changes, and whoever remembers something keeps the
-//! count, the *epoch*, with it.
+//! remembers of the former one is wrong then. An [`Identity`] counts such changes. The cache of
+//! names and the evaluation of rules keep the count, the *epoch*, with what they remember. Open
+//! streams do not (docs/operations.md, "Restoring under a running server").
 //!
 //! | seen by | tells that |
 //! | --- | --- |

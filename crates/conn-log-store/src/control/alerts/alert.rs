@@ -47,7 +47,8 @@ pub struct Alert {
     pub merged_into: Option<i64>,
     /// What was found, for people.
     pub explanation: String,
-    /// What was known of earlier alerts when it was opened; part of the explanation.
+    /// The sentence on earlier alerts of its rule and group, written when it was opened; the
+    /// explanation includes it.
     pub before: Option<String>,
     /// The path of the list that shows its events.
     pub events_path: String,

@@ -122,8 +122,33 @@ impl Webhook {
         std::iter::once(&self.secret).chain(before.map(|(secret, _)| secret)).collect()
     }
 
+    /// Its URL without path and query, which can be secrets. Empty for a text that is no URL.
+    pub fn origin(&self) -> String {
+        origin(&self.url)
+    }
+
     /// Whether it is to be told of a change.
     pub(crate) fn wants(&self, change: &AlertChange) -> bool {
         self.changes.contains(&change.kind) && self.filter.matches(&change.alert)
+    }
+}
+
+fn origin(url: &str) -> String {
+    url::Url::parse(url).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_neither_path_nor_query() {
+        for (url, origin_of) in [
+            ("https://a.example/secret?x", "https://a.example"),
+            ("http://[::1]:8080?x", "http://[::1]:8080"),
+            ("https://a.example", "https://a.example"),
+        ] {
+            assert_eq!(origin(url), origin_of);
+        }
     }
 }

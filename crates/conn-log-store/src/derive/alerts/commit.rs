@@ -25,7 +25,7 @@ const VERSION: i16 = 1;
 
 /// A change of an alert, ready to be written.
 pub(super) struct Prepared {
-    /// Its explanation lacks what `What` says, and what was before.
+    /// Its explanation is not complete: [`complete`] adds two sentences.
     alert: Alert,
     what: What,
     at: Timestamp,
@@ -103,7 +103,8 @@ pub(super) fn prepare(
     Ok(prepared)
 }
 
-/// Completes an alert's explanation: what was before, and what contradicts it.
+/// Adds two sentences to an alert's explanation: on earlier alerts, and on the event that
+/// contradicts it.
 pub(super) fn complete(alert: &mut Alert, what: What) {
     if let Some(before) = &alert.before {
         alert.explanation = format!("{}; {before}", alert.explanation);

@@ -31,8 +31,8 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
-    /// Notes the next change. For a new alert, says what was before. `stored` gives the latest
-    /// alerts of the group that the table has, at most as many as it is asked for.
+    /// Notes the next change. For a new alert, returns the sentence on earlier ones. `stored` gives
+    /// the latest alerts of the group that the table has, at most as many as it is asked for.
     pub(super) fn note(
         &mut self,
         rule: &Rule,

@@ -164,7 +164,7 @@ struct Run {
     /// The last change of each alert.
     changes: BTreeMap<i64, Change>,
     earlier: Earlier,
-    /// What was before each alert.
+    /// The sentence on earlier alerts, for each alert's id.
     before: BTreeMap<i64, String>,
 }
 
