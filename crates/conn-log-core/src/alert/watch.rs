@@ -6,15 +6,16 @@ use std::sync::Arc;
 use super::context::Context;
 use super::episode::{Episode, Mark};
 use super::history::History;
+use super::late::{Findings, Want};
 use super::output::{GroupKey, Output, What};
-use super::rule::Rule;
+use super::rule::{Kind, Rule};
 use super::view::{EventView, text_digest};
 use super::watcher::{WatchedRule, Watcher, session_key};
 use super::window::slot_of;
 use crate::{Record, Timestamp};
 
 /// Limit of groups of all rules of a log.
-const GROUPS_MAX: usize = 100_000;
+pub const GROUPS_MAX: usize = 100_000;
 
 /// Groups given up at once when there are too many: a tenth, so that the search for them is rare.
 const GIVEN_UP_AT_ONCE: usize = GROUPS_MAX / 10;
@@ -75,6 +76,8 @@ pub struct RuleHealth {
     pub groups: usize,
     /// Reads of the log for events that came too late for the memory.
     pub late_reads: u64,
+    /// Such reads that left events out, because there were too many.
+    pub late_reads_cut: u64,
     /// Groups of all rules that were given up because there were too many.
     pub groups_given_up: u64,
 }
@@ -98,8 +101,17 @@ impl Watch {
 
     /// With another limit of groups.
     #[must_use]
-    pub fn with_groups_max(self, groups_max: usize) -> Self {
-        Watch { groups_max: groups_max.max(1), ..self }
+    pub fn with_groups_max(mut self, groups_max: usize) -> Self {
+        self.bound_groups(groups_max);
+        self
+    }
+
+    /// Leaves room for so many groups from now on.
+    pub fn bound_groups(&mut self, groups_max: usize) {
+        let groups_max = groups_max.max(1);
+        if groups_max != self.groups_max {
+            (self.groups_max, self.gives_up_next) = (groups_max, 0);
+        }
     }
 
     /// Takes in the next event of the log.
@@ -123,6 +135,62 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// What the rules need of the log before they can take in these events, which are the next ones.
+    /// What is not handed over to [`Watch::grant`] is read when an event is taken in.
+    pub fn wants(&mut self, records: &[Record]) -> Vec<Want> {
+        let times = records.iter().map(|record| record.event.fields().timestamp.micros());
+        let (Some(earliest), Some(first)) = (times.min(), records.first()) else {
+            return Vec::new();
+        };
+        let views: Vec<EventView<'_>> = records.iter().map(EventView::new).collect();
+        let may_want = |watcher: &&mut Watcher| {
+            watcher.may_be_late(earliest)
+                || matches!(watcher.watched.rule.kind(), Kind::FirstSeen { .. })
+        };
+        let some = self.watchers.iter_mut().filter(may_want);
+        some.flat_map(|watcher| watcher.wants(&views, first.id)).collect()
+    }
+
+    /// Keeps of some wanted events what their rule needs.
+    pub fn collect(&self, want: &Want, records: &[Record], findings: &mut Findings) {
+        let watcher = self.watchers.iter().find(|watcher| watcher.watched.number == want.rule);
+        watcher.into_iter().for_each(|watcher| watcher.collect(want, records, findings));
+    }
+
+    /// Hands over what was wanted: what was found of its events, whether some were left out because
+    /// they were too many, and the alerts of its group.
+    pub fn grant(&mut self, want: Want, findings: Findings, is_cut: bool, alerts: Vec<Episode>) {
+        let number = want.rule;
+        if let Some(watcher) = self.watchers.iter_mut().find(|w| w.watched.number == number) {
+            watcher.late_reads_cut += u64::from(is_cut);
+            watcher.grant(want, findings, alerts);
+        }
+    }
+
+    /// Takes a rule out, with all that is kept for it. It goes on on its own.
+    pub fn release(&mut self, rule: i64) -> Option<Watch> {
+        let place = self.watchers.iter().position(|watcher| watcher.watched.number == rule)?;
+        let watcher = self.watchers.remove(place);
+        self.candidates.clear();
+        self.gives_up_next = 0;
+        Some(Watch { watchers: vec![watcher], clock: self.clock, ..Watch::new(Vec::new()) })
+    }
+
+    /// Takes in rules that have taken in the same events.
+    pub fn adopt(&mut self, other: Watch) {
+        self.watchers.extend(other.watchers);
+        self.watchers.sort_by_key(|watcher| watcher.watched.number);
+        self.candidates.clear();
+        self.given_up += other.given_up;
+        self.clock = self.clock.max(other.clock);
+        (self.gives_up_next, self.due_earliest) = (0, i64::MIN);
+    }
+
+    /// The numbers of the rules.
+    pub fn rules(&self) -> impl Iterator<Item = i64> {
+        self.watchers.iter().map(|watcher| watcher.watched.number)
     }
 
     /// Takes in an event that was taken in before, when the evaluation goes on after a start:
@@ -193,6 +261,7 @@ impl Watch {
         RuleHealth {
             groups: of.map_or(0, Watcher::groups),
             late_reads: of.map_or(0, |watcher| watcher.late_reads),
+            late_reads_cut: of.map_or(0, |watcher| watcher.late_reads_cut),
             groups_given_up: self.given_up,
         }
     }
@@ -224,6 +293,7 @@ impl Watch {
     /// Forgets what only events that are too late need. Call it now and then, when everything that
     /// was told is written: what is forgotten is read again from there.
     pub fn tidy(&mut self) {
+        self.watchers.iter_mut().for_each(Watcher::forget_recalled);
         let is_full = self.groups() > self.groups_max / 2;
         let every = if is_full { TIDY_EVERY_FULL } else { TIDY_EVERY };
         if self.taken < self.tidied + every.min(self.groups_max as u64) {

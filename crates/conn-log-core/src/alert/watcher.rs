@@ -1,14 +1,15 @@
 //! The evaluation of one rule: its groups, and what an event or a deadline does to them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::episode::{Applied, Episode, apply};
-use super::history::{History, HistoryQuery, narrowed};
+use super::history::History;
+use super::late::Known;
 use super::output::{GroupKey, Output, What};
 use super::rule::{Clock, Kind, Rule};
 use super::sessions::{Sessions, Step};
@@ -17,10 +18,6 @@ use super::view::{EventView, text_digest};
 use super::volume::Volume;
 use super::window::{Detail, Finder, Found, Observation, Window};
 use super::{beaconing, counting, sequence, travel};
-use crate::Timestamp;
-
-/// Limit of events that are read again around a late one.
-const NEIGHBORS_MAX: usize = 20_000;
 
 /// Combinations that are remembered as seen. Others are looked up in the log.
 const SEEN_MAX: usize = 100_000;
@@ -42,29 +39,37 @@ pub struct WatchedRule {
 pub(super) struct Watcher {
     pub(super) watched: WatchedRule,
     rule: Arc<Rule>,
-    groups: HashMap<String, Group>,
+    pub(super) groups: HashMap<String, Group>,
     deadlines: BTreeSet<(i64, String)>,
     /// All observations of this time or later are in memory, in microseconds.
-    floor: i64,
+    pub(super) floor: i64,
     /// The next time that beacons are scored.
     scored_next: Option<i64>,
     /// Combinations that were seen, with the latest time.
-    seen: HashMap<u64, i64>,
+    pub(super) seen: HashMap<u64, i64>,
+    /// Combinations of the next events that the log does not have before them.
+    pub(super) absent: HashSet<u64>,
+    /// Events before the floor that were read again and are in memory.
+    pub(super) recalled: usize,
     /// Reads of the log for late events.
     pub(super) late_reads: u64,
+    /// Reads that left events out, because there were too many.
+    pub(super) late_reads_cut: u64,
 }
 
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     key: Arc<GroupKey>,
-    state: State,
+    pub(super) state: State,
+    /// The stretches of time before the floor that are in memory, too.
+    pub(super) known: Known,
     /// The log's clock when it had its last event.
     touched: i64,
     deadline: Option<i64>,
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Window { window: Window, episodes: Vec<Episode> },
     Silence(Silence),
     Sessions(Sessions),
@@ -81,11 +86,14 @@ impl Watcher {
             floor: i64::MIN,
             scored_next: None,
             seen: HashMap::new(),
+            absent: HashSet::new(),
+            recalled: 0,
             late_reads: 0,
+            late_reads_cut: 0,
         }
     }
 
-    fn rule(&self) -> &Rule {
+    pub(super) fn rule(&self) -> &Rule {
         &self.rule
     }
 
@@ -105,7 +113,7 @@ impl Watcher {
     }
 
     /// Whether the rule looks at an event, beyond its filter's types and statuses.
-    fn admits(&self, view: &EventView<'_>) -> bool {
+    pub(super) fn admits(&self, view: &EventView<'_>) -> bool {
         let rule = self.rule();
         view.id() > self.watched.after_id
             && view.passes(&rule.filter)
@@ -121,7 +129,7 @@ impl Watcher {
             }
     }
 
-    fn observation(&self, view: &EventView<'_>) -> Option<Observation> {
+    pub(super) fn observation(&self, view: &EventView<'_>) -> Option<Observation> {
         let rule = self.rule();
         let detail = match &rule.kind {
             Kind::DistinctCount { of, .. } => Detail::Value(text_digest(&view.value(of)?)),
@@ -168,44 +176,18 @@ impl Watcher {
         {
             return Ok(false);
         }
-        let name = values.join("\0");
+        if self.may_be_late(observation.time) && !output.is_muted {
+            self.read_again(view, history)?;
+        }
+        let name = group_name(&values);
         let clock = view.created_at().micros();
         if !self.groups.contains_key(&name) {
             let key = Arc::new(key(self.rule(), values));
-            let state = state(self.rule());
-            let group = Group { key, state, touched: clock, deadline: None };
-            self.groups.insert(name.clone(), group);
+            self.group_mut(&key);
         }
         let rule = Arc::clone(&self.rule);
-        let is_late = rule.clock == Clock::Event
-            && observation.time.saturating_sub(rule.reach_micros()) < self.floor
-            && matches!(
-                rule.kind,
-                Kind::FailureBurst { .. }
-                    | Kind::DistinctCount { .. }
-                    | Kind::Sequence { .. }
-                    | Kind::Flapping { .. }
-                    | Kind::ImpossibleTravel { .. }
-                    | Kind::Match(_)
-            )
-            && !output.is_muted;
-        if is_late {
-            self.take_late(view, observation, &name, history, output)?;
-            return Ok(true);
-        }
         let Some(group) = self.groups.get_mut(&name) else { return Ok(false) };
         group.touched = clock;
-        // Silences this old are forgotten; the event may be within one.
-        if let State::Silence(silence) = &mut group.state
-            && observation.time < self.floor
-            && !output.is_muted
-        {
-            self.late_reads += 1;
-            let (number, time) = (self.watched.number, observation.time);
-            for episode in history.episodes(number, &group.key, time, time)? {
-                silence.remember(episode);
-            }
-        }
         let mut context = Context {
             rule: &rule,
             number: self.watched.number,
@@ -241,80 +223,16 @@ impl Watcher {
         Ok(true)
     }
 
-    /// Takes in an event whose neighbors are no longer in memory: they are read again.
-    fn take_late<H: History>(
-        &mut self,
-        view: &EventView<'_>,
-        new: Observation,
-        name: &str,
-        history: &mut H,
-        output: &mut Output,
-    ) -> Result<(), H::Error> {
-        self.late_reads += 1;
-        let rule = Arc::clone(&self.rule);
-        let Some(key) = self.groups.get(name).map(|group| Arc::clone(&group.key)) else {
-            return Ok(());
-        };
-        let reach = rule.reach_micros();
-        let pairs = rule.group_by.iter().zip(key.values.iter().map(String::as_str));
-        let mut filter = narrowed(&rule, pairs);
-        let since = Timestamp::from_micros(new.time.saturating_sub(2 * reach));
-        let until = Timestamp::from_micros(new.time.saturating_add(2 * reach + 1));
-        filter.since = filter.since.max(Some(since));
-        filter.until = Some(filter.until.map_or(until, |other| other.min(until)));
-        let query = HistoryQuery {
-            filter,
-            after_id: self.watched.after_id,
-            before_id: view.id(),
-            limit: NEIGHBORS_MAX,
-        };
-        let mut neighbors: Vec<Observation> = Vec::new();
-        for record in history.records(&query)? {
-            let other = EventView::new(&record);
-            if self.admits(&other)
-                && values(&rule, &other).as_ref() == Some(&key.values)
-                && let Some(observation) = self.observation(&other)
-            {
-                neighbors.push(observation);
-            }
-        }
-        neighbors.sort_unstable_by_key(|other| (other.time, other.digest, other.id));
-        let mut window = Window::new(false);
-        for neighbor in neighbors {
-            if let Some(place) = window.insert(neighbor, rule.count_repeats) {
-                for found in find(&rule, &window, place) {
-                    window.count(found.slot, &found.members);
-                }
-            }
-        }
-        let span = 2 * reach + rule.cooldown_micros();
-        let number = self.watched.number;
-        let known = history.episodes(number, &key, new.time - span, new.time + span)?;
-        let floor = self.floor;
-        let Some(group) = self.groups.get_mut(name) else { return Ok(()) };
-        group.touched = view.created_at().micros();
-        let State::Window { window: kept, episodes } = &mut group.state else { return Ok(()) };
-        for episode in known {
-            if !episodes.iter().any(|other| other.alert == episode.alert) {
-                episodes.push(episode);
-            }
-        }
-        let mut context = Context {
-            rule: &rule,
-            number,
-            group: &key,
-            clock: view.created_at().micros(),
-            floor,
-            event: view.id(),
-            output,
-        };
-        take_windowed(&mut context, &mut window, episodes, new);
-        // What is in memory anyway must say the same.
-        if new.time >= floor {
-            kept.insert(new, rule.count_repeats);
-        }
-        kept.copy_counts(&window);
-        Ok(())
+    /// A group; a new one has no events.
+    pub(super) fn group_mut(&mut self, key: &Arc<GroupKey>) -> &mut Group {
+        let rule = &self.rule;
+        self.groups.entry(group_name(&key.values)).or_insert_with(|| Group {
+            key: Arc::clone(key),
+            state: state(rule),
+            known: Known::default(),
+            touched: 0,
+            deadline: None,
+        })
     }
 
     /// Whether a combination was not seen before.
@@ -326,34 +244,30 @@ impl Watcher {
         history: &mut H,
         output: &Output,
     ) -> Result<bool, H::Error> {
-        let Kind::FirstSeen { of, learning_seconds, forget_after_days } = &self.rule().kind else {
-            return Ok(false);
+        let Some(sighting) = self.sighting(view, values) else { return Ok(false) };
+        let digest = sighting.digest;
+        let is_known = |seen: &HashMap<u64, i64>| {
+            seen.get(&digest).is_some_and(|latest| *latest >= sighting.since)
         };
-        let others: Option<Vec<Cow<'_, str>>> = of.iter().map(|field| view.value(field)).collect();
-        let Some(others) = others else { return Ok(false) };
-        let parts = values.iter().map(String::as_str).chain(others.iter().map(AsRef::as_ref));
-        let digest = text_digest(&parts.clone().collect::<Vec<&str>>().join("\0"));
-        let forget = i64::from(*forget_after_days) * 86_400 * super::rule::SECOND;
-        let since = time.saturating_sub(forget);
-        let is_learning = view.created_at().micros()
-            < self.watched.since + i64::from(*learning_seconds) * super::rule::SECOND;
-        let known = self.seen.get(&digest).copied();
-        let is_known = known.is_some_and(|latest| latest >= since);
-        let is_new = if is_known || is_learning || output.is_muted {
+        let is_new = if is_known(&self.seen) || sighting.is_learning || output.is_muted {
             false
         } else {
-            let fields = self.rule().group_by.iter().chain(of);
-            let mut filter = narrowed(self.rule(), fields.clone().zip(parts));
-            filter.since = Some(Timestamp::from_micros(since));
-            let has_agent = fields.clone().any(|field| *field == super::rule::Field::UserAgent);
-            let limit = if has_agent { 1_000 } else { 1 };
-            let query = HistoryQuery { filter, after_id: 0, before_id: view.id(), limit };
-            let found = history.records(&query)?;
-            let is_same = |record: &crate::Record| {
-                let other = EventView::new(record);
-                fields.clone().all(|field| other.value(field) == view.value(field))
-            };
-            !found.iter().any(is_same)
+            let since = sighting.since;
+            if !self.absent.remove(&digest) {
+                self.read_want(self.wants_sight(values, sighting, view.id()), history)?;
+                self.absent.remove(&digest);
+            }
+            self.seen.get(&digest).is_none_or(|latest| *latest < since)
+        };
+        self.see(digest, Some(time));
+        Ok(is_new)
+    }
+
+    /// Notes when a combination was seen: `None` if the log does not have it.
+    pub(super) fn see(&mut self, digest: u64, time: Option<i64>) {
+        let Some(time) = time else {
+            self.absent.insert(digest);
+            return;
         };
         if self.seen.len() >= SEEN_MAX {
             // What is forgotten here is looked up in the log.
@@ -361,7 +275,6 @@ impl Watcher {
         }
         let latest = self.seen.entry(digest).or_insert(time);
         *latest = time.max(*latest);
-        Ok(is_new)
     }
 
     /// The next deadline.
@@ -430,7 +343,7 @@ impl Watcher {
         });
         pulses.sort_by(|(one, _), (other, _)| one.values.cmp(&other.values));
         for (key, pulse, _) in beaconing::beacons(&pulses, min_connections, score, max_prevalence) {
-            let Some(group) = self.groups.get_mut(&key.values.join("\0")) else { continue };
+            let Some(group) = self.groups.get_mut(&group_name(&key.values)) else { continue };
             let State::Window { window, episodes } = &mut group.state else { continue };
             let mut context = Context {
                 rule: &rule,
@@ -454,14 +367,9 @@ impl Watcher {
         episode: Episode,
         session: (String, bool),
     ) {
-        let name = values.join("\0");
-        let rule = &self.watched.rule;
-        let group = self.groups.entry(name).or_insert_with(|| Group {
-            key: Arc::new(key(rule, values)),
-            state: state(rule),
-            touched: episode.detected_at,
-            deadline: None,
-        });
+        let key = Arc::new(key(&self.watched.rule, values));
+        let group = self.group_mut(&key);
+        group.touched = group.touched.max(episode.detected_at);
         match &mut group.state {
             State::Window { episodes, .. } => episodes.push(episode),
             State::Silence(silence) => silence.remember(episode),
@@ -472,7 +380,8 @@ impl Watcher {
 
     /// Everything since that time is in memory; what lies before must be read again.
     pub(super) fn knows_since(&mut self, micros: i64) {
-        self.floor = self.floor.max(micros);
+        // Of the first events it is not known which of them an alert has counted.
+        self.floor = self.floor.max(micros.saturating_add(self.rule.reach_micros()));
     }
 
     /// Forgets observations that only late events need.
@@ -485,11 +394,13 @@ impl Watcher {
         self.groups.retain(|_, group| match &mut group.state {
             State::Silence(silence) => {
                 floor = floor.max(old);
+                group.known.forget_before(old);
                 silence.forget_before(old);
                 true
             }
             State::Window { window, episodes } if is_by_window => {
                 floor = floor.max(old);
+                group.known.forget_before(old);
                 window.forget_before(old);
                 episodes.retain(|episode| episode.end >= old - rule.cooldown_micros());
                 window.len() > 0 || !episodes.is_empty()
@@ -497,6 +408,7 @@ impl Watcher {
             _ => true,
         });
         self.floor = floor;
+        self.recalled = 0;
     }
 
     /// The groups that may be given up, each with the time of its last event.
@@ -588,7 +500,7 @@ fn add(context: &mut Context<'_>, window: &Window, episodes: &mut Vec<Episode>, 
 }
 
 /// The hits that the observation at that place is part of.
-fn find(rule: &Rule, window: &Window, place: usize) -> Vec<Found> {
+pub(super) fn find(rule: &Rule, window: &Window, place: usize) -> Vec<Found> {
     let mut finder = Finder::new(window, place, rule.reach_micros());
     match &rule.kind {
         Kind::FailureBurst { threshold, .. } => counting::bursts(&mut finder, *threshold as usize),
@@ -620,11 +532,16 @@ fn state(rule: &Rule) -> State {
 }
 
 /// The values of an event's group. `None` if it lacks one: then it is of no group.
-fn values(rule: &Rule, view: &EventView<'_>) -> Option<Vec<String>> {
+pub(super) fn values(rule: &Rule, view: &EventView<'_>) -> Option<Vec<String>> {
     rule.group_by.iter().map(|field| view.value(field).map(Cow::into_owned)).collect()
 }
 
-fn key(rule: &Rule, values: Vec<String>) -> GroupKey {
+/// The name of a group in memory.
+pub(super) fn group_name(values: &[String]) -> String {
+    values.join("\0")
+}
+
+pub(super) fn key(rule: &Rule, values: Vec<String>) -> GroupKey {
     let members = rule.group_by.iter().zip(&values);
     let members = members.map(|(field, value)| (field.to_string(), Value::from(value.as_str())));
     let json = Value::Object(members.collect::<Map<String, Value>>()).to_string();

@@ -104,12 +104,27 @@ impl Window {
         }
     }
 
-    /// Counts what another window of the same group has counted.
-    pub(super) fn copy_counts(&mut self, other: &Window) {
-        let key = |one: &Observation| (one.time, one.digest, one.id);
-        for observation in &mut self.observations {
-            if let Ok(place) = other.observations.binary_search_by_key(&key(observation), key) {
-                observation.counted |= other.observations[place].counted;
+    /// The observations within a stretch of time, both ends included.
+    pub(super) fn within(&self, (from, until): (i64, i64)) -> &[Observation] {
+        let begin = self.observations.partition_point(|other| other.time < from);
+        let end = self.observations.partition_point(|other| other.time <= until);
+        &self.observations[begin..end]
+    }
+
+    /// Takes in observations of the same group, in order. Those that it has are counted where either
+    /// says so.
+    pub(super) fn merge(&mut self, others: &[Observation], count_repeats: bool) {
+        let is_same = |one: &Observation, other: &Observation| {
+            (one.time, one.digest) == (other.time, other.digest)
+                && (one.id == other.id || !count_repeats)
+        };
+        let mut all = std::mem::take(&mut self.observations);
+        all.extend_from_slice(others);
+        all.sort_by_key(|one| (one.time, one.digest, one.id));
+        for next in all {
+            match self.observations.last_mut().filter(|last| is_same(last, &next)) {
+                Some(last) => last.counted |= next.counted,
+                None => self.observations.push(next),
             }
         }
     }
