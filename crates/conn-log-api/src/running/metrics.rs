@@ -319,9 +319,10 @@ impl Metrics {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.rules_behind.set(rules.behind_events);
         gauge(&self.rule_groups, rules.groups);
-        let given_up = rules.rules.values().map(|rule| rule.groups_given_up).max();
+        let given_up = rules.rules.values().map(|rule| rule.health.groups_given_up).max();
         self.rule_groups_given_up.set(count(given_up.unwrap_or(0)));
-        self.rule_late_reads.set(count(rules.rules.values().map(|rule| rule.late_reads).sum()));
+        self.rule_late_reads
+            .set(count(rules.rules.values().map(|rule| rule.health.late_reads).sum()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))

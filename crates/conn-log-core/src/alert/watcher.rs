@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -51,6 +52,8 @@ pub(super) struct Watcher {
     pub(super) absent: HashSet<u64>,
     /// Events before the floor that were read again and are in memory.
     pub(super) recalled: usize,
+    /// The measured part of the time that it took.
+    pub(super) spent: Duration,
     /// Reads of the log for late events.
     pub(super) late_reads: u64,
     /// Reads that left events out, because there were too many.
@@ -88,6 +91,7 @@ impl Watcher {
             seen: HashMap::new(),
             absent: HashSet::new(),
             recalled: 0,
+            spent: Duration::ZERO,
             late_reads: 0,
             late_reads_cut: 0,
         }

@@ -39,7 +39,8 @@ pub(crate) use insert::{
 pub(crate) use insert::{Upsert, insert_arrays};
 pub(crate) use lanes::Lanes;
 pub(crate) use position::{
-    Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn, some_positions,
+    Home, Lease, Position, Wait, all_positions, drop_positions_in_txn, positions_of,
+    set_position_in_txn, some_positions,
 };
 pub(crate) use postgres::partitions::Span as PartitionSpan;
 pub(crate) use signals::{Changed, Signals};
