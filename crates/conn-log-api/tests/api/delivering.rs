@@ -382,6 +382,7 @@ async fn a_silenced_alert_is_noted_and_not_told(
     let receiver = Receiver::that(Reply::status(200));
     let (path, _) = app.webhook(&json!({"url": receiver.url()})).await;
     let until = later(3_600).to_string();
+    app.send_empty(Method::POST, "/api/v1/alert_rules/install/").await;
     let silence = json!({"rule_id": 4, "until": until, "reason": "works"});
     let made = app.send_json(Method::POST, "/api/v1/silences/", &silence).await;
     assert_eq!(made.status, 201, "{}", made.body);

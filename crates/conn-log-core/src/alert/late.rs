@@ -24,6 +24,11 @@ const NEIGHBORS_MAX: usize = 20_000;
 /// Neighborhoods of a group that lie no further apart are read as one, if their reach is shorter.
 const GAP_MAX: i64 = 60 * SECOND;
 
+/// More neighborhoods of a group than this are read as one, however far apart they lie: each read of
+/// a log looks through all events of the group, and a few large ones cost less. If that is too much,
+/// ask for fewer events at once.
+const STRETCHES_MAX: usize = 4;
+
 /// Events of the log that a rule needs before it can take in some of the next ones.
 #[derive(Clone, Debug)]
 pub struct Want {
@@ -222,7 +227,11 @@ impl Watcher {
         };
         let gap = (2 * reach).max(GAP_MAX);
         let of_group = |(values, stretches): (Vec<String>, Vec<(i64, i64)>)| {
-            joined(stretches, gap).into_iter().map(|one| want(&values, one)).collect::<Vec<_>>()
+            let mut stretches = joined(stretches, gap);
+            if stretches.len() > STRETCHES_MAX {
+                stretches = joined(stretches, i64::MAX);
+            }
+            stretches.into_iter().map(|one| want(&values, one)).collect::<Vec<_>>()
         };
         stretches.into_iter().flat_map(of_group).collect()
     }

@@ -16,7 +16,7 @@ use super::rule::{Clock, Kind, Rule};
 use super::sessions::{Sessions, Step};
 use super::silence::Silence;
 use super::view::{EventView, text_digest};
-use super::volume::Volume;
+use super::volume::{Recent, Volume};
 use super::window::{Detail, Finder, Found, Observation, Window};
 use super::{beaconing, counting, sequence, travel};
 
@@ -48,6 +48,8 @@ pub(super) struct Watcher {
     scored_next: Option<i64>,
     /// Combinations that were seen, with the latest time.
     pub(super) seen: HashMap<u64, i64>,
+    /// The last events, for kinds that count them and forget them.
+    recent: Recent,
     /// Combinations of the next events that the log does not have before them.
     pub(super) absent: HashSet<u64>,
     /// Events before the floor that were read again and are in memory.
@@ -89,6 +91,7 @@ impl Watcher {
             floor: i64::MIN,
             scored_next: None,
             seen: HashMap::new(),
+            recent: Recent::default(),
             absent: HashSet::new(),
             recalled: 0,
             spent: Duration::ZERO,
@@ -211,7 +214,11 @@ impl Watcher {
                     sessions.take(&mut context, session_key(view), observation.mark(), step);
                 }
             }
-            State::Volume(volume) => volume.take(&mut context, observation.mark()),
+            State::Volume(volume) => {
+                if rule.count_repeats || !self.recent.has_seen(observation.digest) {
+                    volume.take(&mut context, observation.mark());
+                }
+            }
         }
         let deadline = match &group.state {
             State::Window { .. } => None,

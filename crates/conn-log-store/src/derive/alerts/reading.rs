@@ -17,11 +17,11 @@ use crate::error::StoreError;
 use crate::log::scan::Deadline;
 use crate::tenant_id::TenantId;
 
-/// Events of one page.
-const PAGE_EVENTS: usize = 2_000;
+/// Events of one page: some megabytes.
+const PAGE_EVENTS: usize = 10_000;
 
 /// Longest time of one piece.
-const PIECE_TIME_MAX: Duration = Duration::from_millis(200);
+const PIECE_TIME_MAX: Duration = Duration::from_millis(250);
 
 /// A piece of this many microseconds of the log, and shorter ones, may take as long as any read.
 const PIECE_MIN: i64 = 1_000_000;

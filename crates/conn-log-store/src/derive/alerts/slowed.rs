@@ -136,7 +136,8 @@ impl Slowed {
         }
         self.strand.watermark = batch.last;
         self.batch = None;
-        self.batch_events = (self.batch_events * 2).min(BATCH_EVENTS_MAX);
+        // Slowly, because a batch that needs too much was read for nothing.
+        self.batch_events = (self.batch_events + self.batch_events / 8 + 1).min(BATCH_EVENTS_MAX);
         Ok(())
     }
 }
