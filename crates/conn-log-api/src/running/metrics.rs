@@ -232,7 +232,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 23] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 25] = [
             Box::new(self.received.clone()),
             Box::new(self.stored.clone()),
             Box::new(self.duplicates.clone()),

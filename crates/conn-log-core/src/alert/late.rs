@@ -7,15 +7,18 @@
 //! ([`super::Watch::grant`]). What nobody handed over is read when the event is taken in.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::episode::Episode;
+use super::first_seen::Sighting;
+use super::group::State;
 use super::history::{History, HistoryQuery, narrowed};
+use super::hits::Windowed;
+use super::observation::Observation;
 use super::output::GroupKey;
-use super::rule::{Clock, Field, Kind, SECOND};
+use super::rule::{Clock, Kind, SECOND};
+use super::subjects::{Subject, Subjects, values};
 use super::view::EventView;
-use super::watcher::{State, Watcher, find, group_name, key, values};
-use super::window::{Observation, Window};
+use super::watcher::Watcher;
 use crate::{EventFilter, Record, Timestamp};
 
 /// Limit of events that are read again at once for one late event.
@@ -43,18 +46,18 @@ pub struct Want {
     /// Events before this time, in microseconds.
     pub until: i64,
     filter: EventFilter,
-    values: Vec<String>,
+    subject: Subject,
     what: Wanted,
 }
 
 #[derive(Clone, Debug)]
 enum Wanted {
     /// The events of a group, which make that stretch of its time known, and its alerts.
-    Neighborhood { group: Arc<GroupKey>, known: (i64, i64) },
+    Neighborhood { known: (i64, i64) },
     /// The alerts of a group alone.
-    Silences { group: Arc<GroupKey> },
-    /// Whether there is an event with these values of the rule's fields.
-    Sight { digest: u64, others: Vec<String> },
+    Silences,
+    /// Whether there is an event with that combination of values.
+    Sight(Sighting),
 }
 
 /// What was found of what is wanted.
@@ -77,22 +80,22 @@ impl Want {
 
     /// Whether it is about events at all.
     pub fn has_events(&self) -> bool {
-        !matches!(self.what, Wanted::Silences { .. })
+        !matches!(self.what, Wanted::Silences)
     }
 
     /// Whether enough was found, so that the rest need not be read.
     pub fn is_met_by(&self, findings: &Findings) -> bool {
-        matches!(self.what, Wanted::Sight { .. }) && findings.seen.is_some()
+        matches!(self.what, Wanted::Sight(_)) && findings.seen.is_some()
     }
 
     /// The group whose alerts are wanted, too, and their time in microseconds, which the rule's cooldown
     /// widens.
     pub fn alerts(&self) -> Option<(&GroupKey, i64, i64)> {
         match &self.what {
-            Wanted::Neighborhood { group, .. } | Wanted::Silences { group } => {
-                Some((group, self.from, self.until))
+            Wanted::Neighborhood { .. } | Wanted::Silences => {
+                Some((&self.subject.key, self.from, self.until))
             }
-            Wanted::Sight { .. } => None,
+            Wanted::Sight(_) => None,
         }
     }
 }
@@ -148,38 +151,35 @@ fn joined(mut stretches: Vec<(i64, i64)>, gap: i64) -> Vec<(i64, i64)> {
     all
 }
 
-/// A combination of values that a rule for new ones looks at.
-pub(super) struct Sighting {
-    pub(super) digest: u64,
-    others: Vec<String>,
-    /// A combination of this time or later is known, in microseconds.
-    pub(super) since: i64,
-    pub(super) is_learning: bool,
-}
-
 impl Watcher {
     /// What these events, the next ones of the log, need of it. `before_id` is the id of the first.
-    pub(super) fn wants(&mut self, views: &[EventView<'_>], before_id: i64) -> Vec<Want> {
-        self.absent.clear();
-        match self.rule().kind {
-            Kind::FirstSeen { .. } => self.wants_sights(views, before_id),
-            _ => self.wants_neighborhoods(views, before_id),
+    pub(super) fn wants(
+        &mut self,
+        views: &[EventView<'_>],
+        before_id: i64,
+        subjects: &mut Subjects,
+    ) -> Vec<Want> {
+        self.seen.begin();
+        match self.watched.rule.kind {
+            Kind::FirstSeen { .. } => self.wants_sights(views, before_id, subjects),
+            _ => self.wants_neighborhoods(views, before_id, subjects),
         }
     }
 
     /// The time that the rule looks back at from an event: what lies there must be in memory. `None`
     /// if it takes events as they come.
     fn looks_back(&self) -> Option<i64> {
-        match self.rule().kind {
+        let rule = &self.watched.rule;
+        match rule.kind {
             Kind::FailureBurst { .. }
             | Kind::DistinctCount { .. }
             | Kind::Sequence { .. }
             | Kind::Flapping { .. }
             | Kind::ImpossibleTravel { .. }
             | Kind::Match(_)
-                if self.rule().clock == Clock::Event =>
+                if rule.clock == Clock::Event =>
             {
-                Some(self.rule().reach_micros())
+                Some(rule.reach_micros())
             }
             Kind::Silence { .. } => Some(0),
             _ => None,
@@ -191,205 +191,198 @@ impl Watcher {
         self.looks_back().is_some_and(|reach| time.saturating_sub(reach) < self.floor)
     }
 
-    fn wants_neighborhoods(&self, views: &[EventView<'_>], before_id: i64) -> Vec<Want> {
+    /// The stretch of a group's time that an event needs and that is not in memory.
+    fn lacks(&self, time: i64, subject: &Subject) -> Option<(i64, i64)> {
+        let reach = self.looks_back()?;
+        let (from, until) = (time.saturating_sub(reach), time.saturating_add(reach));
+        let group = self.groups.get(subject.id);
+        let is_known = group.is_some_and(|group| group.known.covers(from, until, self.floor));
+        (!is_known).then_some((from, until))
+    }
+
+    fn wants_neighborhoods(
+        &self,
+        views: &[EventView<'_>],
+        before_id: i64,
+        subjects: &mut Subjects,
+    ) -> Vec<Want> {
         let Some(reach) = self.looks_back() else { return Vec::new() };
-        let rule = self.rule();
-        let mut stretches: BTreeMap<Vec<String>, Vec<(i64, i64)>> = BTreeMap::new();
+        let mut all: BTreeMap<u64, (Subject, Vec<(i64, i64)>)> = BTreeMap::new();
         for view in views {
-            let time = view.time(rule.clock).micros();
-            if !self.may_be_late(time) || !self.admits(view) {
+            let time = view.time(self.watched.rule.clock).micros();
+            if !self.may_be_late(time) || self.observe(view).is_none() {
                 continue;
             }
-            let Some(values) = values(rule, view) else { continue };
-            let (from, until) = (time.saturating_sub(reach), time.saturating_add(reach));
-            let group = self.groups.get(&group_name(&values));
-            if !group.is_some_and(|group| group.known.covers(from, until, self.floor)) {
-                stretches.entry(values).or_default().push((from, until));
+            let Some(subject) = subjects.of(self.grouping, view) else { continue };
+            if let Some(lacks) = self.lacks(time, subject) {
+                all.entry(subject.id)
+                    .or_insert_with(|| (subject.clone(), Vec::new()))
+                    .1
+                    .push(lacks);
             }
         }
-        let want = |values: &Vec<String>, (from, until): (i64, i64)| {
-            let group = Arc::new(key(rule, values.clone()));
-            let what = match rule.kind {
-                Kind::Silence { .. } => Wanted::Silences { group },
-                _ => Wanted::Neighborhood { group, known: (from, until) },
-            };
-            // Which events at its ends are counted in an alert depends on events beyond them.
-            Want {
-                rule: self.watched.number,
-                after_id: self.watched.after_id,
-                before_id,
-                from: from.saturating_sub(reach),
-                until: until.saturating_add(reach + 1),
-                filter: narrowed(rule, rule.group_by.iter().zip(values.iter().map(String::as_str))),
-                values: values.clone(),
-                what,
-            }
-        };
         let gap = (2 * reach).max(GAP_MAX);
-        let of_group = |(values, stretches): (Vec<String>, Vec<(i64, i64)>)| {
+        let of_group = |(subject, stretches): (Subject, Vec<(i64, i64)>)| {
             let mut stretches = joined(stretches, gap);
             if stretches.len() > STRETCHES_MAX {
                 stretches = joined(stretches, i64::MAX);
             }
-            stretches.into_iter().map(|one| want(&values, one)).collect::<Vec<_>>()
+            let want = |one| self.wants_neighborhood(&subject, one, before_id);
+            stretches.into_iter().map(want).collect::<Vec<_>>()
         };
-        stretches.into_iter().flat_map(of_group).collect()
+        all.into_values().flat_map(of_group).collect()
     }
 
-    fn wants_sights(&self, views: &[EventView<'_>], before_id: i64) -> Vec<Want> {
+    fn wants_neighborhood(&self, subject: &Subject, known: (i64, i64), before_id: i64) -> Want {
+        let rule = &self.watched.rule;
+        let reach = self.looks_back().unwrap_or(0);
+        let values = subject.key.values.iter().map(String::as_str);
+        // Which events at its ends are counted in an alert depends on events beyond them.
+        Want {
+            rule: self.watched.number,
+            after_id: self.watched.after_id,
+            before_id,
+            from: known.0.saturating_sub(reach),
+            until: known.1.saturating_add(reach + 1),
+            filter: narrowed(rule, rule.group_by.iter().zip(values)),
+            subject: subject.clone(),
+            what: match rule.kind {
+                Kind::Silence { .. } => Wanted::Silences,
+                _ => Wanted::Neighborhood { known },
+            },
+        }
+    }
+
+    fn wants_sights(
+        &self,
+        views: &[EventView<'_>],
+        before_id: i64,
+        subjects: &mut Subjects,
+    ) -> Vec<Want> {
         let mut wants: BTreeMap<u64, Want> = BTreeMap::new();
-        for view in views.iter().filter(|view| self.admits(view)) {
-            let Some(values) = values(self.rule(), view) else { continue };
-            let Some(sighting) = self.sighting(view, &values) else { continue };
-            let known = self.seen.get(&sighting.digest);
-            if sighting.is_learning || known.is_some_and(|latest| *latest >= sighting.since) {
+        for view in views.iter().filter(|view| self.observe(view).is_some()) {
+            let Some(subject) = subjects.of(self.grouping, view) else { continue };
+            let Some(sighting) = Sighting::of(&self.watched, view, &subject.key) else { continue };
+            if sighting.is_learning || self.seen.has(&sighting) {
                 continue;
             }
             let since = sighting.since;
+            let number = sighting.number;
             let want = wants
-                .entry(sighting.digest)
-                .or_insert_with(|| self.wants_sight(&values, sighting, before_id));
+                .entry(number)
+                .or_insert_with(|| self.wants_sight(subject, sighting, before_id));
             want.from = want.from.min(since);
         }
         wants.into_values().collect()
     }
 
-    pub(super) fn wants_sight(&self, values: &[String], of: Sighting, before_id: i64) -> Want {
-        let rule = self.rule();
-        let fields = self.fields_seen();
-        let texts = values.iter().chain(&of.others).map(String::as_str);
+    fn wants_sight(&self, subject: &Subject, sighting: Sighting, before_id: i64) -> Want {
+        let rule = &self.watched.rule;
+        let texts = sighting.values.iter().map(String::as_str);
         Want {
             rule: self.watched.number,
             // What the log had before the rule is not new either.
             after_id: 0,
             before_id,
-            from: of.since,
+            from: sighting.since,
             until: i64::MAX,
-            filter: narrowed(rule, fields.into_iter().zip(texts)),
-            values: values.to_vec(),
-            what: Wanted::Sight { digest: of.digest, others: of.others },
+            filter: narrowed(rule, Sighting::fields(rule).zip(texts)),
+            subject: subject.clone(),
+            what: Wanted::Sight(sighting),
         }
-    }
-
-    /// The fields whose values make up a combination.
-    fn fields_seen(&self) -> Vec<&Field> {
-        let rule = self.rule();
-        match &rule.kind {
-            Kind::FirstSeen { of, .. } => rule.group_by.iter().chain(of).collect(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// The combination that an event has; `None` if it lacks a field.
-    pub(super) fn sighting(&self, view: &EventView<'_>, values: &[String]) -> Option<Sighting> {
-        let Kind::FirstSeen { of, learning_seconds, forget_after_days } = &self.rule().kind else {
-            return None;
-        };
-        let others: Option<Vec<String>> =
-            of.iter().map(|field| view.value(field).map(std::borrow::Cow::into_owned)).collect();
-        let others = others?;
-        let parts: Vec<&str> = values.iter().chain(&others).map(String::as_str).collect();
-        let digest = super::view::text_digest(&parts.join("\0"));
-        let forget = i64::from(*forget_after_days) * 86_400 * SECOND;
-        let learnt = self.watched.since + i64::from(*learning_seconds) * SECOND;
-        Some(Sighting {
-            digest,
-            others,
-            since: view.time(self.rule().clock).micros().saturating_sub(forget),
-            is_learning: view.created_at().micros() < learnt,
-        })
     }
 
     /// Keeps what some of the wanted events say.
     pub(super) fn collect(&self, want: &Want, records: &[Record], findings: &mut Findings) {
-        let rule = self.rule();
+        let rule = &self.watched.rule;
         for record in records {
             let view = EventView::new(record);
             match &want.what {
                 Wanted::Neighborhood { .. } => {
-                    let is_of =
-                        self.admits(&view) && values(rule, &view).as_ref() == Some(&want.values);
-                    findings.observations.extend(is_of.then(|| self.observation(&view)).flatten());
+                    let key = &want.subject.key;
+                    let is_of = values(&rule.group_by, &view).as_ref() == Some(&key.values);
+                    findings.observations.extend(is_of.then(|| self.observe(&view)).flatten());
                 }
-                Wanted::Sight { others, .. } => {
-                    let wanted = want.values.iter().chain(others);
-                    let mut fields = self.fields_seen().into_iter().zip(wanted);
-                    let is_left_out =
-                        rule.exclude.as_ref().is_some_and(|exclude| view.passes(exclude));
-                    if !is_left_out
-                        && fields.all(|(field, text)| view.value(field).is_some_and(|v| v == *text))
-                    {
-                        let time = view.time(rule.clock).micros();
-                        findings.seen = findings.seen.max(Some(time));
-                    }
+                Wanted::Sight(sighting) if sighting.is_seen_in(rule, &view) => {
+                    findings.seen = findings.seen.max(Some(view.time(rule.clock).micros()));
                 }
-                Wanted::Silences { .. } => {}
+                Wanted::Sight(_) | Wanted::Silences => {}
             }
         }
     }
 
     /// Takes over what was wanted.
-    pub(super) fn grant(&mut self, want: Want, findings: Findings, alerts: Vec<Episode>) {
+    pub(super) fn grant(&mut self, want: Want, mut findings: Findings, alerts: Vec<Episode>) {
         self.late_reads += 1;
-        match want.what {
-            Wanted::Neighborhood { group, known } => {
-                let read = self.recount(findings.observations);
-                self.recalled += read.len();
-                let count_repeats = self.rule().count_repeats;
-                let kept = self.group_mut(&group);
-                let State::Window { window, episodes } = &mut kept.state else { return };
-                window.merge(read.within(known), count_repeats);
-                for episode in alerts {
-                    if !episodes.iter().any(|other| other.alert == episode.alert) {
-                        episodes.push(episode);
-                    }
-                }
-                kept.known.add(known);
+        let rule = &self.watched.rule;
+        if let Wanted::Sight(sighting) = &want.what {
+            self.seen.note(sighting.number, findings.seen);
+            return;
+        }
+        self.groups.of(&want.subject, rule, 0);
+        self.recalled += findings.observations.len();
+        findings.observations.sort_unstable_by_key(Observation::key);
+        self.groups.change(want.subject.id, |group| match (&mut group.state, want.what) {
+            (State::Windowed(kept), Wanted::Neighborhood { known }) => {
+                let mut around = Windowed::new(rule);
+                findings.observations.into_iter().for_each(|one| around.recall(rule, one));
+                kept.merge(rule, &around, known);
+                kept.remember_all(alerts);
+                group.known.add(known);
             }
-            Wanted::Silences { group } => {
-                let kept = self.group_mut(&group);
-                kept.known.add((want.from, want.until));
-                let State::Silence(silence) = &mut kept.state else { return };
+            (State::Silence(silence), Wanted::Silences) => {
                 alerts.into_iter().for_each(|episode| silence.remember(episode));
+                group.known.add((want.from, want.until));
             }
-            Wanted::Sight { digest, .. } => {
-                self.see(digest, findings.seen);
-            }
-        }
-    }
-
-    /// A window of events that were read again, with those marked that are counted in an alert.
-    fn recount(&self, mut observations: Vec<Observation>) -> Window {
-        let rule = self.rule();
-        observations.sort_unstable_by_key(|other| (other.time, other.digest, other.id));
-        let mut window = Window::new(false);
-        for observation in observations {
-            if let Some(place) = window.insert(observation, rule.count_repeats) {
-                for found in find(rule, &window, place) {
-                    window.count(found.slot, &found.members);
-                }
-            }
-        }
-        window
+            _ => {}
+        });
     }
 
     /// Reads what an event needs, and nobody has handed over.
     pub(super) fn read_again<H: History>(
         &mut self,
         view: &EventView<'_>,
+        time: i64,
+        subject: &Subject,
         history: &mut H,
     ) -> Result<(), H::Error> {
-        for want in self.wants_neighborhoods(std::slice::from_ref(view), view.id()) {
-            self.read_want(want, history)?;
+        match self.lacks(time, subject) {
+            Some(lacks) => {
+                self.read_want(self.wants_neighborhood(subject, lacks, view.id()), history)
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    pub(super) fn read_want<H: History>(
+    /// Whether an event is not left out: of rules of other kinds none is, and of these an event whose
+    /// combination was seen before.
+    pub(super) fn is_new<H: History>(
         &mut self,
-        want: Want,
+        view: &EventView<'_>,
+        time: i64,
+        subject: &Subject,
         history: &mut H,
-    ) -> Result<(), H::Error> {
+        is_muted: bool,
+    ) -> Result<bool, H::Error> {
+        if !matches!(self.watched.rule.kind, Kind::FirstSeen { .. }) {
+            return Ok(true);
+        }
+        let Some(sighting) = Sighting::of(&self.watched, view, &subject.key) else {
+            return Ok(false);
+        };
+        let number = sighting.number;
+        let is_new = !sighting.is_learning && !is_muted && !self.seen.has(&sighting) && {
+            if !self.seen.is_absent(number) {
+                let want = self.wants_sight(subject, sighting.clone(), view.id());
+                self.read_want(want, history)?;
+            }
+            !self.seen.has(&sighting)
+        };
+        self.seen.note(number, Some(time));
+        Ok(is_new)
+    }
+
+    fn read_want<H: History>(&mut self, want: Want, history: &mut H) -> Result<(), H::Error> {
         let mut findings = Findings::default();
         if want.has_events() {
             let query = HistoryQuery {
@@ -402,7 +395,7 @@ impl Watcher {
             self.late_reads_cut += u64::from(records.len() >= NEIGHBORS_MAX);
             self.collect(&want, &records, &mut findings);
         }
-        let cooldown = self.rule().cooldown_micros();
+        let cooldown = self.watched.rule.cooldown_micros();
         let alerts = match want.alerts() {
             Some((group, from, until)) => {
                 history.episodes(want.rule, group, from - cooldown, until + cooldown)?
@@ -419,13 +412,16 @@ impl Watcher {
         if self.recalled <= RECALLED_MAX {
             return;
         }
-        let (floor, cooldown) = (self.floor, self.rule().cooldown_micros());
-        self.groups.retain(|_, group| {
+        let (floor, rule) = (self.floor, &self.watched.rule);
+        self.groups.retain(|group| {
             group.known.forget_before(floor);
-            let State::Window { window, episodes } = &mut group.state else { return true };
-            window.forget_before(floor);
-            episodes.retain(|episode| episode.end >= floor - cooldown);
-            window.len() > 0 || !episodes.is_empty()
+            match &mut group.state {
+                State::Windowed(windowed) => {
+                    windowed.forget_before(floor, floor - rule.cooldown_micros());
+                    !windowed.is_empty()
+                }
+                _ => true,
+            }
         });
         self.recalled = 0;
     }

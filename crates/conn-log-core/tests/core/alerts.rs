@@ -457,6 +457,29 @@ fn a_late_event_of_a_window_with_an_alert_is_counted_in_it() {
 }
 
 #[test]
+fn a_volume_counts_an_event_that_was_sent_again_once_unless_repeats_count() {
+    const MINUTE: i64 = 60_000_000;
+    for (count_repeats, expected) in [(false, &[][..]), (true, &[50][..])] {
+        let rule = rule(json!({"name": "flood", "kind": "volume", "group_by": ["device_id"],
+            "lateness_seconds": 0, "count_repeats": count_repeats,
+            "params": {"factor": 3, "window_seconds": 60, "baseline_windows": 3}}));
+        let of = |(minute, count): (i64, i64)| (0..count).map(move |n| plain(minute * MINUTE + n));
+        let times = [(0, 1), (1, 10), (2, 10), (3, 10), (4, 10), (5, 25), (5, 25)];
+        let events: Vec<EventFields> = times.into_iter().flat_map(of).collect();
+        let records = log(&events, |place| events[place].timestamp);
+        let (memory, _) = run(&[rule], &records);
+        let counts: Vec<u64> = memory
+            .alerts
+            .values()
+            .map(|(.., episode)| (episode.start, episode.count))
+            .filter(|(start, _)| *start == BASE + 5 * MINUTE)
+            .map(|(_, count)| count)
+            .collect();
+        assert_eq!(counts, expected);
+    }
+}
+
+#[test]
 fn all_faults_of_a_rule_are_told_at_once() {
     let json = json!({"name": " x", "kind": "failure_burst", "group_by": ["device_id", "shoe_size"],
         "params": {"threshold": 1, "window_seconds": 90_000}, "colour": 1,
