@@ -222,7 +222,9 @@ impl Store {
 
     /// The record with that id. Blocks the thread.
     pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
-        Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
+        self.0.engine.read(|| {
+            Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
+        })
     }
 
     /// A page of the log. Blocks the thread.
@@ -253,19 +255,24 @@ impl Store {
         last: Option<i64>,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.0.engine.read_time_max());
-        self.0.engine.snapshot(tenant, self.0.engine.plans_by_key(), |connection| {
-            index::page(connection, tenant, query, last, deadline)
+        let engine = &self.0.engine;
+        engine.read(|| {
+            engine.snapshot(tenant, engine.plans_by_key(), |connection| {
+                index::page(connection, tenant, query, last, deadline)
+            })
         })
     }
 
     /// The first and last id of a log. Blocks the thread.
     pub fn log_bounds(&self, tenant: TenantId) -> Result<LogBounds, StoreError> {
         let engine = &self.0.engine;
-        if engine.lanes().is_distributed() {
-            // A node that hangs must not take the connections that tokens need.
-            return heads::bounds(&mut *engine.reader_of(tenant)?, tenant);
-        }
-        heads::bounds(&mut *engine.watcher()?, tenant)
+        engine.read(|| {
+            if engine.lanes().is_distributed() {
+                // A node that hangs must not take the connections that tokens need.
+                return heads::bounds(&mut *engine.reader_of(tenant)?, tenant);
+            }
+            heads::bounds(&mut *engine.watcher()?, tenant)
+        })
     }
 
     /// The last id of the log; 0 for a new log. Blocks the thread.
@@ -319,12 +326,12 @@ impl Store {
         filter: &RejectFilter,
         query: &PageQuery<RejectPlace>,
     ) -> Result<Page<Reject>, StoreError> {
-        rejects::page(&self.0.engine, tenant, filter, query)
+        self.0.engine.read(|| rejects::page(&self.0.engine, tenant, filter, query))
     }
 
     /// The reject with that number. Blocks the thread.
     pub fn reject_get(&self, tenant: TenantId, id: i64) -> Result<Option<Reject>, StoreError> {
-        rejects::get(&self.0.engine, tenant, id)
+        self.0.engine.read(|| rejects::get(&self.0.engine, tenant, id))
     }
 
     /// Removes a reject. Fails with [`StoreError::NotFound`] if there is no such reject. Blocks the
@@ -379,7 +386,7 @@ impl Store {
 impl Store {
     /// A device. Blocks the thread.
     pub fn device_get(&self, tenant: TenantId, id: &str) -> Result<Option<Device>, StoreError> {
-        presence::device_get(&self.0.derivation, tenant, id)
+        self.0.engine.read(|| presence::device_get(&self.0.derivation, tenant, id))
     }
 
     /// A page of the devices, by id. Blocks the thread.
@@ -389,7 +396,7 @@ impl Store {
         filter: &DeviceFilter,
         query: &PageQuery<String>,
     ) -> Result<Page<Device>, StoreError> {
-        presence::device_list(&self.0.derivation, tenant, filter, query)
+        self.0.engine.read(|| presence::device_list(&self.0.derivation, tenant, filter, query))
     }
 
     /// An application. Blocks the thread.
@@ -398,7 +405,7 @@ impl Store {
         tenant: TenantId,
         id: &str,
     ) -> Result<Option<Application>, StoreError> {
-        presence::application_get(&self.0.derivation, tenant, id)
+        self.0.engine.read(|| presence::application_get(&self.0.derivation, tenant, id))
     }
 
     /// A page of the applications, by id. Blocks the thread.
@@ -407,7 +414,7 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<String>,
     ) -> Result<Page<Application>, StoreError> {
-        presence::application_list(&self.0.derivation, tenant, query)
+        self.0.engine.read(|| presence::application_list(&self.0.derivation, tenant, query))
     }
 
     /// A page of the sessions, newest first. Blocks the thread.
@@ -417,7 +424,7 @@ impl Store {
         filter: &SessionFilter,
         query: &PageQuery<SessionPlace>,
     ) -> Result<Page<Session>, StoreError> {
-        sessions::session_list(&self.0.derivation, tenant, filter, query)
+        self.0.engine.read(|| sessions::session_list(&self.0.derivation, tenant, filter, query))
     }
 
     /// Answers a question about events; the counts include the last event. Blocks the thread.
@@ -426,7 +433,7 @@ impl Store {
         tenant: TenantId,
         query: &StatisticsQuery,
     ) -> Result<StatisticsAnswer, StatisticsError> {
-        statistics::statistics(&self.0.derivation, tenant, query)
+        self.0.engine.read(|| statistics::statistics(&self.0.derivation, tenant, query))
     }
 
     /// Returns the texts that no event of a log has as the name of its device, application,
@@ -437,7 +444,7 @@ impl Store {
         tenant: TenantId,
         texts: &[String],
     ) -> Result<Vec<String>, StoreError> {
-        statistics::unknown_names(&self.0.derivation, tenant, texts)
+        self.0.engine.read(|| statistics::unknown_names(&self.0.derivation, tenant, texts))
     }
 
     /// Makes a follower of the log, such as `presence` or `index`, delete a tenant's data and build
@@ -523,7 +530,7 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Token>, StoreError> {
-        tokens::page(&self.0.engine, tenant, query)
+        self.0.engine.read(|| tokens::page(&self.0.engine, tenant, query))
     }
 
     /// Revokes a token, of that tenant or of any. A token that is already revoked stays unchanged.

@@ -8,6 +8,7 @@
 //! Architecture invariant: nothing here knows an event, a token or a projection. It names only its
 //! own tables: the schema's version, and the positions whose rows are leases.
 
+mod again;
 mod backend;
 mod connection;
 mod dialect;

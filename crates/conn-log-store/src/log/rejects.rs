@@ -220,7 +220,7 @@ pub(crate) fn expire(engine: &Engine, until: Timestamp, limit: i64) -> Result<us
         .load(&mut *engine.reader()?)?;
     let mut count = 0;
     for tenant in tenants.into_iter().map(TenantId) {
-        count += engine.write(move |connection| {
+        count += engine.write_of(tenant, move |connection| {
             Ok(connection.in_txn(|connection| expire_in_txn(connection, tenant, until, limit))?)
         })?;
     }
@@ -313,7 +313,7 @@ pub(crate) fn get(
 
 /// Removes a reject. Fails with [`StoreError::NotFound`] if there is no such reject.
 pub(crate) fn delete(engine: &Engine, tenant: TenantId, id: i64) -> Result<(), StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let head = lock_in_txn(connection, tenant)?;
             let gone = diesel::delete(rejects::table.find((tenant.0, id))).execute(connection)?;

@@ -22,7 +22,7 @@ impl Store {
         tenant: TenantId,
         changes: Vec<NewAlertChange>,
     ) -> Result<(), StoreError> {
-        self.0.engine.write(move |connection| {
+        self.0.engine.write_of(tenant, move |connection| {
             connection.in_txn(|connection| {
                 alerts::changes::append_alert_changes(connection, tenant, &changes)
             })
@@ -46,7 +46,7 @@ impl Store {
     /// A webhook. Fails with [`StoreError::NotFound`] if the tenant has no such webhook; so do the
     /// functions below.
     pub fn webhook_get(&self, tenant: TenantId, id: Uuid) -> Result<Webhook, StoreError> {
-        webhooks::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id)
+        self.0.engine.read(|| webhooks::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id))
     }
 
     /// A page of a tenant's webhooks, newest first.
@@ -55,7 +55,7 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Webhook>, StoreError> {
-        webhooks::list(&self.0.engine, tenant, query)
+        self.0.engine.read(|| webhooks::list(&self.0.engine, tenant, query))
     }
 
     /// Changes a webhook as `change` says. One that is enabled again is told of the changes that
@@ -64,7 +64,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Send + 'static,
+        change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Clone + Send + 'static,
     ) -> Result<Result<Webhook, E>, StoreError> {
         webhooks::update(&self.0.engine, tenant, id, change)
     }
@@ -79,7 +79,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        check: impl FnOnce(&Webhook) -> Result<(), E> + Send + 'static,
+        check: impl FnOnce(&Webhook) -> Result<(), E> + Clone + Send + 'static,
     ) -> Result<Result<(), E>, StoreError> {
         webhooks::delete(&self.0.engine, tenant, id, check)
     }
@@ -105,12 +105,12 @@ impl Store {
         state: Option<DeliveryState>,
         query: &PageQuery<i64>,
     ) -> Result<Page<Delivery>, StoreError> {
-        deliveries::list(&self.0.engine, tenant, webhook, state, query)
+        self.0.engine.read(|| deliveries::list(&self.0.engine, tenant, webhook, state, query))
     }
 
     /// A delivery and its attempts, the first first.
     pub fn delivery_get(&self, key: DeliveryKey) -> Result<(Delivery, Vec<Attempt>), StoreError> {
-        deliveries::find(&self.0.engine, key)
+        self.0.engine.read(|| deliveries::find(&self.0.engine, key))
     }
 
     /// Makes a delivery pending again, whatever its state.
@@ -200,12 +200,12 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Silence>, StoreError> {
-        silences::list(&self.0.engine, tenant, query)
+        self.0.engine.read(|| silences::list(&self.0.engine, tenant, query))
     }
 
     /// A silence. Fails with [`StoreError::NotFound`] if there is no such silence.
     pub fn silence_get(&self, tenant: TenantId, id: Uuid) -> Result<Silence, StoreError> {
-        silences::find(&self.0.engine, tenant, id)
+        self.0.engine.read(|| silences::find(&self.0.engine, tenant, id))
     }
 
     /// Ends a silence at once. Fails with [`StoreError::NotFound`] if there is no such silence.

@@ -60,7 +60,7 @@ pub(crate) fn create(
     new: NewWebhook,
 ) -> Result<Webhook, StoreError> {
     let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_of_in_txn(tenant)?;
             let owner: Option<i32> =
@@ -153,9 +153,9 @@ pub(crate) fn update<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
     id: Uuid,
-    change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Send + 'static,
+    change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Clone + Send + 'static,
 ) -> Result<Result<Webhook, E>, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let mut webhook = lock_in_txn(connection, tenant, id)?;
             let change = match change(&webhook) {
@@ -239,7 +239,7 @@ pub(crate) fn rotate_secret(
     id: Uuid,
 ) -> Result<Webhook, StoreError> {
     let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let webhook = lock_in_txn(connection, tenant, id)?;
             diesel::update(webhooks::table.find((tenant.0, Guid(id))))
@@ -259,9 +259,9 @@ pub(crate) fn delete<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
     id: Uuid,
-    check: impl FnOnce(&Webhook) -> Result<(), E> + Send + 'static,
+    check: impl FnOnce(&Webhook) -> Result<(), E> + Clone + Send + 'static,
 ) -> Result<Result<(), E>, StoreError> {
-    let deleted = engine.write(move |connection| {
+    let deleted = engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             if let Err(error) = check(&lock_in_txn(connection, tenant, id)?) {
                 return Ok(Err(error));
