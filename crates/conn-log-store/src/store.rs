@@ -98,7 +98,6 @@ impl Store {
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
-        Engine::check_distribution(&options.url)?;
         let lanes = Arc::new(Engine::find_lanes(&options.url)?);
         let queues = Queues::new(
             Arc::clone(&lanes),
@@ -109,14 +108,14 @@ impl Store {
         let signals = Signals::new();
         let turns: Arc<dyn Turns> = queues.first().clone();
         let engine = Arc::new(Engine::new(&options, lanes, turns)?);
-        let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
-        check_clock(last)?;
-        let session_timeout = sessions::timeout(&mut *engine.reader()?, options.session_timeout)?;
+        check_clock(created_at_last(&engine)?)?;
+        let session_timeout = sessions::timeout(&engine, options.session_timeout)?;
         let followers = derive::followers(&options, session_timeout);
         let derivation =
             Arc::new(Derivation::new(engine.clone(), signals.clone(), followers, session_timeout));
         derivation.settle_lost_events(options.accept_lost_events)?;
-        derivation.restart_where_due()?;
+        // A lane that is left out is done by its threads.
+        engine.each_lane(|lane| derivation.restart_where_due(lane))?;
         let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());
         let alerting = Arc::new(alerting);
         let store = Store(Arc::new(Inner {
@@ -280,8 +279,8 @@ impl Store {
         Ok(self.log_bounds(tenant)?.size)
     }
 
-    /// Deletes idempotency keys and event ids whose window has passed, at most `limit` of each.
-    /// Returns their number; fewer than `limit` means that there are no more. Blocks the thread.
+    /// Deletes the idempotency keys and event ids whose window has passed, at most `limit` in one
+    /// transaction. Returns their number. Blocks the thread.
     pub fn idempotency_expire(&self, limit: u32) -> Result<usize, StoreError> {
         let windows = [
             (Kind::Request, self.0.options.idempotency_window),
@@ -290,9 +289,7 @@ impl Store {
         let mut count = 0;
         for (kind, window) in windows {
             let until = now().plus(-delta(window));
-            count += self.0.engine.write(move |connection| {
-                Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
-            })?;
+            count += idempotency::expire(&self.0.engine, kind, until, i64::from(limit))?;
         }
         Ok(count)
     }
@@ -543,6 +540,19 @@ impl Store {
     pub fn token_find(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
         tokens::find(&self.0.engine, hash)
     }
+}
+
+/// The time of the last event of all logs, those of nodes that are away excepted.
+fn created_at_last(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
+    let mut last = None;
+    engine.each_lane(|lane| {
+        let of_lane = engine.in_lane(lane, |connection, tenants| {
+            Ok(heads::created_at_last(connection, tenants)?)
+        })?;
+        last = last.max(of_lane);
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// Fails if the clock must be wrong, to judge by the time of the log's last event.

@@ -144,9 +144,16 @@ pub(crate) fn delete(engine: &Engine, tenant: TenantId, id: Uuid) -> Result<(), 
     if count == 0 { Err(StoreError::NotFound("silence")) } else { Ok(()) }
 }
 
-/// Deletes the silences that ended before that time.
-pub(crate) fn expire(connection: &mut AnyConnection, time: Timestamp) -> QueryResult<usize> {
-    diesel::delete(silences::table.filter(silences::until.lt(Micros(time)))).execute(connection)
+/// Deletes a tenant's silences that ended before that time.
+pub(crate) fn expire(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    time: Timestamp,
+) -> QueryResult<usize> {
+    let over = silences::table
+        .filter(silences::tenant_id.eq(tenant.0))
+        .filter(silences::until.lt(Micros(time)));
+    diesel::delete(over).execute(connection)
 }
 
 impl Row {

@@ -14,7 +14,7 @@ use super::lanes::{Lanes, Share, Shares};
 use super::migrations;
 use super::pool::{self, Connections, Pooled, TenantReader};
 use super::position::Home;
-use super::postgres::{Postgres, citus};
+use super::postgres::{self, Postgres, citus, durability};
 use super::signals::Signals;
 use super::snapshot::{Plans, ReadError, in_snapshot};
 use super::sqlite::{self, Files, Sqlite};
@@ -139,23 +139,17 @@ impl Engine {
         }
     }
 
-    /// Fails if Citus distributes only a part of the log.
-    pub(crate) fn check_distribution(url: &DatabaseUrl) -> Result<(), OpenError> {
-        match AnyConnection::open(url, Role::Writer).map_err(StoreError::from)? {
-            AnyConnection::Postgres(mut postgres) => citus::check(&mut postgres),
-            AnyConnection::Sqlite(_) => Ok(()),
-        }
-    }
-
     /// Finds the lanes of a migrated database.
-    pub(crate) fn find_lanes(url: &DatabaseUrl) -> Result<Lanes, StoreError> {
-        match url {
-            DatabaseUrl::Sqlite(_) => Ok(Lanes::default()),
-            DatabaseUrl::Postgres(_) => match AnyConnection::open(url, Role::Writer)? {
-                AnyConnection::Postgres(mut postgres) => Ok(citus::lanes(&mut postgres)?),
-                AnyConnection::Sqlite(_) => Ok(Lanes::default()),
-            },
-        }
+    ///
+    /// # Errors
+    /// If Citus distributes only a part of the log, or a worker would answer before its fsync.
+    pub(crate) fn find_lanes(url: &DatabaseUrl) -> Result<Lanes, OpenError> {
+        let DatabaseUrl::Postgres(url) = url else { return Ok(Lanes::default()) };
+        let mut postgres = postgres::open(url, Role::Writer).map_err(StoreError::from)?;
+        citus::check(&mut postgres)?;
+        let lanes = citus::lanes(&mut postgres).map_err(StoreError::from)?;
+        durability::check(&mut postgres, &lanes)?;
+        Ok(lanes)
     }
 
     /// The lanes of the database's tenants.
@@ -198,7 +192,12 @@ impl Engine {
     /// A pooled connection for reads of one tenant. On a distributed database the tenants of one
     /// node get half of the connections, so that a node that hangs leaves the others theirs.
     pub(crate) fn reader_of(&self, tenant: TenantId) -> Result<TenantReader, StoreError> {
-        let share = self.share(&self.read_shares, self.lanes.of(tenant))?;
+        self.reader_in(self.lanes.of(tenant))
+    }
+
+    /// The same for the tenants of a lane.
+    pub(super) fn reader_in(&self, lane: usize) -> Result<TenantReader, StoreError> {
+        let share = self.share(&self.read_shares, lane)?;
         Ok(TenantReader { connection: self.reader()?, _share: share })
     }
 

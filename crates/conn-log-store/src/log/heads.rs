@@ -1,6 +1,6 @@
 //! The head row of each log: its first id, its size, and the lock that an append needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
 use diesel::backend::Backend;
@@ -11,7 +11,7 @@ use diesel::sql_types::{BigInt, HasSqlType, Integer};
 
 use super::schema::heads;
 use super::span::Span;
-use crate::engine::{AnyConnection, Instant, Micros, on_either};
+use crate::engine::{AnyConnection, Instant, Micros, Tenants, numbers, on_either};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
@@ -46,37 +46,32 @@ pub(crate) fn bounds(
     Ok(LogBounds { first_id, size })
 }
 
-/// The bounds of every log.
-pub(crate) fn all_bounds(
+/// The bounds of the logs of these tenants.
+pub(crate) fn bounds_of(
     connection: &mut AnyConnection,
+    tenants: Tenants<'_>,
 ) -> QueryResult<BTreeMap<TenantId, LogBounds>> {
-    let rows: Vec<(i32, i64, i64)> =
-        heads::table.select((heads::tenant_id, heads::first_id, heads::size)).load(connection)?;
-    Ok(by_tenant(rows))
-}
-
-fn by_tenant(rows: Vec<(i32, i64, i64)>) -> BTreeMap<TenantId, LogBounds> {
+    let mut rows =
+        heads::table.select((heads::tenant_id, heads::first_id, heads::size)).into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(heads::tenant_id.eq_any(numbers(tenants)));
+    }
+    let rows: Vec<(i32, i64, i64)> = rows.load(connection)?;
     let bounds = |(tenant, first_id, size)| (TenantId(tenant), LogBounds { first_id, size });
-    rows.into_iter().map(bounds).collect()
+    Ok(rows.into_iter().map(bounds).collect())
 }
 
-/// The bounds of some logs.
-pub(crate) fn some_bounds(
+/// The time of the last event of the logs of these tenants. `None` if there is no event.
+pub(crate) fn created_at_last(
     connection: &mut AnyConnection,
-    tenants: &BTreeSet<TenantId>,
-) -> QueryResult<BTreeMap<TenantId, LogBounds>> {
-    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
-    let rows: Vec<(i32, i64, i64)> = heads::table
-        .filter(heads::tenant_id.eq_any(tenants))
-        .select((heads::tenant_id, heads::first_id, heads::size))
-        .load(connection)?;
-    Ok(by_tenant(rows))
-}
-
-/// The time of the last event of all logs. `None` if there is no event.
-pub(crate) fn created_at_last(connection: &mut AnyConnection) -> QueryResult<Option<Timestamp>> {
-    let times: Vec<Micros> =
-        heads::table.filter(heads::size.gt(0)).select(heads::created_at_last).load(connection)?;
+    tenants: Tenants<'_>,
+) -> QueryResult<Option<Timestamp>> {
+    let mut rows =
+        heads::table.filter(heads::size.gt(0)).select(heads::created_at_last).into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(heads::tenant_id.eq_any(numbers(tenants)));
+    }
+    let times: Vec<Micros> = rows.load(connection)?;
     Ok(times.into_iter().map(|time| time.0).max())
 }
 

@@ -89,9 +89,15 @@ impl Store {
         deliveries::test(&self.0.engine, tenant, id)
     }
 
-    /// The enabled webhooks of every tenant.
-    pub fn webhooks_enabled(&self) -> Result<Vec<Webhook>, StoreError> {
-        webhooks::all_enabled(&mut *self.0.engine.reader()?)
+    /// The number of lanes: sets of tenants that are told of alerts apart, so that a node of a
+    /// distributed database holds up its own tenants only. One on other databases.
+    pub fn lanes(&self) -> usize {
+        self.0.engine.lanes().count()
+    }
+
+    /// The enabled webhooks of the tenants of a lane, from 0 on.
+    pub fn webhooks_enabled(&self, lane: usize) -> Result<Vec<Webhook>, StoreError> {
+        self.0.engine.in_lane(lane, webhooks::all_enabled)
     }
 }
 
@@ -155,7 +161,8 @@ impl Store {
         Ok(deliveries::due(connection, webhook.tenant, webhook.id, now, limit)?)
     }
 
-    /// Claims deliveries that are due, for a minute. Returns those that no other process has.
+    /// Claims deliveries of the tenants of one lane that are due, for a minute. Returns those that no
+    /// other process has.
     pub fn deliveries_claim(
         &self,
         keys: Vec<DeliveryKey>,
@@ -182,7 +189,7 @@ impl Store {
 
     /// How far deliveries are behind.
     pub fn delivery_lag(&self) -> Result<DeliveryLag, StoreError> {
-        Ok(deliveries::lag(&mut *self.0.engine.watcher()?)?)
+        deliveries::lag(&self.0.engine)
     }
 }
 

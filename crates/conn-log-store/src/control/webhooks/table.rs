@@ -18,7 +18,7 @@ use crate::control::alerts::{ChangeKind, changes};
 use crate::control::deliveries;
 use crate::control::schema::{tenants, webhooks};
 use crate::control::token::TokenPlace;
-use crate::engine::{AnyConnection, Engine, Guid, JsonText, Micros};
+use crate::engine::{AnyConnection, Engine, Guid, JsonText, Micros, Tenants, numbers};
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
@@ -138,12 +138,19 @@ pub(crate) fn lock_in_txn(
     find_in(connection, tenant, id)
 }
 
-/// The enabled webhooks of every tenant.
-pub(crate) fn all_enabled(connection: &mut AnyConnection) -> Result<Vec<Webhook>, StoreError> {
-    let rows: Vec<Row> = webhooks::table
+/// The enabled webhooks of these tenants.
+pub(crate) fn all_enabled(
+    connection: &mut AnyConnection,
+    tenants: Tenants<'_>,
+) -> Result<Vec<Webhook>, StoreError> {
+    let mut rows = webhooks::table
         .filter(webhooks::disabled_at.is_null())
         .select(Row::as_select())
-        .load(connection)?;
+        .into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(webhooks::tenant_id.eq_any(numbers(tenants)));
+    }
+    let rows: Vec<Row> = rows.load(connection)?;
     rows.into_iter().map(Webhook::try_from).collect()
 }
 
