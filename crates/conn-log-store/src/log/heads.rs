@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
 use diesel::backend::Backend;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, HasSqlType, Integer};
 
@@ -104,6 +105,8 @@ pub(crate) struct Head {
     pub(crate) tenant: TenantId,
     pub(crate) size: i64,
     pub(crate) created_at_last: Micros,
+    /// The size that was written when the row was locked.
+    pub(crate) moved_to: Option<i64>,
 }
 
 /// Locks a log's head row for an append.
@@ -118,7 +121,25 @@ pub(crate) fn lock_in_txn(
         AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
     };
     let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
-    Ok(Head { tenant, size, created_at_last })
+    Ok(Head { tenant, size, created_at_last, moved_to: None })
+}
+
+/// Locks a log's head row for an append of so many events, and moves it on by them in the same
+/// statement, with `now` as the time of the last event, or a later time that the log has already.
+/// On SQLite a statement costs no round trip, and the row is only locked.
+pub(crate) fn advance_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    events: i64,
+    now: Timestamp,
+) -> Result<Head, StoreError> {
+    let AnyConnection::Postgres(postgres) = connection else {
+        return lock_in_txn(connection, tenant);
+    };
+    let advance = AdvanceHead { tenant, events, now: Micros(now) };
+    let row: Option<(i64, Micros)> = advance.get_result(postgres).optional()?;
+    let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
+    Ok(Head { tenant, size: size - events, created_at_last, moved_to: Some(size) })
 }
 
 /// Writes a head row that is locked.
@@ -151,5 +172,36 @@ where
         out.push_bind_param::<Instant, _>(&self.0.created_at_last)?;
         out.push_sql(" WHERE tenant_id = ");
         out.push_bind_param::<Integer, _>(&self.0.tenant.0)
+    }
+}
+
+/// The statement that locks a head row and moves it on; kept as a prepared statement, too.
+struct AdvanceHead {
+    tenant: TenantId,
+    events: i64,
+    now: Micros,
+}
+
+impl QueryId for AdvanceHead {
+    type QueryId = AdvanceHead;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for AdvanceHead {
+    type SqlType = (BigInt, Instant);
+}
+
+impl RunQueryDsl<PgConnection> for AdvanceHead {}
+
+impl QueryFragment<Pg> for AdvanceHead {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("UPDATE heads SET size = size + ");
+        out.push_bind_param::<BigInt, _>(&self.events)?;
+        out.push_sql(", created_at_last = greatest(created_at_last, ");
+        out.push_bind_param::<Instant, _>(&self.now)?;
+        out.push_sql(") WHERE tenant_id = ");
+        out.push_bind_param::<Integer, _>(&self.tenant.0)?;
+        out.push_sql(" RETURNING size, created_at_last");
+        Ok(())
     }
 }
