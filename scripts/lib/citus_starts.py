@@ -8,7 +8,6 @@ of a worker for a moment.
 
 import subprocess
 import sys
-import time
 
 from citus_cluster import Cluster, Program, event, psql, request, whole_log
 
@@ -33,10 +32,9 @@ class Checks:
 
     def refuses(self, what, program, words, *arguments):
         """The program ends with an error that has these words."""
-        environment_time = 30
         try:
             done = subprocess.run([program.path, *arguments, "--database-url", program.url], capture_output=True,
-                                  text=True, timeout=environment_time, check=False)
+                                  text=True, timeout=30, check=False)
             said = done.stdout + done.stderr
             self.expect(what, done.returncode != 0 and words in said, said)
         except subprocess.TimeoutExpired:
@@ -88,14 +86,24 @@ def refusals_to_start(checks, program):
     checks.refuses("a table that is not where it belongs", program, "conn-log migrate --citus", "serve")
     program.run("migrate", "--citus")
     worker = checks.cluster.nodes[1]
-    for setting in ("fsync", "synchronous_commit"):
-        worker.configure(f"SET {setting} = off")
-        try:
-            checks.refuses(f"a worker with {setting} = off", program, f"{setting} = off", "serve")
-        finally:
-            worker.configure(f"RESET {setting}")
-            # The daemons of the extension read it a moment later.
-            time.sleep(0.5)
+    worker.configure("SET fsync = off")
+    try:
+        checks.refuses("a worker with fsync = off", program, "fsync = off", "serve")
+    finally:
+        worker.configure("RESET fsync")
+    # The setting of the database, which `migrate --citus` makes, comes before that of the node.
+    worker.configure("SET synchronous_commit = off")
+    try:
+        seen = with_server(program, lambda: request(PORT, "none", path="/readyz")[0])
+        checks.expect("it starts beside a worker's own synchronous_commit = off", seen == 200, seen)
+    finally:
+        worker.configure("RESET synchronous_commit")
+    role = "ALTER ROLE CURRENT_USER IN DATABASE " + DATABASE
+    psql(program.url, f"{role} SET synchronous_commit = off")
+    try:
+        checks.refuses("workers with synchronous_commit = off for the role", program, "synchronous_commit = off", "serve")
+    finally:
+        psql(program.url, f"{role} RESET synchronous_commit")
     seen = with_server(program, lambda: request(PORT, "none", path="/readyz")[0])
     checks.expect("it starts once the settings are as before", seen == 200, seen)
 

@@ -3,6 +3,9 @@
 //! A server that is set to answer earlier, by `fsync = off`, is its operator's choice; the log only
 //! tells of it. On Citus the choice must be the same on all nodes: a worker that is less safe than
 //! the coordinator is refused, as nobody would notice it otherwise.
+//!
+//! What a session sets for itself does not reach the nodes. `conn-log migrate --citus` sets
+//! `synchronous_commit` for the database, on every node, whatever a node's own files say.
 
 use std::time::Duration;
 
@@ -10,7 +13,6 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Text};
 
-use super::open::BEGIN;
 use crate::engine::lanes::Lanes;
 use crate::error::{OpenError, StoreError};
 
@@ -49,12 +51,7 @@ pub(in crate::engine) fn check(
     if !lanes.is_distributed() {
         return Ok(());
     }
-    let asked = postgres.transaction(|postgres| {
-        let millis = ASK_TIME_MAX.as_millis();
-        postgres.batch_execute(&format!("SET LOCAL statement_timeout = {millis}"))?;
-        without_fsync(postgres)
-    });
-    match asked {
+    match within(postgres, without_fsync) {
         Ok(Some(node)) => return Err(OpenError::NotDurable { node, setting: "fsync" }),
         Ok(None) => {}
         Err(error) => log::warn!("the workers could not be asked for their fsync: {error}"),
@@ -62,7 +59,7 @@ pub(in crate::engine) fn check(
     for lane in 0..lanes.count() {
         let Some(tenant) = lanes.tenants_of(lane).first().copied() else { continue };
         match synchronous_commit(postgres, tenant.0) {
-            Ok(Some(NodeSetting { node, value })) if value != "on" => {
+            Ok(Some(NodeSetting { node, value })) if value == "off" => {
                 return Err(OpenError::NotDurable { node, setting: "synchronous_commit" });
             }
             Ok(_) => {}
@@ -80,8 +77,8 @@ fn without_fsync(postgres: &mut PgConnection) -> QueryResult<Option<String>> {
     Ok(nodes.into_iter().find(|found| found.value != "on").map(|found| found.node))
 }
 
-/// The `synchronous_commit` that a transaction has on a tenant's node. `None` if there is no such
-/// tenant.
+/// The `synchronous_commit` that this program's sessions have on a tenant's node. `None` if there is
+/// no such tenant.
 fn synchronous_commit(
     postgres: &mut PgConnection,
     tenant: i32,
@@ -89,11 +86,19 @@ fn synchronous_commit(
     const ASK: &str = "SELECT current_setting('synchronous_commit') AS value,
                               concat_ws(':', host(inet_server_addr()), current_setting('port')) AS node
                          FROM heads WHERE tenant_id = $1";
-    postgres.batch_execute(BEGIN)?;
+    within(postgres, |postgres| {
+        diesel::sql_query(ASK).bind::<Integer, _>(tenant).get_result(postgres).optional()
+    })
+}
+
+/// Asks the nodes, in a transaction that does not wait for one that hangs.
+fn within<T>(
+    postgres: &mut PgConnection,
+    ask: impl FnOnce(&mut PgConnection) -> QueryResult<T>,
+) -> QueryResult<T> {
     let millis = ASK_TIME_MAX.as_millis();
-    let asked = postgres
-        .batch_execute(&format!("SET LOCAL statement_timeout = {millis}"))
-        .and_then(|()| diesel::sql_query(ASK).bind::<Integer, _>(tenant).get_result(postgres));
+    postgres.batch_execute(&format!("BEGIN; SET LOCAL statement_timeout = {millis}"))?;
+    let answer = ask(postgres);
     postgres.batch_execute("ROLLBACK")?;
-    asked.optional()
+    answer
 }
