@@ -63,13 +63,13 @@ def log_with_events(checks):
     token = program.token()
     names = [f"before-{number}" for number in range(30)]
     with_server(program, lambda: request(PORT, token, [event(name) for name in names]))
-    said = program.run("migrate", "--citus").stdout
+    said = program.run("migrate", "--citus").stderr
     checks.expect("the first run says what it did",
                   "events is distributed by tenant" in said and "hidden copy of events" in said, said)
     left = psql(program.url, "SELECT count(*) FROM pg_dist_partition WHERE partmethod = 'h' AND "
                              "logicalrelid IN ('heads'::regclass, 'events'::regclass)")
     checks.expect("heads and events are distributed", left == "2", left)
-    said = program.run("migrate", "--citus").stdout
+    said = program.run("migrate", "--citus").stderr
     checks.expect("the second run does nothing", "distributed" not in said and "emptied" not in said, said)
 
     def go_on():
