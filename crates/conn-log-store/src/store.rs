@@ -86,7 +86,6 @@ impl Store {
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
-        Engine::check_distribution(&options.url)?;
         let lanes = Arc::new(Engine::find_lanes(&options.url)?);
         let queues = Queues::new(
             Arc::clone(&lanes),
@@ -97,14 +96,14 @@ impl Store {
         let signals = Signals::new();
         let turns: Arc<dyn Turns> = queues.first().clone();
         let engine = Arc::new(Engine::new(&options, lanes, turns)?);
-        let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
-        check_clock(last)?;
-        let session_timeout = sessions::timeout(&mut *engine.reader()?, options.session_timeout)?;
+        check_clock(created_at_last(&engine)?)?;
+        let session_timeout = sessions::timeout(&engine, options.session_timeout)?;
         let followers = derive::followers(&options, session_timeout);
         let derivation =
             Arc::new(Derivation::new(engine.clone(), signals.clone(), followers, session_timeout));
         derivation.settle_lost_events(options.accept_lost_events)?;
-        derivation.restart_where_due()?;
+        // A lane that is left out is done by its threads.
+        engine.each_lane(|lane| derivation.restart_where_due(lane))?;
         let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());
         let alerting = Arc::new(alerting);
         let store = Store(Arc::new(Inner {
@@ -214,6 +213,19 @@ impl Store {
         let (index_events, projections_events) = self.0.derivation.lag()?;
         Ok(Lag { projections_events, index_events })
     }
+}
+
+/// The time of the last event of all logs, those of nodes that are away excepted.
+fn created_at_last(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
+    let mut last = None;
+    engine.each_lane(|lane| {
+        let of_lane = engine.in_lane(lane, |connection, tenants| {
+            Ok(heads::created_at_last(connection, tenants)?)
+        })?;
+        last = last.max(of_lane);
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// Fails if the clock must be wrong, to judge by the time of the log's last event.

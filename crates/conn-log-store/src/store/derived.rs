@@ -12,7 +12,7 @@ use crate::tenant_id::TenantId;
 impl Store {
     /// A device. Blocks the thread.
     pub fn device_get(&self, tenant: TenantId, id: &str) -> Result<Option<Device>, StoreError> {
-        presence::device_get(&self.0.derivation, tenant, id)
+        self.0.engine.read(|| presence::device_get(&self.0.derivation, tenant, id))
     }
 
     /// A page of the devices, by id. Blocks the thread.
@@ -22,7 +22,7 @@ impl Store {
         filter: &DeviceFilter,
         query: &PageQuery<String>,
     ) -> Result<Page<Device>, StoreError> {
-        presence::device_list(&self.0.derivation, tenant, filter, query)
+        self.0.engine.read(|| presence::device_list(&self.0.derivation, tenant, filter, query))
     }
 
     /// An application. Blocks the thread.
@@ -31,7 +31,7 @@ impl Store {
         tenant: TenantId,
         id: &str,
     ) -> Result<Option<Application>, StoreError> {
-        presence::application_get(&self.0.derivation, tenant, id)
+        self.0.engine.read(|| presence::application_get(&self.0.derivation, tenant, id))
     }
 
     /// A page of the applications, by id. Blocks the thread.
@@ -40,7 +40,7 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<String>,
     ) -> Result<Page<Application>, StoreError> {
-        presence::application_list(&self.0.derivation, tenant, query)
+        self.0.engine.read(|| presence::application_list(&self.0.derivation, tenant, query))
     }
 
     /// A page of the sessions, newest first. Blocks the thread.
@@ -50,7 +50,7 @@ impl Store {
         filter: &SessionFilter,
         query: &PageQuery<SessionPlace>,
     ) -> Result<Page<Session>, StoreError> {
-        sessions::session_list(&self.0.derivation, tenant, filter, query)
+        self.0.engine.read(|| sessions::session_list(&self.0.derivation, tenant, filter, query))
     }
 
     /// Answers a question about events; the counts include the last event. Blocks the thread.
@@ -59,7 +59,7 @@ impl Store {
         tenant: TenantId,
         query: &StatisticsQuery,
     ) -> Result<StatisticsAnswer, StatisticsError> {
-        statistics::statistics(&self.0.derivation, tenant, query)
+        self.0.engine.read(|| statistics::statistics(&self.0.derivation, tenant, query))
     }
 
     /// Returns the texts that no event of a log has as the name of its device, application,
@@ -70,7 +70,7 @@ impl Store {
         tenant: TenantId,
         texts: &[String],
     ) -> Result<Vec<String>, StoreError> {
-        statistics::unknown_names(&self.0.derivation, tenant, texts)
+        self.0.engine.read(|| statistics::unknown_names(&self.0.derivation, tenant, texts))
     }
 
     /// Makes a follower of the log, such as `presence` or `index`, delete a tenant's data and build

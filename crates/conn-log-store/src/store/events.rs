@@ -48,7 +48,9 @@ impl Store {
 
     /// The record with that id. Blocks the thread.
     pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
-        Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
+        self.0.engine.read(|| {
+            Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
+        })
     }
 
     /// A page of the log. Blocks the thread.
@@ -79,19 +81,24 @@ impl Store {
         last: Option<i64>,
     ) -> Result<EventPage, StoreError> {
         let deadline = Deadline::after(self.0.engine.read_time_max());
-        self.0.engine.snapshot(tenant, self.0.engine.plans_by_key(), |connection| {
-            index::page(connection, tenant, query, last, deadline)
+        let engine = &self.0.engine;
+        engine.read(|| {
+            engine.snapshot(tenant, engine.plans_by_key(), |connection| {
+                index::page(connection, tenant, query, last, deadline)
+            })
         })
     }
 
     /// The first and last id of a log. Blocks the thread.
     pub fn log_bounds(&self, tenant: TenantId) -> Result<LogBounds, StoreError> {
         let engine = &self.0.engine;
-        if engine.lanes().is_distributed() {
-            // A node that hangs must not take the connections that tokens need.
-            return heads::bounds(&mut *engine.reader_of(tenant)?, tenant);
-        }
-        heads::bounds(&mut *engine.watcher()?, tenant)
+        engine.read(|| {
+            if engine.lanes().is_distributed() {
+                // A node that hangs must not take the connections that tokens need.
+                return heads::bounds(&mut *engine.reader_of(tenant)?, tenant);
+            }
+            heads::bounds(&mut *engine.watcher()?, tenant)
+        })
     }
 
     /// The last id of the log; 0 for a new log. Blocks the thread.
@@ -99,8 +106,8 @@ impl Store {
         Ok(self.log_bounds(tenant)?.size)
     }
 
-    /// Deletes idempotency keys and event ids whose window has passed, at most `limit` of each.
-    /// Returns their number; fewer than `limit` means that there are no more. Blocks the thread.
+    /// Deletes the idempotency keys and event ids whose window has passed, at most `limit` in one
+    /// transaction. Returns their number. Blocks the thread.
     pub fn idempotency_expire(&self, limit: u32) -> Result<usize, StoreError> {
         let windows = [
             (Kind::Request, self.0.options.idempotency_window),
@@ -109,9 +116,7 @@ impl Store {
         let mut count = 0;
         for (kind, window) in windows {
             let until = now().plus(-delta(window));
-            count += self.0.engine.write(move |connection| {
-                Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
-            })?;
+            count += idempotency::expire(&self.0.engine, kind, until, i64::from(limit))?;
         }
         Ok(count)
     }
@@ -145,12 +150,12 @@ impl Store {
         filter: &RejectFilter,
         query: &PageQuery<RejectPlace>,
     ) -> Result<Page<Reject>, StoreError> {
-        rejects::page(&self.0.engine, tenant, filter, query)
+        self.0.engine.read(|| rejects::page(&self.0.engine, tenant, filter, query))
     }
 
     /// The reject with that number. Blocks the thread.
     pub fn reject_get(&self, tenant: TenantId, id: i64) -> Result<Option<Reject>, StoreError> {
-        rejects::get(&self.0.engine, tenant, id)
+        self.0.engine.read(|| rejects::get(&self.0.engine, tenant, id))
     }
 
     /// Removes a reject. Fails with [`StoreError::NotFound`] if there is no such reject. Blocks the

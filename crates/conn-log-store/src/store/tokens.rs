@@ -49,7 +49,7 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Token>, StoreError> {
-        tokens::page(&self.0.engine, tenant, query)
+        self.0.engine.read(|| tokens::page(&self.0.engine, tenant, query))
     }
 
     /// Revokes a token, of that tenant or of any. A token that is already revoked stays unchanged.

@@ -31,6 +31,7 @@ mod open;
 mod placement;
 mod projections;
 mod proxy;
+mod reading_again;
 mod rejects;
 mod replaced;
 mod tokens;
