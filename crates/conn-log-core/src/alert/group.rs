@@ -108,12 +108,20 @@ impl State {
         }
     }
 
-    /// The number of observations.
+    /// Its size in observations.
     pub(super) fn len(&self) -> usize {
         match self {
             State::Windowed(windowed) => windowed.window.len(),
             State::Silence(silence) => silence.len(),
-            State::Sessions(_) | State::Volume(_) => 1,
+            State::Sessions(sessions) => sessions.len(),
+            State::Volume(volume) => volume.len(),
+        }
+    }
+
+    /// Forgets the earlier half of many observations.
+    pub(super) fn cut(&mut self) {
+        if let State::Windowed(windowed) = self {
+            windowed.cut();
         }
     }
 
