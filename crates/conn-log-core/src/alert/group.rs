@@ -125,11 +125,13 @@ impl State {
         }
     }
 
-    /// Whether the group may be given up: it has no alert, and is not half way to one.
-    pub(super) fn may_go(&self, rule: &Rule) -> bool {
+    /// Whether the group may be given up: it has no alert, and is not half way to one. The latter does
+    /// not matter if it `is_urgent`.
+    pub(super) fn may_go(&self, rule: &Rule, is_urgent: bool) -> bool {
         match self {
             State::Windowed(windowed) => {
-                windowed.episodes.is_empty() && windowed.progress(rule) < half_of_threshold(rule)
+                windowed.episodes.is_empty()
+                    && (is_urgent || windowed.progress(rule) < half_of_threshold(rule))
             }
             State::Silence(silence) => !silence.has_alert(),
             State::Sessions(_) => false,

@@ -77,12 +77,14 @@ impl Overflow {
     }
 }
 
-/// Gives up so many groups of all rules, those that were quiet for longest. Returns how many there
-/// were.
-pub(super) fn give_up_quietest(watchers: &mut [Watcher], count: usize) -> u64 {
+/// Gives up so many groups of all rules, those that were quiet for longest. Groups half way to an alert
+/// are among them only if it `is_urgent`. Returns how many there were.
+pub(super) fn give_up_quietest(watchers: &mut [Watcher], count: usize, is_urgent: bool) -> u64 {
     let mut all: Vec<(i64, usize, &GroupKey, u64)> = Vec::new();
     for (place, watcher) in watchers.iter().enumerate() {
-        all.extend(watcher.unprotected().map(|(touched, key, id)| (touched, place, key, id)));
+        all.extend(
+            watcher.unprotected(is_urgent).map(|(touched, key, id)| (touched, place, key, id)),
+        );
     }
     if count < all.len() {
         // The order of groups of one moment does not depend on when they came.

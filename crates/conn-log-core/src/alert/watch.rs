@@ -251,7 +251,9 @@ impl Watch {
             .max(self.bytes().saturating_sub(self.bytes_max) / GROUP_BYTES);
         if excess > 0 {
             let at_once = GIVEN_UP_AT_ONCE.min(self.groups_max / 10).max(excess);
-            count += overflow::give_up_quietest(&mut self.watchers, at_once);
+            // What is half way to an alert stays, unless there is no end of it.
+            let is_urgent = groups > 2 * self.groups_max || bytes > 2 * self.bytes_max;
+            count += overflow::give_up_quietest(&mut self.watchers, at_once, is_urgent);
             self.subjects.forget_unused();
         }
         self.overflow.tell(count, &self.watchers[place].watched, view, output);
