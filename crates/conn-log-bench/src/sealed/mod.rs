@@ -7,9 +7,11 @@ mod block;
 mod candidates;
 mod codec;
 mod columns;
+mod moving;
 mod ndjson;
 mod outcome;
 mod parquet;
+mod rare;
 mod source;
 mod sshd;
 mod table;
@@ -42,28 +44,41 @@ pub(crate) struct Sealed {
     /// Only candidates whose names have this
     #[arg(long, default_value = "")]
     only: String,
-    /// Only the candidate that the decision takes
-    #[arg(long)]
-    chosen: bool,
+    /// What to measure
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    part: Part,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Every candidate
+    All,
+    /// The candidate that the decision takes
+    Chosen,
+    /// That candidate out of the rows of a log
+    Move,
+    /// A rare value of the metadata, by looking, by filters and by terms
+    Rare,
 }
 
 impl Sealed {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let source = Source::new(self.shape.clone(), self.input.clone());
-        let chosen = [CHOSEN];
-        let all: &[Candidate] = if self.chosen { &chosen } else { ALL };
-        let mut outcomes = Vec::new();
-        for candidate in all.iter().filter(|one| one.name().contains(&self.only)) {
-            outcomes.push(
-                Trial {
-                    candidate: *candidate,
-                    source: &source,
-                    folder: &self.folder,
-                    device: &self.device,
-                }
-                .run()?,
-            );
+        match self.part {
+            Part::All => self.compare(&source, ALL),
+            Part::Chosen => self.compare(&source, &[CHOSEN]),
+            Part::Move => moving::run(&source, CHOSEN, &self.folder),
+            Part::Rare => rare::run(&source.with_rare(rare::RARE_ONE_IN), &self.folder),
         }
+    }
+
+    fn compare(&self, source: &Source, all: &[Candidate]) -> anyhow::Result<()> {
+        let (folder, device) = (self.folder.as_path(), self.device.as_str());
+        let outcomes: Vec<_> = all
+            .iter()
+            .filter(|one| one.name().contains(&self.only))
+            .map(|candidate| Trial { candidate: *candidate, source, folder, device }.run())
+            .collect::<anyhow::Result<_>>()?;
         outcome::print(&outcomes);
         Ok(())
     }

@@ -45,10 +45,6 @@ impl Source {
         Source { rare: Some(one_in), ..self }
     }
 
-    pub(super) fn is_file(&self) -> bool {
-        self.file.is_some()
-    }
-
     /// The events as a log would have them. An event is in the log some milliseconds after it happened.
     pub(super) fn items(
         &self,

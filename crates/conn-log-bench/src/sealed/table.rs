@@ -16,6 +16,14 @@ diesel::table! {
     }
 }
 
+pub(super) const SCHEMA: &str = "CREATE TABLE blocks (
+    first_id INTEGER NOT NULL PRIMARY KEY,
+    last_id  INTEGER NOT NULL,
+    root     BLOB    NOT NULL,
+    removed  BLOB,
+    body     BLOB    NOT NULL
+) STRICT";
+
 /// Blocks that one transaction writes.
 pub(super) const BLOCKS_AT_ONCE: usize = 64;
 
@@ -40,24 +48,9 @@ pub(super) struct Table {
 impl Table {
     /// An empty table in a new file.
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
-        for end in ["", "-wal", "-shm"] {
-            let mut name = path.as_os_str().to_owned();
-            name.push(end);
-            match std::fs::remove_file(&name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)?,
-                _ => {}
-            }
-        }
+        remove(path)?;
         let mut table = Self::open(path)?;
-        table.connection.batch_execute(
-            "CREATE TABLE blocks (
-                 first_id INTEGER NOT NULL PRIMARY KEY,
-                 last_id  INTEGER NOT NULL,
-                 root     BLOB    NOT NULL,
-                 removed  BLOB,
-                 body     BLOB    NOT NULL
-             ) STRICT",
-        )?;
+        table.connection.batch_execute(SCHEMA)?;
         Ok(table)
     }
 
@@ -71,7 +64,7 @@ impl Table {
     pub(super) fn insert(&mut self, rows: &[BlockRow]) -> anyhow::Result<()> {
         self.connection.immediate_transaction(|connection| {
             for row in rows {
-                diesel::insert_into(blocks::table).values(row.clone()).execute(connection)?;
+                diesel::insert_into(blocks::table).values(row).execute(connection)?;
             }
             Ok(())
         })
@@ -129,4 +122,17 @@ impl Table {
         file.sync_all()?;
         Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
     }
+}
+
+/// Removes a database, if there is one.
+pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)?,
+            _ => {}
+        }
+    }
+    Ok(())
 }

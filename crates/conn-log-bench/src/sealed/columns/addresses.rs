@@ -47,7 +47,8 @@ impl Addresses {
         let codes = codes::read(devices.len(), Some(devices), from)?;
         let count = from.count()?;
         let kinds = from.bytes(count)?;
-        let four = ints::Ints::read(kinds.iter().filter(|kind| **kind == V4).count(), from)?;
+        let four: Vec<_> = kinds.iter().filter(|kind| **kind == V4).collect();
+        let four = ints::Ints::read(four.len(), from)?;
         let mut place = 0;
         let address = |kind: &u8| {
             Ok(match *kind {

@@ -106,7 +106,7 @@ enum Values<'a> {
 }
 
 /// The metadata of a block that is read.
-pub(super) struct Read<'a> {
+pub(super) struct Columns<'a> {
     codes: Vec<u32>,
     shapes: Vec<Shape>,
     whole: Column<'a>,
@@ -123,7 +123,7 @@ struct Shape {
     columns: Vec<u32>,
 }
 
-impl<'a> Read<'a> {
+impl<'a> Columns<'a> {
     pub(super) fn read(devices: &[u32], from: &mut In<'a>) -> anyhow::Result<Self> {
         let count = devices.len();
         let names = Column::read(count, None, from)?;
@@ -154,7 +154,7 @@ impl<'a> Read<'a> {
         }
         let read = |(slot, devices): (&Slot, &Vec<u32>)| read_column(*slot, devices, from);
         let columns = slots.iter().zip(&of_devices).map(read).collect::<Result<_, _>>()?;
-        Ok(Read { codes: names.codes, shapes, whole, columns, first, places })
+        Ok(Columns { codes: names.codes, shapes, whole, columns, first, places })
     }
 
     pub(super) fn append(&self, place: usize, session: Option<&str>, out: &mut String) {

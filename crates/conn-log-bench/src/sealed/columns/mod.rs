@@ -139,7 +139,7 @@ struct Block<'a> {
     /// For each event its place among the durations.
     duration_places: Vec<Option<u32>>,
     durations: Reals<'a>,
-    metadata: metadata::Read<'a>,
+    metadata: metadata::Columns<'a>,
     nonces: Option<&'a [u8]>,
 }
 
@@ -169,7 +169,7 @@ impl<'a> Block<'a> {
         };
         let duration_places = missing.into_iter().map(place).collect();
         let durations = Reals::read(size as usize, from)?;
-        let metadata = metadata::Read::read(&devices.codes, from)?;
+        let metadata = metadata::Columns::read(&devices.codes, from)?;
         let nonces = (from.bytes(1)?[0] == 1).then(|| from.hard_bytes(16 * count)).transpose()?;
         Ok(Block {
             count,

@@ -3,7 +3,7 @@
 
 use integer_encoding::VarInt as _;
 
-fn is_hexadecimal(byte: &u8) -> bool {
+fn is_hexadecimal(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
@@ -32,14 +32,13 @@ impl Piece {
     /// The piece at the beginning of that text.
     fn at(text: &[u8]) -> Option<Self> {
         if let Some(text) = text.get(..UUID_LENGTH)
-            && text.iter().enumerate().all(|(place, byte)| match UUID_HYPHENS.contains(&place) {
-                true => *byte == b'-',
-                false => is_hexadecimal(byte),
+            && text.iter().enumerate().all(|(place, byte)| {
+                if UUID_HYPHENS.contains(&place) { *byte == b'-' } else { is_hexadecimal(*byte) }
             })
         {
             return Some(Piece::Uuid);
         }
-        let length = text.iter().take_while(|byte| is_hexadecimal(byte)).count();
+        let length = text.iter().take_while(|byte| is_hexadecimal(**byte)).count();
         let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if digits == length {
             return (DECIMAL_MIN..=DECIMAL_MAX).contains(&length).then_some(Piece::Decimal(length));
@@ -93,6 +92,9 @@ impl Piece {
     }
 }
 
+/// Literals, each with the piece behind it.
+pub(super) type Parts<'p> = Vec<(&'p str, Option<Piece>)>;
+
 /// A text without its numbers: literals, each followed by a piece, except the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Pattern(pub(super) Vec<u8>);
@@ -113,7 +115,7 @@ impl Pattern {
             let piece = if is_word { None } else { Piece::at(&bytes[at..]) };
             let Some(piece) = piece else {
                 // Not the rest of these digits either: their beginning belongs to them.
-                let rest = bytes[at..].iter().take_while(|byte| is_hexadecimal(byte)).count();
+                let rest = bytes[at..].iter().take_while(|byte| is_hexadecimal(**byte)).count();
                 at += rest.max(1);
                 continue;
             };
@@ -140,7 +142,7 @@ impl Pattern {
     }
 
     /// Its literals with the piece behind each, from the beginning of `bytes`; and the rest.
-    pub(super) fn parse(mut bytes: &[u8]) -> Option<(Vec<(&str, Option<Piece>)>, &[u8])> {
+    pub(super) fn parse(mut bytes: &[u8]) -> Option<(Parts<'_>, &[u8])> {
         let mut parts = Vec::new();
         loop {
             let (length, read) = usize::decode_var(bytes)?;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::bits::{In, Out};
 use super::codes;
 use super::ints::{self, Ints};
-use super::pieces::{Pattern, Piece};
+use super::pieces::{Parts, Pattern, Piece};
 
 /// Numbers distinct values in the order in which they first occur.
 pub(super) fn number<T: Eq + Hash + Copy>(values: impl Iterator<Item = T>) -> (Vec<u32>, Vec<T>) {
@@ -59,7 +59,7 @@ enum Values<'a> {
 
 /// A pattern, with the values of its pieces.
 struct Family<'a> {
-    parts: Vec<(&'a str, Option<Piece>)>,
+    parts: Parts<'a>,
     values: Vec<Values<'a>>,
 }
 
