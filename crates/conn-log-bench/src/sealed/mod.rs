@@ -12,6 +12,7 @@ mod ndjson;
 mod outcome;
 mod parquet;
 mod rare;
+mod several;
 mod source;
 mod sshd;
 mod table;

@@ -152,7 +152,7 @@ fn each_millionth(events: i64) -> f64 {
 struct Mover {
     connection: SqliteConnection,
     codec: Box<dyn Codec>,
-    block: usize,
+    row: usize,
 }
 
 struct Moved {
@@ -174,7 +174,7 @@ impl Mover {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 30000",
         )?;
         connection.batch_execute(table::SCHEMA)?;
-        Ok(Mover { connection, codec: candidate.codec(&[])?, block: candidate.block })
+        Ok(Mover { connection, codec: candidate.codec(&[])?, row: candidate.row })
     }
 
     fn run(mut self, store: &Store, size: i64) -> anyhow::Result<Moved> {
@@ -185,10 +185,10 @@ impl Mover {
         let (mut bytes, mut after) = (0, 0);
         let mut random = Random::new(5);
         while after < size {
-            let limit = self.block * BLOCKS_AT_ONCE;
+            let limit = self.row * BLOCKS_AT_ONCE;
             let mut items: Vec<Item> = Vec::with_capacity(limit);
             while items.len() < limit && after < size {
-                let page = store.event_list_to(TENANT, &page_after(after, self.block), size)?;
+                let page = store.event_list_to(TENANT, &page_after(after, self.row), size)?;
                 after = page.records.last().map_or(size, |record| record.id);
                 items.extend(page.records.into_iter().map(|record| Item { record, nonce: None }));
             }
@@ -199,7 +199,7 @@ impl Mover {
             let hashes: Vec<Vec<u8>> =
                 these.order(events::row_id).select(events::leaf_hash).load(&mut self.connection)?;
             let mut rows = Vec::new();
-            for (some, hashes) in items.chunks_mut(self.block).zip(hashes.chunks(self.block)) {
+            for (some, hashes) in items.chunks_mut(self.row).zip(hashes.chunks(self.row)) {
                 rows.push(self.seal(some, hashes, &mut random)?);
             }
             bytes += rows.iter().map(|row| row.body.len() as u64).sum::<u64>();

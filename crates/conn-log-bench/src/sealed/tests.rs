@@ -9,6 +9,7 @@ use super::codec::{Codec, Item, Wanted};
 use super::columns::Columns;
 use super::ndjson::Ndjson;
 use super::parquet::Parquet;
+use super::several::Several;
 use super::source::Source;
 
 fn candidates(samples: &[&[Item]]) -> Vec<(&'static str, Box<dyn Codec>)> {
@@ -19,6 +20,10 @@ fn candidates(samples: &[&[Item]]) -> Vec<(&'static str, Box<dyn Codec>)> {
         ("ndjson with a dictionary", Box::new(Ndjson::new(9, dictionary, samples).unwrap())),
         ("columns", Box::new(Columns::new(3, 0, samples).unwrap())),
         ("columns with a dictionary", Box::new(Columns::new(9, dictionary, samples).unwrap())),
+        (
+            "several blocks of columns",
+            Box::new(Several { codec: Box::new(Columns::new(3, 0, &[]).unwrap()), block: 7 }),
+        ),
         ("parquet", Box::new(Parquet::new(3))),
     ]
 }

@@ -26,6 +26,9 @@ const SINGLES: usize = 2_000;
 const PAGES: usize = 400;
 const COLD: usize = 30;
 
+/// The longest time for the repeats of one read.
+const READ_TIME_MAX: Duration = Duration::from_secs(3);
+
 pub(super) struct Trial<'t> {
     pub(super) candidate: Candidate,
     pub(super) source: &'t Source,
@@ -62,7 +65,7 @@ impl Trial<'_> {
         let (mut rows, mut of_device, mut blocks, mut plain) = (Vec::new(), Vec::new(), 0, (0, 0));
         loop {
             let some: Vec<Item> =
-                items.by_ref().take(self.candidate.block).collect::<anyhow::Result<_>>()?;
+                items.by_ref().take(self.candidate.row).collect::<anyhow::Result<_>>()?;
             if some.is_empty() || rows.len() == BLOCKS_AT_ONCE {
                 outcome.storing += timed(|| table.insert(&rows))?;
                 rows.clear();
@@ -110,30 +113,34 @@ impl Filled {
         let events = self.events;
         let mut id = || 1 + i64::try_from(random.below(events.unsigned_abs())).unwrap_or(0);
         for (cold, times) in [(false, SINGLES), (true, COLD)] {
-            let (mut single, mut page, mut scattered) =
-                (Times::default(), Times::default(), Times::default());
-            for _ in 0..times {
-                let id = id();
-                self.cool_if(cold)?;
-                single.add(timed(|| self.read_one(id))?);
-            }
-            for _ in 0..times.min(PAGES) {
-                let id = id();
-                self.cool_if(cold)?;
-                page.add(timed(|| self.read_neighbours(id))?);
-            }
-            for _ in 0..times.min(PAGES) {
-                let ids: Vec<i64> = (0..PAGE).map(|_| id()).collect();
-                self.cool_if(cold)?;
-                scattered.add(timed(|| ids.iter().try_for_each(|id| self.read_one(*id)))?);
-            }
+            let single = self.time(cold, times, |filled| filled.read_one(id()))?;
+            let page = self.time(cold, times.min(PAGES), |filled| filled.read_neighbours(id()))?;
+            let scattered = self.time(cold, times.min(PAGES), |filled| {
+                (0..PAGE).try_for_each(|_| filled.read_one(id()))
+            })?;
             outcome.reads.push([single, page, scattered]);
         }
         Ok(())
     }
 
-    fn cool_if(&mut self, cold: bool) -> anyhow::Result<()> {
-        if cold { self.table.cool() } else { Ok(()) }
+    /// Repeats a read; if `cold`, of a file that is not in memory.
+    fn time(
+        &mut self,
+        cold: bool,
+        repeats: usize,
+        mut read: impl FnMut(&mut Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Times> {
+        let (mut times, begun) = (Times::default(), Instant::now());
+        for _ in 0..repeats {
+            if cold {
+                self.table.cool()?;
+            }
+            times.add(timed(|| read(self))?);
+            if begun.elapsed() > READ_TIME_MAX {
+                break;
+            }
+        }
+        Ok(times)
     }
 
     fn read_one(&mut self, id: i64) -> anyhow::Result<()> {
