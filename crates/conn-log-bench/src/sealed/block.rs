@@ -43,19 +43,20 @@ pub(super) fn open(codec: &mut dyn Codec, row: &BlockRow) -> anyhow::Result<Vec<
     if row.body.is_empty() { Ok(Vec::new()) } else { codec.open(&row.body, Wanted::All) }
 }
 
-/// The block without the bodies of some events. Their leaf hashes stay, and with them the root.
+/// The block without the bodies of some ids, which ascend. Their leaf hashes stay, and with them the root.
 pub(super) fn without(
     codec: &mut dyn Codec,
     row: &BlockRow,
-    is_removed: impl Fn(&Item) -> bool,
+    ids: &[i64],
 ) -> anyhow::Result<BlockRow> {
-    let (gone, kept): (Vec<Item>, Vec<Item>) =
-        open(codec, row)?.into_iter().partition(|item| is_removed(item));
+    if row.body.is_empty() {
+        return Ok(row.clone());
+    }
+    let (gone, body) = codec.remove(&row.body, ids)?;
     let mut removed = row.removed.clone().unwrap_or_default();
     for item in &gone {
         removed.extend(item.record.id.to_le_bytes());
         removed.extend(item.leaf_hash());
     }
-    let body = if kept.is_empty() { Vec::new() } else { codec.seal(&kept)? };
     Ok(BlockRow { removed: Some(removed), body, ..row.clone() })
 }

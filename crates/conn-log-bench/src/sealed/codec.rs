@@ -60,6 +60,24 @@ pub(super) trait Codec {
     fn seal(&mut self, items: &[Item]) -> anyhow::Result<Vec<u8>>;
 
     fn open(&mut self, bytes: &[u8], wanted: Wanted<'_>) -> anyhow::Result<Vec<Item>>;
+
+    /// Takes the events of some ids, which ascend, out of a block. Gives them, and the block without them:
+    /// no bytes if none is left.
+    fn remove(&mut self, bytes: &[u8], ids: &[i64]) -> anyhow::Result<(Vec<Item>, Vec<u8>)> {
+        let is_one = |item: &Item| ids.binary_search(&item.record.id).is_ok();
+        let (gone, kept): (Vec<Item>, Vec<Item>) =
+            self.open(bytes, Wanted::All)?.into_iter().partition(is_one);
+        let left = if kept.is_empty() { Vec::new() } else { self.seal(&kept)? };
+        Ok((gone, left))
+    }
+}
+
+/// A dictionary trained on samples; none if they are too few for one.
+pub(super) fn train<S: AsRef<[u8]>>(samples: &[S], bytes_max: usize) -> Vec<u8> {
+    let bytes: usize = samples.iter().map(|sample| sample.as_ref().len()).sum();
+    // zstd advises a hundred times as much. With less than this a dictionary is the samples themselves.
+    let length = bytes_max.min(bytes / SAMPLES_TO_DICTIONARY);
+    zstd::dict::from_samples(samples, length).unwrap_or_default()
 }
 
 /// zstd at a level, with a dictionary that may be empty.
@@ -67,6 +85,9 @@ pub(super) struct Zstd {
     compressor: zstd::bulk::Compressor<'static>,
     decompressor: zstd::bulk::Decompressor<'static>,
 }
+
+/// Bytes of samples for each byte of a dictionary, at least.
+const SAMPLES_TO_DICTIONARY: usize = 4;
 
 /// No block has more bytes. A length beyond that is no length.
 const BYTES_MAX: usize = 1 << 30;

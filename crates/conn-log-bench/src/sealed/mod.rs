@@ -23,10 +23,15 @@ mod zeek;
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+
 use self::candidates::{ALL, CHOSEN, Candidate};
 use self::source::Source;
 use self::trial::Trial;
 use crate::events::Shape;
+
+/// A device that makes about one of a thousand events of the benchmark.
+const DEVICE: &str = "dev_00100";
 
 #[derive(clap::Args)]
 pub(crate) struct Sealed {
@@ -39,9 +44,9 @@ pub(crate) struct Sealed {
     /// Where to put the database
     #[arg(long, default_value = ".")]
     folder: PathBuf,
-    /// The device whose events are removed
-    #[arg(long, default_value = "dev_00100")]
-    device: String,
+    /// The device whose events are removed; of a file the device of its first event, if none is given
+    #[arg(long)]
+    device: Option<String>,
     /// Only candidates whose names have this
     #[arg(long, default_value = "")]
     only: String,
@@ -74,7 +79,12 @@ impl Sealed {
     }
 
     fn compare(&self, source: &Source, all: &[Candidate]) -> anyhow::Result<()> {
-        let (folder, device) = (self.folder.as_path(), self.device.as_str());
+        let device = match (&self.device, &self.input) {
+            (Some(device), _) => device.clone(),
+            (None, Some(_)) => first_device(source)?,
+            (None, None) => DEVICE.to_owned(),
+        };
+        let (folder, device) = (self.folder.as_path(), device.as_str());
         let outcomes: Vec<_> = all
             .iter()
             .filter(|one| one.name().contains(&self.only))
@@ -83,4 +93,9 @@ impl Sealed {
         outcome::print(&outcomes);
         Ok(())
     }
+}
+
+fn first_device(source: &Source) -> anyhow::Result<String> {
+    let first = source.items(false).next().context("the file has no events")??;
+    Ok(first.record.event.fields().device_id.clone())
 }

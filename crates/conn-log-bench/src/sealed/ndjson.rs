@@ -10,7 +10,7 @@ use integer_encoding::VarInt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::codec::{Codec, Item, Wanted, Zstd};
+use super::codec::{Codec, Item, Wanted, Zstd, train};
 
 /// A longer text in the metadata is no session's id.
 const SESSION_CHARS_MAX: usize = 255;
@@ -52,7 +52,7 @@ impl Ndjson {
         }
         let lines: Vec<String> =
             samples.iter().flat_map(|items| items.iter().map(Item::line)).collect();
-        Ok(Ndjson(Zstd::new(level, &zstd::dict::from_samples(&lines, dictionary)?)?))
+        Ok(Ndjson(Zstd::new(level, &train(&lines, dictionary))?))
     }
 }
 

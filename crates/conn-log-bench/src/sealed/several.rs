@@ -17,18 +17,12 @@ pub(super) struct Several {
 type Part<'p> = (i64, &'p [u8]);
 
 impl Codec for Several {
-    /// The number of parts, the last id and the length of each, then the parts.
     fn seal(&mut self, items: &[Item]) -> anyhow::Result<Vec<u8>> {
-        let (mut head, mut parts) = (items.len().div_ceil(self.block).encode_var_vec(), Vec::new());
-        for some in items.chunks(self.block) {
-            let part = self.codec.seal(some)?;
-            let last = some.last().map_or(0, |item| item.record.id);
-            head.extend(last.cast_unsigned().encode_var_vec());
-            head.extend(part.len().encode_var_vec());
-            parts.extend(part);
-        }
-        head.extend(parts);
-        Ok(head)
+        let part = |some: &[Item]| {
+            Ok((some.last().map_or(0, |item| item.record.id), self.codec.seal(some)?))
+        };
+        let parts: Vec<_> = items.chunks(self.block).map(part).collect::<anyhow::Result<_>>()?;
+        Ok(join(&parts))
     }
 
     fn open(&mut self, bytes: &[u8], wanted: Wanted<'_>) -> anyhow::Result<Vec<Item>> {
@@ -49,6 +43,35 @@ impl Codec for Several {
         }
         Ok(items)
     }
+
+    /// A part that has none of these ids stays as it is.
+    fn remove(&mut self, bytes: &[u8], ids: &[i64]) -> anyhow::Result<(Vec<Item>, Vec<u8>)> {
+        let (mut gone, mut left, mut before) = (Vec::new(), Vec::new(), i64::MIN);
+        for (last, part) in parts(bytes)? {
+            let these = |id: &i64| *id > before && *id <= last;
+            let ids: Vec<i64> = ids.iter().copied().filter(these).collect();
+            before = last;
+            if ids.is_empty() {
+                left.push((last, part.to_owned()));
+                continue;
+            }
+            let (some, part) = self.codec.remove(part, &ids)?;
+            gone.extend(some);
+            left.extend((!part.is_empty()).then_some((last, part)));
+        }
+        Ok((gone, if left.is_empty() { Vec::new() } else { join(&left) }))
+    }
+}
+
+/// The number of parts, the last id and the length of each, then the parts.
+fn join(parts: &[(i64, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = parts.len().encode_var_vec();
+    for (last, part) in parts {
+        bytes.extend(last.cast_unsigned().encode_var_vec());
+        bytes.extend(part.len().encode_var_vec());
+    }
+    parts.iter().for_each(|(_, part)| bytes.extend(part));
+    bytes
 }
 
 fn parts(mut bytes: &[u8]) -> anyhow::Result<Vec<Part<'_>>> {

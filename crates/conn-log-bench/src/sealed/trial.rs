@@ -229,8 +229,7 @@ impl Filled {
             let row = self.table.find(*first)?.ok_or_else(|| anyhow::anyhow!("no block"))?;
             let of_it = left.partition_point(|id| *id <= row.last_id);
             let (these, rest) = left.split_at(of_it);
-            let is_one = |item: &Item| these.binary_search(&item.record.id).is_ok();
-            rows.push(block::without(&mut *self.codec, &row, is_one)?);
+            rows.push(block::without(&mut *self.codec, &row, these)?);
             if rows.len() == BLOCKS_AT_ONCE || rest.is_empty() {
                 self.table.replace(&rows)?;
                 changed += rows.len();

@@ -22,7 +22,7 @@ use self::ints::Ints;
 use self::metadata::Metadata;
 use self::reals::Reals;
 use self::texts::{Column, number};
-use super::codec::{Codec, Item, Wanted, Zstd};
+use super::codec::{Codec, Item, Wanted, Zstd, train};
 
 pub(super) struct Columns(Zstd);
 
@@ -33,7 +33,7 @@ impl Columns {
             return Ok(Columns(Zstd::new(level, &[])?));
         }
         let soft: Vec<Vec<u8>> = samples.iter().map(|items| write(items).soft).collect();
-        Ok(Columns(Zstd::new(level, &zstd::dict::from_samples(&soft, dictionary)?)?))
+        Ok(Columns(Zstd::new(level, &train(&soft, dictionary))?))
     }
 
     /// The events that may have that member in their metadata: only these are made.
