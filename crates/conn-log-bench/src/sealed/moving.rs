@@ -55,12 +55,17 @@ pub(super) fn run(source: &Source, candidate: Candidate, folder: &Path) -> anyho
     figure("CPU of making and appending, s a million", million(cpu_seconds()? - begun, size));
     time_reads(&store, size, figure)?;
 
-    let (wrote, begun) = (written_bytes()?, cpu_seconds()?);
-    let moved = Mover::open(&path, candidate)?.run(&store, size)?;
-    figure("bytes of blocks an event", each(moved.bytes, size));
-    figure("bytes written an event by moving it", each(written_bytes()? - wrote, size));
-    figure("CPU of moving, s a million", million(cpu_seconds()? - begun, size));
-    figure("pages free for the next events, bytes an event", each(moved.free_bytes, size));
+    let mut mover = Mover::open(&path, candidate)?;
+    for (way, last) in [(Way::Ranges, size / 2), (Way::Whole, size)] {
+        let (wrote, begun, moved) = (written_bytes()?, cpu_seconds()?, mover.after);
+        let bytes = mover.run(&store, way, last)?;
+        let moved = mover.after - moved;
+        println!("| half of the events, {} | |", way.name());
+        figure("bytes of blocks an event", each(bytes, moved));
+        figure("bytes written an event by moving it", each(written_bytes()? - wrote, moved));
+        figure("CPU of moving, s a million", million(cpu_seconds()? - begun, moved));
+    }
+    figure("pages free for the next events, bytes an event", each(mover.free_bytes()?, size));
     anyhow::ensure!(store.close(), "the store could not be closed");
     Ok(())
 }
@@ -152,12 +157,30 @@ fn each_millionth(events: i64) -> f64 {
 struct Mover {
     connection: SqliteConnection,
     codec: Box<dyn Codec>,
+    /// Events of a row of the table of blocks.
     row: usize,
+    /// The row of the first event.
+    first_row: i64,
+    /// The last event that was moved.
+    after: i64,
 }
 
-struct Moved {
-    bytes: u64,
-    free_bytes: u64,
+/// How rows go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Each transaction deletes those that it has moved. SQLite then writes each page that gets empty.
+    Ranges,
+    /// All at the end, as of a table that holds no other rows. SQLite then writes none of their pages.
+    Whole,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Ranges => "rows deleted by ranges",
+            Way::Whole => "the table emptied whole",
+        }
+    }
 }
 
 #[derive(QueryableByName)]
@@ -171,70 +194,84 @@ impl Mover {
         let name = path.to_str().ok_or_else(|| anyhow::anyhow!("a path that is no text"))?;
         let mut connection = SqliteConnection::establish(name)?;
         connection.batch_execute(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 30000",
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 30000;
+             PRAGMA cache_size = -16384",
         )?;
         connection.batch_execute(table::SCHEMA)?;
-        Ok(Mover { connection, codec: candidate.codec(&[])?, row: candidate.row })
+        let first_row = events::table.select(events::row_id).order(events::row_id);
+        let first_row = first_row.first(&mut connection)?;
+        let codec = candidate.codec(&[])?;
+        Ok(Mover { connection, codec, row: candidate.row, first_row, after: 0 })
     }
 
-    fn run(mut self, store: &Store, size: i64) -> anyhow::Result<Moved> {
-        let first_row: i64 = events::table
-            .select(events::row_id)
-            .order(events::row_id)
-            .first(&mut self.connection)?;
-        let (mut bytes, mut after) = (0, 0);
-        let mut random = Random::new(5);
-        while after < size {
-            let limit = self.row * BLOCKS_AT_ONCE;
-            let mut items: Vec<Item> = Vec::with_capacity(limit);
-            while items.len() < limit && after < size {
-                let page = store.event_list_to(TENANT, &page_after(after, self.row), size)?;
-                after = page.records.last().map_or(size, |record| record.id);
-                items.extend(page.records.into_iter().map(|record| Item { record, nonce: None }));
-            }
-            let row_of =
-                |item: Option<&Item>| first_row + item.map_or(1, |item| item.record.id) - 1;
-            let (first, last) = (row_of(items.first()), row_of(items.last()));
-            let these = events::table.filter(events::row_id.between(first, last));
+    /// Moves the events up to `last`, or some beyond it. Gives the bytes of their blocks.
+    fn run(&mut self, store: &Store, way: Way, last: i64) -> anyhow::Result<u64> {
+        let (mut bytes, mut random) = (0, Random::new(5));
+        while self.after < last {
+            let (first_id, items) = (self.after + 1, self.take(store)?);
+            let row_of = |id: i64| self.first_row + id - 1;
+            let these =
+                events::table.filter(events::row_id.between(row_of(first_id), row_of(self.after)));
             let hashes: Vec<Vec<u8>> =
                 these.order(events::row_id).select(events::leaf_hash).load(&mut self.connection)?;
             let mut rows = Vec::new();
-            for (some, hashes) in items.chunks_mut(self.row).zip(hashes.chunks(self.row)) {
-                rows.push(self.seal(some, hashes, &mut random)?);
+            for (some, hashes) in items.chunks(self.row).zip(hashes.chunks(self.row)) {
+                rows.push(self.seal(some.to_vec(), hashes, &mut random)?);
             }
             bytes += rows.iter().map(|row| row.body.len() as u64).sum::<u64>();
             self.connection.immediate_transaction(|connection| {
-                diesel::insert_into(table::blocks::table).values(&rows).execute(connection)?;
-                diesel::delete(these).execute(connection)
+                for row in &rows {
+                    diesel::insert_into(table::blocks::table).values(row).execute(connection)?;
+                }
+                if way == Way::Ranges {
+                    diesel::delete(these).execute(connection)?;
+                }
+                Ok::<_, anyhow::Error>(())
             })?;
         }
+        if way == Way::Whole {
+            diesel::delete(events::table).execute(&mut self.connection)?;
+        }
         self.connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?;
-        let free = self.number("SELECT freelist_count * page_size AS number FROM pragma_freelist_count, pragma_page_size")?;
-        Ok(Moved { bytes, free_bytes: free })
+        Ok(bytes)
+    }
+
+    /// The events of the next transaction.
+    fn take(&mut self, store: &Store) -> anyhow::Result<Vec<Item>> {
+        let mut items = Vec::new();
+        while items.len() < self.row * BLOCKS_AT_ONCE {
+            let page = store.event_list(TENANT, &page_after(self.after, self.row.min(1_000)))?;
+            let Some(last) = page.records.last() else { break };
+            self.after = last.id;
+            items.extend(page.records.into_iter().map(|record| Item { record, nonce: None }));
+        }
+        Ok(items)
     }
 
     /// Seals events only if the block gives back the leaf hashes of their rows. Their nonces come with it.
     fn seal(
         &mut self,
-        items: &mut [Item],
+        mut items: Vec<Item>,
         hashes: &[Vec<u8>],
         random: &mut Random,
     ) -> anyhow::Result<table::BlockRow> {
-        for item in &mut *items {
+        for item in &mut items {
             let halves = [random.below(u64::MAX), random.below(u64::MAX)].map(u64::to_le_bytes);
             item.nonce = halves.as_flattened().try_into().ok();
         }
-        let body = self.codec.seal(items)?;
+        let body = self.codec.seal(&items)?;
         let opened = self.codec.open(&body, super::codec::Wanted::All)?;
         let leaves: Vec<[u8; 32]> = opened.iter().map(|item| item.record.leaf_hash()).collect();
         anyhow::ensure!(
             leaves.iter().map(<[u8; 32]>::as_slice).eq(hashes),
             "a block does not give back its events"
         );
-        Ok(block::row(items, &leaves, body))
+        Ok(block::row(&items, &leaves, body))
     }
 
-    fn number(&mut self, query: &str) -> anyhow::Result<u64> {
+    fn free_bytes(&mut self) -> anyhow::Result<u64> {
+        let query = "SELECT freelist_count * page_size AS number
+            FROM pragma_freelist_count, pragma_page_size";
         let number: Number = diesel::sql_query(query).get_result(&mut self.connection)?;
         Ok(number.number.unsigned_abs())
     }
