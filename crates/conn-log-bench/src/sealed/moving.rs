@@ -240,7 +240,7 @@ impl Mover {
     fn take(&mut self, store: &Store) -> anyhow::Result<Vec<Item>> {
         let mut items = Vec::new();
         while items.len() < self.row * BLOCKS_AT_ONCE {
-            let page = store.event_list(TENANT, &page_after(self.after, self.row.min(1_000)))?;
+            let page = store.event_list(TENANT, &page_after(self.after, self.row))?;
             let Some(last) = page.records.last() else { break };
             self.after = last.id;
             items.extend(page.records.into_iter().map(|record| Item { record, nonce: None }));

@@ -161,7 +161,7 @@ impl Searched {
         Ok(())
     }
 
-    /// Adds the events of the blocks that have one of these ids, the newest first. Tells whether there are
+    /// Adds those of these ids that have a value, the newest first. Tells whether there are
     /// enough.
     fn add_from(
         &mut self,
@@ -173,7 +173,9 @@ impl Searched {
         for row in self.blocks.within(first, last)?.iter().rev() {
             let items = self.codec.open_having(&row.body, RARE.0, value)?;
             let has = |item: &&Item| item.record.event.fields().metadata.contains(&member);
-            found.extend(items.iter().rev().filter(has).map(|item| item.record.id));
+            let ids = items.iter().rev().filter(has).map(|item| item.record.id);
+            // A block may reach beyond what is asked for.
+            found.extend(ids.filter(|id| (first..=last).contains(id)));
             if found.len() >= PAGE {
                 found.truncate(PAGE);
                 return Ok(true);
@@ -215,7 +217,7 @@ impl Searched {
             // Several of one block are found together.
             let blocks: BTreeSet<i64> = ids.iter().map(|id| block_of(*id)).collect();
             for block in blocks.into_iter().rev() {
-                if self.add_from((block, block), value, &mut found)? {
+                if self.add_from((block, block + BLOCK_IDS - 1), value, &mut found)? {
                     return Ok(found);
                 }
             }
