@@ -128,14 +128,22 @@ columns_table() {
     echo
 }
 
-# Sealed blocks of several shapes.
+# Sealed blocks: every candidate on the benchmark's events or on a file's, and then, of the one that the
+# decision takes, the move out of a log's rows and what finds a rare value.
 bench_sealed() {
-    local count=${EVENTS:-$SIZE_EVENTS} block level
-    title "$count events as sealed blocks"
-    for block in 128 256 512; do
-        for level in 3 9; do
-            echo "blocks of $block, zstd level $level:"
-            "$BENCH" sealed "$count" --block "$block" --level "$level"
-        done
-    done
+    local count=${EVENTS:-$SIZE_EVENTS} source
+    local options=("$count" --folder "$FOLDER")
+    if [[ -n $INPUT ]]; then
+        source="the events of $INPUT"
+        options+=(--input "$INPUT")
+    else
+        source="$count events of the benchmark"
+    fi
+    title "Candidates of sealed blocks, $source"
+    "$BENCH" sealed "${options[@]}"
+    [[ -z $INPUT ]] || return 0
+    title "Out of the rows of a log"
+    "$BENCH" sealed "${options[@]}" --part move
+    title "A rare value of the metadata"
+    "$BENCH" sealed "${options[@]}" --part rare
 }
