@@ -16,6 +16,7 @@ mod identity;
 mod insert;
 mod lanes;
 mod migrations;
+mod packed;
 mod pool;
 mod position;
 mod postgres;
@@ -38,6 +39,7 @@ pub(crate) use insert::{
 #[doc(hidden)]
 pub(crate) use insert::{Upsert, insert_arrays};
 pub(crate) use lanes::Lanes;
+pub(crate) use packed::{Members, Packed, pack, place_of};
 pub(crate) use position::{
     Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn, some_positions,
 };

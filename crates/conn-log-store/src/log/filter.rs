@@ -104,6 +104,12 @@ fn json_text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// The metadata of a row on SQLite, as JSON. A cast takes the number at the beginning of a packed
+/// text, and 0 from a JSON object.
+const UNPACKED: &str = "(unpack_metadata(events.metadata, (SELECT text FROM texts \
+    WHERE texts.tenant_id = events.tenant_id AND kind = 1 \
+        AND number = CAST(events.metadata AS INTEGER)), events.session_id)";
+
 impl QueryFragment<MultiBackend> for MetadataIs {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, MultiBackend>) -> QueryResult<()> {
         // The number of names and of candidates changes the statement.
@@ -117,7 +123,20 @@ impl QueryFragment<MultiBackend> for MetadataIs {
             if index > 0 {
                 out.push_sql(" OR ");
             }
-            out.push_sql("(events.metadata");
+            out.push_sql("(");
+            if self.dialect == Dialect::Sqlite {
+                // A value stands in the column as it is, unless it is left out as the session id:
+                // looking for it first spares most rows the rest.
+                out.push_sql("(instr(events.metadata, ");
+                out.push_bind_param::<Text, _>(candidate)?;
+                out.push_sql(") OR '\"' || events.session_id || '\"' = ");
+                out.push_bind_param::<Text, _>(candidate)?;
+                out.push_sql(") AND ");
+            }
+            out.push_sql(match self.dialect {
+                Dialect::Sqlite => UNPACKED,
+                Dialect::Postgres => "(events.metadata",
+            });
             for step in &self.path {
                 out.push_sql(" -> ");
                 out.push_bind_param::<Text, _>(step)?;
@@ -127,6 +146,7 @@ impl QueryFragment<MultiBackend> for MetadataIs {
             if self.dialect == Dialect::Postgres {
                 out.push_sql("::text::jsonb");
             }
+            out.push_sql(")");
         }
         out.push_sql(")");
         Ok(())

@@ -9,7 +9,7 @@ use diesel::prelude::*;
 
 use super::filter::{Condition, conditions};
 use super::key;
-use super::rows::EventRow;
+use super::rows::{self, EventRow};
 use super::schema::events;
 use super::span::Span;
 use crate::engine::{AnyConnection, Dialect, Micros, MultiBackend};
@@ -67,8 +67,8 @@ impl Scan<'_> {
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
         let select = self.query(connection, rows, limit);
-        let rows: Vec<EventRow> = select.select(EventRow::as_select()).load(connection)?;
-        Ok(rows.into_iter().map(Record::from).collect())
+        let found: Vec<EventRow> = select.select(EventRow::as_select()).load(connection)?;
+        rows::records(connection, self.tenant, found)
     }
 
     /// Reads only their ids: if many rows are sorted for a few results, moving whole rows is slow.

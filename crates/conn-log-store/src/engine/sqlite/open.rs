@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::engine::connection::Role;
 use crate::engine::fault::is_busy;
+use crate::engine::packed::Packed;
 use crate::engine::url::DatabaseUrl;
 
 /// Longest wait for a lock that another process holds on a file. Writers of this process take turns
@@ -77,7 +79,24 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+    unpack_metadata_utils::register_impl(&mut connection, unpack)
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
+}
+
+diesel::define_sql_function! {
+    /// The metadata of a row of events as JSON, with the text of its shape and its session id.
+    fn unpack_metadata(metadata: Text, shape: Nullable<Text>, session_id: Nullable<Text>) -> Text;
+}
+
+/// A damaged text is given back as it is: no JSON operator takes it.
+fn unpack(metadata: String, shape: Option<String>, session_id: Option<String>) -> String {
+    if !Packed::is_packed(&metadata) {
+        return metadata;
+    }
+    let packed = Packed::of(&metadata, session_id.as_deref());
+    let json = packed.and_then(|packed| packed.metadata(&shape.unwrap_or_default()));
+    json.unwrap_or(metadata)
 }
 
 /// Characters that need no escape in the path of a URI.

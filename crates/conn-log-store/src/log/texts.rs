@@ -1,0 +1,241 @@
+//! The texts that many rows of SQLite's log share, each with a number: shapes of metadata, and user
+//! agents ([`Packed`] is the form of such a row).
+//!
+//! Architecture invariants:
+//! - A text is stored in the transaction of the first row that has its number, or before. It is
+//!   never changed or removed. So a row that can be read can be unpacked.
+//! - Only the writer gives numbers, while it holds the file's lock.
+
+use std::hash::BuildHasher as _;
+
+use conn_log_core::Record;
+use diesel::prelude::*;
+use foldhash::{HashMap, HashSet};
+
+use super::heads::Head;
+use super::schema::texts;
+use crate::engine::{AnyConnection, Members, Micros, Packed, pack};
+use crate::error::StoreError;
+use crate::tenant_id::TenantId;
+
+/// Texts of a kind in one log. Clients that make up names or user agents have their texts in the
+/// rows. All texts are in the writer's memory, and each read of facts takes the shapes along.
+const TEXTS_MAX: usize = 1_000;
+
+/// Longest text with a number: together with the limit above, what the texts of a log can take.
+const TEXT_BYTES_MAX: usize = 2_048;
+
+/// Texts that were seen once, as hashes. A text gets a number when it comes again: so texts that do
+/// not repeat take no number.
+const SEEN_MAX: usize = 10_000;
+
+/// The kinds of texts, as the table holds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Names of the members of metadata.
+    Shape = 1,
+    Agent = 2,
+}
+
+/// The texts that the writer knows. Only valid as long as each transaction that it was used in was
+/// committed.
+#[derive(Debug, Default)]
+pub(crate) struct Packer(HashMap<TenantId, Known>);
+
+/// The texts of one log.
+#[derive(Debug, Default)]
+struct Known {
+    /// The head of the log when the texts were known last. Another head means that another process
+    /// has written to the log, which may have added texts, or that the file was restored.
+    head: Option<(i64, Micros)>,
+    shapes: Numbers,
+    agents: Numbers,
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    numbers: HashMap<String, u32>,
+    /// The highest number.
+    last: u32,
+    seen: HashSet<u64>,
+}
+
+/// A record's metadata as a row holds it.
+#[derive(Debug)]
+pub(crate) struct PackedMetadata {
+    pub(crate) text: String,
+    /// Whether the user agent is a number in the text.
+    pub(crate) has_agent: bool,
+}
+
+impl Packer {
+    /// Packs records that are stored in this transaction, and stores the new texts. `before` is the
+    /// locked head of the log without them, `after` with them. `None` for a record that is stored
+    /// as it is.
+    pub(crate) fn pack_in_txn(
+        &mut self,
+        connection: &mut AnyConnection,
+        before: &Head,
+        after: (i64, Micros),
+        records: &[&Record],
+    ) -> QueryResult<Vec<Option<PackedMetadata>>> {
+        let tenant = before.tenant;
+        let known = self.0.entry(tenant).or_default();
+        if known.head != Some((before.size, before.created_at_last)) {
+            *known = Known::load(connection, tenant)?;
+        }
+        known.head = Some(after);
+        records.iter().map(|record| known.pack_in_txn(connection, tenant, record)).collect()
+    }
+}
+
+impl Known {
+    fn load(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<Self> {
+        let of_kind = |kind, connection: &mut AnyConnection| -> QueryResult<Numbers> {
+            let texts = all(connection, tenant, kind)?;
+            let last = texts.iter().map(|(number, _)| *number).max().unwrap_or(0);
+            let numbers = texts.into_iter().map(|(number, text)| (text, number)).collect();
+            Ok(Numbers { numbers, last, seen: HashSet::default() })
+        };
+        Ok(Known {
+            head: None,
+            shapes: of_kind(Kind::Shape, connection)?,
+            agents: of_kind(Kind::Agent, connection)?,
+        })
+    }
+
+    fn pack_in_txn(
+        &mut self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        record: &Record,
+    ) -> QueryResult<Option<PackedMetadata>> {
+        let event = record.event.fields();
+        let agent = match &event.user_agent {
+            Some(agent) => self.agents.number_in_txn(connection, tenant, Kind::Agent, agent)?,
+            None => None,
+        };
+        let members = Members::of(&event.metadata, event.session_id.as_deref());
+        let members = match &members {
+            Some(members) => self
+                .shapes
+                .number_in_txn(connection, tenant, Kind::Shape, &members.shape)?
+                .map(|number| (number, members)),
+            None => None,
+        };
+        let text = pack(&event.metadata, members, agent.unwrap_or(0));
+        Ok(text.map(|text| PackedMetadata { text, has_agent: agent.is_some() }))
+    }
+}
+
+impl Numbers {
+    /// The number of a text. `None` if it has none and gets none now.
+    fn number_in_txn(
+        &mut self,
+        connection: &mut AnyConnection,
+        tenant: TenantId,
+        kind: Kind,
+        text: &str,
+    ) -> QueryResult<Option<u32>> {
+        if let Some(number) = self.numbers.get(text) {
+            return Ok(Some(*number));
+        }
+        if self.numbers.len() >= TEXTS_MAX || text.len() > TEXT_BYTES_MAX {
+            return Ok(None);
+        }
+        let hash = self.numbers.hasher().hash_one(text);
+        if !self.seen.remove(&hash) {
+            if self.seen.len() >= SEEN_MAX {
+                self.seen.clear();
+            }
+            self.seen.insert(hash);
+            return Ok(None);
+        }
+        let number = self.last + 1;
+        diesel::insert_into(texts::table)
+            .values((
+                texts::tenant_id.eq(tenant.0),
+                texts::kind.eq(kind as i16),
+                texts::number.eq(i64::from(number)),
+                texts::text.eq(text),
+            ))
+            .execute(connection)?;
+        self.numbers.insert(text.to_owned(), number);
+        self.last = number;
+        Ok(Some(number))
+    }
+}
+
+/// All texts of a kind, with their numbers.
+pub(crate) fn all(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+) -> QueryResult<Vec<(u32, String)>> {
+    let rows: Vec<(i64, String)> = texts::table
+        .filter(texts::tenant_id.eq(tenant.0))
+        .filter(texts::kind.eq(kind as i16))
+        .select((texts::number, texts::text))
+        .load(connection)?;
+    Ok(rows.into_iter().filter_map(|(number, text)| Some((u32::try_from(number).ok()?, text))).collect())
+}
+
+/// Error: a row names a text that is not there, or does not fit it.
+#[derive(Debug, thiserror::Error)]
+#[error("event {0} cannot be unpacked: the database is damaged")]
+pub(crate) struct Damaged(pub(crate) i64);
+
+/// The texts that the rows of one read need, each looked up once.
+#[derive(Debug)]
+pub(crate) struct Unpacker {
+    tenant: TenantId,
+    texts: Vec<(Kind, u32, String)>,
+}
+
+impl Unpacker {
+    pub(crate) fn new(tenant: TenantId) -> Self {
+        Unpacker { tenant, texts: Vec::new() }
+    }
+
+    /// The metadata of event `id`, and its user agent if the column does not have it.
+    pub(crate) fn unpack(
+        &mut self,
+        connection: &mut AnyConnection,
+        id: i64,
+        text: &str,
+        session_id: Option<&str>,
+    ) -> Result<(String, Option<String>), StoreError> {
+        let damaged = || StoreError::internal(Damaged(id));
+        let packed = Packed::of(text, session_id).ok_or_else(damaged)?;
+        let metadata = match packed.shape {
+            0 => packed.metadata(""),
+            shape => packed.metadata(self.text(connection, Kind::Shape, shape)?.ok_or_else(damaged)?),
+        };
+        let agent = match packed.agent {
+            0 => None,
+            agent => {
+                Some(self.text(connection, Kind::Agent, agent)?.ok_or_else(damaged)?.to_owned())
+            }
+        };
+        Ok((metadata.ok_or_else(damaged)?, agent))
+    }
+
+    fn text(
+        &mut self,
+        connection: &mut AnyConnection,
+        kind: Kind,
+        number: u32,
+    ) -> QueryResult<Option<&str>> {
+        let known = self.texts.iter().position(|(k, n, _)| (*k, *n) == (kind, number));
+        if let Some(place) = known {
+            return Ok(Some(&self.texts[place].2));
+        }
+        let key = (self.tenant.0, kind as i16, i64::from(number));
+        let text: Option<String> =
+            texts::table.find(key).select(texts::text).first(connection).optional()?;
+        Ok(text.map(|text| {
+            self.texts.push((kind, number, text));
+            &*self.texts[self.texts.len() - 1].2
+        }))
+    }
+}
