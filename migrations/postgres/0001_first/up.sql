@@ -542,7 +542,6 @@ COMMENT ON TABLE rollups IS 'Statistics, added up on seven levels';
 COMMENT ON COLUMN rollups.lead IS 'The number of the application''s or device''s name, or of the block of devices; 0 for all events';
 COMMENT ON COLUMN rollups.whole IS 'Of level 3 the sum of the finer parts, else NULL';
 COMMENT ON COLUMN rollups.cells IS 'The finer parts of the row';
-CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
 COMMENT ON COLUMN devices.tenant_id IS 'Whose device';
 COMMENT ON COLUMN devices.device_id IS 'The device';
 COMMENT ON COLUMN devices.number IS 'Number of its name in the dictionary';

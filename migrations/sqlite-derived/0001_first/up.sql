@@ -142,7 +142,6 @@ CREATE TABLE rollups (
     cells     BLOB    NOT NULL,
     PRIMARY KEY (tenant_id, level, start, lead)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
 
 -- The figures of an hour of an application, as answers have them: apart from the rollups' cells, which
 -- are fifty times their size (docs/decisions/009).
@@ -176,7 +175,6 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('sessions', 'sessions_open', '5000 5000 2 1'),
     ('sessions', 'sessions_open_application', '5000 5000 100 50 1'),
     ('rollups', 'rollups', '300000 300000 100000 100 1'),
-    ('rollups', 'rollups_device', '100000 100000 30 1'),
     ('application_hours', 'application_hours', '40000 40000 50 1');
 -- Has this connection read them; others do when they see the new schema.
 ANALYZE sqlite_schema;

@@ -18,16 +18,21 @@ use crate::engine::{AnyConnection, Members, Micros, Packed, pack};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
-/// Texts of a kind in one log. Clients that make up names or user agents have their texts in the
-/// rows. All texts are in the writer's memory, and each read of facts takes the shapes along.
+/// Texts of a kind in one log, and the sum of their bytes. The texts of clients that make up names
+/// or user agents stay in the rows: all texts with a number are in the writer's memory, and each read
+/// of facts takes the shapes along.
 const TEXTS_MAX: usize = 1_000;
+const TEXTS_BYTES_MAX: usize = 64 << 10;
 
-/// Longest text with a number: together with the limit above, what the texts of a log can take.
-const TEXT_BYTES_MAX: usize = 2_048;
+/// Longest text with a number, so that a few long ones do not use up the sum.
+const TEXT_BYTES_MAX: usize = 2 << 10;
+
+/// Logs whose texts are in memory: 32 MiB at most. With more logs they are read again.
+const LOGS_MAX: usize = 256;
 
 /// Texts that were seen once, as hashes. A text gets a number when it comes again: so texts that do
 /// not repeat take no number.
-const SEEN_MAX: usize = 10_000;
+const SEEN_MAX: usize = 1_000;
 
 /// The kinds of texts, as the table holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ struct Numbers {
     numbers: HashMap<String, u32>,
     /// The highest number.
     last: u32,
+    /// The sum of the lengths of the texts.
+    bytes: usize,
     seen: HashSet<u64>,
 }
 
@@ -80,6 +87,9 @@ impl Packer {
         records: &[&Record],
     ) -> QueryResult<Vec<Option<PackedMetadata>>> {
         let tenant = before.tenant;
+        if self.0.len() >= LOGS_MAX && !self.0.contains_key(&tenant) {
+            self.0.clear();
+        }
         let known = self.0.entry(tenant).or_default();
         if known.head != Some((before.size, before.created_at_last)) {
             *known = Known::load(connection, tenant)?;
@@ -94,8 +104,9 @@ impl Known {
         let of_kind = |kind, connection: &mut AnyConnection| -> QueryResult<Numbers> {
             let texts = all(connection, tenant, kind)?;
             let last = texts.iter().map(|(number, _)| *number).max().unwrap_or(0);
+            let bytes = texts.iter().map(|(_, text)| text.len()).sum();
             let numbers = texts.into_iter().map(|(number, text)| (text, number)).collect();
-            Ok(Numbers { numbers, last, seen: HashSet::default() })
+            Ok(Numbers { numbers, last, bytes, seen: HashSet::default() })
         };
         Ok(Known {
             head: None,
@@ -140,7 +151,9 @@ impl Numbers {
         if let Some(number) = self.numbers.get(text) {
             return Ok(Some(*number));
         }
-        if self.numbers.len() >= TEXTS_MAX || text.len() > TEXT_BYTES_MAX {
+        let bytes = self.bytes + text.len();
+        if self.numbers.len() >= TEXTS_MAX || bytes > TEXTS_BYTES_MAX || text.len() > TEXT_BYTES_MAX
+        {
             return Ok(None);
         }
         let hash = self.numbers.hasher().hash_one(text);
@@ -161,7 +174,7 @@ impl Numbers {
             ))
             .execute(connection)?;
         self.numbers.insert(text.to_owned(), number);
-        self.last = number;
+        (self.last, self.bytes) = (number, bytes);
         Ok(Some(number))
     }
 }

@@ -31,5 +31,6 @@ mod placement;
 mod projections;
 mod proxy;
 mod rejects;
+mod repeated;
 mod replaced;
 mod tokens;

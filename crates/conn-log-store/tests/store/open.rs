@@ -268,8 +268,9 @@ fn sqlite_looks_things_up_by_their_indexes() {
             "sessions_open_application",
         ),
         (
-            "rollups WHERE tenant_id = ? AND level = 3 AND lead IN (?) AND start > ?",
-            "rollups_device",
+            "rollups WHERE tenant_id = ? AND start < ? AND start >= ? AND (start > ? OR lead > ?)
+                AND level = ? AND start IN (?, ?, ?) AND lead IN (?) ORDER BY start, lead LIMIT ?",
+            "rollups",
         ),
         ("rollups WHERE tenant_id = ? AND level = ? ORDER BY start DESC LIMIT ?", "rollups"),
         (

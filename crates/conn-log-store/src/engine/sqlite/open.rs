@@ -50,7 +50,7 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
                  PRAGMA synchronous = NORMAL;
                  PRAGMA cache_size = -16384;
                  PRAGMA wal_autocheckpoint = 4096;
-                 PRAGMA journal_size_limit = 67108864;
+                 PRAGMA journal_size_limit = 134217728;
                  ATTACH DATABASE '{log}' AS log;"
             ),
         ),
@@ -79,6 +79,9 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+    let unpack = |metadata: String, shape: Option<String>, session_id: Option<String>| {
+        unpack(metadata, shape.as_deref(), session_id.as_deref())
+    };
     unpack_metadata_utils::register_impl(&mut connection, unpack)
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
@@ -90,12 +93,12 @@ diesel::define_sql_function! {
 }
 
 /// A damaged text is given back as it is: no JSON operator takes it.
-fn unpack(metadata: String, shape: Option<String>, session_id: Option<String>) -> String {
+fn unpack(metadata: String, shape: Option<&str>, session_id: Option<&str>) -> String {
     if !Packed::is_packed(&metadata) {
         return metadata;
     }
-    let packed = Packed::of(&metadata, session_id.as_deref());
-    let json = packed.and_then(|packed| packed.metadata(&shape.unwrap_or_default()));
+    let packed = Packed::of(&metadata, session_id);
+    let json = packed.and_then(|packed| packed.metadata(shape.unwrap_or_default()));
     json.unwrap_or(metadata)
 }
 
