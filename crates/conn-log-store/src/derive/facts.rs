@@ -277,8 +277,11 @@ type Json<'a> = Option<Cow<'a, str>>;
 impl Members {
     fn load(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<Self> {
         let shapes = texts::all(connection, tenant, texts::Kind::Shape)?;
-        let places = |shape: &str| [NETWORK_TYPE, SIGNAL_STRENGTH].map(|name| place_of(shape, name));
-        Ok(Members { places: shapes.iter().map(|(number, text)| (*number, places(text))).collect() })
+        let places =
+            |shape: &str| [NETWORK_TYPE, SIGNAL_STRENGTH].map(|name| place_of(shape, name));
+        Ok(Members {
+            places: shapes.iter().map(|(number, text)| (*number, places(text))).collect(),
+        })
     }
 
     /// Both members of the metadata of event `id`.

@@ -242,8 +242,21 @@ mod tests {
     #[test]
     fn texts_of_another_form_are_not_split() {
         for text in [
-            "", "{", "{\"a\"", "{\"a\":", "{\"a\":}", "{\"a\":1", "{\"a\":1,}", "{\"a\":1}}", "[1]",
-            "{\"a\":\"\t\"}", "{\"a\" :1}", "{ \"a\":1}", "{\"a\":\"}", "{\"a\":\"\\", "{\"a\":]}",
+            "",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":}",
+            "{\"a\":1",
+            "{\"a\":1,}",
+            "{\"a\":1}}",
+            "[1]",
+            "{\"a\":\"\t\"}",
+            "{\"a\" :1}",
+            "{ \"a\":1}",
+            "{\"a\":\"}",
+            "{\"a\":\"\\",
+            "{\"a\":]}",
         ] {
             assert_eq!(Members::of(text, None), None, "{text}");
         }
@@ -251,7 +264,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_its_shape_is_refused() {
-        for (text, shape) in [("1.0\t1\t2", "\"a\""), ("1.0\t1", "\"a\"\t\"b\""), ("1.0\t", "\"a\"")]
+        for (text, shape) in
+            [("1.0\t1\t2", "\"a\""), ("1.0\t1", "\"a\"\t\"b\""), ("1.0\t", "\"a\"")]
         {
             assert_eq!(Packed::of(text, None).unwrap().metadata(shape), None, "{text}");
         }

@@ -190,7 +190,10 @@ pub(crate) fn all(
         .filter(texts::kind.eq(kind as i16))
         .select((texts::number, texts::text))
         .load(connection)?;
-    Ok(rows.into_iter().filter_map(|(number, text)| Some((u32::try_from(number).ok()?, text))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(number, text)| Some((u32::try_from(number).ok()?, text)))
+        .collect())
 }
 
 /// Error: a row names a text that is not there, or does not fit it.
@@ -222,7 +225,9 @@ impl Unpacker {
         let packed = Packed::of(text, session_id).ok_or_else(damaged)?;
         let metadata = match packed.shape {
             0 => packed.metadata(""),
-            shape => packed.metadata(self.text(connection, Kind::Shape, shape)?.ok_or_else(damaged)?),
+            shape => {
+                packed.metadata(self.text(connection, Kind::Shape, shape)?.ok_or_else(damaged)?)
+            }
         };
         let agent = match packed.agent {
             0 => None,

@@ -240,7 +240,10 @@ fn sqlite_looks_things_up_by_their_indexes() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     Store::migrate(&db.database_url()).unwrap();
     for (query, index) in [
-        ("sessions WHERE tenant_id = ? AND session_hash IN (?, ?) AND session_id IN (?, ?)", "sessions_session"),
+        (
+            "sessions WHERE tenant_id = ? AND session_hash IN (?, ?) AND session_id IN (?, ?)",
+            "sessions_session",
+        ),
         ("sessions WHERE tenant_id = ? AND device IN (?) ORDER BY at DESC", "sessions_device"),
         (
             "sessions WHERE tenant_id = ? AND device = ? AND application = ?

@@ -144,7 +144,8 @@ async fn names_without_an_end_stand_in_their_rows() {
     let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
     let store = db.open();
     let text = |n: usize| format!(r#"{{"name_{n:05}":1}}"#);
-    let events: Vec<Event> = (0..1_200).flat_map(|n| [of_metadata(&text(n)), of_metadata(&text(n))]).collect();
+    let events: Vec<Event> =
+        (0..1_200).flat_map(|n| [of_metadata(&text(n)), of_metadata(&text(n))]).collect();
     append(&store, events).await.unwrap();
     let long = format!(r#"{{"{}":1}}"#, "n".repeat(3_000));
     append(&store, vec![of_metadata(&long), of_metadata(&long)]).await.unwrap();

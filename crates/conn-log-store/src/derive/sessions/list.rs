@@ -6,7 +6,9 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use super::rows::{SessionRow, session_hash};
-use super::state::{IS_ENDED, IS_OPEN, LENGTH_MAX, LENGTH_OPEN, SessionState, length_end, stray_at};
+use super::state::{
+    IS_ENDED, IS_OPEN, LENGTH_MAX, LENGTH_OPEN, SessionState, length_end, stray_at,
+};
 use crate::derive::facts::TimePosition;
 use crate::derive::schema::sessions;
 use crate::engine::{AnyConnection, Instant, Micros};

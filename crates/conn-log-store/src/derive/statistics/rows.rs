@@ -236,11 +236,8 @@ pub(super) fn each_row<E: From<diesel::result::Error>>(
     let mut since = stretch.since;
     while since < stretch.until {
         let is_by_day = stretch.level.is_of_device() && stretch.leads.is_some();
-        let until = if is_by_day {
-            stretch.until.min(since + DAYS_AT_ONCE * DAY)
-        } else {
-            stretch.until
-        };
+        let until =
+            if is_by_day { stretch.until.min(since + DAYS_AT_ONCE * DAY) } else { stretch.until };
         each_row_within(connection, tenant, stretch, (since, until), &mut take)?;
         since = until;
     }

@@ -82,7 +82,8 @@ impl DerivedFile {
     fn set_checkpoints(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         let derived = self.url.derived();
         let file = derived.as_ref().and_then(DatabaseUrl::file);
-        let length = file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |file| file.len());
+        let length =
+            file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |file| file.len());
         let pages = (length / PAGE_BYTES).clamp(CHECKPOINT_PAGES_MIN, CHECKPOINT_PAGES_MAX);
         connection.batch_execute(&format!("PRAGMA wal_autocheckpoint = {pages}"))?;
         Ok(())

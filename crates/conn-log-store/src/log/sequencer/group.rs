@@ -286,11 +286,10 @@ impl Log<'_> {
             Dialect::Postgres => Vec::new(),
         };
         let packed = packed.iter().map(Option::as_ref).chain(std::iter::repeat(None));
-        let rows = records
-            .iter()
-            .zip(&hashes)
-            .zip(packed)
-            .map(|((record, hash), packed)| NewEventRow::new(tenant, record, hash).packed(packed));
+        let rows =
+            records.iter().zip(&hashes).zip(packed).map(|((record, hash), packed)| {
+                NewEventRow::new(tenant, record, hash).packed(packed)
+            });
         Ok(rows::insert(self.connection, rows)?)
     }
 
