@@ -1,74 +1,25 @@
-"""Kills the nodes of a Citus cluster under load, and looks whether events were lost or doubled.
+"""Kills, freezes and moves nodes of a Citus cluster under load, and looks whether events were lost or doubled.
 
-Usage: citus_kills.py COORDINATOR_URL PROGRAM
+Usage: citus_kills.py COORDINATOR_URL PROGRAM [TRIAL …]
 
 The cluster must be on this machine: nodes are killed by their process ids, and started again from
-their data directories. `scripts/citus-check` calls it.
+their data directories. `scripts/citus-check` calls it. Without the names of trials it runs all but
+`unreachable`, which drops packets of the loopback device: it needs root, `tc`, and a network
+namespace of its own (`unshare -n`) with the cluster in it.
 """
 
-import json
-import os
-import pwd
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from urllib.parse import urlsplit
 
-EVENTS = "/api/v1/device_app_connection_log/"
+from citus_cluster import Cluster, Node, Program, as_owner, event, psql, request, whole_log
+
 PORTS = (27191, 27192)
 DATABASE = "conn_log_kills"
 TENANTS = [f"tenant_{number}" for number in range(1, 7)]
-
-
-def psql(url, *commands):
-    """The answer to the last command, as text."""
-    arguments = [part for command in commands for part in ("-c", command)]
-    done = subprocess.run(["psql", "-XAtq", url, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-class Node:
-    """A node of the cluster."""
-
-    def __init__(self, coordinator, address):
-        self.url = coordinator._replace(netloc=f"{coordinator.username}@{address}", path="/postgres").geturl()
-        self.address = address
-        self.data = psql(self.url, "SHOW data_directory")
-        self.port = address.rsplit(":", 1)[1]
-        self.folder = psql(self.url, "SHOW unix_socket_directories")
-
-    def processes(self):
-        with open(f"{self.data}/postmaster.pid", encoding="utf-8") as file:
-            pid = int(file.readline())
-        children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-        return [pid, *map(int, children.stdout.split())]
-
-    def send(self, number):
-        processes = self.processes()
-        for pid in processes:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
-        return processes
-
-    def kill(self):
-        processes = self.send(signal.SIGKILL)
-        while any(os.path.exists(f"/proc/{pid}") for pid in processes):
-            time.sleep(0.02)
-
-    def start(self):
-        binary = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
-        command = [f"{binary}/pg_ctl", "start", "-w", "-s", "-D", self.data, "-o", f"-p {self.port}",
-                   "-l", f"{self.data}/../started-again.log"]
-        owner = pwd.getpwuid(os.stat(self.data).st_uid).pw_name
-        if os.geteuid() == 0:
-            command = ["runuser", "-u", owner, "--", *command]
-        subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Client(threading.Thread):
@@ -100,84 +51,36 @@ class Client(threading.Thread):
                 self.acknowledged[name] = (record.get("record") or record)["id"]
 
 
-def event(name):
-    return {"device_id": "kills", "application_id": "app", "connection_type": "established", "status": "success",
-            "timestamp": "2024-01-15T10:30:00Z", "event_id": name}
-
-
-def request(port, token, body=None, path=EVENTS, time_max=60):
-    """The status, 0 without an answer, and the answer."""
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"})
-    if body is not None:
-        asked.data = json.dumps(body).encode()
-        asked.add_header("Content-Type", "application/json")
-    try:
-        with urllib.request.urlopen(asked, timeout=time_max) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        return error.code, None
-    except (OSError, ValueError):
-        return 0, None
-
-
-def whole_log(token):
-    """The ids and names of a log, by the feed."""
-    found, after = [], 0
-    while True:
-        status, page = request(PORTS[0], token, path=f"{EVENTS}?order=id&after={after}&limit=1000")
-        if status != 200:
-            time.sleep(0.2)
-            continue
-        found += [(record["id"], record.get("event_id")) for record in page["results"]]
-        if len(page["results"]) < 1000:
-            return found
-        after = found[-1][0]
-
-
 class Trial:
     """Two servers, six tenants, and the nodes."""
 
-    def __init__(self, url, program):
-        coordinator = urlsplit(url)
-        addresses = psql(url, "SELECT nodename || ':' || nodeport FROM pg_dist_node WHERE noderole = 'primary' ORDER BY groupid")
-        self.nodes = [Node(coordinator, address) for address in addresses.split()]
-        self.program = program
-        for node in self.nodes:
-            psql(node.url, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)", f"CREATE DATABASE {DATABASE}")
-            psql(urlsplit(node.url)._replace(path=f"/{DATABASE}").geturl(), "CREATE EXTENSION citus")
-        self.url = coordinator._replace(path=f"/{DATABASE}").geturl()
-        host, port = self.nodes[0].address.rsplit(":", 1)
-        psql(self.url, f"SELECT citus_set_coordinator_host('{host}', {port})")
-        for node in self.nodes[1:]:
-            host, port = node.address.rsplit(":", 1)
-            psql(self.url, f"SELECT citus_add_node('{host}', {port})")
-        self.run("migrate", "--citus")
+    def __init__(self, url, path):
+        self.cluster = Cluster(url)
+        self.nodes = self.cluster.nodes
+        self.url = self.cluster.make(DATABASE)
+        self.program = Program(path, self.url)
+        self.program.run("migrate", "--citus")
         self.tokens = {}
         for tenant in TENANTS:
-            self.run("tenant", "create", tenant)
-            made = self.run("token", "create", "--name", "kills", "--scope", "write", "--scope", "read", "--tenant", tenant)
-            self.tokens[tenant] = made.stdout.strip()
-        self.node_of = {}
-        for index, tenant in enumerate(TENANTS):
-            self.node_of[tenant] = psql(self.url, f"SELECT nodename || ':' || nodeport FROM pg_dist_placement JOIN pg_dist_node USING (groupid) WHERE shardid = get_shard_id_for_distribution_column('heads', {index + 2})")
-        self.servers = [self.serve(port) for port in PORTS]
+            self.program.run("tenant", "create", tenant)
+            self.tokens[tenant] = self.program.token(tenant)
+        self.place_tenants()
+        self.servers = [self.program.serve(port) for port in PORTS]
         self.faults = 0
 
-    def run(self, *arguments):
-        return subprocess.run([self.program, *arguments], env={**os.environ, "CONN_LOG_DATABASE_URL": self.url},
-                              check=True, capture_output=True, text=True)
+    def place_tenants(self):
+        self.node_of = {tenant: self.placement(index) for index, tenant in enumerate(TENANTS)}
 
-    def serve(self, port):
-        log = open(f"/tmp/citus-kills-{port}.log", "w", encoding="utf-8")
-        server = subprocess.Popen([self.program, "serve"], stderr=log, env={
-            **os.environ, "CONN_LOG_DATABASE_URL": self.url, "CONN_LOG_LISTEN": f"127.0.0.1:{port}"})
-        while request(port, "none", path="/readyz")[0] == 0:
-            time.sleep(0.1)
-        return server
+    def placement(self, index):
+        """The node of the tenant with that index."""
+        return psql(self.url, f"SELECT nodename || ':' || nodeport FROM pg_dist_placement JOIN pg_dist_node USING (groupid) WHERE shardid = {self.shard(index)}")
+
+    def shard(self, index):
+        # The first tenant is `default`.
+        return psql(self.url, f"SELECT get_shard_id_for_distribution_column('heads', {index + 2})")
 
     def under_load(self, what, disturb, batch=1):
         """Runs clients of every tenant while `disturb` does something to a node, and looks at the logs."""
-        before = {tenant: len(whole_log(token)) for tenant, token in self.tokens.items()}
         ends = threading.Event()
         clients = [Client(tenant, token, f"{what}-{index}", ends, batch)
                    for tenant, token in self.tokens.items() for index in range(2)]
@@ -189,9 +92,13 @@ class Trial:
         ends.set()
         for client in clients:
             client.join()
-        acknowledged = 0
+        self.check_logs(what, clients)
+        self.report(what, hit, clients)
+        self.place_tenants()
+
+    def check_logs(self, what, clients):
         for tenant, token in self.tokens.items():
-            log = whole_log(token)
+            log = whole_log(PORTS[0], token)
             ids = [number for number, _ in log]
             self.expect(ids == list(range(1, len(ids) + 1)), f"{what}: {tenant} has a gap")
             names = {}
@@ -200,13 +107,10 @@ class Trial:
                 names[name] = number
             for client in clients:
                 if client.tenant == tenant:
-                    acknowledged += len(client.acknowledged)
                     for name, number in client.acknowledged.items():
                         self.expect(names.get(name) == number, f"{what}: {tenant} lost {name}")
-        del before
-        self.report(what, hit, clients, acknowledged)
 
-    def report(self, what, hit, clients, acknowledged):
+    def report(self, what, hit, clients):
         """What the clients saw: those of the node that was hit, and the others."""
         for is_hit, whose in ((True, "its tenants"), (False, "other tenants")):
             those = [client for client in clients if (self.node_of[client.tenant] == hit) == is_hit]
@@ -219,6 +123,7 @@ class Trial:
                        for sooner, later in pairs([entry for entry in client.log if entry[1] in (200, 201)])), default=0)
             print(f"{what:24} {whose:13} statuses {dict(sorted(statuses.items()))}, longest answer {longest:.1f} s, "
                   f"longest time between two 2xx {gap:.1f} s")
+        acknowledged = sum(len(client.acknowledged) for client in clients)
         print(f"{what:24} {acknowledged} events acknowledged, all there once, ids without a gap" if not self.faults
               else f"{what:24} FAULTS: {self.faults}", flush=True)
 
@@ -235,6 +140,15 @@ class Trial:
             return node.address
         return disturb
 
+    def shut_down(self, node):
+        """Ends the sessions of a node as an upgrade does, and starts it again."""
+        def disturb():
+            node.stop()
+            time.sleep(1)
+            node.start()
+            return node.address
+        return disturb
+
     def frozen(self, node, seconds):
         def disturb():
             node.send(signal.SIGSTOP)
@@ -243,11 +157,26 @@ class Trial:
             return node.address
         return disturb
 
+    def unreachable(self, node, seconds):
+        """Drops the packets to and from a node, as a network that breaks does."""
+        def tc(*arguments):
+            subprocess.run(["tc", *arguments], check=True)
+
+        def disturb():
+            tc("qdisc", "add", "dev", "lo", "root", "handle", "1:", "prio")
+            for side in ("dport", "sport"):
+                tc("filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", "u32",
+                   "match", "ip", side, node.port, "0xffff", "action", "drop")
+            time.sleep(seconds)
+            tc("qdisc", "del", "dev", "lo", "root")
+            return node.address
+        return disturb
+
     def in_two_phases(self, node):
         """Kills a node between PREPARE TRANSACTION and COMMIT PREPARED."""
         def disturb():
             # The coordinator's own commit comes between the two, and waits for a standby that is not there.
-            psql(self.nodes[0].url, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+            self.nodes[0].configure("SET synchronous_standby_names = 'nobody'")
             prepared = "SELECT count(*) FROM pg_prepared_xacts"
             while psql(node.url, prepared) == "0":
                 time.sleep(0.02)
@@ -265,6 +194,77 @@ class Trial:
             return node.address
         return disturb
 
+    def moved(self):
+        """Moves the rows of the first tenant to another worker."""
+        here = self.placement(0)
+        source = next(node for node in self.nodes if node.address == here)
+        target = next(node for node in self.nodes[1:] if node is not source)
+
+        def disturb():
+            begun = time.monotonic()
+            psql(self.url, f"SELECT citus_move_shard_placement({self.shard(0)}, '{source.host}', {source.port}, "
+                           f"'{target.host}', {target.port}, shard_transfer_mode => 'force_logical')")
+            print(f"shard moved: in {time.monotonic() - begun:.1f} s", flush=True)
+            self.expect(self.placement(0) == target.address, "the shard has not moved")
+            return source.address
+        return disturb
+
+    def away_at_start(self, node):
+        """Starts a server while a node is away: it serves the tenants of the other nodes."""
+        def status(tenant):
+            return request(PORTS[1], self.tokens[tenant], event(f"start-{time.monotonic()}"))[0]
+        self.servers[1].terminate()
+        self.servers[1].wait()
+        node.kill()
+        begun = time.monotonic()
+        self.servers[1] = self.program.serve(PORTS[1])
+        print(f"away at start: the server answers after {time.monotonic() - begun:.1f} s", flush=True)
+        for tenant in TENANTS:
+            wanted = 503 if self.node_of[tenant] == node.address else 201
+            got = status(tenant)
+            self.expect(got == wanted, f"away at start: {tenant} gets {got} and not {wanted}")
+        self.expect(request(PORTS[1], "none", path="/readyz")[0] == 200, "away at start: it is not ready")
+        node.start()
+        begun = time.monotonic()
+        theirs = [tenant for tenant in TENANTS if self.node_of[tenant] == node.address]
+        while not all(status(tenant) == 201 for tenant in theirs):
+            if time.monotonic() - begun > 60:
+                self.expect(False, "away at start: its tenants get no 201")
+                break
+            time.sleep(0.1)
+        print(f"away at start: its tenants get 201 after {time.monotonic() - begun:.1f} s", flush=True)
+
+    def failed_over(self, node):
+        """Has a standby take the place of a worker that is killed. The last trial: the worker stays away."""
+        data = f"{node.data}-standby"
+        shutil.rmtree(data, ignore_errors=True)
+        port = str(int(node.port) + 100)
+        as_owner(node.data, "pg_basebackup", "-D", data, "-R", "-X", "stream", "-c", "fast",
+                 "-d", f"host={node.host} port={node.port} user=postgres application_name=standby")
+        as_owner(data, "pg_ctl", "start", "-w", "-s", "-D", data, "-o", f"-p {port}", "-l", f"{data}.log")
+        # Without it the last events would be lost with the worker.
+        node.configure("SET synchronous_standby_names = 'standby'")
+        number = psql(self.url, f"SELECT nodeid FROM pg_dist_node WHERE nodeport = {node.port}")
+
+        def disturb():
+            node.kill()
+            begun = time.monotonic()
+            as_owner(data, "pg_ctl", "promote", "-w", "-s", "-D", data)
+            psql(self.url, f"SELECT citus_update_node({number}, '{node.host}', {port}, force => true)")
+            print(f"failover: {time.monotonic() - begun:.1f} s from the kill to the new address", flush=True)
+            return node.address
+        try:
+            self.under_load("worker failed over", disturb)
+        finally:
+            for server in self.servers:
+                server.terminate()
+            standby = Node(node.coordinator, f"{node.host}:{port}")
+            standby.kill()
+            node.start()
+            psql(node.url, "SET synchronous_commit = local", "ALTER SYSTEM RESET synchronous_standby_names",
+                 "SELECT pg_reload_conf()")
+            shutil.rmtree(data, ignore_errors=True)
+
     def close(self):
         for server in self.servers:
             server.terminate()
@@ -278,12 +278,21 @@ def pairs(entries):
 
 def main():
     trial = Trial(sys.argv[1], sys.argv[2])
+    coordinator, worker, other = trial.nodes[0], trial.nodes[1], trial.nodes[-1]
+    trials = {
+        "coordinator": lambda: trial.under_load("coordinator killed", trial.killed(coordinator)),
+        "killed": lambda: [trial.under_load(f"worker {node.port} killed", trial.killed(node)) for node in trial.nodes[1:]],
+        "shut-down": lambda: trial.under_load("worker shut down", trial.shut_down(worker)),
+        "frozen": lambda: trial.under_load("worker frozen 15 s", trial.frozen(worker, 15)),
+        "two-phases": lambda: trial.under_load("two phases", trial.in_two_phases(worker), batch=30),
+        "start": lambda: trial.away_at_start(worker),
+        "move": lambda: trial.under_load("shard moved", trial.moved()),
+        "failover": lambda: trial.failed_over(other),
+        "unreachable": lambda: trial.under_load("worker unreachable 30 s", trial.unreachable(worker, 30)),
+    }
     try:
-        for node in trial.nodes:
-            name = "coordinator" if node is trial.nodes[0] else f"worker {node.port}"
-            trial.under_load(f"{name} killed", trial.killed(node))
-        trial.under_load("worker frozen 15 s", trial.frozen(trial.nodes[1], 15))
-        trial.under_load("two phases", trial.in_two_phases(trial.nodes[1]), batch=30)
+        for name in sys.argv[3:] or [name for name in trials if name != "unreachable"]:
+            trials[name]()
     finally:
         trial.close()
     sys.exit(1 if trial.faults else 0)

@@ -23,12 +23,24 @@ pub(crate) struct Shape {
     /// Another number gives other events
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Events a second from now on, in place of a time up to now
+    #[arg(skip)]
+    rate: Option<u64>,
 }
 
 impl Shape {
     /// A fleet without an end, whose events are of the moment in which they are made.
     pub(crate) fn live(seed: u64) -> Self {
-        Shape { count: u64::MAX, devices: 5_000, applications: 50, days: 0, seed }
+        Shape { count: u64::MAX, devices: 5_000, applications: 50, days: 0, seed, rate: None }
+    }
+
+    /// So many events a second from now on, in the time of the events.
+    pub(crate) fn at_rate(count: u64, rate: u64) -> Self {
+        Shape { rate: Some(rate), ..Shape::live(1) }.of(count)
+    }
+
+    fn of(self, count: u64) -> Self {
+        Shape { count, ..self }
     }
 
     /// The events' JSON, roughly in the order of their timestamps.
@@ -40,7 +52,12 @@ impl Shape {
             sessions: vec![None; usize::try_from(self.devices).unwrap_or(usize::MAX)],
             applications: self.applications,
             time: now - span,
-            step: span / i64::try_from(self.count).unwrap_or(i64::MAX).max(1),
+            step: self
+                .rate
+                .and_then(|rate| 1_000_000_u64.checked_div(rate))
+                .map_or(span / i64::try_from(self.count).unwrap_or(i64::MAX).max(1), |step| {
+                    i64::try_from(step).unwrap_or(i64::MAX)
+                }),
             left: self.count,
             is_live: self.days == 0 && self.count == u64::MAX,
         }

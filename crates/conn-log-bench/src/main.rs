@@ -19,6 +19,7 @@ mod serve;
 mod settle;
 mod stream;
 mod watch;
+mod watcher;
 
 use std::io::{self, BufWriter, Write as _};
 
@@ -55,6 +56,8 @@ enum Command {
     Stream(stream::Stream),
     /// Time webhooks of alerts, through a server
     Watch(watch::Watch),
+    /// Time the evaluation of rules alone
+    Watcher(watcher::Watcher),
     /// Time fdatasync after each 4 KiB written
     Fsync(fsync::Fsync),
 }
@@ -73,6 +76,7 @@ fn main() -> anyhow::Result<()> {
         Command::Settle(settle) => settle.run(),
         Command::Stream(stream) => stream.run(),
         Command::Watch(watch) => watch.run(),
+        Command::Watcher(watcher) => watcher.run(),
         Command::Fsync(fsync) => fsync.run(),
     }
 }

@@ -139,7 +139,7 @@ pub(crate) fn rule_json(number: usize) -> Value {
         "group_by": ["device_id"]})
 }
 
-fn rule(number: usize) -> anyhow::Result<Rule> {
+pub(crate) fn rule(number: usize) -> anyhow::Result<Rule> {
     let Value::Object(object) = rule_json(number) else { anyhow::bail!("not an object") };
     Rule::from_json(object).map_err(|faults| anyhow::anyhow!("{faults:?}"))
 }

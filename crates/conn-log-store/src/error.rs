@@ -159,6 +159,17 @@ pub enum OpenError {
         /// The tables.
         tables: String,
     },
+    /// A worker would answer before an event is on its disk.
+    #[error(
+        "the worker {node} has {setting} = off, and the coordinator has on: it would answer before an event is on \
+         its disk. Set {setting} = on there, and restart the worker"
+    )]
+    NotDurable {
+        /// Its host and port.
+        node: String,
+        /// The setting.
+        setting: &'static str,
+    },
     /// The database cannot be distributed.
     #[error("cannot distribute the log: {0}")]
     Citus(&'static str),

@@ -1,45 +1,33 @@
 //! The facade: opens a database, starts the store's threads, and passes each question to the module
 //! that answers it.
 
+mod derived;
+mod events;
 mod notifications;
 mod rules;
+mod tokens;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use conn_log_core::{EventQuery, Record, Timestamp};
-use tokio::sync::watch;
-use uuid::Uuid;
+use conn_log_core::Timestamp;
 
 use crate::clock::{delta, now};
-use crate::control::{NewToken, Secret, SecretHash, Tenant, Token, TokenPlace, tenants, tokens};
+use crate::control::tenants;
 use crate::derive::alerts::Alerting;
-use crate::derive::index;
-use crate::derive::presence::{self, Application, Device, DeviceFilter};
-use crate::derive::sessions::{self, Session, SessionFilter, SessionPlace};
-use crate::derive::statistics::{self, StatisticsAnswer, StatisticsError, StatisticsQuery};
-use crate::derive::{self, Derivation, Pace, Progress, UnknownFollower};
+use crate::derive::sessions;
+use crate::derive::{self, Derivation, Pace};
 use crate::engine::{AnyConnection, DatabaseUrl, Engine, Role, Signals, Turns};
-use crate::error::{AppendError, OpenError, StoreError};
-use crate::log::heads::{self, LogBounds};
-use crate::log::idempotency::{self, Kind};
-use crate::log::read::find_in;
-use crate::log::rejects::{self, Reject, RejectFilter, RejectPlace};
-use crate::log::scan::Deadline;
-use crate::log::sequencer::{Outcome, Pending, Queues, Submission, Writer, spawn};
+use crate::error::{OpenError, StoreError};
+use crate::log::heads;
+use crate::log::sequencer::{Queues, Writer, spawn};
 use crate::observer::{Lag, Stats};
 use crate::options::StoreOptions;
-use crate::page::{EventPage, Page, PageQuery};
-use crate::tenant_id::TenantId;
 
 /// Longest wait for accepted events to be stored when the store closes: more than all of the
 /// writer's attempts.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
-
-/// Submissions of up to this many events are prepared on the caller's thread: some tenths of a
-/// millisecond.
-const PREPARED_AT_ONCE: usize = 128;
 
 /// 2026-01-01T00:00:00Z: no log is older, so a clock with an earlier time is wrong.
 const CLOCK_MIN_MICROS: i64 = 1_767_225_600_000_000;
@@ -98,7 +86,6 @@ impl Store {
         for name in Store::migrate(&options.url)? {
             log::info!("applied the migration {name}");
         }
-        Engine::check_distribution(&options.url)?;
         let lanes = Arc::new(Engine::find_lanes(&options.url)?);
         let queues = Queues::new(
             Arc::clone(&lanes),
@@ -109,14 +96,14 @@ impl Store {
         let signals = Signals::new();
         let turns: Arc<dyn Turns> = queues.first().clone();
         let engine = Arc::new(Engine::new(&options, lanes, turns)?);
-        let last = heads::created_at_last(&mut *engine.watcher()?).map_err(StoreError::from)?;
-        check_clock(last)?;
-        let session_timeout = sessions::timeout(&mut *engine.reader()?, options.session_timeout)?;
+        check_clock(created_at_last(&engine)?)?;
+        let session_timeout = sessions::timeout(&engine, options.session_timeout)?;
         let followers = derive::followers(&options, session_timeout);
         let derivation =
             Arc::new(Derivation::new(engine.clone(), signals.clone(), followers, session_timeout));
         derivation.settle_lost_events(options.accept_lost_events)?;
-        derivation.restart_where_due()?;
+        // A lane that is left out is done by its threads.
+        engine.each_lane(|lane| derivation.restart_where_due(lane))?;
         let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());
         let alerting = Arc::new(alerting);
         let store = Store(Arc::new(Inner {
@@ -194,153 +181,6 @@ impl Store {
     }
 }
 
-/// The log.
-impl Store {
-    /// Stores events. Returns once they are on disk, or are known not to be stored.
-    pub async fn append(&self, submission: Submission) -> Result<Outcome, AppendError> {
-        // Hashing many events takes a while.
-        let (pending, answer) = if submission.events.len() > PREPARED_AT_ONCE {
-            let prepared = tokio::task::spawn_blocking(|| Pending::new(submission)).await;
-            prepared.map_err(|_| AppendError::Internal)?
-        } else {
-            Pending::new(submission)
-        };
-        if let Err(error) = self.0.queues.of(pending.tenant).push(pending) {
-            if let (AppendError::Overloaded, Some(observer)) = (error, &self.0.options.observer) {
-                observer.overloaded();
-            }
-            return Err(error);
-        }
-        answer.await.unwrap_or(Err(AppendError::Internal))
-    }
-
-    /// Changes after each commit that stored events, of any tenant and any process. It only tells
-    /// that there may be new events, and not which.
-    pub fn commits(&self) -> watch::Receiver<u64> {
-        self.0.signals.commits()
-    }
-
-    /// The record with that id. Blocks the thread.
-    pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
-        Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
-    }
-
-    /// A page of the log. Blocks the thread.
-    pub fn event_list(
-        &self,
-        tenant: TenantId,
-        query: &EventQuery,
-    ) -> Result<EventPage, StoreError> {
-        self.event_page(tenant, query, None)
-    }
-
-    /// A page of the log up to an id: even if the filter lets few events through, the read ends at
-    /// this id. For a reader that goes through the log in its order, span by span. Blocks the
-    /// thread.
-    pub fn event_list_to(
-        &self,
-        tenant: TenantId,
-        query: &EventQuery,
-        last: i64,
-    ) -> Result<EventPage, StoreError> {
-        self.event_page(tenant, query, Some(last))
-    }
-
-    fn event_page(
-        &self,
-        tenant: TenantId,
-        query: &EventQuery,
-        last: Option<i64>,
-    ) -> Result<EventPage, StoreError> {
-        let deadline = Deadline::after(self.0.engine.read_time_max());
-        self.0.engine.snapshot(tenant, self.0.engine.plans_by_key(), |connection| {
-            index::page(connection, tenant, query, last, deadline)
-        })
-    }
-
-    /// The first and last id of a log. Blocks the thread.
-    pub fn log_bounds(&self, tenant: TenantId) -> Result<LogBounds, StoreError> {
-        let engine = &self.0.engine;
-        if engine.lanes().is_distributed() {
-            // A node that hangs must not take the connections that tokens need.
-            return heads::bounds(&mut *engine.reader_of(tenant)?, tenant);
-        }
-        heads::bounds(&mut *engine.watcher()?, tenant)
-    }
-
-    /// The last id of the log; 0 for a new log. Blocks the thread.
-    pub fn log_size(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        Ok(self.log_bounds(tenant)?.size)
-    }
-
-    /// Deletes idempotency keys and event ids whose window has passed, at most `limit` of each.
-    /// Returns their number; fewer than `limit` means that there are no more. Blocks the thread.
-    pub fn idempotency_expire(&self, limit: u32) -> Result<usize, StoreError> {
-        let windows = [
-            (Kind::Request, self.0.options.idempotency_window),
-            (Kind::Event, self.0.options.event_id_window),
-        ];
-        let mut count = 0;
-        for (kind, window) in windows {
-            let until = now().plus(-delta(window));
-            count += self.0.engine.write(move |connection| {
-                Ok(idempotency::expire(connection, kind, until, i64::from(limit))?)
-            })?;
-        }
-        Ok(count)
-    }
-
-    /// Creates the partitions of this moment and of the next `ahead` spans, if the database has
-    /// partitions. The writer creates a missing partition itself; with partitions created ahead, no
-    /// append waits for it. Blocks the thread.
-    pub fn partitions_ensure(&self, ahead: u32) -> Result<(), StoreError> {
-        let size = self.0.options.partition;
-        self.0.engine.write(move |connection| {
-            connection.in_txn(|connection| {
-                let mut time = now();
-                for _ in 0..=ahead {
-                    match connection.ensure_partition_in_txn(time, size)? {
-                        Some(partition) => time = partition.end,
-                        None => break,
-                    }
-                }
-                Ok(())
-            })
-        })
-    }
-}
-
-/// Rejects.
-impl Store {
-    /// A page of a tenant's rejects, newest first. Blocks the thread.
-    pub fn reject_list(
-        &self,
-        tenant: TenantId,
-        filter: &RejectFilter,
-        query: &PageQuery<RejectPlace>,
-    ) -> Result<Page<Reject>, StoreError> {
-        rejects::page(&self.0.engine, tenant, filter, query)
-    }
-
-    /// The reject with that number. Blocks the thread.
-    pub fn reject_get(&self, tenant: TenantId, id: i64) -> Result<Option<Reject>, StoreError> {
-        rejects::get(&self.0.engine, tenant, id)
-    }
-
-    /// Removes a reject. Fails with [`StoreError::NotFound`] if there is no such reject. Blocks the
-    /// thread.
-    pub fn reject_delete(&self, tenant: TenantId, id: i64) -> Result<(), StoreError> {
-        rejects::delete(&self.0.engine, tenant, id)
-    }
-
-    /// Removes rejects that are older than [`REJECT_AGE_MAX`](crate::REJECT_AGE_MAX), at most
-    /// `limit` of each tenant. Returns their number; 0 means that there are no more. Blocks the
-    /// thread.
-    pub fn rejects_expire(&self, limit: u32) -> Result<usize, StoreError> {
-        rejects::expire(&self.0.engine, rejects::expiry(now()), i64::from(limit))
-    }
-}
-
 /// The state of the store.
 impl Store {
     /// Checks that the store can be reached, written to and read from, and has a schema that this program can
@@ -375,167 +215,17 @@ impl Store {
     }
 }
 
-/// Derived data.
-impl Store {
-    /// A device. Blocks the thread.
-    pub fn device_get(&self, tenant: TenantId, id: &str) -> Result<Option<Device>, StoreError> {
-        presence::device_get(&self.0.derivation, tenant, id)
-    }
-
-    /// A page of the devices, by id. Blocks the thread.
-    pub fn device_list(
-        &self,
-        tenant: TenantId,
-        filter: &DeviceFilter,
-        query: &PageQuery<String>,
-    ) -> Result<Page<Device>, StoreError> {
-        presence::device_list(&self.0.derivation, tenant, filter, query)
-    }
-
-    /// An application. Blocks the thread.
-    pub fn application_get(
-        &self,
-        tenant: TenantId,
-        id: &str,
-    ) -> Result<Option<Application>, StoreError> {
-        presence::application_get(&self.0.derivation, tenant, id)
-    }
-
-    /// A page of the applications, by id. Blocks the thread.
-    pub fn application_list(
-        &self,
-        tenant: TenantId,
-        query: &PageQuery<String>,
-    ) -> Result<Page<Application>, StoreError> {
-        presence::application_list(&self.0.derivation, tenant, query)
-    }
-
-    /// A page of the sessions, newest first. Blocks the thread.
-    pub fn session_list(
-        &self,
-        tenant: TenantId,
-        filter: &SessionFilter,
-        query: &PageQuery<SessionPlace>,
-    ) -> Result<Page<Session>, StoreError> {
-        sessions::session_list(&self.0.derivation, tenant, filter, query)
-    }
-
-    /// Answers a question about events; the counts include the last event. Blocks the thread.
-    pub fn statistics(
-        &self,
-        tenant: TenantId,
-        query: &StatisticsQuery,
-    ) -> Result<StatisticsAnswer, StatisticsError> {
-        statistics::statistics(&self.0.derivation, tenant, query)
-    }
-
-    /// Returns the texts that no event of a log has as the name of its device, application,
-    /// connection type, status or network: a filter with such a text is likely mistyped. Blocks the
-    /// thread.
-    pub fn names_unknown(
-        &self,
-        tenant: TenantId,
-        texts: &[String],
-    ) -> Result<Vec<String>, StoreError> {
-        statistics::unknown_names(&self.0.derivation, tenant, texts)
-    }
-
-    /// Makes a follower of the log, such as `presence` or `index`, delete a tenant's data and build
-    /// it again in the background. Meanwhile reads of this data help with the work, or fail and
-    /// must be tried again later. Blocks the thread.
-    pub fn rebuild(
-        &self,
-        tenant: TenantId,
-        name: &str,
-    ) -> Result<Result<(), UnknownFollower>, StoreError> {
-        self.0.derivation.rebuild(tenant, name)
-    }
-
-    /// Makes the followers of a tenant's log, the index excepted, take in up to that many more
-    /// events each. The store's own thread does this as events come. Blocks the thread.
-    pub fn projections_step(
-        &self,
-        tenant: TenantId,
-        events_max: usize,
-    ) -> Result<Progress, StoreError> {
-        let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
-        let reader = &mut *self.0.engine.reader_of(tenant)?;
-        self.0.derivation.step(reader, tenant, Pace::Patient, events_max)
-    }
-
-    /// Events of a tenant's log that one of its followers has not taken in. Blocks the thread.
-    pub fn behind(&self, tenant: TenantId, name: &str) -> Result<i64, StoreError> {
-        self.0.derivation.behind(tenant, name)
-    }
-
-    /// Events of a tenant's log that the slowest of its followers, the index excepted, has not
-    /// taken in. Blocks the thread.
-    pub fn projections_behind(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        self.0.derivation.behind_slowest(tenant, Pace::Patient)
-    }
-
-    /// Events of a tenant's log that the index does not have yet; reads go through these one by
-    /// one. Blocks the thread.
-    pub fn index_lag(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        self.behind(tenant, index::INDEX)
-    }
-}
-
-/// Tenants and tokens.
-impl Store {
-    /// Creates a tenant with an empty log. Fails with [`StoreError::NameTaken`] if the name is
-    /// taken.
-    pub fn tenant_create(&self, name: &str) -> Result<Tenant, StoreError> {
-        tenants::create(&self.0.engine, name)
-    }
-
-    /// All tenants, oldest first.
-    pub fn tenant_list(&self) -> Result<Vec<Tenant>, StoreError> {
-        tenants::list(&self.0.engine)
-    }
-
-    /// The tenant of that name.
-    pub fn tenant_find_by_name(&self, name: &str) -> Result<Option<Tenant>, StoreError> {
-        tenants::find_by_name(&self.0.engine, name)
-    }
-
-    /// Creates a token, and returns its secret, which is not shown again. Fails with
-    /// [`StoreError::NotFound`] if there is no such tenant, with [`StoreError::Full`] if the tenant
-    /// already has the most valid tokens that it may have.
-    pub fn token_create(&self, new: NewToken) -> Result<(Token, Secret), StoreError> {
-        tokens::create(&self.0.engine, new)
-    }
-
-    /// Creates an admin token for the tenant `default` if there is no token at all; only once, even
-    /// with several processes at the same time.
-    pub fn first_token(&self) -> Result<Option<(Token, Secret)>, StoreError> {
-        tokens::create_first(&self.0.engine)
-    }
-
-    /// The tokens of a tenant, or of all tenants; oldest first.
-    pub fn token_list(&self, tenant: Option<TenantId>) -> Result<Vec<Token>, StoreError> {
-        tokens::list(&self.0.engine, tenant)
-    }
-
-    /// A page of a tenant's tokens, newest first. Blocks the thread.
-    pub fn token_page(
-        &self,
-        tenant: TenantId,
-        query: &PageQuery<TokenPlace>,
-    ) -> Result<Page<Token>, StoreError> {
-        tokens::page(&self.0.engine, tenant, query)
-    }
-
-    /// Revokes a token, of that tenant or of any. A token that is already revoked stays unchanged.
-    /// Fails with [`StoreError::NotFound`] if there is no such token.
-    pub fn token_revoke(&self, tenant: Option<TenantId>, id: Uuid) -> Result<Token, StoreError> {
-        tokens::revoke(&self.0.engine, tenant, id)
-    }
-
-    /// The token with that secret, even if it is expired or revoked.
-    pub fn token_find(&self, hash: &SecretHash) -> Result<Option<Token>, StoreError> {
-        tokens::find(&self.0.engine, hash)
-    }
+/// The time of the last event of all logs, those of nodes that are away excepted.
+fn created_at_last(engine: &Engine) -> Result<Option<Timestamp>, StoreError> {
+    let mut last = None;
+    engine.each_lane(|lane| {
+        let of_lane = engine.in_lane(lane, |connection, tenants| {
+            Ok(heads::created_at_last(connection, tenants)?)
+        })?;
+        last = last.max(of_lane);
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// Fails if the clock must be wrong, to judge by the time of the log's last event.

@@ -24,8 +24,9 @@ pub struct Exception {
     pub reason: &'static str,
 }
 
-/// All of them. Each asks for one small row of each tenant at most, or is part of a task that runs
-/// once a minute or less often.
+/// All of them. On Citus itself each is asked for the tenants of one node at a time
+/// (`engine::each_lane`). Each asks for one small row of each tenant at most, or is part of a task
+/// that runs once a minute or less often.
 pub const EXCEPTIONS: &[Exception] = &[
     Exception {
         from: "FROM heads",
@@ -62,10 +63,6 @@ pub const EXCEPTIONS: &[Exception] = &[
     Exception {
         from: "FROM reject_heads WHERE (reject_heads.kept > $1)",
         reason: "a task looks for tenants whose rejects may be old",
-    },
-    Exception {
-        from: "FROM silences WHERE (silences.until < $1)",
-        reason: "a task removes silences that have ended",
     },
 ];
 

@@ -81,10 +81,7 @@ pub fn create_app(
 pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Result<()> {
     jobs::start(app.clone());
     let notifier = app.notifier().clone();
-    let notifying = {
-        let notifier = notifier.clone();
-        std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || notifier.run())?
-    };
+    notifier.start()?;
     let waking = wake_at_alerts(&app, notifier.clone());
     let workers = workers();
     let server = Server::build();
@@ -111,12 +108,7 @@ pub async fn serve(app: web::Data<App>, listener: TcpListener) -> std::io::Resul
     });
     let served = server.await;
     waking.abort();
-    web::block(move || {
-        notifier.stop();
-        notifying.join().ok();
-    })
-    .await
-    .map_err(std::io::Error::other)?;
+    web::block(move || notifier.stop()).await.map_err(std::io::Error::other)?;
     served
 }
 

@@ -3,14 +3,21 @@
 //! At the end of each hour the connections of the last day are scored. Healthy devices are regular,
 //! too: so prevalence decides, the share of the application's groups with the same period.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::context::Context;
 use super::episode::{Episode, Mark};
-use super::output::{GroupKey, What};
-use super::rule::SECOND;
-use super::window::{Detail, Observation, slot_of};
+use super::finder::slot_of;
+use super::group::{Group, State};
+use super::groups::Groups;
+use super::hits::Windowed;
+use super::observation::{Detail, Observation};
+use super::output::{GroupKey, Output, What};
+use super::rule::{Kind, SECOND};
+use super::watcher::WatchedRule;
+use super::window::Window;
 
 /// The time that is looked at.
 pub(super) const SPAN_SECONDS: u32 = 86_400;
@@ -31,7 +38,7 @@ const SAME_PERIOD: f64 = 0.1;
 
 /// The regularity of a group's connections.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pulse {
+struct Pulse {
     application: u64,
     /// The median of the intervals, in microseconds.
     period: f64,
@@ -39,10 +46,44 @@ pub(super) struct Pulse {
     connections: usize,
 }
 
+/// Scores the groups of a rule at the end of an hour and its lateness, and forgets what is older
+/// than a day.
+pub(super) fn score(
+    groups: &mut Groups,
+    watched: &WatchedRule,
+    (due, floor): (i64, i64),
+    output: &mut Output,
+) {
+    let rule = &watched.rule;
+    let Kind::Beaconing { min_connections, score, max_prevalence } = rule.kind else { return };
+    let until = due - rule.lateness_micros();
+    let mut pulses = Vec::new();
+    groups.retain(|group| {
+        let State::Windowed(windowed) = &mut group.state else { return true };
+        windowed.forget_before(until - SPAN - rule.lateness_micros(), until - SPAN);
+        !windowed.is_empty()
+    });
+    for (id, group) in groups.iter() {
+        if let State::Windowed(windowed) = &group.state {
+            let pulse = pulse(&windowed.window, until);
+            pulses.extend(pulse.map(|pulse| (id, Arc::clone(&group.key), pulse)));
+        }
+    }
+    pulses.sort_by(|(_, one, _), (_, other, _)| one.values.cmp(&other.values));
+    for (id, pulse) in beacons(&pulses, min_connections, score, max_prevalence) {
+        let Some(group) = groups.get_mut(id) else { continue };
+        let Group { key, state: State::Windowed(Windowed { window, episodes, .. }), .. } = group
+        else {
+            continue;
+        };
+        let mut context = Context::at(watched, key, (due, floor), output);
+        note(&mut context, episodes, window, &pulse);
+    }
+}
+
 /// The pulse of the connections within the day before `until`.
-pub(super) fn pulse(observations: &[Observation], until: i64) -> Option<Pulse> {
-    let within = |observation: &&Observation| (until - SPAN..until).contains(&observation.time);
-    let all: Vec<&Observation> = observations.iter().filter(within).collect();
+fn pulse(window: &Window, until: i64) -> Option<Pulse> {
+    let all: Vec<&Observation> = within_day(window, until).collect();
     let application = match all.last()?.detail {
         Detail::Value(application) => application,
         _ => 0,
@@ -72,22 +113,27 @@ pub(super) fn pulse(observations: &[Observation], until: i64) -> Option<Pulse> {
     Some(Pulse { application, period: float(median), score, connections: all.len() })
 }
 
-/// The groups that beacon, each with the share of its application's groups that have its period.
-pub(super) fn beacons(
-    pulses: &[(Arc<GroupKey>, Pulse)],
+/// The connections of the day before `until`.
+fn within_day(window: &Window, until: i64) -> impl Iterator<Item = &Observation> {
+    window.iter(window.from(until - SPAN)..window.from(until))
+}
+
+/// The groups that beacon: few of their application's groups have their period.
+fn beacons(
+    pulses: &[(u64, Arc<GroupKey>, Pulse)],
     min_connections: u32,
     score: f64,
     max_prevalence: f64,
-) -> Vec<(Arc<GroupKey>, Pulse, f64)> {
+) -> Vec<(u64, Pulse)> {
     let mut periods: HashMap<u64, Vec<f64>> = HashMap::new();
-    for (_, pulse) in pulses {
+    for (.., pulse) in pulses {
         periods.entry(pulse.application).or_default().push(pulse.period);
     }
     for all in periods.values_mut() {
         all.sort_unstable_by(f64::total_cmp);
     }
     let mut found = Vec::new();
-    for (group, pulse) in pulses {
+    for (id, _, pulse) in pulses {
         if pulse.score < score || pulse.connections < min_connections as usize {
             continue;
         }
@@ -98,23 +144,17 @@ pub(super) fn beacons(
         let prevalence = (until - from) as f64 / all.len().max(1) as f64;
         // A single device of an application shares its period with itself only.
         if until - from <= 1 || prevalence <= max_prevalence {
-            found.push((Arc::clone(group), *pulse, prevalence));
+            found.push((*id, *pulse));
         }
     }
     found
 }
 
 /// Notes a beacon in the episodes of its group.
-pub(super) fn note(
-    context: &mut Context<'_>,
-    episodes: &mut Vec<Episode>,
-    observations: &[Observation],
-    pulse: &Pulse,
-) {
+fn note(context: &mut Context<'_>, episodes: &mut Vec<Episode>, window: &Window, pulse: &Pulse) {
     let until = context.clock - context.rule.lateness_micros();
     let from = until - SPAN;
-    let within = |observation: &&Observation| (from..until).contains(&observation.time);
-    let marks: Vec<Mark> = observations.iter().filter(within).map(Observation::mark).collect();
+    let marks: Vec<Mark> = within_day(window, until).map(Observation::mark).collect();
     let (Some(first), Some(last)) = (marks.first().copied(), marks.last().copied()) else { return };
     if let Some(episode) = episodes.iter_mut().find(|episode| episode.end >= from) {
         let seen = episode.end;

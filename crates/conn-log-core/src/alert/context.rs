@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::episode::{Episode, Mark};
 use super::output::{Change, GroupKey, Output, What};
 use super::rule::Rule;
+use super::watcher::WatchedRule;
 
 /// The rule, the group, the moment, and where changes go.
 pub(super) struct Context<'a> {
@@ -20,7 +21,18 @@ pub(super) struct Context<'a> {
     pub(super) output: &'a mut Output,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// At a deadline. `clock` and `floor` are as above.
+    pub(super) fn at(
+        watched: &'a WatchedRule,
+        group: &'a Arc<GroupKey>,
+        (clock, floor): (i64, i64),
+        output: &'a mut Output,
+    ) -> Self {
+        let WatchedRule { rule, number, .. } = watched;
+        Context { rule, number: *number, group, clock, floor, event: 0, output }
+    }
+
     pub(super) fn tell(&mut self, what: What, episode: &Episode) {
         // An alert without a number was found again while nothing was told.
         if !self.output.is_muted && episode.alert != 0 {

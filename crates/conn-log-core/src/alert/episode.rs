@@ -1,6 +1,7 @@
 //! Episodes: hits of one group whose times lie within the cooldown. Each is an alert.
 
-use super::window::{Found, Window};
+use super::finder::Found;
+use super::window::Window;
 
 /// Evidence: an event, and its place in time.
 #[derive(
@@ -123,8 +124,7 @@ pub(super) fn apply(
     cooldown: i64,
     new: impl FnOnce() -> Episode,
 ) -> Applied {
-    let marks: Vec<Mark> =
-        found.members.iter().map(|place| window.as_slice()[*place].mark()).collect();
+    let marks: Vec<Mark> = found.members.iter().map(|place| window.at(*place).mark()).collect();
     if marks.is_empty() {
         return Applied::Nothing;
     }

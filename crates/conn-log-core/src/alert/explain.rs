@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::episode::Episode;
+use super::overflow::OVERFLOW_GROUP;
 use super::rule::{Kind, Rule, SECOND};
 use super::travel;
 use super::view::EventView;
-use super::watch::OVERFLOW_GROUP;
 use crate::{Record, Timestamp};
 
 /// Explains an episode of a rule. `group` is the group's JSON; `evidence` has its events, as far as

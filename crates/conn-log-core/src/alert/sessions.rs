@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 
 use super::context::Context;
 use super::episode::{Episode, Mark};
+use super::finder::slot_of;
 use super::output::What;
-use super::window::slot_of;
+use super::rule::Rule;
+use super::view::EventView;
 
 /// Limit of marks of one session's key: the oldest are forgotten.
 const MARKS_MAX: usize = 256;
@@ -66,13 +68,13 @@ impl Sessions {
         self.keys.retain(|_, key| key.forget(old));
     }
 
-    pub(super) fn deadline(&self, context: &Context<'_>) -> Option<i64> {
-        let wait = context.rule.reach_micros() + context.rule.lateness_micros();
+    pub(super) fn deadline(&self, rule: &Rule, clock: i64) -> Option<i64> {
+        let wait = rule.reach_micros() + rule.lateness_micros();
         let due = self.keys.values().flat_map(|key| {
             let is_waiting = |start: &Mark| !key.alerts.iter().any(|(known, _)| known == start);
             key.sessions().into_iter().map(|(start, _)| start).filter(is_waiting)
         });
-        due.map(|start| start.time.saturating_add(wait)).filter(|at| *at > context.clock).min()
+        due.map(|start| start.time.saturating_add(wait)).filter(|at| *at > clock).min()
     }
 
     /// Takes an alert that is known from before, of the session's key.
@@ -155,4 +157,21 @@ impl Key {
         self.marks.drain(..excess);
         is_open || self.marks.last().is_some_and(|(mark, _)| mark.time >= old)
     }
+}
+
+/// What an event does to its session.
+pub(super) fn step_of(view: &EventView<'_>) -> Option<Step> {
+    match view.fields().connection_type.as_str() {
+        "established" | "resumed" => (view.fields().status == "success").then_some(Step::Start),
+        "terminated" => Some(Step::End),
+        _ => None,
+    }
+}
+
+/// The key of an event's session, and whether it has a session id.
+pub(super) fn session_key(view: &EventView<'_>) -> (String, bool) {
+    let fields = view.fields();
+    let session = fields.session_id.as_deref();
+    let parts = [fields.device_id.as_str(), &fields.application_id, session.unwrap_or_default()];
+    (parts.join("\0"), session.is_some())
 }

@@ -6,8 +6,9 @@
 
 use super::context::Context;
 use super::episode::{Episode, Mark};
+use super::finder::slot_of;
 use super::output::What;
-use super::window::slot_of;
+use super::rule::Rule;
 
 /// The gaps of one group that are too long, in order. The last one has no end yet.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ pub(super) struct Silence {
 struct Gap {
     from: Mark,
     until: Option<Mark>,
-    alert: Option<Episode>,
+    alert: Option<Box<Episode>>,
 }
 
 impl Gap {
@@ -90,7 +91,7 @@ impl Silence {
                 if let Some(until) = gap.until {
                     end(context, &mut episode, until);
                 }
-                gap.alert = Some(episode);
+                gap.alert = Some(Box::new(episode));
             }
         }
     }
@@ -109,8 +110,8 @@ impl Silence {
     }
 
     /// When it must be judged next.
-    pub(super) fn deadline(&self, context: &Context<'_>) -> Option<i64> {
-        let wait = context.rule.reach_micros() + context.rule.lateness_micros();
+    pub(super) fn deadline(&self, rule: &Rule) -> Option<i64> {
+        let wait = rule.reach_micros() + rule.lateness_micros();
         let waiting = self.gaps.iter().filter(|gap| gap.alert.is_none());
         waiting.map(|gap| gap.from.time.saturating_add(wait)).min()
     }
@@ -120,11 +121,11 @@ impl Silence {
         let Some(from) = episode.first.first().copied() else { return };
         let until = episode.last.last().copied().filter(|_| !episode.goes_on);
         match self.gaps.iter_mut().find(|gap| gap.from.time == from.time) {
-            Some(gap) => gap.alert = Some(episode),
+            Some(gap) => gap.alert = Some(Box::new(episode)),
             None => {
                 // The group has been silent since.
                 let place = self.gaps.partition_point(|gap| gap.from.time < from.time);
-                self.gaps.insert(place, Gap { from, until, alert: Some(episode) });
+                self.gaps.insert(place, Gap { from, until, alert: Some(Box::new(episode)) });
             }
         }
     }

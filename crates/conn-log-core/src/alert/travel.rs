@@ -1,6 +1,7 @@
 //! Impossible travel: two places that no one can travel between in the time between them.
 
-use super::window::{Detail, Finder, Observation};
+use super::finder::Finder;
+use super::observation::{Detail, Place};
 
 /// Half of the Earth's circumference: no two places are further apart.
 const FURTHEST_KM: u32 = 20_015;
@@ -15,21 +16,23 @@ pub(super) fn reach_seconds(max_kmh: u32) -> u32 {
 
 /// Any pair with the new observation.
 pub(super) fn journeys(finder: &mut Finder<'_>, max_kmh: u32, min_km: u32) {
-    let (all, new) = (finder.all, finder.new);
-    for other in finder.first_anchor()..finder.end_of(new) {
-        if other != new && is_impossible(&all[other], &all[new], max_kmh, min_km) {
+    let (window, new) = (finder.window, finder.new);
+    let Detail::Place(here) = window.at(new).detail else { return };
+    let time = window.at(new).time;
+    let places = finder.first_anchor..finder.end;
+    // Most devices stay where they are: a distance is good for all observations in a row.
+    let mut known: Option<(Place, f64)> = None;
+    for (other, observation) in places.clone().zip(window.iter(places)) {
+        let Detail::Place(there) = observation.detail else { continue };
+        let km = known
+            .filter(|(place, _)| *place == there)
+            .map_or_else(|| distance_km(here.degrees(), there.degrees()), |(_, km)| km);
+        known = Some((there, km));
+        let is_far = km >= f64::from(min_km);
+        if is_far && km > f64::from(max_kmh) * hours(time, observation.time) && other != new {
             finder.hit(other.min(new), [other.min(new), other.max(new)]);
         }
     }
-}
-
-fn is_impossible(one: &Observation, other: &Observation, max_kmh: u32, min_km: u32) -> bool {
-    let (Detail::Place(lat, lon), Detail::Place(other_lat, other_lon)) = (one.detail, other.detail)
-    else {
-        return false;
-    };
-    let km = distance_km((lat, lon), (other_lat, other_lon));
-    km >= f64::from(min_km) && km > f64::from(max_kmh) * hours(one.time, other.time)
 }
 
 /// The hours between two instants.

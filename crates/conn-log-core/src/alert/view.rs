@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::hash::{DefaultHasher, Hasher as _};
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -15,12 +16,18 @@ pub struct EventView<'a> {
     record: &'a Record,
     metadata: OnceCell<Value>,
     digest: OnceCell<u64>,
+    address: OnceCell<Option<String>>,
 }
 
 impl<'a> EventView<'a> {
     /// The view of a record.
     pub fn new(record: &'a Record) -> Self {
-        EventView { record, metadata: OnceCell::new(), digest: OnceCell::new() }
+        EventView {
+            record,
+            metadata: OnceCell::new(),
+            digest: OnceCell::new(),
+            address: OnceCell::new(),
+        }
     }
 
     pub(super) fn id(&self) -> i64 {
@@ -58,7 +65,7 @@ impl<'a> EventView<'a> {
         match field {
             Field::Device => Some(Cow::Borrowed(&fields.device_id)),
             Field::Application => Some(Cow::Borrowed(&fields.application_id)),
-            Field::Address => fields.ip_address.map(|address| Cow::Owned(address.to_string())),
+            Field::Address => self.address().map(Cow::Borrowed),
             Field::UserAgent => fields.user_agent.as_deref().map(Cow::Borrowed),
             Field::NetworkType => match self.metadata().get("network_type")? {
                 Value::String(text) => Some(Cow::Borrowed(text)),
@@ -66,6 +73,11 @@ impl<'a> EventView<'a> {
             },
             Field::Metadata(path) => path.text_in(self.metadata()),
         }
+    }
+
+    fn address(&self) -> Option<&str> {
+        let text = || self.fields().ip_address.map(|address| address.to_string());
+        self.address.get_or_init(text).as_deref()
     }
 
     /// Latitude and longitude in degrees, from the metadata.
@@ -81,14 +93,13 @@ impl<'a> EventView<'a> {
     pub(super) fn digest(&self) -> u64 {
         *self.digest.get_or_init(|| {
             let fields = self.fields();
-            let address = fields.ip_address.map(|address| address.to_string());
             let duration = fields.duration.map(|seconds| seconds.to_bits().to_string());
             let texts = [
                 Some(fields.device_id.as_str()),
                 Some(&fields.application_id),
                 Some(&fields.connection_type),
                 Some(&fields.status),
-                address.as_deref(),
+                self.address(),
                 fields.user_agent.as_deref(),
                 duration.as_deref(),
                 fields.session_id.as_deref(),
@@ -107,9 +118,16 @@ impl<'a> EventView<'a> {
     }
 }
 
-/// A number made of a text, with few collisions.
+/// A number made of a text, with few collisions, the same in every release: alerts keep it.
 pub(super) fn text_digest(text: &str) -> u64 {
     first_bytes(&Sha256::digest(text))
+}
+
+/// A number made of a text, for comparisons in memory: it differs between releases.
+pub(super) fn text_number(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 fn first_bytes(hash: &[u8]) -> u64 {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::context::Context;
 use super::episode::{Episode, Mark};
 use super::output::What;
-use super::rule::Kind;
+use super::rule::{Kind, Rule};
 
 /// With fewer events on the larger side chance alone makes such factors.
 const EVENTS_MIN: u64 = 20;
@@ -33,7 +33,7 @@ struct Tally {
 impl Volume {
     pub(super) fn take(&mut self, context: &mut Context<'_>, mark: Mark) {
         let window = mark.time.div_euclid(context.rule.reach_micros());
-        let (_, baseline) = Self::params(context);
+        let (_, baseline) = Self::params(context.rule);
         // Before the first window nothing was counted, and what lies before the last baseline is
         // forgotten.
         if self.first.is_some_and(|first| window < first)
@@ -52,8 +52,8 @@ impl Volume {
         }
     }
 
-    fn params(context: &Context<'_>) -> (f64, i64) {
-        match context.rule.kind() {
+    fn params(rule: &Rule) -> (f64, i64) {
+        match rule.kind() {
             Kind::Volume { factor, baseline_windows, .. } => {
                 (*factor, i64::from(*baseline_windows))
             }
@@ -67,7 +67,7 @@ impl Volume {
 
     /// The median of the windows before, if that window is far above or below it.
     fn is_far(&self, context: &Context<'_>, window: i64) -> Option<f64> {
-        let (factor, baseline) = Self::params(context);
+        let (factor, baseline) = Self::params(context.rule);
         // The group's first window may have begun before the rule.
         if self.first.is_none_or(|first| window - baseline <= first) {
             return None;
@@ -92,7 +92,7 @@ impl Volume {
         let Some(first) = self.first else { return };
         // The last window whose time has come.
         let last = (context.clock - context.rule.lateness_micros()).div_euclid(size) - 1;
-        let (_, baseline) = Self::params(context);
+        let (_, baseline) = Self::params(context.rule);
         let mut window = self.judged.map_or(first, |judged| judged + 1);
         while window <= last {
             // In a long silence nothing is left to compare with.
@@ -174,13 +174,13 @@ impl Volume {
         }
     }
 
-    pub(super) fn deadline(&self, context: &Context<'_>) -> Option<i64> {
-        let size = context.rule.reach_micros();
-        let (_, baseline) = Self::params(context);
+    pub(super) fn deadline(&self, rule: &Rule) -> Option<i64> {
+        let size = rule.reach_micros();
+        let (_, baseline) = Self::params(rule);
         let next = self.judged.map_or(self.first?, |judged| judged + 1);
         // Nothing to compare with any more.
         self.windows.range(next - baseline..).next()?;
-        Some((next + 1) * size + context.rule.lateness_micros())
+        Some((next + 1) * size + rule.lateness_micros())
     }
 
     /// Takes an alert that is known from before, in place of one that was found again.

@@ -1,16 +1,15 @@
 //! All rules of one log: which of them look at an event, when deadlines pass, and how much is kept.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::context::Context;
-use super::episode::{Episode, Mark};
-use super::history::History;
-use super::output::{GroupKey, Output, What};
-use super::rule::Rule;
-use super::view::{EventView, text_digest};
-use super::watcher::{WatchedRule, Watcher, session_key};
-use super::window::slot_of;
+use super::candidates::Candidates;
+use super::episode::Episode;
+use super::history::{History, HistoryQuery};
+use super::output::{GroupKey, Output};
+use super::overflow::{OVERFLOW_GROUP, Overflow};
+use super::rule::Field;
+use super::sessions::session_key;
+use super::subjects::Subjects;
+use super::view::EventView;
+use super::watcher::{WatchedRule, Watcher};
 use crate::{Record, Timestamp};
 
 /// Limit of groups of all rules of a log.
@@ -22,19 +21,6 @@ const GIVEN_UP_AT_ONCE: usize = GROUPS_MAX / 10;
 /// Beyond so many observations those that only late events need are forgotten.
 const OBSERVATIONS_SOFT_MAX: usize = 500_000;
 
-/// Events between two looks at how much is kept.
-const TIDY_EVERY: u64 = 16_384;
-
-/// The same while more than half of all groups are taken. Each look goes through all of them.
-const TIDY_EVERY_FULL: u64 = TIDY_EVERY / 4;
-
-/// Limit of pairs of type and status that are remembered with their rules. There are some dozens,
-/// unless a deployment adds names.
-const PAIRS_MAX: usize = 1_000;
-
-/// The group of the alert that tells of too many groups.
-pub const OVERFLOW_GROUP: &str = r#"{"overflow":"groups"}"#;
-
 /// The rules of one log, and what they keep of its events.
 ///
 /// **Invariant.** What it tells depends on the events in the order of their ids, and on nothing
@@ -43,29 +29,19 @@ pub const OVERFLOW_GROUP: &str = r#"{"overflow":"groups"}"#;
 #[derive(Debug)]
 pub struct Watch {
     watchers: Vec<Watcher>,
-    /// The places of the rules that may look at events of a type and status.
-    candidates: HashMap<(String, String), Candidates>,
+    subjects: Subjects,
+    candidates: Candidates,
+    /// Room for the places of an event's candidates.
+    places: Vec<usize>,
     groups_max: usize,
     taken: u64,
-    /// `taken` when it was tidied last.
-    tidied: u64,
     /// Before so many were taken there cannot be too many groups: an event adds one at most.
     gives_up_next: u64,
     /// No deadline is earlier than this time, in microseconds.
     due_earliest: i64,
-    overflow: Option<(i64, Episode)>,
-    /// Groups given up because there were too many.
-    given_up: u64,
+    overflow: Overflow,
     /// The log's clock, in microseconds.
     clock: i64,
-}
-
-/// Rules by the device or the application that they ask for.
-#[derive(Debug, Default)]
-struct Candidates {
-    by_device: HashMap<String, Vec<usize>>,
-    by_application: HashMap<String, Vec<usize>>,
-    others: Vec<usize>,
 }
 
 /// How one rule fares.
@@ -82,16 +58,21 @@ pub struct RuleHealth {
 impl Watch {
     /// The rules, which are all enabled.
     pub fn new(rules: Vec<WatchedRule>) -> Self {
+        let mut subjects = Subjects::default();
+        let watcher = |watched: WatchedRule| {
+            let grouping = subjects.grouping(watched.rule.group_by());
+            Watcher::new(watched, grouping)
+        };
         Watch {
-            watchers: rules.into_iter().map(Watcher::new).collect(),
-            candidates: HashMap::new(),
+            watchers: rules.into_iter().map(watcher).collect(),
+            subjects,
+            candidates: Candidates::default(),
+            places: Vec::new(),
             groups_max: GROUPS_MAX,
             taken: 0,
-            tidied: 0,
             gives_up_next: 0,
             due_earliest: i64::MIN,
-            overflow: None,
-            given_up: 0,
+            overflow: Overflow::default(),
             clock: 0,
         }
     }
@@ -114,14 +95,20 @@ impl Watch {
     ) -> Result<(), H::Error> {
         self.judge_until(record.created_at, output);
         let view = EventView::new(record);
-        for place in self.candidates(record) {
+        let mut places = std::mem::take(&mut self.places);
+        let rules = self.watchers.iter().map(|watcher| &watcher.watched.rule);
+        self.candidates.find(view.fields(), rules, &mut places);
+        for place in places.iter().copied() {
             let watcher = &mut self.watchers[place];
-            if watcher.take(&view, history, output)? {
-                let due = watcher.next_deadline().unwrap_or(i64::MAX);
+            let Some(new) = watcher.observe(&view) else { continue };
+            let Some(subject) = self.subjects.of(watcher.grouping, &view) else { continue };
+            if watcher.take(&view, new, subject, history, output)? {
+                let due = watcher.due_earliest().unwrap_or(i64::MAX);
                 self.due_earliest = self.due_earliest.min(due);
                 self.bound(place, &view, output);
             }
         }
+        self.places = places;
         Ok(())
     }
 
@@ -135,7 +122,7 @@ impl Watch {
     /// Takes an alert that was told before. `first` is its first event.
     pub fn remember(&mut self, rule: i64, json: &str, episode: Episode, first: Option<&Record>) {
         if json == OVERFLOW_GROUP {
-            self.overflow = Some((rule, episode));
+            self.overflow.remember(rule, episode);
             return;
         }
         let Some(watcher) = self.watchers.iter_mut().find(|w| w.watched.number == rule) else {
@@ -144,13 +131,13 @@ impl Watch {
         (self.gives_up_next, self.due_earliest) = (0, i64::MIN);
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(json).unwrap_or_default();
-        let value =
-            |field: &super::rule::Field| Some(object.get(&field.to_string())?.as_str()?.to_owned());
+        let value = |field: &Field| Some(object.get(&field.to_string())?.as_str()?.to_owned());
         let values: Option<Vec<String>> =
             watcher.watched.rule.group_by().iter().map(value).collect();
         let session = first.map(|record| session_key(&EventView::new(record)));
         if let Some(values) = values {
-            watcher.remember(values, episode, session.unwrap_or_default());
+            let subject = self.subjects.with(watcher.grouping, values);
+            watcher.remember(&subject, episode, session.unwrap_or_default());
         }
     }
 
@@ -178,59 +165,34 @@ impl Watch {
     }
 
     /// The next deadline.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    pub fn next_deadline(&mut self) -> Option<Timestamp> {
         self.next().map(|(due, _)| Timestamp::from_micros(due))
     }
 
-    fn next(&self) -> Option<(i64, usize)> {
-        let due = |(place, watcher): (usize, &Watcher)| Some((watcher.next_deadline()?, place));
-        self.watchers.iter().enumerate().filter_map(due).min()
+    fn next(&mut self) -> Option<(i64, usize)> {
+        let due = |(place, watcher): (usize, &mut Watcher)| Some((watcher.next_deadline()?, place));
+        self.watchers.iter_mut().enumerate().filter_map(due).min()
     }
 
     /// How a rule fares.
     pub fn health(&self, rule: i64) -> RuleHealth {
         let of = self.watchers.iter().find(|watcher| watcher.watched.number == rule);
         RuleHealth {
-            groups: of.map_or(0, Watcher::groups),
+            groups: of.map_or(0, |watcher| watcher.groups.len()),
             late_reads: of.map_or(0, |watcher| watcher.late_reads),
-            groups_given_up: self.given_up,
+            groups_given_up: self.overflow.given_up,
         }
     }
 
     /// The groups of all rules.
     pub fn groups(&self) -> usize {
-        self.watchers.iter().map(Watcher::groups).sum()
-    }
-
-    /// The rules that may look at an event, in order.
-    fn candidates(&mut self, record: &Record) -> Vec<usize> {
-        let fields = record.event.fields();
-        let pair = (fields.connection_type.clone(), fields.status.clone());
-        if !self.candidates.contains_key(&pair) {
-            if self.candidates.len() >= PAIRS_MAX {
-                self.candidates.clear();
-            }
-            let rules = self.watchers.iter().map(|watcher| &watcher.watched.rule);
-            self.candidates.insert(pair.clone(), Candidates::of(rules, &pair));
-        }
-        let Some(all) = self.candidates.get(&pair) else { return Vec::new() };
-        let mut places = all.others.clone();
-        places.extend(all.by_device.get(&fields.device_id).into_iter().flatten());
-        places.extend(all.by_application.get(&fields.application_id).into_iter().flatten());
-        places.sort_unstable();
-        places
+        self.watchers.iter().map(|watcher| watcher.groups.len()).sum()
     }
 
     /// Forgets what only events that are too late need. Call it now and then, when everything that
     /// was told is written: what is forgotten is read again from there.
     pub fn tidy(&mut self) {
-        let is_full = self.groups() > self.groups_max / 2;
-        let every = if is_full { TIDY_EVERY_FULL } else { TIDY_EVERY };
-        if self.taken < self.tidied + every.min(self.groups_max as u64) {
-            return;
-        }
-        self.tidied = self.taken;
-        let kept: usize = self.watchers.iter().map(Watcher::observations).sum();
+        let kept: usize = self.watchers.iter().map(|watcher| watcher.groups.observations()).sum();
         if kept > OBSERVATIONS_SOFT_MAX || self.groups() > self.groups_max / 2 {
             let clock = self.clock;
             self.watchers.iter_mut().for_each(|watcher| watcher.forget(clock));
@@ -243,109 +205,15 @@ impl Watch {
         if self.taken < self.gives_up_next {
             return;
         }
-        let room = self.groups_max.saturating_sub(self.groups());
-        if room > 0 || self.groups() == self.groups_max {
-            self.gives_up_next = self.taken + room as u64 + 1;
-        } else {
-            // A search for quiet groups goes through all of them: a hundredth may be too many
-            // meanwhile.
-            self.gives_up_next = self.taken + (self.groups_max / 100) as u64;
-            let count = self.give_up();
-            self.given_up += count;
-            self.tell_overflow(place, view, count, output);
-        }
-    }
-
-    /// Gives up the groups that were quiet for longest, and returns how many.
-    fn give_up(&mut self) -> u64 {
-        let mut all: Vec<(i64, usize, String)> = Vec::new();
-        for (place, watcher) in self.watchers.iter().enumerate() {
-            let names = watcher.unprotected();
-            all.extend(names.map(|(touched, name)| (touched, place, name.clone())));
-        }
-        all.sort_unstable();
-        let excess = self.groups().saturating_sub(self.groups_max);
-        all.truncate(GIVEN_UP_AT_ONCE.min(self.groups_max / 10).max(excess).max(1));
-        for (_, place, name) in &all {
-            self.watchers[*place].give_up(name);
-        }
-        all.len() as u64
-    }
-
-    /// One alert a day says that groups were given up.
-    fn tell_overflow(
-        &mut self,
-        place: usize,
-        view: &EventView<'_>,
-        count: u64,
-        output: &mut Output,
-    ) {
-        if output.is_muted {
+        let groups = self.groups();
+        if groups <= self.groups_max {
+            self.gives_up_next = self.taken + (self.groups_max - groups) as u64 + 1;
             return;
         }
-        let time = view.created_at().micros();
-        let slot = slot_of(time);
-        let group = Arc::new(GroupKey {
-            json: OVERFLOW_GROUP.to_owned(),
-            hash: text_digest(OVERFLOW_GROUP).cast_signed(),
-            values: Vec::new(),
-        });
-        let known = self.overflow.take().filter(|(_, episode)| episode.slot == slot);
-        let watched = &self.watchers[place].watched;
-        let number = known.as_ref().map_or(watched.number, |(number, _)| *number);
-        let mut context = Context {
-            rule: &watched.rule,
-            number,
-            group: &group,
-            clock: time,
-            floor: i64::MIN,
-            event: view.id(),
-            output,
-        };
-        let mark = Mark { time, digest: view.digest(), id: view.id() };
-        let episode = match known {
-            Some((_, mut episode)) => {
-                episode.count += count;
-                episode.end = time;
-                episode.last = vec![mark];
-                let is_told = episode.is_told();
-                context.tell(What::Extended { is_told }, &episode);
-                episode
-            }
-            None => {
-                let mut episode = context.open(slot, mark, view.id());
-                (episode.count, episode.told) = (count, (count, time));
-                context.tell(What::Opened, &episode);
-                episode
-            }
-        };
-        self.overflow = Some((number, episode));
-    }
-}
-
-impl Candidates {
-    fn of<'a>(rules: impl Iterator<Item = &'a Rule>, pair: &(String, String)) -> Self {
-        let mut all = Candidates::default();
-        let passes =
-            |wanted: &[String], value: &String| wanted.is_empty() || wanted.contains(value);
-        for (place, rule) in rules.enumerate() {
-            let filter = rule.filter();
-            if !passes(&filter.connection_types, &pair.0) || !passes(&filter.statuses, &pair.1) {
-                continue;
-            }
-            if !filter.device_ids.is_empty() {
-                for name in &filter.device_ids {
-                    all.by_device.entry(name.clone()).or_default().push(place);
-                }
-            } else if !filter.application_ids.is_empty() {
-                for name in &filter.application_ids {
-                    all.by_application.entry(name.clone()).or_default().push(place);
-                }
-            } else {
-                all.others.push(place);
-            }
-        }
-        all
+        // A search for quiet groups goes through all of them: a hundredth may be too many meanwhile.
+        self.gives_up_next = self.taken + (self.groups_max / 100) as u64;
+        let count = GIVEN_UP_AT_ONCE.min(self.groups_max / 10).max(groups - self.groups_max);
+        self.overflow.give_up(count, &mut self.watchers, place, view, output);
     }
 }
 
@@ -355,7 +223,7 @@ struct Nothing;
 impl History for Nothing {
     type Error = std::convert::Infallible;
 
-    fn records(&mut self, _: &super::history::HistoryQuery) -> Result<Vec<Record>, Self::Error> {
+    fn records(&mut self, _: &HistoryQuery) -> Result<Vec<Record>, Self::Error> {
         Ok(Vec::new())
     }
 

@@ -85,7 +85,7 @@ pub(crate) fn create(
     tenant: TenantId,
     new: NewSilence,
 ) -> Result<Silence, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_of_in_txn(tenant)?;
             let of_tenant = silences::table.filter(silences::tenant_id.eq(tenant.0));
@@ -117,7 +117,7 @@ pub(crate) fn find(engine: &Engine, tenant: TenantId, id: Uuid) -> Result<Silenc
     let row: Option<Row> = silences::table
         .find((tenant.0, Guid(id)))
         .select(Row::as_select())
-        .first(&mut *engine.reader()?)
+        .first(&mut *engine.reader_of(tenant)?)
         .optional()?;
     row.ok_or(StoreError::NotFound("silence"))?.try_into()
 }
@@ -138,15 +138,22 @@ pub(crate) fn all_until(
 
 /// Ends a silence at once.
 pub(crate) fn delete(engine: &Engine, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
-    let count = engine.write(move |connection| {
+    let count = engine.write_of(tenant, move |connection| {
         Ok(diesel::delete(silences::table.find((tenant.0, Guid(id)))).execute(connection)?)
     })?;
     if count == 0 { Err(StoreError::NotFound("silence")) } else { Ok(()) }
 }
 
-/// Deletes the silences that ended before that time.
-pub(crate) fn expire(connection: &mut AnyConnection, time: Timestamp) -> QueryResult<usize> {
-    diesel::delete(silences::table.filter(silences::until.lt(Micros(time)))).execute(connection)
+/// Deletes a tenant's silences that ended before that time.
+pub(crate) fn expire(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    time: Timestamp,
+) -> QueryResult<usize> {
+    let over = silences::table
+        .filter(silences::tenant_id.eq(tenant.0))
+        .filter(silences::until.lt(Micros(time)));
+    diesel::delete(over).execute(connection)
 }
 
 impl Row {

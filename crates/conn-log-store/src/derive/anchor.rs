@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::Derivation;
 use super::follower::Follower;
 use super::marks::restart_in_txn;
-use crate::engine::{AnyConnection, Home, Position, Role, all_positions};
+use crate::engine::{AnyConnection, Home, Position, Role, Tenants, positions};
 use crate::error::{OpenError, StoreError};
 use crate::log::heads::{self, LogBounds};
 use crate::log::read::leaf_hash;
@@ -53,16 +53,22 @@ impl Derivation {
     }
 
     /// Makes followers build again all data of a lower version, of another setting, or of another
-    /// log. Takes no lock if there is no such data.
-    pub(crate) fn restart_where_due(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// log, of the tenants of a lane. Takes no lock if there is no such data.
+    pub(crate) fn restart_where_due(self: &Arc<Self>, lane: usize) -> Result<(), StoreError> {
         let homes: BTreeSet<Home> = self.all().map(Follower::home).collect();
         for home in homes {
-            if self.unusable(&mut *self.engine.reader()?, home)?.is_empty() {
+            let unusable = |connection: &mut AnyConnection, tenants: Tenants<'_>| {
+                let found = self.unusable(connection, home, tenants)?;
+                Ok(found.into_iter().map(|position| TenantId(position.tenant)).collect())
+            };
+            let tenants: BTreeSet<TenantId> = self.engine.in_lane(lane, unusable)?;
+            if tenants.is_empty() {
                 continue;
             }
             let derivation = Arc::clone(self);
+            let tenants = self.engine.lanes().is_distributed().then_some(tenants);
             let done = self.engine.derive(home, move |connection| {
-                for position in derivation.unusable(connection, home)? {
+                for position in derivation.unusable(connection, home, tenants.as_ref())? {
                     let (tenant, name) = (TenantId(position.tenant), &position.name);
                     if let Some(follower) = derivation.find(name) {
                         log::warn!("tenant {}: {name} is rebuilt from the log", tenant.0);
@@ -76,16 +82,17 @@ impl Derivation {
         Ok(())
     }
 
-    /// Positions of data that this program cannot continue from.
+    /// Positions of data of these tenants that this program cannot continue from.
     fn unusable(
         &self,
         connection: &mut AnyConnection,
         home: Home,
+        tenants: Tenants<'_>,
     ) -> Result<Vec<Position>, StoreError> {
         let mut unusable = Vec::new();
-        let positions = all_positions(connection, home)?;
+        let positions = positions(connection, home, tenants)?;
         // Read after the positions: so no watermark is beyond the end of its log.
-        let bounds = heads::all_bounds(connection)?;
+        let bounds = heads::bounds_of(connection, tenants)?;
         for position in positions {
             let Some(follower) = self.find(&position.name) else { continue };
             let is_other = position.version < follower.version()
@@ -120,12 +127,12 @@ fn is_foreign(
 /// For each log, the events past its end that derived data was made from.
 fn lost_events(connection: &mut AnyConnection) -> Result<Vec<Lost>, StoreError> {
     let mut known: BTreeMap<TenantId, i64> = BTreeMap::new();
-    for position in all_positions(connection, Home::Rebuildable)? {
+    for position in positions(connection, Home::Rebuildable, None)? {
         let last = known.entry(TenantId(position.tenant)).or_default();
         *last = position.watermark.max(*last);
     }
     // Read after the positions: so no watermark is beyond the end of its log.
-    let bounds = heads::all_bounds(connection)?;
+    let bounds = heads::bounds_of(connection, None)?;
     let size = |tenant: TenantId| bounds.get(&tenant).map_or(0, |log| log.size);
     let lost = known.into_iter().filter_map(|(tenant, last)| {
         let first = size(tenant) + 1;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Derivation;
 use super::follower::Pace;
 use super::marks::{CLEARING, Marks, all_marks, marks, of_new_log};
-use crate::engine::AnyConnection;
+use crate::engine::{AnyConnection, Tenants};
 use crate::error::StoreError;
 use crate::log::heads::{self, LogBounds};
 use crate::tenant_id::TenantId;
@@ -33,12 +33,14 @@ impl Derivation {
     pub(super) fn due(
         &self,
         connection: &mut AnyConnection,
-        tenants: Option<&BTreeSet<TenantId>>,
+        tenants: Tenants<'_>,
         pace: Pace,
     ) -> Result<BTreeSet<TenantId>, StoreError> {
         let mut due = BTreeSet::new();
         for (tenant, standing) in self.standings(connection, tenants, pace)? {
-            self.lags().insert((pace, tenant), standing.behind);
+            if self.engine.lanes().is_distributed() {
+                self.lags().insert((pace, tenant), standing.behind);
+            }
             if standing.is_due {
                 due.insert(tenant);
             }
@@ -50,16 +52,13 @@ impl Derivation {
     fn standings(
         &self,
         connection: &mut AnyConnection,
-        tenants: Option<&BTreeSet<TenantId>>,
+        tenants: Tenants<'_>,
         pace: Pace,
     ) -> Result<Vec<(TenantId, Standing)>, StoreError> {
         // Read before the sizes: so no watermark is beyond a size.
         let marks = all_marks(connection, tenants, self.of_pace(pace))?;
         let new = of_new_log(self.of_pace(pace));
-        let bounds = match tenants {
-            None => heads::all_bounds(connection)?,
-            Some(tenants) => heads::some_bounds(connection, tenants)?,
-        };
+        let bounds = heads::bounds_of(connection, tenants)?;
         let standing = |(tenant, log): (TenantId, LogBounds)| {
             let marks = marks.get(&tenant).unwrap_or(&new);
             let lowest = marks.values().copied().min().unwrap_or(log.size);
@@ -84,20 +83,29 @@ impl Derivation {
 
     /// Events that followers of each pace have not taken in, summed over all logs: (prompt,
     /// patient). On a distributed database it is the lag that the threads of this process saw last,
-    /// as a question to every node would take too long.
+    /// so that a node that hangs does not hold it up.
     pub(crate) fn lag(&self) -> Result<(i64, i64), StoreError> {
-        if self.engine.lanes().is_distributed() {
+        Ok((self.lag_of(Pace::Prompt)?, self.lag_of(Pace::Patient)?))
+    }
+
+    fn lag_of(&self, pace: Pace) -> Result<i64, StoreError> {
+        let seen: Vec<i64> = {
             let lags = self.lags();
-            let of =
-                |pace| lags.iter().filter(|((of, _), _)| *of == pace).map(|(_, lag)| lag).sum();
-            return Ok((of(Pace::Prompt), of(Pace::Patient)));
-        }
-        let connection = &mut *self.engine.watcher()?;
-        let mut of = |pace| {
-            let standings = self.standings(connection, None, pace)?;
-            Ok::<_, StoreError>(standings.into_iter().map(|(_, standing)| standing.behind).sum())
+            lags.iter().filter(|((of, _), _)| *of == pace).map(|(_, lag)| *lag).collect()
         };
-        Ok((of(Pace::Prompt)?, of(Pace::Patient)?))
+        // A process whose threads have not looked, or that has none, must ask.
+        if !seen.is_empty() {
+            return Ok(seen.iter().sum());
+        }
+        let mut sum = 0;
+        self.engine.each_lane(|lane| {
+            let standings = self
+                .engine
+                .in_lane(lane, |connection, tenants| self.standings(connection, tenants, pace))?;
+            sum += standings.iter().map(|(_, standing)| standing.behind).sum::<i64>();
+            Ok(())
+        })?;
+        Ok(sum)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The watermarks of followers in a log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::follower::Follower;
 use crate::engine::{
-    AnyConnection, Home, Position, all_positions, positions_of, set_position_in_txn, some_positions,
+    AnyConnection, Home, Position, Tenants, positions, positions_of, set_position_in_txn,
 };
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -30,21 +30,17 @@ pub(super) fn marks<'a>(
     Ok(of_rows(&rows, &followers))
 }
 
-/// The marks of some followers in every log that has any, or in those of some tenants. Followers
+/// The marks of some followers in the logs of these tenants, as far as they have any. Followers
 /// are new to a log without marks.
 pub(super) fn all_marks<'a>(
     connection: &mut AnyConnection,
-    tenants: Option<&BTreeSet<TenantId>>,
+    tenants: Tenants<'_>,
     followers: impl Iterator<Item = &'a dyn Follower>,
 ) -> Result<BTreeMap<TenantId, Marks>, StoreError> {
     let followers: Vec<&dyn Follower> = followers.collect();
     let mut by_tenant: BTreeMap<TenantId, Vec<Position>> = BTreeMap::new();
     for home in homes(&followers) {
-        let rows = match tenants {
-            None => all_positions(connection, home)?,
-            Some(tenants) => some_positions(connection, home, tenants)?,
-        };
-        for row in rows {
+        for row in positions(connection, home, tenants)? {
             by_tenant.entry(TenantId(row.tenant)).or_default().push(row);
         }
     }

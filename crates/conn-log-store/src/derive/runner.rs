@@ -98,6 +98,9 @@ struct Runner {
     seen: u64,
     /// The last look at all tenants of the lane.
     looked: Option<Instant>,
+    /// Whether data of another version or setting begins again: a node that was away when the store
+    /// opened was left out then.
+    has_restarted: bool,
     commits: watch::Receiver<u64>,
     /// The thread's own connection, so that it never waits for a list.
     reader: Option<AnyConnection>,
@@ -116,6 +119,7 @@ impl Runner {
             to_look_at: BTreeSet::new(),
             seen: 0,
             looked: None,
+            has_restarted: false,
             commits,
             reader: None,
             to_maintain: None,
@@ -195,6 +199,10 @@ impl Runner {
         let (derivation, pace) = (Arc::clone(&self.derivation), self.pace);
         let lanes = Arc::clone(derivation.engine.lanes());
         let mut due = if lanes.is_distributed() {
+            if !self.has_restarted {
+                derivation.restart_where_due(self.lane)?;
+                self.has_restarted = true;
+            }
             self.gather(&lanes);
             let these = self.to_look_at.clone();
             // A query about no tenant still goes to a node.
@@ -209,7 +217,7 @@ impl Runner {
             self.to_maintain = Some(if lanes.is_distributed() {
                 lanes.tenants_of(self.lane)
             } else {
-                heads::all_bounds(self.reader()?)?.into_keys().collect()
+                heads::bounds_of(self.reader()?, None)?.into_keys().collect()
             });
         }
         due.extend(self.to_maintain.iter().flatten());

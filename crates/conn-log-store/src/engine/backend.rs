@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use diesel::r2d2::PoolError;
 
+use super::again::read_again;
 use super::connection::{AnyConnection, Role};
+use super::fault::Fault;
 use super::identity::Identity;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Share, Shares};
 use super::migrations;
 use super::pool::{self, Connections, Pooled, TenantReader};
 use super::position::Home;
-use super::postgres::{Postgres, citus};
+use super::postgres::{self, Postgres, citus, durability};
 use super::signals::Signals;
 use super::snapshot::{Plans, ReadError, in_snapshot};
 use super::sqlite::{self, Files, Sqlite};
@@ -70,6 +72,10 @@ pub(crate) struct Engine {
     /// The files of an embedded database.
     files: Option<Arc<Files>>,
     lanes: Arc<Lanes>,
+    /// The connections for reads that each lane may hold.
+    read_shares: Shares,
+    /// The connections for clients' writes that each lane may hold.
+    write_shares: Shares,
     identity: Arc<Identity>,
     backend: Either,
 }
@@ -105,6 +111,8 @@ impl Engine {
             watchers: pool::watchers(options, files.clone(), Arc::clone(&identity))?,
             files,
             lanes,
+            read_shares: Shares::new((options.readers_max / 2).max(1)),
+            write_shares: Shares::new(pool::WRITES_OF_LANE),
             identity,
             backend,
         })
@@ -131,23 +139,17 @@ impl Engine {
         }
     }
 
-    /// Fails if Citus distributes only a part of the log.
-    pub(crate) fn check_distribution(url: &DatabaseUrl) -> Result<(), OpenError> {
-        match AnyConnection::open(url, Role::Writer).map_err(StoreError::from)? {
-            AnyConnection::Postgres(mut postgres) => citus::check(&mut postgres),
-            AnyConnection::Sqlite(_) => Ok(()),
-        }
-    }
-
     /// Finds the lanes of a migrated database.
-    pub(crate) fn find_lanes(url: &DatabaseUrl) -> Result<Lanes, StoreError> {
-        match url {
-            DatabaseUrl::Sqlite(_) => Ok(Lanes::default()),
-            DatabaseUrl::Postgres(_) => match AnyConnection::open(url, Role::Writer)? {
-                AnyConnection::Postgres(mut postgres) => Ok(citus::lanes(&mut postgres)?),
-                AnyConnection::Sqlite(_) => Ok(Lanes::default()),
-            },
-        }
+    ///
+    /// # Errors
+    /// If Citus distributes only a part of the log, or a worker would answer before its fsync.
+    pub(crate) fn find_lanes(url: &DatabaseUrl) -> Result<Lanes, OpenError> {
+        let DatabaseUrl::Postgres(url) = url else { return Ok(Lanes::default()) };
+        let mut postgres = postgres::open(url, Role::Writer).map_err(StoreError::from)?;
+        citus::check(&mut postgres)?;
+        let lanes = citus::lanes(&mut postgres).map_err(StoreError::from)?;
+        durability::check(&mut postgres, &lanes)?;
+        Ok(lanes)
     }
 
     /// The lanes of the database's tenants.
@@ -190,18 +192,25 @@ impl Engine {
     /// A pooled connection for reads of one tenant. On a distributed database the tenants of one
     /// node get half of the connections, so that a node that hangs leaves the others theirs.
     pub(crate) fn reader_of(&self, tenant: TenantId) -> Result<TenantReader, StoreError> {
-        let share = if self.lanes.count() > 1 {
-            let most = (self.readers.max_size() / 2).max(1);
-            let wait = self.readers.connection_timeout();
-            let share = self.lanes.share(tenant, most, wait);
-            Some(
-                share
-                    .ok_or_else(|| StoreError::unavailable("the tenant's node answers no read"))?,
-            )
-        } else {
-            None
-        };
+        self.reader_in(self.lanes.of(tenant))
+    }
+
+    /// The same for the tenants of a lane.
+    pub(super) fn reader_in(&self, lane: usize) -> Result<TenantReader, StoreError> {
+        let share = self.share(&self.read_shares, lane)?;
         Ok(TenantReader { connection: self.reader()?, _share: share })
+    }
+
+    /// A lane's share of connections. `None` if there is one lane, which needs none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the lane holds all that it may for as long as a caller waits.
+    fn share(&self, shares: &Shares, lane: usize) -> Result<Option<Share>, StoreError> {
+        if self.lanes.count() < 2 {
+            return Ok(None);
+        }
+        let share = shares.take(lane, self.readers.connection_timeout());
+        share.map(Some).ok_or_else(|| StoreError::unavailable("the tenant's node does not answer"))
     }
 
     /// Fails if no read could run: PostgreSQL gives this process no connection for reads. Reads
@@ -263,6 +272,12 @@ impl Engine {
         self.read_time_max
     }
 
+    /// Runs a client's `read`, which takes its own connections. It is tried again if its error does
+    /// not tell its cause.
+    pub(crate) fn read<T, E: ReadError>(&self, read: impl Fn() -> Result<T, E>) -> Result<T, E> {
+        read_again(self.read_time_max, read)
+    }
+
     /// Runs a tenant's `read` on one snapshot of the database.
     pub(crate) fn snapshot<T, E: ReadError>(
         &self,
@@ -281,6 +296,28 @@ impl Engine {
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         ask!(self, backend => backend.write(work))
+    }
+
+    /// Runs a client's write of one tenant, as [`Self::write`] does. On a distributed database a lane
+    /// has some of the connections. On PostgreSQL a write whose error does not tell its cause is
+    /// tried again: its transaction was rolled back ([`AnyConnection::in_txn`]).
+    pub(crate) fn write_of<T: Send + 'static>(
+        &self,
+        tenant: TenantId,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _share = self.share(&self.write_shares, self.lanes.of(tenant))?;
+        if matches!(self.backend, Either::Sqlite(_)) {
+            return self.write(work);
+        }
+        let again = work.clone();
+        match self.write(work) {
+            Err(error) if Fault::of_store(&error) == Fault::Unclear => {
+                log::warn!("a write failed, and is tried again: {error}");
+                self.write(again)
+            }
+            done => done,
+        }
     }
 
     /// Runs a transaction that writes derived data, and reads the log. No append waits for it if

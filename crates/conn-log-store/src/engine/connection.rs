@@ -87,7 +87,7 @@ impl AnyConnection {
                 if let Err(error) = self.commit() {
                     // After a failed COMMIT there may be no transaction to roll back.
                     self.rollback().ok();
-                    return Err(error.into());
+                    return Err(in_doubt(error).into());
                 }
                 Ok(done)
             }
@@ -156,6 +156,18 @@ impl AnyConnection {
                 postgres.batch_execute(&lock)
             }
         }
+    }
+}
+
+/// The error of a COMMIT, which may have worked or not. An error without a kind is one of the
+/// connection then: nobody may take it for a transaction that was rolled back, and try again.
+fn in_doubt(error: diesel::result::Error) -> diesel::result::Error {
+    use diesel::result::{DatabaseErrorKind, Error};
+    match error {
+        Error::DatabaseError(DatabaseErrorKind::Unknown, information) => {
+            Error::DatabaseError(DatabaseErrorKind::ClosedConnection, information)
+        }
+        other => other,
     }
 }
 

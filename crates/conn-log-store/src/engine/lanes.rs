@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use crate::tenant_id::TenantId;
 
-/// A share of a bounded thing that one lane holds.
+/// A bounded thing, such as the connections of a pool, of which each lane may hold some.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(super) struct Shares {
     held: Arc<Held>,
-    lane: usize,
+    /// The most that a lane may hold at a time.
+    most: u32,
 }
 
 /// The shares that each lane holds.
@@ -24,6 +25,37 @@ pub(crate) struct Share {
 struct Held {
     by_lane: Mutex<HashMap<usize, u32>>,
     freed: Condvar,
+}
+
+/// A share that one lane holds.
+#[derive(Debug)]
+pub(crate) struct Share {
+    held: Arc<Held>,
+    lane: usize,
+}
+
+impl Shares {
+    pub(super) fn new(most: u32) -> Self {
+        Shares { held: Arc::default(), most }
+    }
+
+    /// A share for a lane. Waits for it that long. `None` if the lane holds all that it may: its
+    /// node hangs, or has much to do.
+    pub(super) fn take(&self, lane: usize, wait: Duration) -> Option<Share> {
+        let held = self.held.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |held: &mut HashMap<usize, u32>| *held.entry(lane).or_default() >= self.most;
+        let (mut held, waited) = self
+            .held
+            .freed
+            .wait_timeout_while(held, wait, is_full)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        *held.entry(lane).or_default() += 1;
+        drop(held);
+        Some(Share { held: Arc::clone(&self.held), lane })
+    }
 }
 
 impl Drop for Share {
@@ -44,7 +76,6 @@ pub(crate) struct Lanes {
     nodes: Vec<i32>,
     /// The lane of each tenant whose node is known.
     known: RwLock<HashMap<TenantId, usize>>,
-    held: Arc<Held>,
 }
 
 impl Lanes {
@@ -72,25 +103,6 @@ impl Lanes {
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(&tenant).copied().unwrap_or_else(|| self.modulo(tenant.0))
-    }
-
-    /// A share for a tenant's lane, which may hold `most` at a time. Waits for it that long. `None`
-    /// if the lane holds them all: its node hangs, or has much to do.
-    pub(crate) fn share(&self, tenant: TenantId, most: u32, wait: Duration) -> Option<Share> {
-        let lane = self.of(tenant);
-        let held = self.held.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_full = |held: &mut HashMap<usize, u32>| *held.entry(lane).or_default() >= most;
-        let (mut held, waited) = self
-            .held
-            .freed
-            .wait_timeout_while(held, wait, is_full)
-            .unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            return None;
-        }
-        *held.entry(lane).or_default() += 1;
-        drop(held);
-        Some(Share { held: Arc::clone(&self.held), lane })
     }
 
     /// The tenants of a lane, as far as their nodes are known.
@@ -133,14 +145,19 @@ mod tests {
         assert_eq!([of(1), of(2), of(3)], [0, 1, 0]);
         assert_eq!(lanes.tenants_of(1), [TenantId(2)].into());
         assert!(of(4) < 2 && of(5) < 2, "a node and a tenant that came later have a lane");
-        let most = |tenant| lanes.share(TenantId(tenant), 1, Duration::ZERO);
-        let first = most(1).unwrap();
-        assert!(most(3).is_none(), "its lane holds all that it may");
-        let other = most(2).unwrap();
-        drop(first);
-        assert!(most(3).is_some());
-        drop(other);
         lanes.note([(TenantId(1), 9)]);
         assert_eq!(of(1), 1, "its rows have moved");
+    }
+
+    #[test]
+    fn a_lane_that_holds_all_that_it_may_leaves_the_others_theirs() {
+        let shares = Shares::new(1);
+        let take = |lane| shares.take(lane, Duration::ZERO);
+        let first = take(0).unwrap();
+        assert!(take(0).is_none());
+        let other = take(1).unwrap();
+        drop(first);
+        assert!(take(0).is_some());
+        drop(other);
     }
 }

@@ -8,9 +8,11 @@
 //! Architecture invariant: nothing here knows an event, a token or a projection. It names only its
 //! own tables: the schema's version, and the positions whose rows are leases.
 
+mod again;
 mod backend;
 mod connection;
 mod dialect;
+mod each_lane;
 mod fault;
 mod identity;
 mod insert;
@@ -30,6 +32,7 @@ mod url;
 pub(crate) use backend::Engine;
 pub(crate) use connection::{AnyConnection, MultiBackend, Role};
 pub(crate) use dialect::{Dialect, on_either};
+pub(crate) use each_lane::{Tenants, numbers};
 pub(crate) use fault::Fault;
 pub(crate) use identity::Identity;
 pub(crate) use insert::{
@@ -41,7 +44,7 @@ pub(crate) use insert::{Upsert, insert_arrays};
 pub(crate) use lanes::Lanes;
 pub(crate) use packed::{Members, Packed, pack, place_of};
 pub(crate) use position::{
-    Home, Lease, Position, Wait, all_positions, positions_of, set_position_in_txn, some_positions,
+    Home, Lease, Position, Wait, positions, positions_of, set_position_in_txn,
 };
 pub(crate) use postgres::partitions::Span as PartitionSpan;
 pub(crate) use signals::{Changed, Signals};

@@ -73,6 +73,13 @@ pub(super) fn watchers(
     build(options, for_ever(builder(options, WATCHERS, WATCHERS)), manager)
 }
 
+/// Connections for clients' writes, and for what becomes of deliveries, that a lane may hold if
+/// there are several.
+pub(super) const WRITES_OF_LANE: u32 = 2;
+
+/// The same for the lane's threads: two that derive data, one that evaluates rules.
+const THREADS_OF_LANE: u32 = 3;
+
 /// A pool of connections that write other rows than events, for PostgreSQL: there writers need not
 /// take turns. A few for each lane are enough for background work and a token now and then: a lane
 /// whose node hangs leaves the others theirs.
@@ -82,7 +89,11 @@ pub(super) fn writers(
     identity: Arc<Identity>,
 ) -> Result<Connections, StoreError> {
     let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
-    let writers_max = lanes.saturating_mul(4);
+    let writers_max = match lanes {
+        1 => 4,
+        // Two for what no tenant's node has, such as tokens, and for tasks.
+        lanes => lanes.saturating_mul(THREADS_OF_LANE + WRITES_OF_LANE).saturating_add(2),
+    };
     // One for each thread that computes derived data.
     let writers_kept = lanes.saturating_mul(2);
     let url = options.url.clone();

@@ -7,11 +7,10 @@
 //!
 //! On PostgreSQL the lock on the row is the lease to derive.
 
-use std::collections::BTreeSet;
-
 use diesel::prelude::*;
 
 use super::connection::AnyConnection;
+use super::each_lane::{Tenants, numbers};
 use super::insert::upsert;
 use crate::tenant_id::TenantId;
 
@@ -102,23 +101,17 @@ macro_rules! of_home {
     };
 }
 
-/// All positions in a home.
-pub(crate) fn all_positions(
+/// The positions of these tenants in a home.
+pub(crate) fn positions(
     connection: &mut AnyConnection,
     home: Home,
+    tenants: Tenants<'_>,
 ) -> QueryResult<Vec<Position>> {
-    of_home!(home, table => table::table.load(connection))
-}
-
-/// The positions of some tenants in a home.
-pub(crate) fn some_positions(
-    connection: &mut AnyConnection,
-    home: Home,
-    tenants: &BTreeSet<TenantId>,
-) -> QueryResult<Vec<Position>> {
-    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
-    of_home!(home, table => {
-        table::table.filter(table::tenant_id.eq_any(tenants)).load(connection)
+    of_home!(home, table => match tenants {
+        None => table::table.load(connection),
+        Some(tenants) => {
+            table::table.filter(table::tenant_id.eq_any(numbers(tenants))).load(connection)
+        }
     })
 }
 

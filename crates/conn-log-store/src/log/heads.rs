@@ -1,17 +1,18 @@
 //! The head row of each log: its first id, its size, and the lock that an append needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
 use diesel::backend::Backend;
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{BigInt, HasSqlType, Integer};
 
 use super::schema::heads;
 use super::span::Span;
-use crate::engine::{AnyConnection, Instant, Micros, on_either};
+use crate::engine::{AnyConnection, Instant, Micros, Tenants, numbers, on_either};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
@@ -46,37 +47,32 @@ pub(crate) fn bounds(
     Ok(LogBounds { first_id, size })
 }
 
-/// The bounds of every log.
-pub(crate) fn all_bounds(
+/// The bounds of the logs of these tenants.
+pub(crate) fn bounds_of(
     connection: &mut AnyConnection,
+    tenants: Tenants<'_>,
 ) -> QueryResult<BTreeMap<TenantId, LogBounds>> {
-    let rows: Vec<(i32, i64, i64)> =
-        heads::table.select((heads::tenant_id, heads::first_id, heads::size)).load(connection)?;
-    Ok(by_tenant(rows))
-}
-
-fn by_tenant(rows: Vec<(i32, i64, i64)>) -> BTreeMap<TenantId, LogBounds> {
+    let mut rows =
+        heads::table.select((heads::tenant_id, heads::first_id, heads::size)).into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(heads::tenant_id.eq_any(numbers(tenants)));
+    }
+    let rows: Vec<(i32, i64, i64)> = rows.load(connection)?;
     let bounds = |(tenant, first_id, size)| (TenantId(tenant), LogBounds { first_id, size });
-    rows.into_iter().map(bounds).collect()
+    Ok(rows.into_iter().map(bounds).collect())
 }
 
-/// The bounds of some logs.
-pub(crate) fn some_bounds(
+/// The time of the last event of the logs of these tenants. `None` if there is no event.
+pub(crate) fn created_at_last(
     connection: &mut AnyConnection,
-    tenants: &BTreeSet<TenantId>,
-) -> QueryResult<BTreeMap<TenantId, LogBounds>> {
-    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
-    let rows: Vec<(i32, i64, i64)> = heads::table
-        .filter(heads::tenant_id.eq_any(tenants))
-        .select((heads::tenant_id, heads::first_id, heads::size))
-        .load(connection)?;
-    Ok(by_tenant(rows))
-}
-
-/// The time of the last event of all logs. `None` if there is no event.
-pub(crate) fn created_at_last(connection: &mut AnyConnection) -> QueryResult<Option<Timestamp>> {
-    let times: Vec<Micros> =
-        heads::table.filter(heads::size.gt(0)).select(heads::created_at_last).load(connection)?;
+    tenants: Tenants<'_>,
+) -> QueryResult<Option<Timestamp>> {
+    let mut rows =
+        heads::table.filter(heads::size.gt(0)).select(heads::created_at_last).into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(heads::tenant_id.eq_any(numbers(tenants)));
+    }
+    let times: Vec<Micros> = rows.load(connection)?;
     Ok(times.into_iter().map(|time| time.0).max())
 }
 
@@ -109,6 +105,8 @@ pub(crate) struct Head {
     pub(crate) tenant: TenantId,
     pub(crate) size: i64,
     pub(crate) created_at_last: Micros,
+    /// The size that was written when the row was locked.
+    pub(crate) moved_to: Option<i64>,
 }
 
 /// Locks a log's head row for an append.
@@ -123,7 +121,25 @@ pub(crate) fn lock_in_txn(
         AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
     };
     let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
-    Ok(Head { tenant, size, created_at_last })
+    Ok(Head { tenant, size, created_at_last, moved_to: None })
+}
+
+/// Locks a log's head row for an append of so many events, and moves it on by them in the same
+/// statement, with `now` as the time of the last event, or a later time that the log has already.
+/// On SQLite a statement costs no round trip, and the row is only locked.
+pub(crate) fn advance_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    events: i64,
+    now: Timestamp,
+) -> Result<Head, StoreError> {
+    let AnyConnection::Postgres(postgres) = connection else {
+        return lock_in_txn(connection, tenant);
+    };
+    let advance = AdvanceHead { tenant, events, now: Micros(now) };
+    let row: Option<(i64, Micros)> = advance.get_result(postgres).optional()?;
+    let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
+    Ok(Head { tenant, size: size - events, created_at_last, moved_to: Some(size) })
 }
 
 /// Writes a head row that is locked.
@@ -156,5 +172,36 @@ where
         out.push_bind_param::<Instant, _>(&self.0.created_at_last)?;
         out.push_sql(" WHERE tenant_id = ");
         out.push_bind_param::<Integer, _>(&self.0.tenant.0)
+    }
+}
+
+/// The statement that locks a head row and moves it on; kept as a prepared statement, too.
+struct AdvanceHead {
+    tenant: TenantId,
+    events: i64,
+    now: Micros,
+}
+
+impl QueryId for AdvanceHead {
+    type QueryId = AdvanceHead;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for AdvanceHead {
+    type SqlType = (BigInt, Instant);
+}
+
+impl RunQueryDsl<PgConnection> for AdvanceHead {}
+
+impl QueryFragment<Pg> for AdvanceHead {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("UPDATE heads SET size = size + ");
+        out.push_bind_param::<BigInt, _>(&self.events)?;
+        out.push_sql(", created_at_last = greatest(created_at_last, ");
+        out.push_bind_param::<Instant, _>(&self.now)?;
+        out.push_sql(") WHERE tenant_id = ");
+        out.push_bind_param::<Integer, _>(&self.tenant.0)?;
+        out.push_sql(" RETURNING size, created_at_last");
+        Ok(())
     }
 }

@@ -9,7 +9,8 @@ use conn_log_core::Timestamp;
 use diesel::prelude::*;
 
 use super::schema::idempotency_keys as keys;
-use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, insert_all};
+use crate::engine::{AnyConnection, Engine, KEYS_AT_ONCE, Micros, Tenants, insert_all, numbers};
+use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
 /// The kind of a key.
@@ -100,37 +101,79 @@ pub(crate) fn remember(connection: &mut AnyConnection, new: Vec<NewKey<'_>>) -> 
     Ok(())
 }
 
-/// Deletes at most `limit` keys of that kind that are older than `until`; returns their number.
+/// Deletes all keys of that kind that are older than `until`, at most `limit` in one transaction;
+/// returns their number.
 pub(crate) fn expire(
-    connection: &mut AnyConnection,
+    engine: &Engine,
     kind: Kind,
     until: Timestamp,
     limit: i64,
-) -> QueryResult<usize> {
-    connection.in_txn(|connection| {
-        let old: Vec<(i32, String)> = keys::table
-            .filter(keys::kind.eq(kind as i16))
-            .filter(keys::created_at.le(Micros(until)))
-            .limit(limit)
-            .select((keys::tenant_id, keys::key))
-            .load(connection)?;
-        let mut by_tenant: HashMap<i32, Vec<String>> = HashMap::new();
-        for (tenant, key) in old {
-            by_tenant.entry(tenant).or_default().push(key);
-        }
-        let mut count = 0;
-        for (tenant, old) in by_tenant {
-            for some in old.chunks(KEYS_AT_ONCE) {
-                count += diesel::delete(
-                    keys::table
-                        .filter(keys::tenant_id.eq(tenant))
-                        .filter(keys::kind.eq(kind as i16))
-                        .filter(keys::created_at.le(Micros(until)))
-                        .filter(keys::key.eq_any(some)),
-                )
-                .execute(connection)?;
+) -> Result<usize, StoreError> {
+    let mut count = 0;
+    engine.each_lane(|lane| {
+        loop {
+            let old = engine.in_lane(lane, |connection, tenants| {
+                Ok(old_keys(connection, tenants, kind, until, limit)?)
+            })?;
+            let is_last = i64::try_from(old.len()).is_ok_and(|found| found < limit);
+            let mut by_tenant: HashMap<i32, Vec<String>> = HashMap::new();
+            for (tenant, key) in old {
+                by_tenant.entry(tenant).or_default().push(key);
+            }
+            for (tenant, old) in by_tenant {
+                let tenant = TenantId(tenant);
+                count += engine.write_of(tenant, move |connection| {
+                    connection.in_txn(|connection| {
+                        Ok(forget_old_in_txn(connection, tenant, kind, until, &old)?)
+                    })
+                })?;
+            }
+            if is_last {
+                return Ok(());
             }
         }
-        Ok(count)
-    })
+    })?;
+    Ok(count)
+}
+
+/// Some keys that are older than `until`, with their tenants.
+fn old_keys(
+    connection: &mut AnyConnection,
+    tenants: Tenants<'_>,
+    kind: Kind,
+    until: Timestamp,
+    limit: i64,
+) -> QueryResult<Vec<(i32, String)>> {
+    let mut rows = keys::table
+        .filter(keys::kind.eq(kind as i16))
+        .filter(keys::created_at.le(Micros(until)))
+        .limit(limit)
+        .select((keys::tenant_id, keys::key))
+        .into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(keys::tenant_id.eq_any(numbers(tenants)));
+    }
+    rows.load(connection)
+}
+
+/// Deletes these keys, as far as nobody has used them again meanwhile.
+fn forget_old_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+    until: Timestamp,
+    old: &[String],
+) -> QueryResult<usize> {
+    let mut count = 0;
+    for some in old.chunks(KEYS_AT_ONCE) {
+        count += diesel::delete(
+            keys::table
+                .filter(keys::tenant_id.eq(tenant.0))
+                .filter(keys::kind.eq(kind as i16))
+                .filter(keys::created_at.le(Micros(until)))
+                .filter(keys::key.eq_any(some)),
+        )
+        .execute(connection)?;
+    }
+    Ok(count)
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::schema::{reject_heads as heads, rejects};
 use crate::clock::delta;
-use crate::engine::{AnyConnection, Engine, Guid, Micros, insert_all};
+use crate::engine::{AnyConnection, Engine, Guid, Micros, Tenants, insert_all, numbers};
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
@@ -214,17 +214,27 @@ fn evict_in_txn(
 /// Removes at most `limit` rejects of each tenant that are older than `until`; returns their
 /// number.
 pub(crate) fn expire(engine: &Engine, until: Timestamp, limit: i64) -> Result<usize, StoreError> {
-    let tenants: Vec<i32> = heads::table
-        .filter(heads::kept.gt(0))
-        .select(heads::tenant_id)
-        .load(&mut *engine.reader()?)?;
     let mut count = 0;
-    for tenant in tenants.into_iter().map(TenantId) {
-        count += engine.write(move |connection| {
-            Ok(connection.in_txn(|connection| expire_in_txn(connection, tenant, until, limit))?)
-        })?;
-    }
+    engine.each_lane(|lane| {
+        for tenant in engine.in_lane(lane, |reader, tenants| Ok(having_some(reader, tenants)?))? {
+            count += engine.write_of(tenant, move |connection| {
+                Ok(connection
+                    .in_txn(|connection| expire_in_txn(connection, tenant, until, limit))?)
+            })?;
+        }
+        Ok(())
+    })?;
     Ok(count)
+}
+
+/// Those of the tenants that have rejects.
+fn having_some(connection: &mut AnyConnection, tenants: Tenants<'_>) -> QueryResult<Vec<TenantId>> {
+    let mut rows = heads::table.filter(heads::kept.gt(0)).select(heads::tenant_id).into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(heads::tenant_id.eq_any(numbers(tenants)));
+    }
+    let found: Vec<i32> = rows.load(connection)?;
+    Ok(found.into_iter().map(TenantId).collect())
 }
 
 fn expire_in_txn(
@@ -313,7 +323,7 @@ pub(crate) fn get(
 
 /// Removes a reject. Fails with [`StoreError::NotFound`] if there is no such reject.
 pub(crate) fn delete(engine: &Engine, tenant: TenantId, id: i64) -> Result<(), StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let head = lock_in_txn(connection, tenant)?;
             let gone = diesel::delete(rejects::table.find((tenant.0, id))).execute(connection)?;

@@ -22,7 +22,7 @@ impl Store {
         tenant: TenantId,
         changes: Vec<NewAlertChange>,
     ) -> Result<(), StoreError> {
-        self.0.engine.write(move |connection| {
+        self.0.engine.write_of(tenant, move |connection| {
             connection.in_txn(|connection| {
                 alerts::changes::append_alert_changes(connection, tenant, &changes)
             })
@@ -46,7 +46,7 @@ impl Store {
     /// A webhook. Fails with [`StoreError::NotFound`] if the tenant has no such webhook; so do the
     /// functions below.
     pub fn webhook_get(&self, tenant: TenantId, id: Uuid) -> Result<Webhook, StoreError> {
-        webhooks::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id)
+        self.0.engine.read(|| webhooks::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id))
     }
 
     /// A page of a tenant's webhooks, newest first.
@@ -55,7 +55,7 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Webhook>, StoreError> {
-        webhooks::list(&self.0.engine, tenant, query)
+        self.0.engine.read(|| webhooks::list(&self.0.engine, tenant, query))
     }
 
     /// Changes a webhook as `change` says. One that is enabled again is told of the changes that
@@ -64,7 +64,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Send + 'static,
+        change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Clone + Send + 'static,
     ) -> Result<Result<Webhook, E>, StoreError> {
         webhooks::update(&self.0.engine, tenant, id, change)
     }
@@ -79,7 +79,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: Uuid,
-        check: impl FnOnce(&Webhook) -> Result<(), E> + Send + 'static,
+        check: impl FnOnce(&Webhook) -> Result<(), E> + Clone + Send + 'static,
     ) -> Result<Result<(), E>, StoreError> {
         webhooks::delete(&self.0.engine, tenant, id, check)
     }
@@ -89,9 +89,15 @@ impl Store {
         deliveries::test(&self.0.engine, tenant, id)
     }
 
-    /// The enabled webhooks of every tenant.
-    pub fn webhooks_enabled(&self) -> Result<Vec<Webhook>, StoreError> {
-        webhooks::all_enabled(&mut *self.0.engine.reader()?)
+    /// The number of lanes: sets of tenants that are told of alerts apart, so that a node of a
+    /// distributed database holds up its own tenants only. One on other databases.
+    pub fn lanes(&self) -> usize {
+        self.0.engine.lanes().count()
+    }
+
+    /// The enabled webhooks of the tenants of a lane, from 0 on.
+    pub fn webhooks_enabled(&self, lane: usize) -> Result<Vec<Webhook>, StoreError> {
+        self.0.engine.in_lane(lane, webhooks::all_enabled)
     }
 }
 
@@ -105,12 +111,12 @@ impl Store {
         state: Option<DeliveryState>,
         query: &PageQuery<i64>,
     ) -> Result<Page<Delivery>, StoreError> {
-        deliveries::list(&self.0.engine, tenant, webhook, state, query)
+        self.0.engine.read(|| deliveries::list(&self.0.engine, tenant, webhook, state, query))
     }
 
     /// A delivery and its attempts, the first first.
     pub fn delivery_get(&self, key: DeliveryKey) -> Result<(Delivery, Vec<Attempt>), StoreError> {
-        deliveries::find(&self.0.engine, key)
+        self.0.engine.read(|| deliveries::find(&self.0.engine, key))
     }
 
     /// Makes a delivery pending again, whatever its state.
@@ -155,7 +161,8 @@ impl Store {
         Ok(deliveries::due(connection, webhook.tenant, webhook.id, now, limit)?)
     }
 
-    /// Claims deliveries that are due, for a minute. Returns those that no other process has.
+    /// Claims deliveries of the tenants of one lane that are due, for a minute. Returns those that no
+    /// other process has.
     pub fn deliveries_claim(
         &self,
         keys: Vec<DeliveryKey>,
@@ -182,7 +189,7 @@ impl Store {
 
     /// How far deliveries are behind.
     pub fn delivery_lag(&self) -> Result<DeliveryLag, StoreError> {
-        Ok(deliveries::lag(&mut *self.0.engine.watcher()?)?)
+        deliveries::lag(&self.0.engine)
     }
 }
 
@@ -200,12 +207,12 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<TokenPlace>,
     ) -> Result<Page<Silence>, StoreError> {
-        silences::list(&self.0.engine, tenant, query)
+        self.0.engine.read(|| silences::list(&self.0.engine, tenant, query))
     }
 
     /// A silence. Fails with [`StoreError::NotFound`] if there is no such silence.
     pub fn silence_get(&self, tenant: TenantId, id: Uuid) -> Result<Silence, StoreError> {
-        silences::find(&self.0.engine, tenant, id)
+        self.0.engine.read(|| silences::find(&self.0.engine, tenant, id))
     }
 
     /// Ends a silence at once. Fails with [`StoreError::NotFound`] if there is no such silence.

@@ -41,7 +41,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: i64,
-        change: impl FnOnce(&StoredRule) -> Result<Rule, E> + Send + 'static,
+        change: impl FnOnce(&StoredRule) -> Result<Rule, E> + Clone + Send + 'static,
     ) -> Result<Result<StoredRule, E>, StoreError> {
         let changed = rules::change(&self.0.engine, tenant, id, change)?;
         self.0.signals.wake();
@@ -54,7 +54,7 @@ impl Store {
         &self,
         tenant: TenantId,
         id: i64,
-        check: impl FnOnce(&StoredRule) -> Result<(), E> + Send + 'static,
+        check: impl FnOnce(&StoredRule) -> Result<(), E> + Clone + Send + 'static,
     ) -> Result<Result<(), E>, StoreError> {
         let deleted = rules::delete(&self.0.engine, tenant, id, check)?;
         self.0.signals.wake();
@@ -63,7 +63,7 @@ impl Store {
 
     /// A rule. Blocks the thread.
     pub fn rule_get(&self, tenant: TenantId, id: i64) -> Result<Option<StoredRule>, StoreError> {
-        rules::get(&self.0.engine, tenant, id)
+        self.0.engine.read(|| rules::get(&self.0.engine, tenant, id))
     }
 
     /// A page of the rules, newest first. Blocks the thread.
@@ -72,7 +72,7 @@ impl Store {
         tenant: TenantId,
         query: &PageQuery<i64>,
     ) -> Result<Page<StoredRule>, StoreError> {
-        rules::page(&self.0.engine, tenant, query)
+        self.0.engine.read(|| rules::page(&self.0.engine, tenant, query))
     }
 
     /// How a rule fares. `None` if this process does not evaluate it.
@@ -102,7 +102,7 @@ impl Store {
 impl Store {
     /// An alert. Blocks the thread.
     pub fn alert_get(&self, tenant: TenantId, id: i64) -> Result<Option<Alert>, StoreError> {
-        table::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id)
+        self.0.engine.read(|| table::find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, id))
     }
 
     /// A page of the alerts, newest first. Blocks the thread.
@@ -112,7 +112,7 @@ impl Store {
         filter: &AlertQuery,
         query: &PageQuery<i64>,
     ) -> Result<Page<Alert>, StoreError> {
-        table::page(&self.0.engine, tenant, filter, query)
+        self.0.engine.read(|| table::page(&self.0.engine, tenant, filter, query))
     }
 
     /// Notes that a person has seen an alert, or that it is over. An alert in that state, or in a
@@ -137,11 +137,15 @@ impl Store {
         position: i64,
         limit: i64,
     ) -> Result<Vec<AlertChange>, StoreError> {
-        alerts::changes::after(&mut *self.0.engine.reader_of(tenant)?, tenant, position, limit)
+        self.0.engine.read(|| {
+            alerts::changes::after(&mut *self.0.engine.reader_of(tenant)?, tenant, position, limit)
+        })
     }
 
     /// The last place in a tenant's outbox; 0 for an empty one. Blocks the thread.
     pub fn alert_changes_last(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        Ok(alerts::changes::last_id(&mut *self.0.engine.reader_of(tenant)?, tenant)?)
+        self.0
+            .engine
+            .read(|| Ok(alerts::changes::last_id(&mut *self.0.engine.reader_of(tenant)?, tenant)?))
     }
 }

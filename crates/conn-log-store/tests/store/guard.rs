@@ -122,7 +122,7 @@ async fn the_store_s_statements_are_seen_and_each_exception_is_needed() {
     store.rejects_expire(10).unwrap();
     store.deliveries_expire(conn_log_core::Timestamp::EPOCH).unwrap();
     store.delivery_lag().unwrap();
-    store.webhooks_enabled().unwrap();
+    store.webhooks_enabled(0).unwrap();
     assert!(store.close());
 
     let seen = db.statements();

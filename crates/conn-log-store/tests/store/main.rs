@@ -30,6 +30,7 @@ mod open;
 mod placement;
 mod projections;
 mod proxy;
+mod reading_again;
 mod rejects;
 mod repeated;
 mod replaced;

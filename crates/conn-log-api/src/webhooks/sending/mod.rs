@@ -1,4 +1,6 @@
-//! Sends deliveries: one thread decides what is due, and each attempt has a thread of its own.
+//! Sends deliveries: a thread for each lane of the store decides what is due, and each attempt has a
+//! thread of its own. A node of a distributed database that hangs holds up the deliveries of its own
+//! tenants.
 //!
 //! The bounds keep receivers apart. A receiver that hangs holds its own few threads, and for 15
 //! seconds at most. Receivers that failed last time share half of all threads: however many of them
@@ -22,11 +24,14 @@ use super::guard::Guard;
 use super::metrics::DeliveryMetrics;
 use attempt::Client;
 
-/// Attempts at one time. Each has a thread that mostly waits.
+/// Attempts at one time, which the lanes share. Each has a thread that mostly waits.
 const ATTEMPTS_MAX: usize = 64;
 
 /// Those of webhooks whose last attempt failed.
 const FAILING_ATTEMPTS_MAX: usize = ATTEMPTS_MAX / 2;
+
+/// A lane has at least so many.
+const LANE_ATTEMPTS_MIN: usize = 4;
 
 /// Those of one webhook.
 const WEBHOOK_ATTEMPTS_MAX: usize = 4;
@@ -62,13 +67,16 @@ struct State {
     faulty: HashSet<Uuid>,
     /// Counts the steps.
     turn: usize,
-    /// Whether there may be something to do before the next look.
-    is_woken: bool,
+    /// The threads of lanes that have not ended.
+    threads: usize,
+    /// Lanes with something to do before their next look, as far as is known.
+    woken: HashSet<usize>,
     is_stopped: bool,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Running {
+    lane: usize,
     attempts: usize,
     failing: usize,
 }
@@ -78,12 +86,15 @@ impl State {
         self.running.values().map(|running| running.attempts).sum()
     }
 
-    /// The attempts that may begin now.
-    fn room(&self) -> Room {
-        let failing: usize = self.running.values().map(|running| running.failing).sum();
+    /// The attempts that may begin now, for the tenants of one of so many lanes.
+    fn room(&self, lane: usize, lanes: usize) -> Room {
+        let own = || self.running.values().filter(|running| running.lane == lane);
+        let attempts: usize = own().map(|running| running.attempts).sum();
+        let failing: usize = own().map(|running| running.failing).sum();
+        let share = |all: usize| (all / lanes.max(1)).max(LANE_ATTEMPTS_MIN);
         Room {
-            all: ATTEMPTS_MAX.saturating_sub(self.attempts()),
-            failing: FAILING_ATTEMPTS_MAX.saturating_sub(failing),
+            all: share(ATTEMPTS_MAX).saturating_sub(attempts),
+            failing: share(FAILING_ATTEMPTS_MAX).saturating_sub(failing),
             running: self.running.clone(),
         }
     }
@@ -144,14 +155,19 @@ impl Notifier {
     /// # Errors
     /// Those of the store.
     pub fn step(self: &Arc<Self>, now: Timestamp) -> Result<usize, StoreError> {
-        let mut webhooks = self.store.webhooks_enabled()?;
+        (0..self.store.lanes()).map(|lane| self.step_lane(lane, now)).sum()
+    }
+
+    /// The same for the tenants of a lane.
+    fn step_lane(self: &Arc<Self>, lane: usize, now: Timestamp) -> Result<usize, StoreError> {
+        let mut webhooks = self.store.webhooks_enabled(lane)?;
         let mut room = {
             let mut state = self.state();
             // Each step begins with another webhook, so that none is always the last.
             state.turn = state.turn.wrapping_add(1);
             let first = state.turn % webhooks.len().max(1);
             webhooks.rotate_left(first);
-            state.room()
+            state.room(lane, self.store.lanes())
         };
         let mut keys: Vec<DeliveryKey> = Vec::new();
         for webhook in &webhooks {
@@ -174,7 +190,7 @@ impl Notifier {
             if keys.is_empty() { Vec::new() } else { self.store.deliveries_claim(keys, now)? };
         let begun = claimed.len();
         for delivery in claimed {
-            self.begin(delivery, now);
+            self.begin(lane, delivery, now);
         }
         Ok(begun)
     }
@@ -202,19 +218,33 @@ impl Notifier {
         drop(self.changed.wait_while(state, is_busy).unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Starts the thread of each lane. They end after [`Notifier::stop`].
+    pub(crate) fn start(self: &Arc<Self>) -> std::io::Result<()> {
+        for lane in 0..self.store.lanes() {
+            let notifier = Arc::clone(self);
+            self.state().threads += 1;
+            std::thread::Builder::new().name("webhooks".to_owned()).spawn(move || {
+                notifier.run(lane);
+                notifier.state().threads -= 1;
+                notifier.changed.notify_all();
+            })?;
+        }
+        Ok(())
+    }
+
     /// Steps with the system's time until [`Notifier::stop`]. Blocks the thread.
-    pub(crate) fn run(self: &Arc<Self>) {
+    fn run(self: &Arc<Self>, lane: usize) {
         let mut was_failing = false;
         loop {
             let begun = Instant::now();
-            let result = self.step(Timestamp::from(chrono::Utc::now()));
+            let result = self.step_lane(lane, Timestamp::from(chrono::Utc::now()));
             match &result {
                 Err(error) if !was_failing => log::warn!("deliveries wait for the store: {error}"),
                 _ => {}
             }
             was_failing = result.is_err();
             let state = self.state();
-            let is_idle = |state: &mut State| !state.is_woken && !state.is_stopped;
+            let is_idle = |state: &mut State| !state.woken.contains(&lane) && !state.is_stopped;
             let (state, _) = self
                 .changed
                 .wait_timeout_while(state, EVERY, is_idle)
@@ -225,7 +255,7 @@ impl Notifier {
                 .changed
                 .wait_timeout_while(state, pause, is_going_on)
                 .unwrap_or_else(PoisonError::into_inner);
-            state.is_woken = false;
+            state.woken.remove(&lane);
             if state.is_stopped {
                 return;
             }
@@ -234,16 +264,17 @@ impl Notifier {
 
     /// Says that there may be something to send.
     pub(crate) fn wake(&self) {
-        self.state().is_woken = true;
+        self.state().woken.extend(0..self.store.lanes());
         self.changed.notify_all();
     }
 
-    /// Begins no more attempts, and waits some seconds for those under way. Blocks the thread.
+    /// Begins no more attempts, and waits some seconds for those under way, and for the threads of
+    /// the lanes: one whose node hangs does not end. Blocks the thread.
     pub(crate) fn stop(&self) {
         let mut state = self.state();
         state.is_stopped = true;
         self.changed.notify_all();
-        let is_busy = |state: &mut State| !state.running.is_empty();
+        let is_busy = |state: &mut State| !state.running.is_empty() || state.threads > 0;
         let waited = self.changed.wait_timeout_while(state, STOP_TIME_MAX, is_busy);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.attempts() > 0 {
@@ -251,16 +282,17 @@ impl Notifier {
         }
     }
 
-    fn begin(self: &Arc<Self>, delivery: ClaimedDelivery, now: Timestamp) {
+    fn begin(self: &Arc<Self>, lane: usize, delivery: ClaimedDelivery, now: Timestamp) {
         let (webhook, is_failing) = (delivery.webhook.id, delivery.webhook.failing_since.is_some());
         {
             let mut state = self.state();
             let running = state.running.entry(webhook).or_default();
+            running.lane = lane;
             running.attempts += 1;
             running.failing += usize::from(is_failing);
         }
         self.metrics.began();
-        let ended = Ended { notifier: Arc::clone(self), webhook, is_failing };
+        let ended = Ended { notifier: Arc::clone(self), lane, webhook, is_failing };
         let thread = std::thread::Builder::new()
             .name("webhook".to_owned())
             .stack_size(STACK_BYTES)
@@ -296,6 +328,7 @@ impl Notifier {
 /// Takes an attempt off the count when it ends, also by a panic.
 struct Ended {
     notifier: Arc<Notifier>,
+    lane: usize,
     webhook: Uuid,
     is_failing: bool,
 }
@@ -310,7 +343,7 @@ impl Drop for Ended {
                 state.running.remove(&self.webhook);
             }
         }
-        state.is_woken = true;
+        state.woken.insert(self.lane);
         drop(state);
         self.notifier.metrics.ended();
         self.notifier.changed.notify_all();

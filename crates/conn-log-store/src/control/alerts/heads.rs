@@ -1,12 +1,10 @@
 //! The head row of a log's rules: the last numbers given, and the process that evaluates them.
 
-use std::collections::BTreeSet;
-
 use conn_log_core::Timestamp;
 use diesel::prelude::*;
 
 use crate::control::schema::alert_heads;
-use crate::engine::{AnyConnection, Micros};
+use crate::engine::{AnyConnection, Micros, Tenants, numbers};
 use crate::tenant_id::TenantId;
 
 /// The head row of one log.
@@ -24,21 +22,13 @@ pub(crate) struct Head {
     pub(crate) held_until: Micros,
 }
 
-/// The head rows of all logs that have had rules.
-pub(crate) fn all(connection: &mut AnyConnection) -> QueryResult<Vec<Head>> {
-    alert_heads::table.order(alert_heads::tenant_id).load(connection)
-}
-
-/// The head rows of some logs, as far as they have had rules.
-pub(crate) fn some(
-    connection: &mut AnyConnection,
-    tenants: &BTreeSet<TenantId>,
-) -> QueryResult<Vec<Head>> {
-    let tenants: Vec<i32> = tenants.iter().map(|tenant| tenant.0).collect();
-    alert_heads::table
-        .filter(alert_heads::tenant_id.eq_any(tenants))
-        .order(alert_heads::tenant_id)
-        .load(connection)
+/// The head rows of the logs of these tenants, as far as they have had rules.
+pub(crate) fn of(connection: &mut AnyConnection, tenants: Tenants<'_>) -> QueryResult<Vec<Head>> {
+    let mut rows = alert_heads::table.order(alert_heads::tenant_id).into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(alert_heads::tenant_id.eq_any(numbers(tenants)));
+    }
+    rows.load(connection)
 }
 
 /// The head row of a log; created if there is none.

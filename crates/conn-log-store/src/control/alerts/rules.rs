@@ -101,7 +101,7 @@ pub(crate) fn create(
     rules: Vec<Rule>,
     is_missing_only: bool,
 ) -> Result<Vec<StoredRule>, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_of_in_txn(tenant)?;
             let known = all_in(connection, tenant)?;
@@ -146,9 +146,9 @@ pub(crate) fn change<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
     id: i64,
-    change: impl FnOnce(&StoredRule) -> Result<Rule, E> + Send + 'static,
+    change: impl FnOnce(&StoredRule) -> Result<Rule, E> + Clone + Send + 'static,
 ) -> Result<Result<StoredRule, E>, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_of_in_txn(tenant)?;
             let old = find_in(connection, tenant, id)?.ok_or(StoreError::NotFound("rule"))?;
@@ -196,9 +196,9 @@ pub(crate) fn delete<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
     id: i64,
-    check: impl FnOnce(&StoredRule) -> Result<(), E> + Send + 'static,
+    check: impl FnOnce(&StoredRule) -> Result<(), E> + Clone + Send + 'static,
 ) -> Result<Result<(), E>, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_of_in_txn(tenant)?;
             let old = find_in(connection, tenant, id)?.ok_or(StoreError::NotFound("rule"))?;

@@ -343,7 +343,7 @@ pub(crate) fn settle(
     state: AlertState,
     note: Option<String>,
 ) -> Result<Alert, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_of_in_txn(tenant)?;
             let found = find_in(connection, tenant, id)?;

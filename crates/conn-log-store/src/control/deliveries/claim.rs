@@ -45,13 +45,14 @@ pub(crate) fn due(
         .load(connection)
 }
 
-/// Claims deliveries. Returns those that this process got.
+/// Claims deliveries of the tenants of one lane. Returns those that this process got.
 pub(crate) fn claim(
     engine: &Engine,
     keys: Vec<DeliveryKey>,
     now: Timestamp,
 ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-    engine.write(move |connection| {
+    let Some(first) = keys.first() else { return Ok(Vec::new()) };
+    engine.write_of(first.tenant, move |connection| {
         connection.in_txn(|connection| {
             let mut claimed = Vec::new();
             for key in keys {

@@ -12,7 +12,7 @@ use crate::control::alerts::changes;
 use crate::control::schema::{alert_changes, deliveries, delivery_attempts, webhooks};
 use crate::control::webhooks::DisabledReason;
 use crate::control::{silences, tenants};
-use crate::engine::{AnyConnection, Engine, Guid, Micros};
+use crate::engine::{AnyConnection, Engine, Guid, Micros, Tenants, numbers};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
@@ -90,14 +90,19 @@ fn delete_in_txn(
 /// and silences that are long over.
 pub(crate) fn expire(engine: &Engine, now: Timestamp) -> Result<(), StoreError> {
     let until = now.plus(-delta(KEPT_FOR));
-    for tenant in tenants::list(engine)? {
-        let tenant = tenant.id;
-        let oldest = oldest_kept(&mut *engine.reader_of(tenant)?, tenant)?;
-        let until = oldest.map_or(until, |oldest| oldest.max(until));
-        while engine.write(move |connection| expire_some(connection, tenant, until))? {}
-        while engine.write(move |connection| expire_changes(connection, tenant, until))? {}
-    }
-    engine.write(move |connection| Ok(silences::expire(connection, until)?))?;
+    let all: Vec<TenantId> = tenants::list(engine)?.into_iter().map(|tenant| tenant.id).collect();
+    engine.each_lane(|lane| {
+        let own = all.iter().filter(|tenant| engine.lanes().of(**tenant) == lane);
+        own.copied().try_for_each(|tenant| expire_of(engine, tenant, until))
+    })
+}
+
+fn expire_of(engine: &Engine, tenant: TenantId, until: Timestamp) -> Result<(), StoreError> {
+    let oldest = oldest_kept(&mut *engine.reader_of(tenant)?, tenant)?;
+    let kept = oldest.map_or(until, |oldest| oldest.max(until));
+    while engine.write_of(tenant, move |connection| expire_some(connection, tenant, kept))? {}
+    while engine.write_of(tenant, move |connection| expire_changes(connection, tenant, kept))? {}
+    engine.write_of(tenant, move |connection| Ok(silences::expire(connection, tenant, until)?))?;
     Ok(())
 }
 
@@ -176,19 +181,39 @@ fn expire_changes(
     })
 }
 
-/// How far the deliveries of all tenants are behind.
-pub(crate) fn lag(connection: &mut AnyConnection) -> QueryResult<DeliveryLag> {
-    let oldest: Option<Option<Micros>> = deliveries::table
+/// How far the deliveries of all tenants are behind, those of nodes that are away excepted.
+pub(crate) fn lag(engine: &Engine) -> Result<DeliveryLag, StoreError> {
+    let mut all = DeliveryLag::default();
+    engine.each_lane(|lane| {
+        let of_lane = engine.in_lane(lane, |reader, tenants| Ok(lag_of(reader, tenants)?))?;
+        let oldest = all.oldest_waiting_since.into_iter().chain(of_lane.oldest_waiting_since);
+        all.oldest_waiting_since = oldest.min();
+        all.webhooks_disabled += of_lane.webhooks_disabled;
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+fn lag_of(connection: &mut AnyConnection, tenants: Tenants<'_>) -> QueryResult<DeliveryLag> {
+    let mut waiting = deliveries::table
         .filter(deliveries::waiting_since.is_not_null())
         .order(deliveries::waiting_since)
+        .limit(1)
         .select(deliveries::waiting_since)
-        .first(connection)
-        .optional()?;
+        .into_boxed();
     let by_receiver = [DisabledReason::Gone.name(), DisabledReason::Failing.name()];
-    let webhooks_disabled = webhooks::table
+    let mut disabled = webhooks::table
         .filter(webhooks::disabled_at.is_not_null())
         .filter(webhooks::disabled_reason.eq_any(by_receiver))
-        .count()
-        .get_result(connection)?;
-    Ok(DeliveryLag { oldest_waiting_since: oldest.flatten().map(|time| time.0), webhooks_disabled })
+        .select(diesel::dsl::count_star())
+        .into_boxed();
+    if let Some(tenants) = tenants {
+        waiting = waiting.filter(deliveries::tenant_id.eq_any(numbers(tenants)));
+        disabled = disabled.filter(webhooks::tenant_id.eq_any(numbers(tenants)));
+    }
+    let oldest: Vec<Option<Micros>> = waiting.load(connection)?;
+    Ok(DeliveryLag {
+        oldest_waiting_since: oldest.into_iter().flatten().map(|time| time.0).next(),
+        webhooks_disabled: disabled.get_result(connection)?,
+    })
 }

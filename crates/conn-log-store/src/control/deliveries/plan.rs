@@ -30,7 +30,7 @@ pub(crate) fn plan(
     webhook: Uuid,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let webhook = webhooks::lock_in_txn(connection, tenant, webhook)?;
             if webhook.disabled.is_some() {

@@ -25,7 +25,7 @@ pub(crate) fn record(
     claim: Uuid,
     attempted: Attempted,
 ) -> Result<Recorded, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(key.tenant, move |connection| {
         connection.in_txn(|connection| record_in_txn(connection, key, claim, &attempted))
     })
 }

@@ -22,7 +22,7 @@ const CHANGES_AT_ONCE: i64 = 500;
 
 /// Makes a delivery pending again, whatever its state, with all attempts before it.
 pub(crate) fn redeliver(engine: &Engine, key: DeliveryKey) -> Result<Delivery, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(key.tenant, move |connection| {
         connection.in_txn(|connection| {
             webhooks::lock_in_txn(connection, key.tenant, key.webhook)?;
             let row = find_in(connection, key)?.ok_or(StoreError::NotFound("delivery"))?;
@@ -43,7 +43,7 @@ pub(crate) fn redeliver_all(
 ) -> Result<Redelivered, StoreError> {
     let (mut position, mut count) = (0, 0);
     loop {
-        let some = engine.write(move |connection| {
+        let some = engine.write_of(tenant, move |connection| {
             connection.in_txn(|connection| {
                 some_in_txn(connection, tenant, webhook, position, (since, until))
             })
@@ -144,7 +144,7 @@ pub(crate) fn test(
     tenant: TenantId,
     webhook: Uuid,
 ) -> Result<Delivery, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let webhook = webhooks::lock_in_txn(connection, tenant, webhook)?;
             webhooks::move_position_in_txn(connection, &webhook, webhook.position, 1)?;

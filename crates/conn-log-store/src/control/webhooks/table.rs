@@ -18,7 +18,7 @@ use crate::control::alerts::{ChangeKind, changes};
 use crate::control::deliveries;
 use crate::control::schema::{tenants, webhooks};
 use crate::control::token::TokenPlace;
-use crate::engine::{AnyConnection, Engine, Guid, JsonText, Micros};
+use crate::engine::{AnyConnection, Engine, Guid, JsonText, Micros, Tenants, numbers};
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
@@ -60,7 +60,7 @@ pub(crate) fn create(
     new: NewWebhook,
 ) -> Result<Webhook, StoreError> {
     let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_of_in_txn(tenant)?;
             let owner: Option<i32> =
@@ -138,12 +138,19 @@ pub(crate) fn lock_in_txn(
     find_in(connection, tenant, id)
 }
 
-/// The enabled webhooks of every tenant.
-pub(crate) fn all_enabled(connection: &mut AnyConnection) -> Result<Vec<Webhook>, StoreError> {
-    let rows: Vec<Row> = webhooks::table
+/// The enabled webhooks of these tenants.
+pub(crate) fn all_enabled(
+    connection: &mut AnyConnection,
+    tenants: Tenants<'_>,
+) -> Result<Vec<Webhook>, StoreError> {
+    let mut rows = webhooks::table
         .filter(webhooks::disabled_at.is_null())
         .select(Row::as_select())
-        .load(connection)?;
+        .into_boxed();
+    if let Some(tenants) = tenants {
+        rows = rows.filter(webhooks::tenant_id.eq_any(numbers(tenants)));
+    }
+    let rows: Vec<Row> = rows.load(connection)?;
     rows.into_iter().map(Webhook::try_from).collect()
 }
 
@@ -153,9 +160,9 @@ pub(crate) fn update<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
     id: Uuid,
-    change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Send + 'static,
+    change: impl FnOnce(&Webhook) -> Result<WebhookChange, E> + Clone + Send + 'static,
 ) -> Result<Result<Webhook, E>, StoreError> {
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let mut webhook = lock_in_txn(connection, tenant, id)?;
             let change = match change(&webhook) {
@@ -239,7 +246,7 @@ pub(crate) fn rotate_secret(
     id: Uuid,
 ) -> Result<Webhook, StoreError> {
     let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
-    engine.write(move |connection| {
+    engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             let webhook = lock_in_txn(connection, tenant, id)?;
             diesel::update(webhooks::table.find((tenant.0, Guid(id))))
@@ -259,9 +266,9 @@ pub(crate) fn delete<E: Send + 'static>(
     engine: &Engine,
     tenant: TenantId,
     id: Uuid,
-    check: impl FnOnce(&Webhook) -> Result<(), E> + Send + 'static,
+    check: impl FnOnce(&Webhook) -> Result<(), E> + Clone + Send + 'static,
 ) -> Result<Result<(), E>, StoreError> {
-    let deleted = engine.write(move |connection| {
+    let deleted = engine.write_of(tenant, move |connection| {
         connection.in_txn(|connection| {
             if let Err(error) = check(&lock_in_txn(connection, tenant, id)?) {
                 return Ok(Err(error));

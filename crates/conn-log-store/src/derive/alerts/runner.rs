@@ -257,7 +257,7 @@ impl Runner {
         let alerting = Arc::clone(&self.alerting);
         let lanes = alerting.engine.lanes();
         if !lanes.is_distributed() {
-            return Ok(heads::all(self.reader()?)?);
+            return Ok(heads::of(self.reader()?, None)?);
         }
         let (changed, seen) = alerting.signals.changed_since(self.seen);
         let is_time = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AFTER);
@@ -271,8 +271,11 @@ impl Runner {
                 lanes.tenants_of(self.lane)
             }
         };
-        let heads =
-            if tenants.is_empty() { Vec::new() } else { heads::some(self.reader()?, &tenants)? };
+        let heads = if tenants.is_empty() {
+            Vec::new()
+        } else {
+            heads::of(self.reader()?, Some(&tenants))?
+        };
         self.seen = seen;
         Ok(heads)
     }

@@ -21,7 +21,7 @@ use diesel::QueryResult;
 use super::dictionary::Names;
 use super::facts::Fact;
 use super::follower::{Follower, Input, TakesFacts};
-use crate::engine::{AnyConnection, Home, all_positions};
+use crate::engine::{AnyConnection, Engine, Home, positions};
 use crate::error::StoreError;
 use crate::options::SessionTimeout;
 use crate::tenant_id::TenantId;
@@ -89,9 +89,9 @@ fn setting_of(timeout: Option<TimeDelta>) -> i64 {
     timeout.and_then(|timeout| timeout.num_microseconds()).unwrap_or(0)
 }
 
-/// The timeout of a store's sessions.
+/// The timeout of a store's sessions. If it is to be kept, of the first node that answers.
 pub(crate) fn timeout(
-    connection: &mut AnyConnection,
+    engine: &Engine,
     wanted: SessionTimeout,
 ) -> Result<Option<TimeDelta>, StoreError> {
     let micros = match wanted {
@@ -99,9 +99,16 @@ pub(crate) fn timeout(
         // A longer one than the time that a timestamp can say never passes.
         SessionTimeout::After(timeout) => i64::try_from(timeout.as_micros()).unwrap_or(0),
         SessionTimeout::Kept => {
-            let positions = all_positions(connection, Home::Rebuildable)?;
-            let kept = positions.into_iter().find(|position| position.name == SESSIONS);
-            kept.map_or(0, |position| position.setting)
+            let mut kept = None;
+            engine.each_lane(|lane| {
+                let positions = engine.in_lane(lane, |connection, tenants| {
+                    Ok(positions(connection, Home::Rebuildable, tenants)?)
+                })?;
+                let found = positions.into_iter().find(|position| position.name == SESSIONS);
+                kept = kept.or(found.map(|position| position.setting));
+                Ok(())
+            })?;
+            kept.unwrap_or(0)
         }
     };
     Ok((micros > 0).then(|| TimeDelta::microseconds(micros)))

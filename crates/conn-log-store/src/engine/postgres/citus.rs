@@ -93,6 +93,7 @@ pub(in crate::engine) fn check(postgres: &mut PgConnection) -> Result<(), OpenEr
 pub(in crate::engine) fn distribute(postgres: &mut PgConnection) -> Result<Vec<String>, OpenError> {
     can_distribute(postgres)?;
     let mut done = postgres.transaction(place_in_txn).map_err(StoreError::from)?;
+    done.extend(make_durable(postgres).map_err(StoreError::from)?);
     for table in hidden_copies(postgres).map_err(StoreError::from)? {
         let sql = format!("SELECT truncate_local_data_after_distributing_table('{table}')");
         postgres.batch_execute(&sql).map_err(StoreError::from)?;
@@ -160,6 +161,22 @@ fn place_in_txn(postgres: &mut PgConnection) -> QueryResult<Vec<String>> {
         done.push(sentence);
     }
     Ok(done)
+}
+
+/// Sets on every node that a commit in this database waits for the disk. Returns what was done.
+fn make_durable(postgres: &mut PgConnection) -> QueryResult<Option<String>> {
+    let is_set = "EXISTS (SELECT FROM pg_catalog.pg_db_role_setting
+                            JOIN pg_catalog.pg_database ON pg_database.oid = setdatabase
+                           WHERE datname = current_database() AND setrole = 0
+                             AND 'synchronous_commit=on' = ANY (setconfig))";
+    if ask(postgres, is_set)? {
+        return Ok(None);
+    }
+    let name = "SELECT quote_ident(current_database()) AS name";
+    let Name { name } = diesel::sql_query(name).get_result(postgres)?;
+    // Citus passes it on to all nodes.
+    postgres.batch_execute(&format!("ALTER DATABASE {name} SET synchronous_commit = on"))?;
+    Ok(Some("commits wait for the disk on every node (synchronous_commit = on)".to_owned()))
 }
 
 /// The tables, and partitions, of which the coordinator has rows beside those on the nodes.

@@ -1,6 +1,7 @@
 //! The server engine: PostgreSQL, with any number of conn-log processes on one database.
 
 pub(super) mod citus;
+pub(super) mod durability;
 pub(super) mod listener;
 pub(super) mod migrations;
 mod open;

@@ -13,15 +13,9 @@ const APPEND_LOCK_MS: u32 = 5_000;
 /// Longest statement of an append: the largest batch takes one or two seconds.
 const APPEND_STATEMENT_MS: u32 = 30_000;
 
-/// Begins a transaction that writes. On Citus the setting goes on to the nodes with the transaction
-/// ([`PROPAGATE`]): the session's own does not reach them, and a node may be set to answer before
-/// its fsync.
-pub(crate) const BEGIN: &str =
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on";
-
-/// Has Citus pass on to its nodes what a transaction sets. PostgreSQL takes it as a name of a
-/// setting that nobody reads.
-const PROPAGATE: &str = "SET citus.propagate_set_commands = 'local'";
+/// Begins a transaction that writes. The session's `synchronous_commit` does not reach the nodes of
+/// Citus: there it is the database's, which [`durability`](super::durability) looks at.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Parameters for URLs that do not set them: a server that is gone is noticed in seconds.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -57,9 +51,6 @@ pub(crate) fn open(url: &PostgresUrl, role: Role) -> ConnectionResult<PgConnecti
         ),
     };
     connection.batch_execute(&set_up).map_err(ConnectionError::CouldntSetupConfiguration)?;
-    if !matches!(role, Role::Reader { .. }) {
-        connection.batch_execute(PROPAGATE).map_err(ConnectionError::CouldntSetupConfiguration)?;
-    }
     if matches!(role, Role::Reader { .. }) {
         // A server whose system cannot read ahead rejects this setting, and works without it.
         connection.batch_execute(PAGES_AT_ONCE).ok();

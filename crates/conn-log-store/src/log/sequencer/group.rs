@@ -77,7 +77,11 @@ pub(super) fn store_in_txn(
     // Locks all heads first, in ascending order, so that no two processes can deadlock.
     let mut tenants = Vec::with_capacity(by_tenant.len());
     for (tenant, submissions) in by_tenant {
-        tenants.push((heads::lock_in_txn(connection, tenant)?, submissions));
+        let head = match events_known(&submissions) {
+            Some(events) => heads::advance_in_txn(connection, tenant, events, clock.now())?,
+            None => heads::lock_in_txn(connection, tenant)?,
+        };
+        tenants.push((head, submissions));
     }
     for (head, submissions) in tenants {
         Log { connection, settings, head }.append(submissions, clock, &mut attempt)?;
@@ -86,6 +90,24 @@ pub(super) fn store_in_txn(
         connection.announce_in_txn(&attempt.tenants)?;
     }
     Ok(attempt)
+}
+
+/// The number of events that these submissions are known to store, whatever the log has: none has a
+/// key or an `event_id`, by which it could be a repeat. `None` if it is not known, or is 0.
+fn events_known(submissions: &[&mut Pending]) -> Option<i64> {
+    let mut events = 0;
+    for pending in submissions {
+        if pending.claim.is_some() {
+            return None;
+        }
+        for event in &pending.events {
+            if event.record().is_none_or(|record| record.event.fields().event_id.is_some()) {
+                return None;
+            }
+            events += 1;
+        }
+    }
+    Some(events).filter(|events| *events > 0)
 }
 
 /// Whether the attempt with this trace was committed. Waits until the attempt has ended.
@@ -117,7 +139,10 @@ impl Log<'_> {
     ) -> Result<(), StoreError> {
         // Time never goes back within a log, even between processes with different clocks.
         let now = clock.now();
-        let created_at = now.max(self.head.created_at_last.0);
+        let created_at = match self.head.moved_to {
+            Some(_) => self.head.created_at_last.0,
+            None => now.max(self.head.created_at_last.0),
+        };
         let ahead_micros = u64::try_from(created_at.micros() - now.micros()).unwrap_or(0);
         attempt.ahead = attempt.ahead.max(Duration::from_micros(ahead_micros));
         let size_before = self.head.size;
@@ -138,8 +163,14 @@ impl Log<'_> {
         attempt.stored += usize::try_from(self.head.size - size_before).unwrap_or(0);
         self.ensure_partition(created_at, attempt)?;
         self.insert(&submissions, (size_before, created_at), attempt)?;
-        self.head.created_at_last = Micros(created_at);
-        Ok(heads::move_in_txn(self.connection, &self.head)?)
+        match self.head.moved_to {
+            Some(size) if size == self.head.size => Ok(()),
+            Some(_) => Err(StoreError::internal("the head row was moved to another size")),
+            None => {
+                self.head.created_at_last = Micros(created_at);
+                Ok(heads::move_in_txn(self.connection, &self.head)?)
+            }
+        }
     }
 
     /// Settles the submissions whose idempotency key is already used: in the log, or earlier in
