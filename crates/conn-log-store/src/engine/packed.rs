@@ -17,6 +17,7 @@
 //! brace, as every JSON object does.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Between names, and before each value.
 const TAB: char = '\t';
@@ -31,14 +32,16 @@ pub(crate) struct Members {
 }
 
 impl Members {
-    /// Splits canonical metadata. `None` if there is nothing to split, or if it is not in the form
-    /// that [`Packed::metadata`] gives back byte by byte.
-    pub(crate) fn of(metadata: &str, session_id: Option<&str>) -> Option<Self> {
+    /// Splits canonical metadata into this, which is used again for one event after the other.
+    /// `None` if there is nothing to split, or if it is not in the form that [`Packed::metadata`]
+    /// gives back byte by byte.
+    pub(crate) fn split(&mut self, metadata: &str, session_id: Option<&str>) -> Option<()> {
+        self.shape.clear();
+        self.values.clear();
         let bytes = metadata.as_bytes();
         if bytes.first() != Some(&b'{') || bytes.contains(&b'\t') {
             return None;
         }
-        let mut members = Members::default();
         let mut from = 1;
         loop {
             if bytes.get(from) != Some(&b'"') {
@@ -53,16 +56,16 @@ impl Members {
             if value.is_empty() {
                 return None;
             }
-            if !members.shape.is_empty() {
-                members.shape.push(TAB);
+            if !self.shape.is_empty() {
+                self.shape.push(TAB);
             }
-            members.shape.push_str(metadata.get(from..name_end)?);
-            members.values.push(TAB);
+            self.shape.push_str(metadata.get(from..name_end)?);
+            self.values.push(TAB);
             if !is_string(value, session_id) {
-                members.values.push_str(value);
+                self.values.push_str(value);
             }
             if bytes.get(value_end) == Some(&b'}') {
-                return (value_end + 1 == bytes.len()).then_some(members);
+                return (value_end + 1 == bytes.len()).then_some(());
             }
             from = value_end + 1;
         }
@@ -105,13 +108,19 @@ fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// Packs metadata. Number 0 stands for a shape or an agent that has no number.
-pub(crate) fn pack(metadata: &str, members: Option<(u32, &Members)>, agent: u32) -> Option<String> {
-    match members {
-        Some((shape, members)) => Some(format!("{shape}.{agent}{}", members.values)),
-        None if agent > 0 => Some(format!("0.{agent}{TAB}{metadata}")),
-        None => None,
-    }
+/// Packs metadata: that of a shape by its values. `None` if it has neither a shape nor an agent with
+/// a number.
+pub(crate) fn pack(metadata: &str, shape: Option<(u32, &Members)>, agent: u32) -> Option<String> {
+    let (number, values, before) = match shape {
+        Some((number, members)) => (number, members.values.as_str(), ""),
+        None if agent > 0 => (0, metadata, "\t"),
+        None => return None,
+    };
+    let mut packed = String::with_capacity(values.len() + 12);
+    // Writing to a String cannot fail.
+    let _ = write!(packed, "{number}.{agent}{before}");
+    packed.push_str(values);
+    Some(packed)
 }
 
 /// The packed metadata of a row.
@@ -139,31 +148,29 @@ impl<'a> Packed<'a> {
         Some(Packed { shape: shape.parse().ok()?, agent: agent.parse().ok()?, values, session_id })
     }
 
-    /// The metadata, with the text of its shape. `None` if the two do not fit.
-    pub(crate) fn metadata(self, shape: &str) -> Option<String> {
-        if self.shape == 0 {
-            return Some(self.plain().to_owned());
-        }
-        let session_id = self.session_id.map_or(0, str::len);
-        let length = 2 * shape.len() + self.values.len() + session_id + 4;
+    /// The metadata, with its shape. `None` if the two do not fit.
+    pub(crate) fn metadata(self, shape: &Shape) -> Option<String> {
+        let session_id = self.session_id.unwrap_or_default();
+        let length = shape.bytes + self.values.len() + session_id.len() + 3;
         let mut json = String::with_capacity(length);
-        let (mut names, mut values) = (shape.split(TAB), self.values.split(TAB));
-        let mut before = '{';
-        loop {
-            match (names.next(), values.next()) {
-                (Some(name), Some(value)) => {
-                    json.push(before);
-                    json.push_str(name);
-                    json.push(':');
-                    json.push_str(&self.whole(value)?);
-                    before = ',';
-                }
-                (None, None) => break,
-                _ => return None,
+        let mut rest = Some(self.values);
+        for before in &shape.before {
+            let values = rest?;
+            let end = values.bytes().position(|byte| byte == b'\t');
+            let value = &values[..end.unwrap_or(values.len())];
+            rest = end.map(|end| &values[end + 1..]);
+            json.push_str(before);
+            if value.is_empty() {
+                self.session_id?;
+                json.push('"');
+                json.push_str(session_id);
+                json.push('"');
+            } else {
+                json.push_str(value);
             }
         }
         json.push('}');
-        Some(json)
+        rest.is_none().then_some(json)
     }
 
     /// The metadata of shape 0.
@@ -171,16 +178,36 @@ impl<'a> Packed<'a> {
         self.values
     }
 
-    /// The value at that place among the names of its shape.
-    pub(crate) fn value(self, place: usize) -> Option<Cow<'a, str>> {
-        self.whole(self.values.split(TAB).nth(place)?)
+    /// The value at that place among the names of its shape; empty if it is the session id.
+    pub(crate) fn raw_value(self, place: usize) -> Option<&'a str> {
+        self.values.split(TAB).nth(place)
     }
 
-    fn whole(self, value: &'a str) -> Option<Cow<'a, str>> {
-        match value {
+    /// The value at that place as JSON.
+    pub(crate) fn value(self, place: usize) -> Option<Cow<'a, str>> {
+        match self.raw_value(place)? {
             "" => Some(Cow::Owned(format!("\"{}\"", self.session_id?))),
-            _ => Some(Cow::Borrowed(value)),
+            value => Some(Cow::Borrowed(value)),
         }
+    }
+}
+
+/// A shape, as [`Packed::metadata`] needs it.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    /// What stands before each value.
+    before: Vec<String>,
+    bytes: usize,
+}
+
+impl Shape {
+    pub(crate) fn of(text: &str) -> Self {
+        let names = text.split(TAB).enumerate();
+        let before: Vec<String> = names
+            .map(|(place, name)| format!("{}{name}:", if place == 0 { '{' } else { ',' }))
+            .collect();
+        let bytes = before.iter().map(String::len).sum();
+        Shape { before, bytes }
     }
 }
 
@@ -196,14 +223,19 @@ mod tests {
 
     use super::*;
 
+    fn members(metadata: &str, session_id: Option<&str>) -> Option<Members> {
+        let mut members = Members { shape: "of another".to_owned(), values: "too".to_owned() };
+        members.split(metadata, session_id).map(|()| members)
+    }
+
     /// Packs and unpacks with the shape as number 7.
     fn round_trip(metadata: &str, session_id: Option<&str>) -> Option<(String, String)> {
-        let members = Members::of(metadata, session_id)?;
+        let members = members(metadata, session_id)?;
         let packed = pack(metadata, Some((7, &members)), 2).unwrap();
         let read = Packed::of(&packed, session_id).unwrap();
         assert_eq!((read.shape, read.agent), (7, 2));
         assert!(Packed::is_packed(&packed));
-        let back = read.metadata(&members.shape).unwrap();
+        let back = read.metadata(&Shape::of(&members.shape)).unwrap();
         Some((back, packed))
     }
 
@@ -220,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_value_is_found_by_its_name() {
-        let members = Members::of(r#"{"a":1,"b\"":[2,"},"],"c":"s"}"#, Some("s")).unwrap();
+        let members = members(r#"{"a":1,"b\"":[2,"},"],"c":"s"}"#, Some("s")).unwrap();
         let packed = pack("", Some((1, &members)), 0).unwrap();
         let packed = Packed::of(&packed, Some("s")).unwrap();
         let value = |name| packed.value(place_of(&members.shape, name)?).map(Cow::into_owned);
@@ -232,11 +264,11 @@ mod tests {
 
     #[test]
     fn metadata_without_a_shape_stands_as_it_is() {
-        assert_eq!(Members::of("{}", None), None);
+        assert_eq!(members("{}", None), None);
         assert_eq!(pack("{}", None, 0), None);
         let packed = pack("{}", None, 3).unwrap();
         assert_eq!(packed, "0.3\t{}");
-        assert_eq!(Packed::of(&packed, None).unwrap().metadata("").unwrap(), "{}");
+        assert_eq!(Packed::of(&packed, None).unwrap().plain(), "{}");
     }
 
     #[test]
@@ -258,7 +290,7 @@ mod tests {
             "{\"a\":\"\\",
             "{\"a\":]}",
         ] {
-            assert_eq!(Members::of(text, None), None, "{text}");
+            assert_eq!(members(text, None), None, "{text}");
         }
     }
 
@@ -267,7 +299,8 @@ mod tests {
         for (text, shape) in
             [("1.0\t1\t2", "\"a\""), ("1.0\t1", "\"a\"\t\"b\""), ("1.0\t", "\"a\"")]
         {
-            assert_eq!(Packed::of(text, None).unwrap().metadata(shape), None, "{text}");
+            let packed = Packed::of(text, None).unwrap();
+            assert_eq!(packed.metadata(&Shape::of(shape)), None, "{text}");
         }
         for text in ["", "1.0", "1\t2", "x.0\t1", "1.\t1"] {
             assert!(Packed::of(text, None).is_none(), "{text}");

@@ -14,7 +14,7 @@ use foldhash::{HashMap, HashSet};
 
 use super::heads::Head;
 use super::schema::texts;
-use crate::engine::{AnyConnection, Members, Micros, Packed, pack};
+use crate::engine::{AnyConnection, Members, Micros, Packed, Shape, pack};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
@@ -55,6 +55,8 @@ struct Known {
     head: Option<(i64, Micros)>,
     shapes: Numbers,
     agents: Numbers,
+    /// Of the event at hand.
+    members: Members,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +114,7 @@ impl Known {
             head: None,
             shapes: of_kind(Kind::Shape, connection)?,
             agents: of_kind(Kind::Agent, connection)?,
+            members: Members::default(),
         })
     }
 
@@ -126,15 +129,13 @@ impl Known {
             Some(agent) => self.agents.number_in_txn(connection, tenant, Kind::Agent, agent)?,
             None => None,
         };
-        let members = Members::of(&event.metadata, event.session_id.as_deref());
-        let members = match &members {
-            Some(members) => self
-                .shapes
-                .number_in_txn(connection, tenant, Kind::Shape, &members.shape)?
-                .map(|number| (number, members)),
+        let Known { members, shapes, .. } = self;
+        let shape = match members.split(&event.metadata, event.session_id.as_deref()) {
+            Some(()) => shapes.number_in_txn(connection, tenant, Kind::Shape, &members.shape)?,
             None => None,
         };
-        let text = pack(&event.metadata, members, agent.unwrap_or(0));
+        let shape = shape.map(|number| (number, &*members));
+        let text = pack(&event.metadata, shape, agent.unwrap_or(0));
         Ok(text.map(|text| PackedMetadata { text, has_agent: agent.is_some() }))
     }
 }
@@ -205,12 +206,13 @@ pub(crate) struct Damaged(pub(crate) i64);
 #[derive(Debug)]
 pub(crate) struct Unpacker {
     tenant: TenantId,
-    texts: Vec<(Kind, u32, String)>,
+    shapes: Vec<(u32, Shape)>,
+    agents: Vec<(u32, String)>,
 }
 
 impl Unpacker {
     pub(crate) fn new(tenant: TenantId) -> Self {
-        Unpacker { tenant, texts: Vec::new() }
+        Unpacker { tenant, shapes: Vec::new(), agents: Vec::new() }
     }
 
     /// The metadata of event `id`, and its user agent if the column does not have it.
@@ -223,37 +225,53 @@ impl Unpacker {
     ) -> Result<(String, Option<String>), StoreError> {
         let damaged = || StoreError::internal(Damaged(id));
         let packed = Packed::of(text, session_id).ok_or_else(damaged)?;
-        let metadata = match packed.shape {
-            0 => packed.metadata(""),
-            shape => {
-                packed.metadata(self.text(connection, Kind::Shape, shape)?.ok_or_else(damaged)?)
-            }
+        let tenant = self.tenant;
+        let metadata = if packed.shape == 0 {
+            packed.plain().to_owned()
+        } else {
+            let shape = known(&mut self.shapes, packed.shape, |number| {
+                let text = find(connection, tenant, Kind::Shape, number)?;
+                Ok(text.map(|text| Shape::of(&text)))
+            })?;
+            shape.and_then(|shape| packed.metadata(shape)).ok_or_else(damaged)?
         };
-        let agent = match packed.agent {
-            0 => None,
-            agent => {
-                Some(self.text(connection, Kind::Agent, agent)?.ok_or_else(damaged)?.to_owned())
-            }
+        let agent = if packed.agent == 0 {
+            None
+        } else {
+            let agent = known(&mut self.agents, packed.agent, |number| {
+                find(connection, tenant, Kind::Agent, number)
+            })?;
+            Some(agent.ok_or_else(damaged)?.clone())
         };
-        Ok((metadata.ok_or_else(damaged)?, agent))
+        Ok((metadata, agent))
     }
+}
 
-    fn text(
-        &mut self,
-        connection: &mut AnyConnection,
-        kind: Kind,
-        number: u32,
-    ) -> QueryResult<Option<&str>> {
-        let known = self.texts.iter().position(|(k, n, _)| (*k, *n) == (kind, number));
-        if let Some(place) = known {
-            return Ok(Some(&self.texts[place].2));
-        }
-        let key = (self.tenant.0, kind as i16, i64::from(number));
-        let text: Option<String> =
-            texts::table.find(key).select(texts::text).first(connection).optional()?;
-        Ok(text.map(|text| {
-            self.texts.push((kind, number, text));
-            &*self.texts[self.texts.len() - 1].2
-        }))
-    }
+/// What stands for a number: known, or looked up and then known.
+fn known<T>(
+    all: &mut Vec<(u32, T)>,
+    number: u32,
+    find: impl FnOnce(u32) -> QueryResult<Option<T>>,
+) -> QueryResult<Option<&T>> {
+    let place = match all.iter().position(|(known, _)| *known == number) {
+        Some(place) => place,
+        None => match find(number)? {
+            Some(found) => {
+                all.push((number, found));
+                all.len() - 1
+            }
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(&all[place].1))
+}
+
+fn find(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+    number: u32,
+) -> QueryResult<Option<String>> {
+    let key = (tenant.0, kind as i16, i64::from(number));
+    texts::table.find(key).select(texts::text).first(connection).optional()
 }

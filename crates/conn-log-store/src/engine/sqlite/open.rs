@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::engine::connection::Role;
@@ -79,27 +79,33 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    let unpack = |metadata: String, shape: Option<String>, session_id: Option<String>| {
-        unpack(metadata, shape.as_deref(), session_id.as_deref())
-    };
-    unpack_metadata_utils::register_impl(&mut connection, unpack)
-        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    register_functions(&mut connection).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
 }
 
 diesel::define_sql_function! {
-    /// The metadata of a row of events as JSON, with the text of its shape and its session id.
-    fn unpack_metadata(metadata: Text, shape: Nullable<Text>, session_id: Nullable<Text>) -> Text;
+    /// The value at a place of packed metadata. Empty if it is the session id.
+    fn packed_value(metadata: Text, place: BigInt) -> Nullable<Text>;
 }
 
-/// A damaged text is given back as it is: no JSON operator takes it.
-fn unpack(metadata: String, shape: Option<&str>, session_id: Option<&str>) -> String {
-    if !Packed::is_packed(&metadata) {
-        return metadata;
-    }
-    let packed = Packed::of(&metadata, session_id);
-    let json = packed.and_then(|packed| packed.metadata(shape.unwrap_or_default()));
-    json.unwrap_or(metadata)
+diesel::define_sql_function! {
+    /// The metadata of an event that has no shape.
+    fn plain_metadata(metadata: Text) -> Text;
+}
+
+/// Makes the functions known that [`crate::log::filter`] uses.
+fn register_functions(connection: &mut SqliteConnection) -> QueryResult<()> {
+    packed_value_utils::register_impl(connection, |metadata: String, place: i64| {
+        let packed = Packed::of(&metadata, None)?;
+        Some(packed.raw_value(usize::try_from(place).ok()?)?.to_owned())
+    })?;
+    plain_metadata_utils::register_impl(connection, |metadata: String| {
+        match Packed::of(&metadata, None) {
+            Some(packed) if Packed::is_packed(&metadata) => packed.plain().to_owned(),
+            // A damaged text is no JSON: the operator that takes it fails.
+            _ => metadata,
+        }
+    })
 }
 
 /// Characters that need no escape in the path of a URI.
