@@ -45,6 +45,8 @@ mod volume;
 mod watch;
 mod watcher;
 mod window;
+#[cfg(test)]
+mod window_tests;
 
 pub use episode::{Episode, Mark};
 pub use explain::explain;
@@ -57,5 +59,5 @@ pub use overflow::OVERFLOW_GROUP;
 pub use rule::{Clock, Field, KINDS, Kind, Rule, Severity};
 pub use starter::starter_rules;
 pub use view::EventView;
-pub use watch::{GROUPS_MAX, RuleHealth, Watch};
+pub use watch::{RuleHealth, Watch};
 pub use watcher::WatchedRule;

@@ -33,5 +33,6 @@ mod projections;
 mod proxy;
 mod reading_again;
 mod rejects;
+mod repeated;
 mod replaced;
 mod tokens;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use conn_log_core::alert::{GROUPS_MAX, Output, RuleHealth, Want, What};
+use conn_log_core::alert::{Output, RuleHealth, Want, What};
 use conn_log_core::{Record, Timestamp};
 
 use super::commit::{self, Commit};
@@ -126,6 +126,11 @@ impl Evaluation {
         self.main.watch.groups() + self.slowed.iter().map(Slowed::groups).sum::<usize>()
     }
 
+    /// The memory of the rules that are slowed.
+    fn bytes_slowed(&self) -> usize {
+        self.slowed.iter().map(|slowed| slowed.strand.watch.bytes()).sum()
+    }
+
     /// The last id that the rules have taken in that keep up.
     pub(super) fn watermark(&self) -> i64 {
         self.main.watermark
@@ -142,8 +147,8 @@ impl Evaluation {
             self.main.watermark = from.max(log.size);
             return self.judge(tools);
         }
-        let others: usize = self.slowed.iter().map(Slowed::groups).sum();
-        self.main.watch.bound_groups(GROUPS_MAX.saturating_sub(others));
+        let (groups, bytes) = (self.groups() - self.main.watch.groups(), self.bytes_slowed());
+        self.main.watch.leave_room(groups, bytes);
         self.main.watch.tidy();
         let span = Span { first: from + 1, last: log.size.min(from + STEP_EVENTS) };
         let records = recall::read(tools.reader, tools.tenant, span)?;
@@ -265,11 +270,11 @@ impl Evaluation {
         self.slowed.rotate_left(1);
         let (first_id, last) =
             (log_heads::bounds(tools.reader, tools.tenant)?.first_id, self.main.watermark);
-        let groups = self.groups();
+        let (groups, bytes) = (self.groups(), self.main.watch.bytes() + self.bytes_slowed());
         let mut output = Output::after(self.last_alert);
         let Some(slowed) = self.slowed.first_mut() else { return Ok(Stepped::Idle(None)) };
-        let own = slowed.groups();
-        slowed.strand.watch.bound_groups((GROUPS_MAX + own).saturating_sub(groups));
+        let watch = &mut slowed.strand.watch;
+        watch.leave_room(groups - watch.groups(), bytes - watch.bytes());
         let mut reader = tools.reader(&self.known);
         slowed.advance(&mut reader, (first_id, last), Instant::now() + time, &mut output)?;
         if !self.write(tools, Some(0), output, &[])? {
