@@ -109,7 +109,7 @@ impl Watch {
         let groups_max = GROUPS_MAX.saturating_sub(groups).max(1);
         let bytes_max = BYTES_MAX.saturating_sub(bytes).max(BYTES_MAX / 8);
         if (groups_max, bytes_max) != (self.groups_max, self.bytes_max) {
-            (self.groups_max, self.bytes_max, self.gives_up_next) = (groups_max, bytes_max, 0);
+            (self.groups_max, self.bytes_max, self.bounds_next) = (groups_max, bytes_max, 0);
         }
     }
 
@@ -194,7 +194,7 @@ impl Watch {
         let place = self.watchers.iter().position(|watcher| watcher.watched.number == rule)?;
         let watcher = self.watchers.remove(place);
         self.candidates = Candidates::default();
-        self.gives_up_next = 0;
+        self.bounds_next = 0;
         let mut alone = Watch { clock: self.clock, ..Watch::new(Vec::new()) };
         alone.add(watcher);
         Some(alone)
@@ -207,7 +207,7 @@ impl Watch {
         self.candidates = Candidates::default();
         self.overflow.given_up += other.overflow.given_up;
         self.clock = self.clock.max(other.clock);
-        (self.gives_up_next, self.due_earliest) = (0, i64::MIN);
+        (self.bounds_next, self.due_earliest) = (0, i64::MIN);
     }
 
     /// Adds a rule whose subjects are those of another watch.
