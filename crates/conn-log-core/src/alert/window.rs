@@ -118,33 +118,27 @@ impl Window {
     /// The last place from which so many count until before `end`, which is at most the window's
     /// length. At least one is asked for.
     pub(super) fn last_with(&self, wanted: usize, end: usize) -> Option<usize> {
-        let mut sum = 0;
-        let mut after: Option<Detail> = None;
-        let mut chunks = self.chunks[..self.chunks.partition_point(|c| c.begin < end)].iter().rev();
-        chunks.find_map(|chunk| {
-            let len = chunk.observations.len().min(end - chunk.begin);
-            let seam = |after: Detail, last: &Observation| {
-                usize::from(after.counts_after(Some(last.detail)))
-                    - usize::from(after.counts_after(None))
-            };
-            let joint = after.zip(chunk.observations[..len].last());
-            let joint = joint.map_or(0, |(after, last)| seam(after, last));
-            if len == chunk.observations.len() && sum + joint + chunk.tally < wanted {
-                sum += joint + chunk.tally;
-                after = chunk.observations.first().map(|first| first.detail);
-                return None;
+        let (mut sum, mut after) = (0, None);
+        let chunks = &self.chunks[..self.chunks.partition_point(|chunk| chunk.begin < end)];
+        for chunk in chunks.iter().rev() {
+            let inside = &chunk.observations[..chunk.observations.len().min(end - chunk.begin)];
+            let is_whole = inside.len() == chunk.observations.len();
+            let whole = chunk.tally + inside.last().map_or(0, |last| seam(last.detail, after));
+            if is_whole && sum + whole < wanted {
+                sum += whole;
+                after = inside.first().map(|first| first.detail);
+                continue;
             }
-            for (place, observation) in chunk.observations[..len].iter().enumerate().rev() {
+            for (place, observation) in inside.iter().enumerate().rev() {
                 let detail = observation.detail;
-                sum += after.map_or(0, |after| seam(after, observation));
-                sum += usize::from(detail.counts_after(None));
+                sum += usize::from(detail.counts_after(None)) + seam(detail, after);
                 if sum >= wanted {
                     return Some(chunk.begin + place);
                 }
                 after = Some(detail);
             }
-            None
-        })
+        }
+        None
     }
 
     /// Adds an observation, and returns its place. `None` for a repeat that does not count.
@@ -289,12 +283,8 @@ impl Chunk {
 
     /// Those that count, if that observation is before the first one.
     fn tally_after(&self, before: Option<Detail>) -> usize {
-        let first = self.observations.first().map(|first| {
-            let counts = |before| usize::from(first.detail.counts_after(before));
-            (counts(before), counts(None))
-        });
-        let (beside, alone) = first.unwrap_or_default();
-        self.tally + beside - alone
+        let first = self.observations.first().map(|first| first.detail);
+        self.tally + before.map_or(0, |before| seam(before, first))
     }
 
     fn count_again(&mut self) {
@@ -306,4 +296,10 @@ impl Chunk {
         }
         self.until = self.observations.last().map_or(i64::MIN, |last| last.time);
     }
+}
+
+/// How many more count if `before` is looked at as before `after`: one or none.
+fn seam(before: Detail, after: Option<Detail>) -> usize {
+    let counts = |after: Detail, before| usize::from(after.counts_after(before));
+    after.map_or(0, |after| counts(after, Some(before)) - counts(after, None))
 }

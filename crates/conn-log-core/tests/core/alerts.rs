@@ -428,7 +428,7 @@ proptest! {
 
 #[test]
 fn memory_is_bounded_and_an_alert_says_what_was_cut() {
-    const BYTES_MAX: usize = 1 << 20;
+    const BYTES_MAX: usize = 8 << 20;
     let rules = busy_kinds();
     let mut watch = Watch::new(watched(&rules)).with_bytes_max(BYTES_MAX);
     let mut memory = Memory::default();
