@@ -19,6 +19,7 @@ bench_size() {
     echo "Loaded in $(value_of seconds "$line") s, at rest after $seconds s."
     echo
     threads_table "$count"
+    sqlite_left "$count"
     postgres_written >"$FOLDER/after"
     postgres_written_table "$count"
     stop_server
@@ -67,6 +68,19 @@ threads_table() {
             printf "| all | %.2f | %.0f |\n", all_cpu * 1e6 / n, all_bytes / n
         }' | sort -t'|' -k4 -g -r
     echo
+}
+
+# sqlite_left EVENTS: what is in the write-ahead logs and not in their files yet, of pages of 4 KiB: a page that
+# comes again is written to the file once. The numbers are those of the index of a write-ahead log
+# (https://sqlite.org/walformat.html): mxFrame and nBackfill.
+sqlite_left() {
+    local shm left=0
+    [[ $DATABASE == sqlite ]] || return 0
+    for shm in "${DATABASE_URL#sqlite://}"{,-derived}-shm; do
+        left=$((left + $(od -An -tu4 -j16 -N4 "$shm") - $(od -An -tu4 -j96 -N4 "$shm")))
+    done
+    awk -v left="$left" -v n="$1" \
+        'BEGIN { printf "In write-ahead logs and not in their files yet: %.0f bytes an event.\n\n", left * 4096 / n }'
 }
 
 # What PostgreSQL has written so far: its write-ahead log, and pages of 8 KiB.

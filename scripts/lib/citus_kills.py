@@ -162,13 +162,16 @@ class Trial:
         def tc(*arguments):
             subprocess.run(["tc", *arguments], check=True)
 
+        # IPv4 and TCP, with the port as source (byte 34) or destination (byte 36): dropped.
+        port = node.port
+        program = (f"10,40 0 0 12,21 0 7 2048,48 0 0 23,21 0 5 6,40 0 0 34,21 2 0 {port},"
+                   f"40 0 0 36,21 0 1 {port},6 0 0 2,6 0 0 0")
+
         def disturb():
-            tc("qdisc", "add", "dev", "lo", "root", "handle", "1:", "prio")
-            for side in ("dport", "sport"):
-                tc("filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", "u32",
-                   "match", "ip", side, node.port, "0xffff", "action", "drop")
+            tc("qdisc", "add", "dev", "lo", "clsact")
+            tc("filter", "add", "dev", "lo", "ingress", "protocol", "ip", "bpf", "direct-action", "bytecode", program)
             time.sleep(seconds)
-            tc("qdisc", "del", "dev", "lo", "root")
+            tc("qdisc", "del", "dev", "lo", "clsact")
             return node.address
         return disturb
 

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | one command in a message | Citus refuses several commands that change its tables. Settings and `BEGIN` may share a message: a read then needs one round trip and not three |
 //! | the tenant bound on each distributed table | without it the statement asks every node, and fails or waits while one of them is away |
+//! | no `SELECT … FOR UPDATE` but that of the lease | while Citus moves a tenant to another node, it may lock the row on the former one. An UPDATE locks where the writes go |
 //! | plans forced in one place only | a generic plan leaves the tenant unbound, and Citus then finds no node for a statement of some size |
 //!
 //! The rules read the text of a statement, not its plan: `tenant_id = $1` within an `OR` counts as
@@ -70,6 +71,9 @@ pub const EXCEPTIONS: &[Exception] = &[
 const FORCES_PLANS: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                             SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off";
 
+/// The tables whose rows are leases: `engine::position` keeps the tenant on its node before.
+const LEASES: [&str; 2] = ["FROM positions", "FROM durable_positions"];
+
 /// What breaks a rule, each with the rule and the statement.
 pub fn faults(statements: &[Statement]) -> Vec<String> {
     statements.iter().filter_map(fault).collect()
@@ -88,6 +92,8 @@ fn fault(Statement { sql, commands }: &Statement) -> Option<String> {
         format!("{commands} commands in one message")
     } else if sql.contains("plan_cache_mode") && sql != FORCES_PLANS {
         "plans forced in another place than engine::snapshot".to_owned()
+    } else if sql.contains("FOR UPDATE") && !LEASES.iter().any(|lease| sql.contains(lease)) {
+        "a row locked by SELECT, and not by UPDATE (log::heads::lock_in_txn)".to_owned()
     } else {
         let table = unbound_table(&sql)?;
         if exception(&sql).is_some() {

@@ -172,6 +172,9 @@ macro_rules! row {
 row!(RebuildableRow, positions);
 row!(DurableRow, durable_positions);
 
+/// Every watermark is higher.
+const NO_WATERMARK: i64 = i64::MIN;
+
 /// Locks a position's row until the transaction ends, and creates it if missing; returns whether it
 /// got the lock.
 pub(super) fn lock_in_txn(
@@ -195,6 +198,11 @@ pub(super) fn lock_in_txn(
                 .on_conflict_do_nothing()
                 .execute(postgres)?;
         }
+        // Keeps the tenant on its node until the transaction ends, and changes no row: while Citus
+        // moves it, the SELECT alone may lock the row on the former node.
+        diesel::update(row().filter(table::watermark.lt(NO_WATERMARK)))
+            .set(table::watermark.eq(NO_WATERMARK))
+            .execute(postgres)?;
         let row = row().select(table::watermark).for_update();
         let locked: Option<i64> = match wait {
             Wait::No => row.skip_locked().first(postgres).optional()?,

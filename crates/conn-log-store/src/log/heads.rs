@@ -110,6 +110,10 @@ pub(crate) struct Head {
 }
 
 /// Locks a log's head row for an append.
+///
+/// On PostgreSQL by an UPDATE: while Citus moves a tenant to another node, a `SELECT … FOR UPDATE`
+/// may lock and read the row on the former node, and the same id would be given twice. An UPDATE
+/// goes where the writes go, and keeps the tenant there until the transaction ends.
 pub(crate) fn lock_in_txn(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -118,7 +122,10 @@ pub(crate) fn lock_in_txn(
     let row: Option<(i64, Micros)> = match connection {
         // The transaction already holds the file's lock.
         AnyConnection::Sqlite(sqlite) => head.first(sqlite).optional()?,
-        AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
+        AnyConnection::Postgres(postgres) => {
+            let stay = AdvanceHead { tenant, events: 0, now: Micros(Timestamp::EPOCH) };
+            stay.get_result(postgres).optional()?
+        }
     };
     let (size, created_at_last) = row.ok_or(StoreError::NotFound("tenant"))?;
     Ok(Head { tenant, size, created_at_last, moved_to: None })

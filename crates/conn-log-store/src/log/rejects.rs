@@ -130,7 +130,12 @@ fn lock_in_txn(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<
     let row: Option<(i64, i64)> = match connection {
         // The transaction already holds the file's lock.
         AnyConnection::Sqlite(sqlite) => head.first(sqlite).optional()?,
-        AnyConnection::Postgres(postgres) => head.for_update().first(postgres).optional()?,
+        // An UPDATE, for the reason that `log::heads::lock_in_txn` gives.
+        AnyConnection::Postgres(postgres) => diesel::update(heads::table.find(tenant.0))
+            .set(heads::kept.eq(heads::kept))
+            .returning((heads::last_id, heads::kept))
+            .get_result(postgres)
+            .optional()?,
     };
     Ok(row.map(|(last_id, kept)| Head { last_id, kept }))
 }

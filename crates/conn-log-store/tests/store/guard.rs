@@ -45,6 +45,10 @@ fn faults_of(sql: &str, commands: usize) -> Vec<String> {
     2
 )]
 #[case::forced_plans("SET LOCAL plan_cache_mode = force_generic_plan", 1)]
+#[case::a_row_locked_by_a_read(
+    "SELECT size FROM heads WHERE (heads.tenant_id = $1) LIMIT $2 FOR UPDATE",
+    1
+)]
 #[case::plans_forced_for_a_session("SET plan_cache_mode = 'force_generic_plan'", 1)]
 fn what_breaks_a_rule_is_found(#[case] sql: &str, #[case] commands: usize) {
     assert_eq!(faults_of(sql, commands).len(), 1, "{sql}");
@@ -63,6 +67,10 @@ fn what_breaks_a_rule_is_found(#[case] sql: &str, #[case] commands: usize) {
 #[case::an_inner_query_of_the_same_tenant(
     "SELECT * FROM devices WHERE (devices.tenant_id = $1) AND EXISTS (SELECT 1 FROM sessions WHERE \
      sessions.tenant_id = devices.tenant_id)",
+    1
+)]
+#[case::a_lease(
+    "SELECT watermark FROM positions WHERE (positions.tenant_id = $1) FOR UPDATE SKIP LOCKED",
     1
 )]
 #[case::a_reference_table(
