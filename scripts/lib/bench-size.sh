@@ -19,6 +19,7 @@ bench_size() {
     echo "Loaded in $(value_of seconds "$line") s, at rest after $seconds s."
     echo
     threads_table "$count"
+    sqlite_left "$count"
     postgres_written >"$FOLDER/after"
     postgres_written_table "$count"
     stop_server
@@ -67,6 +68,19 @@ threads_table() {
             printf "| all | %.2f | %.0f |\n", all_cpu * 1e6 / n, all_bytes / n
         }' | sort -t'|' -k4 -g -r
     echo
+}
+
+# sqlite_left EVENTS: what is in the write-ahead logs and not in their files yet, of pages of 4 KiB: a page that
+# comes again is written to the file once. The numbers are those of the index of a write-ahead log
+# (https://sqlite.org/walformat.html): mxFrame and nBackfill.
+sqlite_left() {
+    local shm left=0
+    [[ $DATABASE == sqlite ]] || return 0
+    for shm in "${DATABASE_URL#sqlite://}"{,-derived}-shm; do
+        left=$((left + $(od -An -tu4 -j16 -N4 "$shm") - $(od -An -tu4 -j96 -N4 "$shm")))
+    done
+    awk -v left="$left" -v n="$1" \
+        'BEGIN { printf "In write-ahead logs and not in their files yet: %.0f bytes an event.\n\n", left * 4096 / n }'
 }
 
 # What PostgreSQL has written so far: its write-ahead log, and pages of 8 KiB.
@@ -128,14 +142,22 @@ columns_table() {
     echo
 }
 
-# Sealed blocks of several shapes.
+# Sealed blocks: every candidate on the benchmark's events or on a file's, and then, of the one that the
+# decision takes, the move out of a log's rows and what finds a rare value.
 bench_sealed() {
-    local count=${EVENTS:-$SIZE_EVENTS} block level
-    title "$count events as sealed blocks"
-    for block in 128 256 512; do
-        for level in 3 9; do
-            echo "blocks of $block, zstd level $level:"
-            "$BENCH" sealed "$count" --block "$block" --level "$level"
-        done
-    done
+    local count=${EVENTS:-$SIZE_EVENTS} source
+    local options=("$count" --folder "$FOLDER")
+    if [[ -n $INPUT ]]; then
+        source="the events of $INPUT"
+        options+=(--input "$INPUT")
+    else
+        source="$count events of the benchmark"
+    fi
+    title "Candidates of sealed blocks, $source"
+    "$BENCH" sealed "${options[@]}"
+    [[ -z $INPUT ]] || return 0
+    title "Out of the rows of a log"
+    "$BENCH" sealed "${options[@]}" --part move
+    title "A rare value of the metadata"
+    "$BENCH" sealed "${options[@]}" --part rare
 }

@@ -19,7 +19,7 @@ pub(crate) struct Shape {
     applications: u64,
     /// The time that the events are spread over, up to now
     #[arg(long, default_value_t = 30)]
-    days: u32,
+    pub(crate) days: u32,
     /// Another number gives other events
     #[arg(long, default_value_t = 1)]
     seed: u64,

@@ -2,7 +2,7 @@
 //!
 //! Events of a normal fleet are sent at a fixed rate, with the time at which they are sent. Ten times
 //! a second a device of its own fails five times; a rule tells a webhook of it, whose receiver is
-//! here. The time runs from `detected_at`, which is the `created_at` of the event that completed the
+//! here. The load is harder than an installation: see [`rule_json`]. The time runs from `detected_at`, which is the `created_at` of the event that completed the
 //! alert and is set before its commit, until the message has arrived, on the same clock.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
+use anyhow::Context as _;
 use conn_log_core::alert::{Episode, GroupKey, History, HistoryQuery, Output, Watch, WatchedRule};
 use conn_log_core::{EventDraft, EventPolicy, Record, Timestamp};
 
@@ -47,6 +48,14 @@ impl History for Nothing {
     }
 }
 
+/// The resident memory of this process.
+fn resident_mib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;
+    Ok(kib.parse::<u64>()? >> 10)
+}
+
 impl Watcher {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let records = self.records()?;
@@ -56,6 +65,7 @@ impl Watcher {
         };
         let rules = (0..self.rules).map(watched).collect::<anyhow::Result<_>>()?;
         let mut watch = Watch::new(rules);
+        let before = resident_mib()?;
         let mut alerts = 0;
         for part in records.chunks(records.len().div_ceil(self.parts).max(1)) {
             let begun = Instant::now();
@@ -68,10 +78,13 @@ impl Watcher {
                 alerts = output.last_alert;
             }
             let nanos = begun.elapsed().as_nanos() / part.len() as u128;
+            let grown = resident_mib()?.saturating_sub(before);
             println!(
-                "ns_per_event={nanos} groups={} given_up={} alerts={alerts}",
+                "ns_per_event={nanos} groups={} given_up={} alerts={alerts} accounted_mib={} \
+                 resident_mib={grown}",
                 watch.groups(),
-                watch.health(0).groups_given_up
+                watch.health(0).groups_given_up,
+                watch.bytes() >> 20,
             );
         }
         Ok(())

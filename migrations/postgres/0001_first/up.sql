@@ -502,6 +502,7 @@ CREATE TABLE sessions (
     device       integer     NOT NULL,
     application  integer     NOT NULL,
     session_id   text,
+    session_hash integer,
     start        smallint,
     end_at       timestamptz,
     end_event    bigint,
@@ -511,23 +512,22 @@ CREATE TABLE sessions (
     more         bytea,
     length       smallint    NOT NULL,
     is_suspended boolean     NOT NULL,
-    is_open      boolean     NOT NULL,
     PRIMARY KEY (tenant_id, at, event)
 );
 COMMENT ON TABLE sessions IS 'Sessions. Device, application and status are numbers of names. A row before 1970 keeps what a key''s events say before its first session';
 COMMENT ON COLUMN sessions.at IS 'When it started, or ended where no start is known; event is the one that says so';
 COMMENT ON COLUMN sessions.end_event IS 'NULL where the next start ended it, 0 where it timed out';
 COMMENT ON COLUMN sessions.end_duration IS 'Seconds, as the ending event gives them';
--- Events of a session id look for the sessions of their key.
-CREATE INDEX sessions_session ON sessions (tenant_id, session_id, device, application, at) WHERE session_id IS NOT NULL;
+-- Events of a session id look for the sessions of their key, by a hash of the id: it takes four bytes.
+CREATE INDEX sessions_session ON sessions (tenant_id, session_hash, device, at) WHERE session_hash IS NOT NULL;
 CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
 CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
 -- Events of a device and application without a session id look for their neighbours in time.
 CREATE INDEX sessions_pair ON sessions (tenant_id, device, application, at) WHERE session_id IS NULL;
 -- Lists of a time, and of ended sessions, go through one class of length after the other.
 CREATE INDEX sessions_length ON sessions (tenant_id, length, at);
-CREATE INDEX sessions_open ON sessions (tenant_id, device, is_suspended) WHERE is_open;
-CREATE INDEX sessions_open_application ON sessions (tenant_id, application, is_suspended, device) WHERE is_open;
+CREATE INDEX sessions_open ON sessions (tenant_id, device, is_suspended) WHERE length = 32;
+CREATE INDEX sessions_open_application ON sessions (tenant_id, application, is_suspended, device) WHERE length = 32;
 
 CREATE TABLE rollups (
     tenant_id integer     NOT NULL,
@@ -542,7 +542,6 @@ COMMENT ON TABLE rollups IS 'Statistics, added up on seven levels';
 COMMENT ON COLUMN rollups.lead IS 'The number of the application''s or device''s name, or of the block of devices; 0 for all events';
 COMMENT ON COLUMN rollups.whole IS 'Of level 3 the sum of the finer parts, else NULL';
 COMMENT ON COLUMN rollups.cells IS 'The finer parts of the row';
-CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
 COMMENT ON COLUMN devices.tenant_id IS 'Whose device';
 COMMENT ON COLUMN devices.device_id IS 'The device';
 COMMENT ON COLUMN devices.number IS 'Number of its name in the dictionary';
@@ -571,14 +570,14 @@ COMMENT ON COLUMN sessions.event IS 'Id of the event that says at';
 COMMENT ON COLUMN sessions.device IS 'Number of the devices name';
 COMMENT ON COLUMN sessions.application IS 'Number of the applications name';
 COMMENT ON COLUMN sessions.session_id IS 'As the client named it; NULL where its events carry none';
+COMMENT ON COLUMN sessions.session_hash IS 'CRC-32 of the session id, as a signed number; its index finds the session';
 COMMENT ON COLUMN sessions.start IS 'What it started with: 1 established, 2 resumed; NULL where no start is known';
 COMMENT ON COLUMN sessions.end_at IS 'When it ended; NULL while it is open';
 COMMENT ON COLUMN sessions.end_status IS 'Number of the ending events status';
 COMMENT ON COLUMN sessions.last_at IS 'Of a key''s last session: the latest event of the key; of others: the later of start and end';
 COMMENT ON COLUMN sessions.more IS 'Marks of its time that are neither its start nor its end, and gaps between events that are longer than the session timeout, packed';
-COMMENT ON COLUMN sessions.length IS 'Class of its length: shorter than 4^length seconds; 32 without an end';
+COMMENT ON COLUMN sessions.length IS 'Class of its length: shorter than 4^length seconds; 32 where it has started and no end is known';
 COMMENT ON COLUMN sessions.is_suspended IS 'Whether it is open and suspended';
-COMMENT ON COLUMN sessions.is_open IS 'Whether it has started and no end is known';
 COMMENT ON COLUMN rollups.tenant_id IS 'Whose events';
 COMMENT ON COLUMN rollups.level IS '1 an hour of an application, 2 ten minutes of an application, 3 a day of a device, 4 an hour, 5 a day and a day of an application, 6 an hour of 1,024 devices, 7 a day of 1,024 devices';
 COMMENT ON COLUMN rollups.start IS 'When its span of time begins, in UTC';

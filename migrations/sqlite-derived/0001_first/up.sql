@@ -105,6 +105,7 @@ CREATE TABLE sessions (
     device       INTEGER NOT NULL,
     application  INTEGER NOT NULL,
     session_id   TEXT,
+    session_hash INTEGER,
     start        INTEGER,
     end_at       INTEGER,
     end_event    INTEGER,
@@ -114,19 +115,18 @@ CREATE TABLE sessions (
     more         BLOB,
     length       INTEGER NOT NULL,
     is_suspended INTEGER NOT NULL,
-    is_open      INTEGER NOT NULL,
     PRIMARY KEY (tenant_id, at, event)
 ) STRICT, WITHOUT ROWID;
--- Events of a session id look for the sessions of their key.
-CREATE INDEX sessions_session ON sessions (tenant_id, session_id, device, application, at) WHERE session_id IS NOT NULL;
+-- Events of a session id look for the sessions of their key, by a hash of the id: it takes four bytes.
+CREATE INDEX sessions_session ON sessions (tenant_id, session_hash, device, at) WHERE session_hash IS NOT NULL;
 CREATE INDEX sessions_device ON sessions (tenant_id, device, at);
 CREATE INDEX sessions_application ON sessions (tenant_id, application, at);
 -- Events of a device and application without a session id look for their neighbours in time.
 CREATE INDEX sessions_pair ON sessions (tenant_id, device, application, at) WHERE session_id IS NULL;
 -- Lists of a time, and of ended sessions, go through one class of length after the other.
 CREATE INDEX sessions_length ON sessions (tenant_id, length, at);
-CREATE INDEX sessions_open ON sessions (tenant_id, device, is_suspended) WHERE is_open;
-CREATE INDEX sessions_open_application ON sessions (tenant_id, application, is_suspended, device) WHERE is_open;
+CREATE INDEX sessions_open ON sessions (tenant_id, device, is_suspended) WHERE length = 32;
+CREATE INDEX sessions_open_application ON sessions (tenant_id, application, is_suspended, device) WHERE length = 32;
 
 -- Statistics. Level 1: an hour of an application; 2: ten minutes of an application; 3: a day of a device; 4: an
 -- hour; 5: a day, and a day of an application; 6: an hour of 1,024 devices; 7: a day of 1,024 devices. `lead` is the
@@ -142,7 +142,6 @@ CREATE TABLE rollups (
     cells     BLOB    NOT NULL,
     PRIMARY KEY (tenant_id, level, start, lead)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX rollups_device ON rollups (tenant_id, lead, start) WHERE level = 3;
 
 -- The figures of an hour of an application, as answers have them: apart from the rollups' cells, which
 -- are fifty times their size (docs/decisions/009).
@@ -168,7 +167,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('applications', 'applications', '50 50 1'),
     ('application_devices', 'application_devices', '100000 100000 2000 1'),
     ('sessions', 'sessions', '4000000 4000000 1 1'),
-    ('sessions', 'sessions_session', '4000000 4000000 1 1 1 1'),
+    ('sessions', 'sessions_session', '4000000 4000000 1 1 1'),
     ('sessions', 'sessions_device', '4000000 4000000 800 1'),
     ('sessions', 'sessions_application', '4000000 4000000 80000 1'),
     ('sessions', 'sessions_pair', '4000000 4000000 800 40 1'),
@@ -176,7 +175,6 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     ('sessions', 'sessions_open', '5000 5000 2 1'),
     ('sessions', 'sessions_open_application', '5000 5000 100 50 1'),
     ('rollups', 'rollups', '300000 300000 100000 100 1'),
-    ('rollups', 'rollups_device', '100000 100000 30 1'),
     ('application_hours', 'application_hours', '40000 40000 50 1');
 -- Has this connection read them; others do when they see the new schema.
 ANALYZE sqlite_schema;

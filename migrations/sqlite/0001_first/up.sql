@@ -39,11 +39,23 @@ CREATE TABLE events (
     duration        REAL,
     session_id      TEXT,
     event_id        TEXT,
+    -- JSON; or packed, which begins with a digit: numbers of texts, and values (docs/decisions/036). A packed row may
+    -- have its user agent there.
     metadata        TEXT    NOT NULL,
     leaf_hash       BLOB    NOT NULL,
     tenant_id       INTEGER NOT NULL AS (row_id >> 44),
     id              INTEGER NOT NULL AS (row_id & 0xfffffffffff)
 ) STRICT;
+
+-- Texts that events repeat: of kind 1 the names of metadata's members, as JSON strings with tabs between them; of kind
+-- 2 user agents. A text is never changed or removed: rows of events have its number.
+CREATE TABLE texts (
+    tenant_id INTEGER NOT NULL,
+    kind      INTEGER NOT NULL,
+    number    INTEGER NOT NULL,
+    text      TEXT    NOT NULL,
+    PRIMARY KEY (tenant_id, kind, number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE tokens (
     id           TEXT    NOT NULL PRIMARY KEY,
@@ -252,6 +264,7 @@ DELETE FROM sqlite_stat1;
 INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
     -- A table found by its rowid has no index to tell of.
     ('events', NULL, '10000000'),
+    ('texts', 'texts', '100 100 50 1'),
     ('idempotency_keys', 'idempotency_keys', '1000000 1000000 500000 1'),
     ('idempotency_keys', 'idempotency_keys_age', '1000000 500000 1'),
     ('rejects', 'sqlite_autoindex_rejects_1', '100000 10000 1'),

@@ -54,24 +54,41 @@ pub(crate) struct Alert {
     note: Option<String>,
 }
 
-/// The kind of the rule, or webhook_disabled.
-#[derive(ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[allow(dead_code, reason = "only described")]
-pub(crate) enum AlertKind {
-    Match,
-    FailureBurst,
-    DistinctCount,
-    Sequence,
-    FirstSeen,
-    Flapping,
-    Silence,
-    LongSession,
-    ImpossibleTravel,
-    Beaconing,
-    Volume,
-    /// A webhook was disabled because its receiver failed for five days.
-    WebhookDisabled,
+/// Describes the kinds of rules, and some more.
+macro_rules! described_kinds {
+    ($(#[$about:meta])* $name:ident { $($(#[$about_more:meta])* $more:ident,)* }) => {
+        $(#[$about])*
+        #[derive(ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[allow(dead_code, reason = "only described")]
+        pub(crate) enum $name {
+            Match,
+            FailureBurst,
+            DistinctCount,
+            Sequence,
+            FirstSeen,
+            Flapping,
+            Silence,
+            LongSession,
+            ImpossibleTravel,
+            Beaconing,
+            Volume,
+            $($(#[$about_more])* $more,)*
+        }
+    };
+}
+
+described_kinds! {
+    /// What a rule finds; docs/rules.md explains each kind.
+    AlertRuleKind {}
+}
+
+described_kinds! {
+    /// The kind of the rule, or webhook_disabled.
+    AlertKind {
+        /// A webhook was disabled because its receiver failed for five days.
+        WebhookDisabled,
+    }
 }
 
 /// Where an alert stands.

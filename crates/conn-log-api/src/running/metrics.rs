@@ -190,7 +190,7 @@ impl Metrics {
             rule_groups: IntGauge::new("rule_groups", "Groups of all rules, on this server")?,
             rule_groups_given_up: IntGauge::new(
                 "rule_groups_given_up",
-                "Groups given up because there were too many, since the rules were loaded",
+                "Groups given up or cut because there was too much, since the rules were loaded",
             )?,
             rule_late_reads: IntGauge::new(
                 "rule_late_reads",

@@ -14,8 +14,9 @@ use crate::{Record, Timestamp};
 pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record]) -> String {
     if group == OVERFLOW_GROUP {
         return format!(
-            "the rules have more groups than are kept: {} that were quiet for longest were given \
-             up; narrow the filters or group by fields with fewer values",
+            "the rules have more groups or events than are kept in memory: {} groups were given up or \
+             cut, the quietest and the busiest; narrow the filters or group by fields with fewer \
+             values",
             episode.count
         );
     }

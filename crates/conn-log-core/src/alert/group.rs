@@ -108,20 +108,30 @@ impl State {
         }
     }
 
-    /// The number of observations.
+    /// Its size in observations.
     pub(super) fn len(&self) -> usize {
         match self {
             State::Windowed(windowed) => windowed.window.len(),
             State::Silence(silence) => silence.len(),
-            State::Sessions(_) | State::Volume(_) => 1,
+            State::Sessions(sessions) => sessions.len(),
+            State::Volume(volume) => volume.len(),
         }
     }
 
-    /// Whether the group may be given up: it has no alert, and is not half way to one.
-    pub(super) fn may_go(&self, rule: &Rule) -> bool {
+    /// Forgets the earlier half of many observations.
+    pub(super) fn cut(&mut self) {
+        if let State::Windowed(windowed) = self {
+            windowed.cut();
+        }
+    }
+
+    /// Whether the group may be given up: it has no alert, and is not half way to one. The latter does
+    /// not matter if it `is_urgent`.
+    pub(super) fn may_go(&self, rule: &Rule, is_urgent: bool) -> bool {
         match self {
             State::Windowed(windowed) => {
-                windowed.episodes.is_empty() && windowed.progress(rule) < half_of_threshold(rule)
+                windowed.episodes.is_empty()
+                    && (is_urgent || windowed.progress(rule) < half_of_threshold(rule))
             }
             State::Silence(silence) => !silence.has_alert(),
             State::Sessions(_) => false,

@@ -13,6 +13,9 @@ use super::group::{Group, State};
 use super::rule::Rule;
 use super::subjects::Subject;
 
+/// So many stale entries of the queue do not matter.
+const STALE_MIN: usize = 1_024;
+
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     /// By the numbers of their subjects.
@@ -83,7 +86,17 @@ impl Groups {
         {
             group.queued = Some(deadline);
             self.queue.push(Reverse((deadline, id)));
+            if self.queue.len() > 2 * self.all.len() + STALE_MIN {
+                self.forget_stale();
+            }
         }
+    }
+
+    /// Takes out what groups that were given up have left in the queue.
+    fn forget_stale(&mut self) {
+        let all = &self.all;
+        self.queue
+            .retain(|Reverse((at, id))| all.get(id).is_some_and(|group| group.queued == Some(*at)));
     }
 
     /// No deadline is earlier.

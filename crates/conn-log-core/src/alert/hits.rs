@@ -143,6 +143,14 @@ impl Windowed {
         self.episodes.retain(|episode| episode.end >= ended);
     }
 
+    /// Forgets the earlier half of the observations.
+    pub(super) fn cut(&mut self) {
+        if self.window.len() > 0 {
+            let middle = self.window.at(self.window.len() / 2).time;
+            self.forget_before(middle, i64::MIN);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.window.len() == 0 && self.episodes.is_empty()
     }

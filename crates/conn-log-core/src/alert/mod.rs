@@ -45,6 +45,8 @@ mod volume;
 mod watch;
 mod watcher;
 mod window;
+#[cfg(test)]
+mod window_tests;
 
 pub use episode::{Episode, Mark};
 pub use explain::explain;

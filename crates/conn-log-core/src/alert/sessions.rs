@@ -17,6 +17,9 @@ use super::view::EventView;
 /// Limit of marks of one session's key: the oldest are forgotten.
 const MARKS_MAX: usize = 256;
 
+/// The memory of a session with its key, in observations.
+const OBSERVATIONS_PER_KEY: usize = 4;
+
 /// The sessions of one group, by device, application and session id.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sessions {
@@ -57,6 +60,11 @@ impl Sessions {
         }
         key.marks.insert(place, (mark, step));
         key.settle(context, mark.id);
+    }
+
+    /// Its size: a session takes as much as some observations.
+    pub(super) fn len(&self) -> usize {
+        OBSERVATIONS_PER_KEY * self.keys.len()
     }
 
     pub(super) fn judge(&mut self, context: &mut Context<'_>) {

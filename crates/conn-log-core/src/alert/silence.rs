@@ -63,6 +63,8 @@ impl Silence {
             None => {
                 self.first = Some(mark);
                 if self.gaps.is_empty() {
+                    // Most groups never have more.
+                    self.gaps.reserve_exact(1);
                     self.gaps.push(Gap { from: mark, until: None, alert: None });
                 }
             }

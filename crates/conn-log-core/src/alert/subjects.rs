@@ -83,6 +83,15 @@ impl Subjects {
         Some(self.add(grouping, values))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.groupings.iter().map(|grouping| grouping.by_name.len()).sum()
+    }
+
+    /// Forgets the subjects without a group.
+    pub(super) fn forget_unused(&mut self) {
+        self.groupings.iter_mut().for_each(Grouping::forget_unused);
+    }
+
     /// The subject with these values.
     pub(super) fn with(&mut self, grouping: usize, values: Vec<String>) -> Subject {
         let known = self.groupings[grouping].by_name.get(&values.join("\0")).cloned();
@@ -93,14 +102,21 @@ impl Subjects {
         self.last_id += 1;
         let grouping = &mut self.groupings[grouping];
         if grouping.by_name.len() >= grouping.kept_max {
-            grouping.by_name.retain(|_, subject| Arc::strong_count(&subject.key) > 1);
-            grouping.kept_max = KEPT_MIN.max(2 * grouping.by_name.len());
+            grouping.forget_unused();
         }
         let name = values.join("\0");
         let key = Arc::new(key(&grouping.fields, values));
         let subject = Subject { id: self.last_id, key };
         grouping.by_name.insert(name, subject.clone());
         subject
+    }
+}
+
+impl Grouping {
+    /// Forgets the subjects without a group.
+    fn forget_unused(&mut self) {
+        self.by_name.retain(|_, subject| Arc::strong_count(&subject.key) > 1);
+        self.kept_max = KEPT_MIN.max(2 * self.by_name.len());
     }
 }
 

@@ -87,6 +87,11 @@ impl Volume {
         (is_high || is_low).then_some(usual)
     }
 
+    /// The number of windows that are kept.
+    pub(super) fn len(&self) -> usize {
+        self.windows.len()
+    }
+
     pub(super) fn judge(&mut self, context: &mut Context<'_>) {
         let size = context.rule.reach_micros();
         let Some(first) = self.first else { return };

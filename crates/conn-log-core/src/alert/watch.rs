@@ -4,7 +4,7 @@ use super::candidates::Candidates;
 use super::episode::Episode;
 use super::history::{History, HistoryQuery};
 use super::output::{GroupKey, Output};
-use super::overflow::{OVERFLOW_GROUP, Overflow};
+use super::overflow::{self, OVERFLOW_GROUP, Overflow};
 use super::rule::Field;
 use super::sessions::session_key;
 use super::subjects::Subjects;
@@ -17,6 +17,15 @@ const GROUPS_MAX: usize = 100_000;
 
 /// Groups given up at once when there are too many: a tenth, so that the search for them is rare.
 const GIVEN_UP_AT_ONCE: usize = GROUPS_MAX / 10;
+
+/// Limit of the memory of all rules of a log, in bytes, by the estimates below.
+const BYTES_MAX: usize = 128 << 20;
+
+/// Memory of a subject with its key, of a group without its observations, and of an observation with
+/// the room that its chunk keeps free. Measured, and rounded up.
+const SUBJECT_BYTES: usize = 500;
+const GROUP_BYTES: usize = 500;
+const OBSERVATION_BYTES: usize = 100;
 
 /// Beyond so many observations those that only late events need are forgotten.
 const OBSERVATIONS_SOFT_MAX: usize = 500_000;
@@ -34,9 +43,11 @@ pub struct Watch {
     /// Room for the places of an event's candidates.
     places: Vec<usize>,
     groups_max: usize,
+    bytes_max: usize,
     taken: u64,
-    /// Before so many were taken there cannot be too many groups: an event adds one at most.
-    gives_up_next: u64,
+    /// Before so many were taken there cannot be too much: an event adds a group and an observation
+    /// at most.
+    bounds_next: u64,
     /// No deadline is earlier than this time, in microseconds.
     due_earliest: i64,
     overflow: Overflow,
@@ -69,8 +80,9 @@ impl Watch {
             candidates: Candidates::default(),
             places: Vec::new(),
             groups_max: GROUPS_MAX,
+            bytes_max: BYTES_MAX,
             taken: 0,
-            gives_up_next: 0,
+            bounds_next: 0,
             due_earliest: i64::MIN,
             overflow: Overflow::default(),
             clock: 0,
@@ -81,6 +93,12 @@ impl Watch {
     #[must_use]
     pub fn with_groups_max(self, groups_max: usize) -> Self {
         Watch { groups_max: groups_max.max(1), ..self }
+    }
+
+    /// With another limit of memory, in bytes.
+    #[must_use]
+    pub fn with_bytes_max(self, bytes_max: usize) -> Self {
+        Watch { bytes_max, ..self }
     }
 
     /// Takes in the next event of the log.
@@ -128,7 +146,7 @@ impl Watch {
         let Some(watcher) = self.watchers.iter_mut().find(|w| w.watched.number == rule) else {
             return;
         };
-        (self.gives_up_next, self.due_earliest) = (0, i64::MIN);
+        (self.bounds_next, self.due_earliest) = (0, i64::MIN);
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(json).unwrap_or_default();
         let value = |field: &Field| Some(object.get(&field.to_string())?.as_str()?.to_owned());
@@ -189,31 +207,56 @@ impl Watch {
         self.watchers.iter().map(|watcher| watcher.groups.len()).sum()
     }
 
+    /// The memory that the rules take, in bytes: an estimate that is rather too high.
+    pub fn bytes(&self) -> usize {
+        let observations = self.observations() * OBSERVATION_BYTES;
+        self.subjects.len() * SUBJECT_BYTES + self.groups() * GROUP_BYTES + observations
+    }
+
+    fn observations(&self) -> usize {
+        self.watchers.iter().map(|watcher| watcher.groups.observations()).sum()
+    }
+
     /// Forgets what only events that are too late need. Call it now and then, when everything that
     /// was told is written: what is forgotten is read again from there.
     pub fn tidy(&mut self) {
-        let kept: usize = self.watchers.iter().map(|watcher| watcher.groups.observations()).sum();
-        if kept > OBSERVATIONS_SOFT_MAX || self.groups() > self.groups_max / 2 {
+        if self.observations() > OBSERVATIONS_SOFT_MAX || self.groups() > self.groups_max / 2 {
             let clock = self.clock;
             self.watchers.iter_mut().for_each(|watcher| watcher.forget(clock));
         }
     }
 
-    /// Keeps the number of groups within its bound.
+    /// Keeps groups and memory within their bounds.
     fn bound(&mut self, place: usize, view: &EventView<'_>, output: &mut Output) {
         self.taken += 1;
-        if self.taken < self.gives_up_next {
+        if self.taken < self.bounds_next {
             return;
         }
-        let groups = self.groups();
-        if groups <= self.groups_max {
-            self.gives_up_next = self.taken + (self.groups_max - groups) as u64 + 1;
+        let (groups, bytes) = (self.groups(), self.bytes());
+        if groups <= self.groups_max && bytes <= self.bytes_max {
+            let room = (self.bytes_max - bytes) / (SUBJECT_BYTES + GROUP_BYTES + OBSERVATION_BYTES);
+            self.bounds_next = self.taken + room.min(self.groups_max - groups) as u64 + 1;
             return;
         }
-        // A search for quiet groups goes through all of them: a hundredth may be too many meanwhile.
-        self.gives_up_next = self.taken + (self.groups_max / 100) as u64;
-        let count = GIVEN_UP_AT_ONCE.min(self.groups_max / 10).max(groups - self.groups_max);
-        self.overflow.give_up(count, &mut self.watchers, place, view, output);
+        // A search goes through all groups: a hundredth may be too many meanwhile.
+        self.bounds_next = self.taken + (self.groups_max / 100) as u64;
+        let mut count = 0;
+        // An eighth more than too many, so that the next search is not at once.
+        let wanted = self.bytes_max - self.bytes_max / 8;
+        if bytes > self.bytes_max {
+            let excess = (bytes - wanted).div_ceil(OBSERVATION_BYTES);
+            count += overflow::cut_busiest(&mut self.watchers, excess);
+        }
+        let excess = (groups.saturating_sub(self.groups_max))
+            .max(self.bytes().saturating_sub(self.bytes_max) / GROUP_BYTES);
+        if excess > 0 {
+            let at_once = GIVEN_UP_AT_ONCE.min(self.groups_max / 10).max(excess);
+            // What is half way to an alert stays, unless there is no end of it.
+            let is_urgent = groups > 2 * self.groups_max || bytes > 2 * self.bytes_max;
+            count += overflow::give_up_quietest(&mut self.watchers, at_once, is_urgent);
+            self.subjects.forget_unused();
+        }
+        self.overflow.tell(count, &self.watchers[place].watched, view, output);
     }
 }
 

@@ -192,9 +192,13 @@ impl Watcher {
     }
 
     /// The groups that may be given up, each with the time of its last event and its number.
-    pub(super) fn unprotected(&self) -> impl Iterator<Item = (i64, &GroupKey, u64)> {
+    pub(super) fn unprotected(
+        &self,
+        is_urgent: bool,
+    ) -> impl Iterator<Item = (i64, &GroupKey, u64)> {
         let rule = &self.watched.rule;
-        let groups = self.groups.iter().filter(|(_, group)| group.state.may_go(rule));
+        let groups =
+            self.groups.iter().filter(move |(_, group)| group.state.may_go(rule, is_urgent));
         groups.map(|(id, group)| (group.touched, &*group.key, id))
     }
 }

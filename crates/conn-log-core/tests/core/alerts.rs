@@ -247,6 +247,107 @@ proptest! {
     }
 }
 
+/// Thresholds of a busy group: its windows have hundreds of observations.
+fn busy_kinds() -> Vec<Rule> {
+    let all = json!([
+        {"kind": "failure_burst", "params": {"threshold": 200, "window_seconds": 30}},
+        {"kind": "distinct_count",
+         "params": {"of": "ip_address", "at_least": 9, "window_seconds": 10}},
+        {"kind": "sequence", "params": {"first": {"status": "denied"}, "count": 150,
+         "then": {"status": "success"}, "window_seconds": 20}},
+        {"kind": "flapping", "params": {"transitions": 100, "window_seconds": 20}},
+        {"kind": "flapping", "params": {"transitions": 300, "window_seconds": 60}},
+    ]);
+    let Value::Array(all) = all else { unreachable!() };
+    let complete = |mut json: Value| {
+        json["name"] = "a rule".into();
+        json["group_by"] = json!(["device_id"]);
+        rule(json)
+    };
+    all.into_iter().map(complete).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Near midnight, too: the base lies two minutes before it.
+    #[test]
+    fn episodes_of_a_busy_group_do_not_depend_on_the_order_of_arrival(
+        choices in prop::collection::vec((0..4_usize, 0..4_usize, 0..300_u16, 0..400_i64), 2_000..4_000),
+    ) {
+        let event = |(place, (status, kind, address, late)): (usize, (usize, usize, u16, i64))| {
+            let place = i64::try_from(place).unwrap();
+            let mut fields = plain(place * 100_000);
+            fields.status = ["success", "denied", "denied", "denied"][status].to_owned();
+            let kinds = ["established", "terminated", "terminated", "attempted"];
+            fields.connection_type = kinds[kind].to_owned();
+            let last = u8::try_from(address.saturating_sub(290)).unwrap();
+            fields.ip_address = Some([10, 0, 0, last].into());
+            (place + late / 4, fields)
+        };
+        let mut events: Vec<(i64, EventFields)> =
+            choices.into_iter().enumerate().map(event).collect();
+        let rules = busy_kinds();
+        let stored = |place: usize| {
+            Timestamp::from_micros(BASE + i64::try_from(place).unwrap() * 100_000)
+        };
+        let log_of = |events: &[(i64, EventFields)]| {
+            let fields: Vec<EventFields> = events.iter().map(|(_, f)| f.clone()).collect();
+            log(&fields, stored)
+        };
+        let (in_order, _) = run(&rules, &log_of(&events));
+        events.sort_by_key(|(arrival, _)| *arrival);
+        let (late, _) = run(&rules, &log_of(&events));
+        prop_assert_eq!(in_order.episodes(), late.episodes());
+        prop_assert!(in_order.alerts.len() >= 3, "{:?}", in_order.episodes());
+    }
+}
+
+#[test]
+fn memory_is_bounded_and_an_alert_says_what_was_cut() {
+    const BYTES_MAX: usize = 1 << 20;
+    let rules = busy_kinds();
+    let mut watch = Watch::new(watched(&rules)).with_bytes_max(BYTES_MAX);
+    let mut memory = Memory::default();
+    let mut output = Output::after(0);
+    for number in 0..40_000 {
+        let mut fields = plain(AFTER_MIDNIGHT + number * 1_000);
+        // One device makes every second event, and the others one each.
+        let is_busy = number % 2 == 0;
+        fields.device_id = if is_busy { "busy".to_owned() } else { format!("d{number}") };
+        fields.connection_type = ["established", "terminated"][usize::from(number % 4 == 0)].into();
+        fields.ip_address = Some([10, 0, 0, 1].into());
+        let created_at = fields.timestamp;
+        let record = Record { id: number + 1, created_at, event: Event::from_store(fields) };
+        watch.take(&record, &mut memory, &mut output).unwrap();
+        assert!(watch.bytes() < BYTES_MAX + BYTES_MAX / 4, "{} after {number}", watch.bytes());
+    }
+    memory.note(&output.changes);
+    let groups: Vec<&str> = memory.alerts.values().map(|(_, group, _)| group.as_str()).collect();
+    assert_eq!(groups.iter().filter(|group| group.contains("overflow")).count(), 1, "{groups:?}");
+    // What needs fewer events than are kept is found all the same: it goes on and off 500 times a
+    // second.
+    assert_eq!(groups.iter().filter(|group| group.contains("busy")).count(), 2, "{groups:?}");
+    assert!(watch.health(1).groups_given_up > 0);
+}
+
+#[test]
+fn groups_half_way_to_an_alert_are_given_up_when_there_is_no_end_of_them() {
+    let rules = [rule(json!({"name": "burst", "kind": "failure_burst", "group_by": ["device_id"],
+        "params": {"threshold": 4, "window_seconds": 3_600}}))];
+    let mut watch = Watch::new(watched(&rules)).with_groups_max(1_000);
+    let mut output = Output::after(0);
+    for number in 0..10_000 {
+        let mut fields = plain(AFTER_MIDNIGHT + number * 1_000);
+        (fields.device_id, fields.status) = (format!("d{}", number / 2), "denied".to_owned());
+        let created_at = fields.timestamp;
+        let record = Record { id: number + 1, created_at, event: Event::from_store(fields) };
+        watch.take(&record, &mut Memory::default(), &mut output).unwrap();
+        assert!(watch.groups() <= 2_020, "{} after {number}", watch.groups());
+    }
+    assert!(watch.groups() > 1_000);
+}
+
 #[test]
 fn one_attacker_is_found_among_more_groups_than_are_kept() {
     assert!(find_attacker(20_000, 500, Some(1_000)) <= 1_010);

@@ -1,5 +1,6 @@
 //! Facts: the fields of an event that projections read, and batches of them from the log.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use conn_log_core::{Record, Timestamp};
@@ -11,10 +12,11 @@ use foldhash::HashMap;
 use serde_json::value::RawValue;
 
 use super::dictionary::Names;
-use crate::engine::{AnyConnection, Dialect, Ip, Micros};
+use crate::engine::{AnyConnection, Dialect, Ip, Micros, Packed, place_of};
 use crate::log::key;
 use crate::log::schema::events;
 use crate::log::span::Span;
+use crate::log::texts::{self, Damaged};
 use crate::tenant_id::TenantId;
 
 /// The fields of one event that projections read. `N` is a name: its number, see [`Names`].
@@ -187,17 +189,11 @@ type FactRow = (
     (Option<Ip>, Option<f64>, Option<String>, Option<String>, Option<String>),
 );
 
-/// Members of the metadata as JSON text: the network type and the signal strength. The database
-/// extracts the two: decoding the metadata of every event would be most of the cost.
-///
-/// SQLite parses the text of the metadata to extract a member. Looking for the member's name first
-/// spares it that for most events.
+/// Members of the metadata as JSON text: the network type and the signal strength. PostgreSQL
+/// extracts the two. SQLite gives the metadata as the row has it, and [`Members`] finds them.
 fn members(dialect: Dialect) -> [&'static str; 2] {
     match dialect {
-        Dialect::Sqlite => [
-            "CASE WHEN instr(metadata, '\"network_type\"') THEN metadata -> 'network_type' END",
-            "CASE WHEN instr(metadata, '\"signal_strength\"') THEN metadata -> 'signal_strength' END",
-        ],
+        Dialect::Sqlite => ["metadata", "NULL"],
         Dialect::Postgres => [
             "CAST(metadata -> 'network_type' AS TEXT)",
             "CAST(metadata -> 'signal_strength' AS TEXT)",
@@ -233,11 +229,25 @@ pub(crate) fn read(
                 sql::<Nullable<Text>>(signal_strength),
             ),
         ));
+    // Read before the events: a text is stored with the first event that needs it, or before.
+    let members = match dialect {
+        Dialect::Sqlite => Some(Members::load(connection, tenant)?),
+        Dialect::Postgres => None,
+    };
     let mut facts = Facts::default();
     for row in select.load_iter::<FactRow, DefaultLoadingMode>(connection)? {
         let (first, second) = row?;
         let (id, timestamp, device, application, connection_type, status) = first;
         let (ip_address, duration, session_id, network_type, signal_strength) = second;
+        let (network_type, signal_strength) = match &members {
+            Some(members) => {
+                let text = network_type.as_deref().unwrap_or_default();
+                members.find(id, text, session_id.as_deref())?
+            }
+            None => (network_type.map(Cow::Owned), signal_strength.map(Cow::Owned)),
+        };
+        let network_type = network_type.as_deref().and_then(text_of);
+        let signal_strength = signal_strength.as_deref().and_then(number_of);
         facts.push(Seen {
             id,
             timestamp: timestamp.0,
@@ -248,11 +258,68 @@ pub(crate) fn read(
             ip_address: ip_address.map(|ip| ip.0),
             duration,
             session_id,
-            network_type: network_type.as_deref().and_then(text_of),
-            signal_strength: signal_strength.as_deref().and_then(number_of),
+            network_type,
+            signal_strength,
         });
     }
     Ok(facts)
+}
+
+/// Finds the network type and the signal strength in the metadata of SQLite's rows.
+struct Members {
+    /// The places of both among the names of each shape.
+    places: HashMap<u32, [Option<usize>; 2]>,
+}
+
+/// A member's JSON text, if the metadata has it.
+type Json<'a> = Option<Cow<'a, str>>;
+
+impl Members {
+    fn load(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<Self> {
+        let shapes = texts::all(connection, tenant, texts::Kind::Shape)?;
+        let places =
+            |shape: &str| [NETWORK_TYPE, SIGNAL_STRENGTH].map(|name| place_of(shape, name));
+        Ok(Members {
+            places: shapes.iter().map(|(number, text)| (*number, places(text))).collect(),
+        })
+    }
+
+    /// Both members of the metadata of event `id`.
+    fn find<'a>(
+        &self,
+        id: i64,
+        text: &'a str,
+        session_id: Option<&'a str>,
+    ) -> QueryResult<(Json<'a>, Json<'a>)> {
+        let damaged = || diesel::result::Error::DeserializationError(Damaged(id).into());
+        if !Packed::is_packed(text) {
+            return Ok(members_of(text));
+        }
+        let packed = Packed::of(text, session_id).ok_or_else(damaged)?;
+        if packed.shape == 0 {
+            return Ok(members_of(packed.plain()));
+        }
+        let [network_type, signal_strength] = self.places.get(&packed.shape).ok_or_else(damaged)?;
+        Ok((
+            network_type.and_then(|place| packed.value(place)),
+            signal_strength.and_then(|place| packed.value(place)),
+        ))
+    }
+}
+
+const NETWORK_TYPE: &str = "network_type";
+const SIGNAL_STRENGTH: &str = "signal_strength";
+
+/// Both members of metadata. Most texts without them are told at a glance.
+fn members_of<'a>(metadata: &'a str) -> (Json<'a>, Json<'a>) {
+    if !metadata.contains(NETWORK_TYPE) && !metadata.contains(SIGNAL_STRENGTH) {
+        return (None, None);
+    }
+    let members: Option<FactMetadata<'a>> = serde_json::from_str(metadata).ok();
+    members.map_or((None, None), |members| {
+        let text = |json: Option<&'a RawValue>| json.map(|json| Cow::Borrowed(json.get()));
+        (text(members.network_type), text(members.signal_strength))
+    })
 }
 
 /// The members of metadata that projections read, as their JSON texts.
@@ -267,9 +334,7 @@ struct FactMetadata<'a> {
 impl<'a> From<&'a Record> for Seen<'a> {
     fn from(record: &'a Record) -> Self {
         let parts = record.event.fields();
-        let members: Option<FactMetadata<'_>> = serde_json::from_str(&parts.metadata).ok();
-        let (network_type, signal_strength) =
-            members.map_or((None, None), |members| (members.network_type, members.signal_strength));
+        let (network_type, signal_strength) = members_of(&parts.metadata);
         Seen {
             id: record.id,
             timestamp: parts.timestamp,
@@ -280,8 +345,8 @@ impl<'a> From<&'a Record> for Seen<'a> {
             ip_address: parts.ip_address,
             duration: parts.duration,
             session_id: parts.session_id.clone(),
-            network_type: network_type.and_then(|json| text_of(json.get())),
-            signal_strength: signal_strength.and_then(|json| number_of(json.get())),
+            network_type: network_type.as_deref().and_then(text_of),
+            signal_strength: signal_strength.as_deref().and_then(number_of),
         }
     }
 }

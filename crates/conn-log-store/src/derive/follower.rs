@@ -155,11 +155,16 @@ impl Pace {
         }
     }
 
-    /// Limit of events of one step.
-    pub(super) fn batch_events_max(self) -> i64 {
+    /// Limit of events of one step. `is_loaded` tells that events keep coming: on SQLite the steps
+    /// of both paces wait for each other, so that the steps are shorter then.
+    ///
+    /// New sessions are at random places of their indexes: a step of fewer events changes nearly as
+    /// many pages. So a log that is behind is written in larger steps.
+    pub(super) fn batch_events_max(self, is_loaded: bool) -> i64 {
         match self {
             Pace::Prompt => i64::MAX,
-            Pace::Patient => 64_000,
+            Pace::Patient if is_loaded => 64_000,
+            Pace::Patient => 256_000,
         }
     }
 

@@ -76,7 +76,7 @@ impl Derivation {
                 let behind = log.size - (*mark).max(log.first_id - 1);
                 let is_beginning_gone = *mark < log.first_id - 1;
                 is_beginning_gone
-                    || follower.batch_events(behind, pace.batch_events_max()).is_some()
+                    || follower.batch_events(behind, pace.batch_events_max(false)).is_some()
             }
         })
     }

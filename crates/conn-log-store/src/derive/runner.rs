@@ -247,7 +247,8 @@ impl Runner {
     fn work(&mut self, tenant: TenantId) -> Result<bool, StoreError> {
         let begun = Instant::now();
         let (derivation, pace) = (Arc::clone(&self.derivation), self.pace);
-        let events_max = pace.batch_events_max();
+        let is_loaded = self.commits.has_changed().unwrap_or(false);
+        let events_max = pace.batch_events_max(is_loaded);
         let progress = derivation.step(self.reader()?, tenant, pace, events_max)?;
         let has_more = match progress {
             Progress::Taken(events) => {

@@ -63,6 +63,7 @@ diesel::table! {
         device -> Integer,
         application -> Integer,
         session_id -> Nullable<Text>,
+        session_hash -> Nullable<Integer>,
         start -> Nullable<SmallInt>,
         end_at -> Nullable<Instant>,
         end_event -> Nullable<BigInt>,
@@ -72,7 +73,6 @@ diesel::table! {
         more -> Nullable<Binary>,
         length -> SmallInt,
         is_suspended -> Bool,
-        is_open -> Bool,
     }
 }
 

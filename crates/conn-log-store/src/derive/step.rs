@@ -16,6 +16,10 @@ use crate::log::read::leaf_hash;
 use crate::log::span::Span;
 use crate::tenant_id::TenantId;
 
+/// Facts that followers take in at a time: what they make of one event takes up to two KiB of
+/// memory.
+const FACTS_AT_ONCE: usize = 64_000;
+
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -227,9 +231,11 @@ impl Derivation {
     ) -> Result<Names, StoreError> {
         let names = dictionary::give_in_txn(connection, tenant, &self.dictionary, facts.names())?;
         let facts = facts.numbered(&names);
-        for follower in followers {
-            if let Input::Facts(follower) = follower.input() {
-                follower.take_in_txn(connection, tenant, &facts, &names)?;
+        for some in facts.chunks(FACTS_AT_ONCE) {
+            for follower in followers {
+                if let Input::Facts(follower) = follower.input() {
+                    follower.take_in_txn(connection, tenant, some, &names)?;
+                }
             }
         }
         Ok(names)

@@ -18,6 +18,7 @@ mod identity;
 mod insert;
 mod lanes;
 mod migrations;
+mod packed;
 mod pool;
 mod position;
 mod postgres;
@@ -41,6 +42,7 @@ pub(crate) use insert::{
 #[doc(hidden)]
 pub(crate) use insert::{Upsert, insert_arrays};
 pub(crate) use lanes::Lanes;
+pub(crate) use packed::{Members, Packed, Shape, pack, place_of};
 pub(crate) use position::{
     Home, Lease, Position, Wait, positions, positions_of, set_position_in_txn,
 };

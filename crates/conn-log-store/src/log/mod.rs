@@ -2,7 +2,7 @@
 //!
 //! [`sequencer`] appends. [`heads`] holds the first and last id of each log, [`key`] finds an
 //! event's row in each database, [`scan`] reads rows by a filter, [`read`] by id. [`rejects`] keeps
-//! events that were refused.
+//! events that were refused. On SQLite [`texts`] holds once what rows repeat.
 //!
 //! Architecture invariant: nothing here knows an index, a projection or a token.
 
@@ -17,3 +17,4 @@ pub(crate) mod scan;
 pub(crate) mod schema;
 pub(crate) mod sequencer;
 pub(crate) mod span;
+pub(crate) mod texts;

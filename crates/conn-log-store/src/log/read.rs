@@ -4,7 +4,7 @@ use conn_log_core::{Record, Timestamp};
 use diesel::prelude::*;
 
 use super::key;
-use super::rows::EventRow;
+use super::rows::{self, EventRow};
 use super::schema::events;
 use crate::engine::{AnyConnection, Dialect, Micros, MultiBackend};
 use crate::error::StoreError;
@@ -46,5 +46,5 @@ pub(crate) fn find_in(
         select = select.filter(events::created_at.between(Micros(first), Micros(last)));
     }
     let rows: Vec<EventRow> = select.load(connection)?;
-    Ok(rows.into_iter().map(Record::from).collect())
+    rows::records(connection, tenant, rows)
 }

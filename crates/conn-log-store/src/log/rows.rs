@@ -11,9 +11,11 @@ use diesel::sqlite::Sqlite;
 
 use super::key;
 use super::schema::events;
+use super::texts::{PackedMetadata, Unpacker};
 use crate::engine::{
-    Address, AnyConnection, Instant, Ip, JsonObject, JsonText, Micros, insert_or_copy,
+    Address, AnyConnection, Instant, Ip, JsonObject, JsonText, Micros, Packed, insert_or_copy,
 };
+use crate::error::StoreError;
 use crate::tenant_id::TenantId;
 
 /// A row to insert.
@@ -60,7 +62,21 @@ impl<'a> NewEventRow<'a> {
     }
 }
 
-/// A row as it is read.
+impl<'a> NewEventRow<'a> {
+    /// The row with its metadata, and perhaps its user agent, in packed form.
+    pub(crate) fn packed(self, packed: Option<&'a PackedMetadata>) -> Self {
+        match packed {
+            Some(packed) => NewEventRow {
+                metadata: JsonText(Cow::Borrowed(&packed.text)),
+                user_agent: if packed.has_agent { None } else { self.user_agent },
+                ..self
+            },
+            None => self,
+        }
+    }
+}
+
+/// A row as it is read, perhaps with packed metadata.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = events)]
 pub(crate) struct EventRow {
@@ -79,6 +95,7 @@ pub(crate) struct EventRow {
     metadata: JsonText<'static>,
 }
 
+/// For a row whose metadata is not packed.
 impl From<EventRow> for Record {
     fn from(row: EventRow) -> Self {
         Record {
@@ -99,6 +116,26 @@ impl From<EventRow> for Record {
             }),
         }
     }
+}
+
+/// The records of rows of one tenant.
+pub(crate) fn records(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    rows: Vec<EventRow>,
+) -> Result<Vec<Record>, StoreError> {
+    let mut unpacker = Unpacker::new(tenant);
+    let unpacked = |mut row: EventRow| {
+        if Packed::is_packed(&row.metadata.0) {
+            let session_id = row.session_id.as_deref();
+            let (metadata, agent) =
+                unpacker.unpack(connection, row.id, &row.metadata.0, session_id)?;
+            row.metadata = JsonText(Cow::Owned(metadata));
+            row.user_agent = agent.or(row.user_agent);
+        }
+        Ok(Record::from(row))
+    };
+    rows.into_iter().map(unpacked).collect()
 }
 
 /// The statement that inserts one row on SQLite. Diesel's own insert goes through all columns

@@ -9,9 +9,10 @@ use diesel::prelude::*;
 
 use super::filter::{Condition, conditions};
 use super::key;
-use super::rows::EventRow;
+use super::rows::{self, EventRow};
 use super::schema::events;
 use super::span::Span;
+use super::texts::{self, Kind};
 use crate::engine::{AnyConnection, Dialect, Micros, MultiBackend};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -66,9 +67,9 @@ impl Scan<'_> {
         rows: Rows<'_>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        let select = self.query(connection, rows, limit);
-        let rows: Vec<EventRow> = select.select(EventRow::as_select()).load(connection)?;
-        Ok(rows.into_iter().map(Record::from).collect())
+        let select = self.query(connection, rows, limit)?;
+        let found: Vec<EventRow> = select.select(EventRow::as_select()).load(connection)?;
+        rows::records(connection, self.tenant, found)
     }
 
     /// Reads only their ids: if many rows are sorted for a few results, moving whole rows is slow.
@@ -78,7 +79,7 @@ impl Scan<'_> {
         rows: Rows<'_>,
         limit: usize,
     ) -> Result<Vec<i64>, StoreError> {
-        Ok(self.query(connection, rows, limit).select(events::id).load(connection)?)
+        Ok(self.query(connection, rows, limit)?.select(events::id).load(connection)?)
     }
 
     fn query<'a>(
@@ -86,12 +87,18 @@ impl Scan<'_> {
         connection: &mut AnyConnection,
         rows: Rows<'_>,
         limit: usize,
-    ) -> events::BoxedQuery<'a, MultiBackend> {
+    ) -> QueryResult<events::BoxedQuery<'a, MultiBackend>> {
         let dialect = Dialect::from(&mut *connection);
         let mut select = events::table
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .into_boxed::<MultiBackend>();
-        for condition in conditions(self.filter, dialect) {
+        let shapes = match dialect {
+            Dialect::Sqlite if !self.filter.metadata.is_empty() => {
+                texts::all(connection, self.tenant, Kind::Shape)?
+            }
+            _ => Vec::new(),
+        };
+        for condition in conditions(self.filter, dialect, &shapes) {
             select = select.filter(condition);
         }
         if let Some(position) = self.position {
@@ -108,14 +115,14 @@ impl Scan<'_> {
             Rows::Within(span) => key::within(self.tenant, self.up_to_last(span), dialect),
             Rows::Of(ids) => key::is_any_of_scattered(self.tenant, ids, dialect),
         });
-        match self.order {
+        Ok(match self.order {
             Order::IdAscending => select.order(key::order(dialect).asc()),
             Order::IdDescending => select.order(key::order(dialect).desc()),
             Order::TimestampAscending => select.order((events::timestamp.asc(), events::id.asc())),
             Order::TimestampDescending => {
                 select.order((events::timestamp.desc(), events::id.desc()))
             }
-        }
+        })
     }
 
     fn up_to_last(&self, span: Span) -> Span {

@@ -39,6 +39,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{BigInt, Integer, SmallInt, Text};
+
+    /// On SQLite alone: PostgreSQL's rows hold their texts themselves.
+    texts (tenant_id, kind, number) {
+        tenant_id -> Integer,
+        kind -> SmallInt,
+        number -> BigInt,
+        text -> Text,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Text};
     use crate::engine::Instant;
 

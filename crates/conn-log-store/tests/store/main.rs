@@ -32,5 +32,6 @@ mod projections;
 mod proxy;
 mod reading_again;
 mod rejects;
+mod repeated;
 mod replaced;
 mod tokens;

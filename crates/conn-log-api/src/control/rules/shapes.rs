@@ -8,7 +8,7 @@ use conn_log_store::{Preview, StoredRule};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::alerts::shapes::AlertStateName;
+use crate::alerts::shapes::{AlertRuleKind, AlertStateName};
 use crate::http::pages::described_page;
 use crate::webhooks::SeverityName;
 
@@ -112,24 +112,6 @@ pub(super) struct AlertRule {
     health: Option<AlertRuleHealth>,
 }
 
-/// What a rule finds; docs/rules.md explains each kind.
-#[derive(ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[allow(dead_code, reason = "only described")]
-pub(crate) enum AlertRuleKind {
-    Match,
-    FailureBurst,
-    DistinctCount,
-    Sequence,
-    FirstSeen,
-    Flapping,
-    Silence,
-    LongSession,
-    ImpossibleTravel,
-    Beaconing,
-    Volume,
-}
-
 /// The time of an event that a rule goes by: its timestamp, or when the server registered it.
 #[derive(ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -149,7 +131,8 @@ pub(super) struct AlertRuleHealth {
     /// Reads of the log for late events whose neighbors were no longer in memory.
     #[schema(minimum = 0)]
     late_reads: i64,
-    /// Groups of all rules that were given up because there were too many.
+    /// Groups of all rules that were given up or cut because there were too many, or too many
+    /// events of them.
     #[schema(minimum = 0)]
     groups_given_up: i64,
 }

@@ -368,7 +368,7 @@ fn is_connected(quiet_since: Option<Timestamp>) -> IsConnected {
     let of_device = sql::<Bool>(
         "EXISTS (SELECT 1 FROM sessions
             WHERE sessions.tenant_id = devices.tenant_id AND sessions.device = devices.number
-                AND sessions.is_open AND NOT sessions.is_suspended",
+                AND sessions.length = 32 AND NOT sessions.is_suspended",
     );
     match quiet_since {
         None => Box::new(of_device.sql(")")),

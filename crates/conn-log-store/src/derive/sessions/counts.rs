@@ -9,7 +9,7 @@ use diesel::sql_types::Bool;
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::rows::Changes;
-use super::state::SessionState;
+use super::state::{IS_OPEN, SessionState};
 use crate::derive::schema::sessions;
 use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, MultiBackend};
 use crate::tenant_id::TenantId;
@@ -49,7 +49,7 @@ macro_rules! open {
 /// The condition of the partial indexes: without a time-out, these hold exactly the counted
 /// sessions.
 fn is_open(quiet_since: Option<Timestamp>) -> IsOpen {
-    let is_unended = sql::<Bool>("is_open");
+    let is_unended = sql::<Bool>(IS_OPEN);
     match quiet_since {
         None => Box::new(is_unended),
         Some(quiet) => Box::new(is_unended.and(sessions::last_at.gt(Micros(quiet)))),

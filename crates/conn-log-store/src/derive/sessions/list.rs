@@ -5,8 +5,10 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::rows::SessionRow;
-use super::state::{LENGTH_MAX, LENGTH_OPEN, SessionState, length_end, stray_at};
+use super::rows::{SessionRow, session_hash};
+use super::state::{
+    IS_ENDED, IS_OPEN, LENGTH_MAX, LENGTH_OPEN, SessionState, length_end, stray_at,
+};
 use crate::derive::facts::TimePosition;
 use crate::derive::schema::sessions;
 use crate::engine::{AnyConnection, Instant, Micros};
@@ -141,20 +143,23 @@ fn page_of(
         _ => select.filter(sessions::application.eq_any(conditions.applications.clone())),
     };
     if !conditions.session_ids.is_empty() {
-        select = select.filter(sessions::session_id.eq_any(conditions.session_ids.clone()));
+        let hashes = conditions.session_ids.iter().map(|id| session_hash(id));
+        select = select
+            .filter(sessions::session_hash.eq_any(hashes))
+            .filter(sessions::session_id.eq_any(conditions.session_ids.clone()));
     }
     if let Some(class) = class {
         select = select.filter(sessions::length.eq(class));
     }
     // The condition in the form of the partial indexes.
-    let is_open = || sql::<Bool>("is_open");
+    let is_open = || sql::<Bool>(IS_OPEN);
     select = match (conditions.open, conditions.quiet_since.map(Micros)) {
         (None, _) => select,
         (Some(true), None) => select.filter(is_open()),
         (Some(true), Some(quiet)) => select.filter(is_open()).filter(sessions::last_at.gt(quiet)),
-        (Some(false), None) => select.filter(sql::<Bool>("NOT is_open")),
+        (Some(false), None) => select.filter(sql::<Bool>(IS_ENDED)),
         (Some(false), Some(quiet)) => {
-            select.filter(sql::<Bool>("NOT is_open").or(sessions::last_at.le(quiet)))
+            select.filter(sql::<Bool>(IS_ENDED).or(sessions::last_at.le(quiet)))
         }
     };
     for window in &conditions.windows {
@@ -169,10 +174,10 @@ fn page_of(
             .sql(" OR end_at > ")
             .bind::<Instant, _>(since);
         select = match conditions.quiet_since {
-            None => select.filter(is_within.sql(" OR is_open)")),
+            None => select.filter(is_within.sql(" OR length = 32)")),
             Some(quiet) => select.filter(
                 is_within
-                    .sql(" OR is_open AND last_at > ")
+                    .sql(" OR length = 32 AND last_at > ")
                     .bind::<Instant, _>(Micros(quiet.min(window.since)))
                     .sql(")"),
             ),

@@ -13,6 +13,13 @@ use crate::derive::schema::sessions;
 use crate::engine::{AnyConnection, KEYS_AT_ONCE, Micros, clear_some, upsert};
 use crate::tenant_id::TenantId;
 
+/// The number by which the table finds a session id. Ids are random as a rule: an index of their
+/// texts would be the largest of all, and each new session would change another page of it. Some ids
+/// share a number, so that the id itself is compared too.
+pub(super) fn session_hash(session_id: &str) -> i32 {
+    crc32fast::hash(session_id.as_bytes()).cast_signed()
+}
+
 /// A session as a row.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = sessions, treat_none_as_default_value = false)]
@@ -23,6 +30,7 @@ pub(super) struct SessionRow {
     device: i32,
     application: i32,
     session_id: Option<String>,
+    session_hash: Option<i32>,
     start: Option<i16>,
     end_at: Option<Micros>,
     end_event: Option<i64>,
@@ -32,7 +40,6 @@ pub(super) struct SessionRow {
     more: Option<Vec<u8>>,
     length: i16,
     is_suspended: bool,
-    is_open: bool,
 }
 
 /// The event that ended a session that timed out, as its row holds it: no event has this id.
@@ -52,6 +59,7 @@ impl SessionRow {
             device: session.device,
             application: session.application,
             session_id: session.session_id.clone(),
+            session_hash: session.session_id.as_deref().map(session_hash),
             start: session.start.map(|_| if session.is_resumed { RESUMED } else { ESTABLISHED }),
             end_at: session.end.map(|end| Micros(end.at)),
             end_event: session
@@ -63,7 +71,6 @@ impl SessionRow {
             more: encode(&session.more, &session.gaps),
             length: session.length(),
             is_suspended: session.is_suspended,
-            is_open: session.is_unended(),
         }
     }
 }
@@ -160,6 +167,7 @@ fn load_by_ids<'a>(
     let ids: HashSet<&str> = keys.iter().filter_map(|(key, _)| key.session_id).collect();
     let rows: Vec<SessionRow> = sessions::table
         .filter(sessions::tenant_id.eq(tenant.0))
+        .filter(sessions::session_hash.eq_any(ids.iter().copied().map(session_hash)))
         .filter(sessions::session_id.eq_any(ids.iter().copied()))
         .limit(i64::try_from(SHARED_MAX).unwrap_or(i64::MAX))
         .select(SessionRow::as_select())
@@ -229,7 +237,9 @@ macro_rules! of_key {
             .select(SessionRow::as_select())
             .into_boxed();
         match key.session_id {
-            Some(session_id) => all.filter(sessions::session_id.eq(session_id.to_owned())),
+            Some(session_id) => all
+                .filter(sessions::session_hash.eq(session_hash(session_id)))
+                .filter(sessions::session_id.eq(session_id.to_owned())),
             None => all.filter(sessions::session_id.is_null()),
         }
     }};
@@ -289,7 +299,7 @@ pub(super) fn write_in_txn(
         sessions,
         &rows,
         key: (tenant_id, at, event),
-        kept: (device, application, session_id),
+        kept: (device, application, session_id, session_hash),
         set: (
             start,
             end_at,
@@ -299,8 +309,7 @@ pub(super) fn write_in_txn(
             last_at,
             more,
             length,
-            is_suspended,
-            is_open
+            is_suspended
         )
     );
     Ok(())

@@ -147,6 +147,10 @@ impl SessionState {
 /// than `4^c` seconds.
 pub(super) const LENGTH_OPEN: i16 = 32;
 
+/// Conditions on a row in the form of the partial indexes: whether it has started and no end is known.
+pub(super) const IS_OPEN: &str = "length = 32";
+pub(super) const IS_ENDED: &str = "length < 32";
+
 /// The highest class that timestamps allow: 4^19 seconds are 8,000 years.
 pub(super) const LENGTH_MAX: i16 = 19;
 

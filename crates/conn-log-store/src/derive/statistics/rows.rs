@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 
 use super::cells::{self, Cells, Delta};
 use super::codec::{Devices, Reader, Writer};
@@ -224,6 +222,10 @@ pub(super) enum Bytes {
 /// Rows read at once: each has up to some KiB.
 const ROWS_READ_AT_ONCE: i64 = 2_000;
 
+/// Days whose rows of some devices are looked up at once. The key leads with the day: an index led
+/// by the device would have each day's rows at as many places as there are devices.
+const DAYS_AT_ONCE: i64 = 500;
+
 /// Passes the bytes of every row to `take`.
 pub(super) fn each_row<E: From<diesel::result::Error>>(
     connection: &mut AnyConnection,
@@ -231,11 +233,30 @@ pub(super) fn each_row<E: From<diesel::result::Error>>(
     stretch: &Stretch,
     mut take: impl FnMut(RowKey, Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut from = (micros(stretch.since), i32::MIN);
+    let mut since = stretch.since;
+    while since < stretch.until {
+        let is_by_day = stretch.level.is_of_device() && stretch.leads.is_some();
+        let until =
+            if is_by_day { stretch.until.min(since + DAYS_AT_ONCE * DAY) } else { stretch.until };
+        each_row_within(connection, tenant, stretch, (since, until), &mut take)?;
+        since = until;
+    }
+    Ok(())
+}
+
+/// Passes the bytes of the rows that begin within a part of the stretch.
+fn each_row_within<E: From<diesel::result::Error>>(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    stretch: &Stretch,
+    (since, until): (i64, i64),
+    take: &mut impl FnMut(RowKey, Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut from = (micros(since), i32::MIN);
     loop {
         let select = rollups::table
             .filter(rollups::tenant_id.eq(tenant.0))
-            .filter(rollups::start.lt(micros(stretch.until)))
+            .filter(rollups::start.lt(micros(until)))
             .filter(rollups::start.ge(from.0))
             .filter(rollups::start.gt(from.0).or(rollups::lead.gt(from.1)))
             .order((rollups::start, rollups::lead))
@@ -245,12 +266,13 @@ pub(super) fn each_row<E: From<diesel::result::Error>>(
             Bytes::Cells => select.select((key.0, key.1, rollups::cells.nullable())).into_boxed(),
             Bytes::Whole => select.select((key.0, key.1, rollups::whole)).into_boxed(),
         };
-        select = match (stretch.level, &stretch.leads) {
-            // The condition in the form of the partial index.
-            (Level::DeviceDay, Some(_)) => select.filter(sql::<Bool>("level = 3")),
-            (level, _) => select.filter(rollups::level.eq(level as i16)),
-        };
+        select = select.filter(rollups::level.eq(stretch.level as i16));
         if let Some(leads) = &stretch.leads {
+            if stretch.level.is_of_device() {
+                let first = Level::DeviceDay.start(from.0.0.micros());
+                let days = (0..).map(|day| first + day * DAY).take_while(|day| *day < until);
+                select = select.filter(rollups::start.eq_any(days.map(micros)));
+            }
             select = select.filter(rollups::lead.eq_any(columns(leads)));
         }
         let rows: Vec<(Micros, i32, Option<Vec<u8>>)> = select.load(connection)?;

@@ -21,6 +21,13 @@ use crate::error::StoreError;
 /// Locks the second file, and not the log's file, which `BEGIN IMMEDIATE` would lock too.
 const LOCK: &str = "UPDATE positions SET watermark = watermark WHERE FALSE";
 
+/// Pages of the write-ahead log at which a commit copies it into the file: 16 to 128 MiB.
+const CHECKPOINT_PAGES_MIN: u64 = 4_096;
+const CHECKPOINT_PAGES_MAX: u64 = 32_768;
+
+/// The size of a page: SQLite's default.
+const PAGE_BYTES: u64 = 4_096;
+
 /// The one connection of this process that writes to the second file.
 pub(super) struct DerivedFile {
     url: DatabaseUrl,
@@ -51,7 +58,13 @@ impl DerivedFile {
         let locked =
             connection.batch_execute("BEGIN").and_then(|()| connection.batch_execute(LOCK));
         let result = match locked {
-            Ok(()) => connection.finish(work).map(Some),
+            Ok(()) => {
+                let done = connection.finish(work).map(Some);
+                if done.is_ok() {
+                    self.set_checkpoints(&mut connection)?;
+                }
+                done
+            }
             Err(error) => {
                 connection.rollback().ok();
                 if is_busy(&error) { Ok(None) } else { Err(error.into()) }
@@ -62,5 +75,17 @@ impl DerivedFile {
             *slot = Some(connection);
         }
         result
+    }
+
+    /// Has commits copy the write-ahead log into the file once it is as long as the file. Until
+    /// then a page that many steps change is written once for each step, and not twice.
+    fn set_checkpoints(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        let derived = self.url.derived();
+        let file = derived.as_ref().and_then(DatabaseUrl::file);
+        let length =
+            file.and_then(|file| std::fs::metadata(file).ok()).map_or(0, |file| file.len());
+        let pages = (length / PAGE_BYTES).clamp(CHECKPOINT_PAGES_MIN, CHECKPOINT_PAGES_MAX);
+        connection.batch_execute(&format!("PRAGMA wal_autocheckpoint = {pages}"))?;
+        Ok(())
     }
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::engine::connection::Role;
 use crate::engine::fault::is_busy;
+use crate::engine::packed::Packed;
 use crate::engine::url::DatabaseUrl;
 
 /// Longest wait for a lock that another process holds on a file. Writers of this process take turns
@@ -48,7 +50,7 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
                  PRAGMA synchronous = NORMAL;
                  PRAGMA cache_size = -16384;
                  PRAGMA wal_autocheckpoint = 4096;
-                 PRAGMA journal_size_limit = 67108864;
+                 PRAGMA journal_size_limit = 134217728;
                  ATTACH DATABASE '{log}' AS log;"
             ),
         ),
@@ -77,7 +79,33 @@ pub(crate) fn open(url: &DatabaseUrl, role: Role) -> ConnectionResult<SqliteConn
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+    register_functions(&mut connection).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
+}
+
+diesel::define_sql_function! {
+    /// The value at a place of packed metadata. Empty if it is the session id.
+    fn packed_value(metadata: Text, place: BigInt) -> Nullable<Text>;
+}
+
+diesel::define_sql_function! {
+    /// The metadata of an event that has no shape.
+    fn plain_metadata(metadata: Text) -> Text;
+}
+
+/// Makes the functions known that [`crate::log::filter`] uses.
+fn register_functions(connection: &mut SqliteConnection) -> QueryResult<()> {
+    packed_value_utils::register_impl(connection, |metadata: String, place: i64| {
+        let packed = Packed::of(&metadata, None)?;
+        Some(packed.raw_value(usize::try_from(place).ok()?)?.to_owned())
+    })?;
+    plain_metadata_utils::register_impl(connection, |metadata: String| {
+        match Packed::of(&metadata, None) {
+            Some(packed) if Packed::is_packed(&metadata) => packed.plain().to_owned(),
+            // A damaged text is no JSON: the operator that takes it fails.
+            _ => metadata,
+        }
+    })
 }
 
 /// Characters that need no escape in the path of a URI.

@@ -8,7 +8,7 @@ use conn_log_core::{LeafInput, Record, Timestamp};
 use super::event_ids::NamedEvents;
 use super::{Appended, Claim, Decision, Pending};
 use crate::clock::SteadyClock;
-use crate::engine::{AnyConnection, Micros, PartitionSpan};
+use crate::engine::{AnyConnection, Dialect, Micros, PartitionSpan};
 use crate::error::StoreError;
 use crate::log::heads::{self, Head};
 use crate::log::idempotency::{self, Kind, NewKey, Remembered};
@@ -16,6 +16,7 @@ use crate::log::key;
 use crate::log::read::leaf_hash;
 use crate::log::rejects::{self, REJECTS_MAX};
 use crate::log::rows::{self, NewEventRow};
+use crate::log::texts::Packer;
 use crate::options::PartitionSize;
 use crate::tenant_id::TenantId;
 
@@ -44,6 +45,8 @@ pub(super) struct Attempt {
     /// Partitions that exist, or that exist once the attempt is committed. Empty if the database
     /// has none.
     pub(super) partitions: Vec<PartitionSpan>,
+    /// The texts that the log has once the attempt is committed.
+    pub(super) packer: Packer,
 }
 
 /// An event of an attempt whose COMMIT was not answered. If the log holds it under that id with
@@ -63,8 +66,9 @@ pub(super) fn store_in_txn(
     settings: &Settings,
     clock: &mut SteadyClock,
     partitions: &[PartitionSpan],
+    packer: Packer,
 ) -> Result<Attempt, StoreError> {
-    let mut attempt = Attempt { partitions: partitions.to_vec(), ..Attempt::default() };
+    let mut attempt = Attempt { partitions: partitions.to_vec(), packer, ..Attempt::default() };
     let mut by_tenant: BTreeMap<TenantId, Vec<&mut Pending>> = BTreeMap::new();
     for pending in group {
         pending.reset();
@@ -158,7 +162,7 @@ impl Log<'_> {
         }
         attempt.stored += usize::try_from(self.head.size - size_before).unwrap_or(0);
         self.ensure_partition(created_at, attempt)?;
-        self.insert(&submissions, attempt)?;
+        self.insert(&submissions, (size_before, created_at), attempt)?;
         match self.head.moved_to {
             Some(size) if size == self.head.size => Ok(()),
             Some(_) => Err(StoreError::internal("the head row was moved to another size")),
@@ -290,6 +294,7 @@ impl Log<'_> {
     fn insert(
         &mut self,
         submissions: &[&mut Pending],
+        (size_before, created_at): (i64, Timestamp),
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         let tenant = self.head.tenant;
@@ -303,10 +308,19 @@ impl Log<'_> {
             attempt.tenants.push(tenant);
             attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
         }
-        let rows = records
-            .iter()
-            .zip(&hashes)
-            .map(|(record, hash)| NewEventRow::new(tenant, record, hash));
+        let packed = match Dialect::from(&mut *self.connection) {
+            Dialect::Sqlite => {
+                let before = Head { size: size_before, ..self.head };
+                let after = (self.head.size, Micros(created_at));
+                attempt.packer.pack_in_txn(self.connection, &before, after, &records)?
+            }
+            Dialect::Postgres => Vec::new(),
+        };
+        let packed = packed.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        let rows =
+            records.iter().zip(&hashes).zip(packed).map(|((record, hash), packed)| {
+                NewEventRow::new(tenant, record, hash).packed(packed)
+            });
         Ok(rows::insert(self.connection, rows)?)
     }
 

@@ -12,6 +12,7 @@ use super::trial::{self, Culprit};
 use crate::clock::{SteadyClock, delta};
 use crate::engine::{AnyConnection, Engine, Fault, PartitionSpan, Role, Signals, Turn};
 use crate::error::{AppendError, StoreError};
+use crate::log::texts::Packer;
 use crate::observer::{GroupCommitted, Observer};
 use crate::options::StoreOptions;
 use crate::tenant_id::TenantId;
@@ -52,6 +53,7 @@ pub(crate) struct Writer {
     settings: Settings,
     connection: Option<AnyConnection>,
     partitions: Vec<PartitionSpan>,
+    packer: Packer,
     queue: Arc<Queue>,
     /// A tenant of the writer's lane, whose head a trial writes.
     tenant: TenantId,
@@ -112,6 +114,7 @@ impl Writer {
             },
             connection: Some(connection),
             partitions: Vec::new(),
+            packer: Packer::default(),
             queue,
             tenant: TenantId::DEFAULT,
             signals,
@@ -250,7 +253,9 @@ impl Writer {
 
     fn attempt(&mut self, group: &mut [Pending]) -> Result<(), AttemptError> {
         let settings = self.settings.clone();
+        // What an attempt adds to them is true only if it is committed.
         let known = std::mem::take(&mut self.partitions);
+        let packer = std::mem::take(&mut self.packer);
         self.connected().map_err(AttemptError::BeforeCommit)?;
         let Writer { engine, clock, connection: Some(connection), .. } = self else {
             return Err(AttemptError::BeforeCommit(StoreError::unavailable("no connection")));
@@ -258,7 +263,7 @@ impl Writer {
         let begun = Instant::now();
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             connection.begin()?;
-            let attempt = store_in_txn(connection, group, &settings, clock, &known)?;
+            let attempt = store_in_txn(connection, group, &settings, clock, &known, packer)?;
             // Stores nothing in a file that no reader would find.
             engine.check_log()?;
             Ok::<_, StoreError>(attempt)
@@ -302,6 +307,7 @@ impl Writer {
 
     fn wake_readers(&mut self, attempt: Attempt) {
         self.partitions = attempt.partitions;
+        self.packer = attempt.packer;
         if attempt.stored > 0 {
             self.signals.wake_for(&attempt.tenants);
         }
