@@ -122,7 +122,7 @@ fn serve(
         Reply::Close => connection.shutdown(Shutdown::Both).ok()?,
         // Closed with no time to linger, a connection is reset.
         Reply::Reset => {
-            socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO)).ok()?
+            socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO)).ok()?;
         }
         Reply::Drip => {
             let (_sender, tick) = channel::<()>();
