@@ -38,7 +38,7 @@ pub use control::{
     Secret, SecretHash, Silence, StoredRule, Tenant, Token, TokenPlace, UnknownName,
     WEBHOOK_DISABLED, Webhook, WebhookChange, WebhookFormat, WebhookSecret,
 };
-pub use derive::alerts::{AlertingState, Preview, PreviewedAlert};
+pub use derive::alerts::{AlertingState, Preview, PreviewedAlert, RuleState};
 pub use derive::presence::{Application, Device, DeviceFilter};
 pub use derive::sessions::{EndReason, Session, SessionFilter, SessionPlace};
 pub use derive::statistics::{

@@ -135,6 +135,13 @@ impl<'a> Members<'a> {
         self.rest.get(name).is_some_and(|value| value.get() != "null")
     }
 
+    /// Takes a member that is null, and returns whether there was one: in a merge patch (RFC 7396) it
+    /// removes what was set before.
+    pub(crate) fn take_null(&mut self, name: &str) -> bool {
+        let is_null = self.rest.get(name).is_some_and(|value| value.get() == "null");
+        is_null && self.rest.remove(name).is_some()
+    }
+
     /// A name of 1 to 255 characters, without control characters and without space around it.
     pub(crate) fn label(&mut self, name: &str) -> Option<String> {
         let value = self.take(name)?;
@@ -391,6 +398,11 @@ impl<'a> Members<'a> {
     pub(crate) fn value(&mut self, pointer: String, code: &'static str, detail: Cow<'static, str>) {
         self.faults.push(Fault { pointer, code, detail, kind: FaultKind::Value });
     }
+}
+
+/// 422 for a value that only the store can tell to be wrong.
+pub(crate) fn invalid_value(pointer: String, code: &'static str, detail: String) -> Problem {
+    problem(vec![Fault { pointer, code, detail: detail.into(), kind: FaultKind::Value }])
 }
 
 fn not_an_object(code: &'static str, detail: String) -> Problem {

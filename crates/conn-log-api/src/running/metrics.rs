@@ -106,6 +106,8 @@ pub struct Metrics {
     projections_behind: IntGauge,
     index_behind: IntGauge,
     rules_behind: IntGauge,
+    rules_slowed: IntGauge,
+    rules_slowed_behind: IntGauge,
     rule_groups: IntGauge,
     rule_groups_given_up: IntGauge,
     rule_late_reads: IntGauge,
@@ -187,6 +189,14 @@ impl Metrics {
                 "rules_behind_events",
                 "Events that the rules of the slowest log have not taken in, on this server",
             )?,
+            rules_slowed: IntGauge::new(
+                "rules_slowed",
+                "Rules that go on behind the others because they cost too much, on this server",
+            )?,
+            rules_slowed_behind: IntGauge::new(
+                "rules_slowed_behind_events",
+                "Events that the slowest of these rules has not taken in",
+            )?,
             rule_groups: IntGauge::new("rule_groups", "Groups of all rules, on this server")?,
             rule_groups_given_up: IntGauge::new(
                 "rule_groups_given_up",
@@ -222,7 +232,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 23] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 25] = [
             Box::new(self.received.clone()),
             Box::new(self.stored.clone()),
             Box::new(self.duplicates.clone()),
@@ -241,6 +251,8 @@ impl Metrics {
             Box::new(self.projections_behind.clone()),
             Box::new(self.index_behind.clone()),
             Box::new(self.rules_behind.clone()),
+            Box::new(self.rules_slowed.clone()),
+            Box::new(self.rules_slowed_behind.clone()),
             Box::new(self.rule_groups.clone()),
             Box::new(self.rule_groups_given_up.clone()),
             Box::new(self.rule_late_reads.clone()),
@@ -318,10 +330,13 @@ impl Metrics {
         }
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         self.rules_behind.set(rules.behind_events);
+        gauge(&self.rules_slowed, rules.rules.values().filter(|rule| rule.is_slowed).count());
+        self.rules_slowed_behind.set(rules.slowed_behind_events);
         gauge(&self.rule_groups, rules.groups);
-        let given_up = rules.rules.values().map(|rule| rule.groups_given_up).max();
+        let given_up = rules.rules.values().map(|rule| rule.health.groups_given_up).max();
         self.rule_groups_given_up.set(count(given_up.unwrap_or(0)));
-        self.rule_late_reads.set(count(rules.rules.values().map(|rule| rule.late_reads).sum()));
+        self.rule_late_reads
+            .set(count(rules.rules.values().map(|rule| rule.health.late_reads).sum()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))

@@ -7,6 +7,7 @@ use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
+use conn_log_store::TenantId;
 use uuid::Uuid;
 
 use self::shapes::Silence;
@@ -54,7 +55,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     request_body = shapes::NewSilence,
     responses(
         (status = 201, description = "The silence", body = Silence<'_>),
-        (status = 422, description = "A value is invalid, or the tenant has the maximum number of silences",
+        (status = 422, description = "A value is invalid, there is no such rule, or the tenant has the maximum number of silences",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -69,8 +70,11 @@ pub(crate) async fn create(
     let body = json_object::read(&request, &mut payload).await?;
     let now = Timestamp::from(chrono::Utc::now());
     let new = body::read(Members::parse(&body)?, caller.token().id, now)?;
-    let tenant = caller.tenant();
-    let silence = App::of(&request).read(move |store| store.silence_create(tenant, new)).await?;
+    let (app, tenant) = (App::of(&request), caller.tenant());
+    if let Some(id) = &new.rule_id {
+        require_rule(&app, tenant, id).await?;
+    }
+    let silence = app.read(move |store| store.silence_create(tenant, new)).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/silences/{}/", silence.id)))
         .content_type("application/json")
@@ -126,6 +130,22 @@ pub(crate) async fn delete(
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
     App::of(&request).read(move |store| store.silence_delete(tenant, id)).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// A silence for a rule that there is not silences nothing: its id is a typing error.
+///
+/// # Errors
+/// 422 for such a rule.
+async fn require_rule(app: &App, tenant: TenantId, id: &serde_json::Value) -> Result<(), Problem> {
+    let rule = match id.as_i64() {
+        Some(id) => app.read(move |store| store.rule_get(tenant, id)).await?,
+        None => None,
+    };
+    if rule.is_some() {
+        return Ok(());
+    }
+    let detail = "there is no rule with this id".to_owned();
+    Err(json_object::invalid_value("/rule_id".to_owned(), "unknown_value", detail))
 }
 
 /// The id in the path of a silence. One that is no UUID names none.

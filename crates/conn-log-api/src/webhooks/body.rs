@@ -46,7 +46,7 @@ pub(super) fn read_new(mut members: Members<'_>, guard: &Guard) -> Result<NewWeb
     Ok(new)
 }
 
-/// Reads the changes of a webhook.
+/// Reads the changes of a webhook, a merge patch: a member that is null gets its default.
 ///
 /// # Errors
 /// 400 or 422 with all faults.
@@ -55,10 +55,32 @@ pub(super) fn read_change(
     webhook: &Webhook,
     guard: &Guard,
 ) -> Result<WebhookChange, Problem> {
-    let change = read_members(&mut members, guard);
+    if members.take_null("url") {
+        members.shape("/url".to_owned(), "null", "this member is required");
+    }
+    let defaults = WebhookChange {
+        url: None,
+        format: members.take_null("format").then_some(WebhookFormat::Standard),
+        changes: members.take_null("events").then(|| ChangeKind::ALL.to_vec()),
+        filter: members.take_null("filter").then(AlertFilter::default),
+        routing_key: members.take_null("routing_key").then_some(None),
+        enabled: members.take_null("enabled").then_some(true),
+    };
+    let given = read_members(&mut members, guard);
+    let change = WebhookChange {
+        url: given.url,
+        format: given.format.or(defaults.format),
+        changes: given.changes.or(defaults.changes),
+        filter: given.filter.or(defaults.filter),
+        routing_key: given.routing_key.or(defaults.routing_key),
+        enabled: given.enabled.or(defaults.enabled),
+    };
     let format = change.format.unwrap_or(webhook.format);
     let changes = change.changes.as_ref().unwrap_or(&webhook.changes);
-    let has_key = change.routing_key.is_some() || webhook.routing_key.is_some();
+    let has_key = match &change.routing_key {
+        Some(key) => key.is_some(),
+        None => webhook.routing_key.is_some(),
+    };
     check_together(&mut members, format, changes, has_key);
     members.finish()?;
     Ok(change)

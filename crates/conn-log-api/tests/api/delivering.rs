@@ -1,5 +1,7 @@
 //! Deliveries to receivers that behave in every way. Tests give the time: nothing waits for a clock.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
@@ -178,12 +180,50 @@ async fn a_receiver_that_hangs_holds_up_no_other(
 
 #[rstest]
 #[actix_web::test]
+async fn after_a_day_of_failures_a_receiver_gets_all_in_order_and_nobody_waited(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    const HOUR: i64 = 3_600;
+    let app = app_on(database).await;
+    let is_well = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&is_well);
+    let failing = Receiver::by(move |_| {
+        Reply::status(if answers.load(Ordering::SeqCst) { 200 } else { 500 })
+    });
+    let (path, _) = app.webhook(&json!({"url": failing.url()})).await;
+    let well = Receiver::that(Reply::status(200));
+    app.webhook(&json!({"url": well.url()})).await;
+    for hour in 0..24 {
+        let kind = if hour == 0 { ChangeKind::Opened } else { ChangeKind::Extended };
+        app.changes(&[(kind, 1)]);
+        app.notify(later(hour * HOUR));
+        // The other receiver is told within the hour.
+        assert_eq!(well.all().len(), 1, "hour {hour}");
+    }
+    let tried = failing.all();
+    assert!((5..=8).contains(&tried.len()), "{}", tried.len());
+    assert!(tried.iter().all(|request| request.json()["type"] == "alert.opened"));
+    assert_eq!(app.get(&path).await.json()["enabled"], true);
+    is_well.store(true, Ordering::SeqCst);
+    // Attempts end at the longest 12 hours after the one before.
+    app.notify(later(36 * HOUR));
+    let sequences: Vec<i64> = failing
+        .all()
+        .iter()
+        .map(|request| request.json()["data"]["sequence"].as_i64().unwrap())
+        .collect();
+    assert_eq!(sequences, (1..=24).collect::<Vec<i64>>());
+    assert_eq!(app.get(&path).await.json()["failing_since"], Value::Null);
+}
+
+#[rstest]
+#[actix_web::test]
 async fn an_open_connection_without_an_answer_is_left_at_its_time(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
-    #[values(Reply::Hang, Reply::Drip, Reply::Close)] reply: Reply,
+    #[values(Reply::Hang, Reply::Drip, Reply::Close, Reply::Reset)] reply: Reply,
 ) {
     let app = app_on(database).await;
-    let is_slow = !matches!(reply, Reply::Close);
+    let is_slow = matches!(reply, Reply::Hang | Reply::Drip);
     let receiver = Receiver::that(reply);
     let (path, _) = app.webhook(&json!({"url": receiver.url()})).await;
     app.changes(&[(ChangeKind::Opened, 1)]);
@@ -382,6 +422,7 @@ async fn a_silenced_alert_is_noted_and_not_told(
     let receiver = Receiver::that(Reply::status(200));
     let (path, _) = app.webhook(&json!({"url": receiver.url()})).await;
     let until = later(3_600).to_string();
+    app.send_empty(Method::POST, "/api/v1/alert_rules/install/").await;
     let silence = json!({"rule_id": 4, "until": until, "reason": "works"});
     let made = app.send_json(Method::POST, "/api/v1/silences/", &silence).await;
     assert_eq!(made.status, 201, "{}", made.body);

@@ -18,6 +18,8 @@ pub(crate) enum Reply {
     Hang,
     /// Closes the connection without an answer.
     Close,
+    /// Resets the connection.
+    Reset,
     /// Answers a byte of the head now and then.
     Drip,
     /// Answers 200 with a body of a gigabyte.
@@ -118,6 +120,10 @@ fn serve(
             connection.read_exact(&mut [0]).ok()?;
         }
         Reply::Close => connection.shutdown(Shutdown::Both).ok()?,
+        // Closed with no time to linger, a connection is reset.
+        Reply::Reset => {
+            socket2::SockRef::from(&connection).set_linger(Some(Duration::ZERO)).ok()?;
+        }
         Reply::Drip => {
             let (_sender, tick) = channel::<()>();
             for byte in b"HTTP/1.1 200 OK\r\nx: y".iter().chain(std::iter::repeat(&b'y')) {

@@ -19,6 +19,7 @@ async fn a_silence_is_made_listed_and_ended(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
     let app = TestApp::on(database).await;
+    app.send_empty(Method::POST, "/api/v1/alert_rules/install/").await;
     let until = time(TimeDelta::hours(2));
     let new = json!({"rule_id": 3, "group": {"device_id": "dev_1"}, "severity": "warning",
         "until": until, "reason": "moving house"});
@@ -83,6 +84,11 @@ async fn every_bad_silence_is_refused_with_all_its_faults(
         ),
         (
             json!({"rule_id": "\0", "until": soon, "reason": "x"}),
+            422,
+            &[("/rule_id", "unknown_value")],
+        ),
+        (
+            json!({"rule_id": 7, "until": soon, "reason": "no such rule"}),
             422,
             &[("/rule_id", "unknown_value")],
         ),

@@ -135,6 +135,32 @@ async fn an_alert_is_acknowledged_resolved_and_found(
 
 #[rstest]
 #[actix_web::test]
+async fn a_rule_says_how_it_fares_and_so_do_the_metrics(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let path = format!("{RULES}{}/", app.rule(&burst()).await);
+    app.post(&denied("d", 1, "10.0.0.1")).await;
+    let expected = json!({"groups": 1, "late_reads": 0, "late_reads_cut": 0,
+        "groups_given_up": 0, "slowed": false, "behind_events": 0});
+    let begun = Instant::now();
+    loop {
+        let health = app.get(&path).await.json()["health"].clone();
+        if health == expected {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{health}");
+        // The evaluation is a thread of its own, which nothing here can wait for.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let metrics = app.get("/metrics").await.body;
+    for line in ["conn_log_rules_slowed 0", "conn_log_rules_slowed_behind_events 0"] {
+        assert!(metrics.lines().any(|other| other == line), "{line} in {metrics}");
+    }
+}
+
+#[rstest]
+#[actix_web::test]
 async fn a_rule_is_made_read_changed_and_deleted(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

@@ -91,6 +91,41 @@ async fn a_webhook_is_made_with_its_secret_once_then_changed_and_deleted(
 
 #[rstest]
 #[actix_web::test]
+async fn a_change_of_a_webhook_is_a_merge_patch_whose_nulls_are_defaults(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let new = json!({"url": "https://example.com/hook", "format": "pagerduty",
+        "routing_key": "key", "events": ["alert.opened"], "filter": {"severity": "critical"},
+        "enabled": false});
+    let made = app.send_json(Method::POST, WEBHOOKS, &new).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = made.header("location").unwrap().to_owned();
+    // PagerDuty needs its key.
+    let answer = app.send_json(Method::PATCH, &path, &json!({"routing_key": null})).await;
+    answer.is_problem(400, "invalid-object");
+    assert_eq!(answer.faults(), [("/routing_key".to_owned(), "missing".to_owned())]);
+    let answer = app.send_json(Method::PATCH, &path, &json!({"url": null})).await;
+    answer.is_problem(400, "invalid-object");
+    assert_eq!(answer.faults(), [("/url".to_owned(), "null".to_owned())]);
+    let nulls = json!({"format": null, "routing_key": null, "events": null, "filter": null,
+        "enabled": null});
+    let changed = app.send_json(Method::PATCH, &path, &nulls).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let changed = changed.json();
+    assert_eq!(
+        (&changed["format"], &changed["filter"], &changed["enabled"]),
+        (&json!("standard"), &json!({}), &json!(true))
+    );
+    assert_eq!(changed["events"].as_array().unwrap().len(), 5);
+    assert_eq!(app.get(&path).await.json(), changed);
+    // The key is gone.
+    let answer = app.send_json(Method::PATCH, &path, &json!({"format": "pagerduty"})).await;
+    answer.is_problem(400, "invalid-object");
+}
+
+#[rstest]
+#[actix_web::test]
 async fn every_bad_webhook_is_refused_with_all_its_faults(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::episode::Episode;
 use super::hits::Windowed;
+use super::late::Known;
 use super::observation::Observation;
 use super::output::GroupKey;
 use super::rule::{Kind, Rule};
@@ -18,6 +19,8 @@ use super::volume::Volume;
 pub(super) struct Group {
     pub(super) key: Arc<GroupKey>,
     pub(super) state: State,
+    /// The stretches of time before the floor that are in memory, too.
+    pub(super) known: Known,
     /// The log's clock when it had its last event.
     pub(super) touched: i64,
     /// The time at which it stands in the queue of deadlines.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use foldhash::HashMap;
 
 use super::group::{Group, State};
+use super::late::Known;
+use super::output::GroupKey;
 use super::rule::Rule;
 use super::subjects::Subject;
 
@@ -39,6 +41,10 @@ impl Groups {
         self.all.get_mut(&id)
     }
 
+    pub(super) fn get(&self, id: u64) -> Option<&Group> {
+        self.all.get(&id)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Group)> {
         self.all.iter().map(|(id, group)| (*id, group))
     }
@@ -48,6 +54,7 @@ impl Groups {
         self.all.entry(subject.id).or_insert_with(|| Group {
             key: Arc::clone(&subject.key),
             state: State::of(rule),
+            known: Known::default(),
             touched: clock,
             queued: None,
         })
@@ -60,6 +67,18 @@ impl Groups {
         let changed = change(group);
         self.observations = self.observations + group.state.len() - before;
         Some(changed)
+    }
+
+    /// Gives all groups the numbers that their subjects have elsewhere.
+    pub(super) fn renumber(&mut self, mut subject: impl FnMut(&GroupKey) -> Subject) {
+        self.queue.clear();
+        for (_, mut group) in std::mem::take(&mut self.all) {
+            let subject = subject(&group.key);
+            let deadline = group.queued.take();
+            group.key = subject.key;
+            self.all.insert(subject.id, group);
+            self.queue(subject.id, deadline);
+        }
     }
 
     pub(super) fn remove(&mut self, id: u64) {

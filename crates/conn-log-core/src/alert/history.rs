@@ -1,5 +1,7 @@
 //! What an evaluation asks of the log: events and alerts from before what is in memory.
 
+use std::time::Duration;
+
 use super::episode::Episode;
 use super::output::GroupKey;
 use super::rule::{Field, Rule};
@@ -35,6 +37,12 @@ pub trait History {
         from: i64,
         until: i64,
     ) -> Result<Vec<Episode>, Self::Error>;
+
+    /// The time that has passed since some moment: what rules cost is measured by it. Without it
+    /// nothing is measured.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The rule's filter, narrowed to fields with these values. A user agent cannot be asked for: the

@@ -47,6 +47,26 @@ impl Windowed {
         }
     }
 
+    /// Takes in what was read again of a stretch of time, both ends included.
+    pub(super) fn merge(&mut self, rule: &Rule, read: &Windowed, (from, until): (i64, i64)) {
+        let places = read.window.from(from)..read.window.after(until);
+        for known in read.window.iter(places) {
+            if !self.window.has(known) {
+                self.insert(rule, *known);
+            }
+        }
+        self.window.copy_counts(&read.window);
+    }
+
+    /// Takes alerts that were told before.
+    pub(super) fn remember_all(&mut self, alerts: Vec<Episode>) {
+        for episode in alerts {
+            if !self.episodes.iter().any(|other| other.alert == episode.alert) {
+                self.episodes.push(episode);
+            }
+        }
+    }
+
     /// Adds an observation, and returns its place. `None` for a repeat that does not count.
     pub(super) fn insert(&mut self, rule: &Rule, new: Observation) -> Option<usize> {
         let place = self.window.insert(new, rule.count_repeats)?;

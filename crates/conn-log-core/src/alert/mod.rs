@@ -52,6 +52,7 @@ pub use episode::{Episode, Mark};
 pub use explain::explain;
 pub use history::{History, HistoryQuery};
 pub use hours::LocalHours;
+pub use late::{Findings, Want};
 pub use members::RuleFault;
 pub use output::{Change, GroupKey, Output, What};
 pub use overflow::OVERFLOW_GROUP;

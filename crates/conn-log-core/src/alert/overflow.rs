@@ -123,7 +123,11 @@ pub(super) fn cut_busiest(watchers: &mut [Watcher], count: usize) -> u64 {
     });
     let busy: Vec<(usize, u64)> = busy.map(|(_, place, _, id)| (place, id)).collect();
     for (place, id) in &busy {
-        watchers[*place].groups.change(*id, |group| group.state.cut());
+        watchers[*place].groups.change(*id, |group| {
+            group.state.cut();
+            // What was read again may be among what is forgotten.
+            group.known.forget_before(i64::MAX);
+        });
     }
     busy.len() as u64
 }

@@ -96,7 +96,8 @@ impl Rule {
         i64::from(self.lateness_seconds) * SECOND
     }
 
-    pub(super) fn cooldown_micros(&self) -> i64 {
+    /// Hits of a group within this time of each other are one alert, in microseconds.
+    pub fn cooldown_micros(&self) -> i64 {
         i64::from(self.cooldown_seconds) * SECOND
     }
 

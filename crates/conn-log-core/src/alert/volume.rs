@@ -1,9 +1,10 @@
 //! Volume: far more, or far fewer, events than in the windows before.
 //!
 //! Windows begin at whole multiples of their length since 1970 in UTC. A window is judged when its
-//! end and the lateness have passed. Repeats count: an event is counted and then forgotten.
+//! end and the lateness have passed. An event is counted and then forgotten; of the last ones the
+//! content is remembered, so that a repeat does not count again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use super::context::Context;
 use super::episode::{Episode, Mark};
@@ -12,6 +13,33 @@ use super::rule::{Kind, Rule};
 
 /// With fewer events on the larger side chance alone makes such factors.
 const EVENTS_MIN: u64 = 20;
+
+/// Events whose content is remembered: a sender that tries again does so within minutes. Some
+/// megabytes for a rule.
+const RECENT_MAX: usize = 200_000;
+
+/// The content of the last events of a rule.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    digests: HashSet<u64>,
+    in_order: VecDeque<u64>,
+}
+
+impl Recent {
+    /// Notes an event. Returns whether it repeats one of the last.
+    pub(super) fn has_seen(&mut self, digest: u64) -> bool {
+        if !self.digests.insert(digest) {
+            return true;
+        }
+        self.in_order.push_back(digest);
+        if self.in_order.len() > RECENT_MAX
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.digests.remove(&oldest);
+        }
+        false
+    }
+}
 
 /// The counts of one group.
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,14 @@
 //! All rules of one log: which of them look at an event, when deadlines pass, and how much is kept.
 
+use std::time::Duration;
+
 use super::candidates::Candidates;
 use super::episode::Episode;
 use super::history::{History, HistoryQuery};
+use super::late::{Findings, Want};
 use super::output::{GroupKey, Output};
 use super::overflow::{self, OVERFLOW_GROUP, Overflow};
-use super::rule::Field;
+use super::rule::{Field, Kind};
 use super::sessions::session_key;
 use super::subjects::Subjects;
 use super::view::EventView;
@@ -29,6 +32,10 @@ const OBSERVATION_BYTES: usize = 100;
 
 /// Beyond so many observations those that only late events need are forgotten.
 const OBSERVATIONS_SOFT_MAX: usize = 500_000;
+
+/// The time that rules take is measured on one event of so many: to ask for the time costs a tenth of
+/// what a rule does with an event.
+const MEASURED_EVERY: u32 = 61;
 
 /// The rules of one log, and what they keep of its events.
 ///
@@ -62,6 +69,8 @@ pub struct RuleHealth {
     pub groups: usize,
     /// Reads of the log for events that came too late for the memory.
     pub late_reads: u64,
+    /// Such reads that left events out, because there were too many.
+    pub late_reads_cut: u64,
     /// Groups of all rules that were given up because there were too many.
     pub groups_given_up: u64,
 }
@@ -95,6 +104,15 @@ impl Watch {
         Watch { groups_max: groups_max.max(1), ..self }
     }
 
+    /// Leaves room for so many groups and bytes of the same log that are kept elsewhere.
+    pub fn leave_room(&mut self, groups: usize, bytes: usize) {
+        let groups_max = GROUPS_MAX.saturating_sub(groups).max(1);
+        let bytes_max = BYTES_MAX.saturating_sub(bytes).max(BYTES_MAX / 8);
+        if (groups_max, bytes_max) != (self.groups_max, self.bytes_max) {
+            (self.groups_max, self.bytes_max, self.bounds_next) = (groups_max, bytes_max, 0);
+        }
+    }
+
     /// With another limit of memory, in bytes.
     #[must_use]
     pub fn with_bytes_max(self, bytes_max: usize) -> Self {
@@ -116,11 +134,17 @@ impl Watch {
         let mut places = std::mem::take(&mut self.places);
         let rules = self.watchers.iter().map(|watcher| &watcher.watched.rule);
         self.candidates.find(view.fields(), rules, &mut places);
+        let is_measured = record.id.rem_euclid(i64::from(MEASURED_EVERY)) == 0;
         for place in places.iter().copied() {
             let watcher = &mut self.watchers[place];
             let Some(new) = watcher.observe(&view) else { continue };
             let Some(subject) = self.subjects.of(watcher.grouping, &view) else { continue };
-            if watcher.take(&view, new, subject, history, output)? {
+            let begun = is_measured.then(|| history.elapsed());
+            let is_taken = watcher.take(&view, new, subject, history, output)?;
+            if let Some(begun) = begun {
+                watcher.spent += history.elapsed().saturating_sub(begun);
+            }
+            if is_taken {
                 let due = watcher.due_earliest().unwrap_or(i64::MAX);
                 self.due_earliest = self.due_earliest.min(due);
                 self.bound(place, &view, output);
@@ -128,6 +152,84 @@ impl Watch {
         }
         self.places = places;
         Ok(())
+    }
+
+    /// What the rules need of the log before they can take in these events, which are the next ones.
+    /// What is not handed over to [`Watch::grant`] is read when an event is taken in.
+    pub fn wants(&mut self, records: &[Record]) -> Vec<Want> {
+        let times = records.iter().map(|record| record.event.fields().timestamp.micros());
+        let (Some(earliest), Some(first)) = (times.min(), records.first()) else {
+            return Vec::new();
+        };
+        let may_want = |watcher: &&mut Watcher| {
+            watcher.may_be_late(earliest)
+                || matches!(watcher.watched.rule.kind(), Kind::FirstSeen { .. })
+        };
+        let mut some = self.watchers.iter_mut().filter(may_want).peekable();
+        if some.peek().is_none() {
+            return Vec::new();
+        }
+        let views: Vec<EventView<'_>> = records.iter().map(EventView::new).collect();
+        some.flat_map(|watcher| watcher.wants(&views, first.id, &mut self.subjects)).collect()
+    }
+
+    /// Keeps of some wanted events what their rule needs.
+    pub fn collect(&self, want: &Want, records: &[Record], findings: &mut Findings) {
+        let watcher = self.watchers.iter().find(|watcher| watcher.watched.number == want.rule);
+        watcher.into_iter().for_each(|watcher| watcher.collect(want, records, findings));
+    }
+
+    /// Hands over what was wanted: what was found of its events, whether some were left out because
+    /// they were too many, and the alerts of its group.
+    pub fn grant(&mut self, want: Want, findings: Findings, is_cut: bool, alerts: Vec<Episode>) {
+        let number = want.rule;
+        if let Some(watcher) = self.watchers.iter_mut().find(|w| w.watched.number == number) {
+            watcher.late_reads_cut += u64::from(is_cut);
+            watcher.grant(want, findings, alerts);
+        }
+    }
+
+    /// Takes a rule out, with all that is kept for it. It goes on on its own.
+    pub fn release(&mut self, rule: i64) -> Option<Watch> {
+        let place = self.watchers.iter().position(|watcher| watcher.watched.number == rule)?;
+        let watcher = self.watchers.remove(place);
+        self.candidates = Candidates::default();
+        self.bounds_next = 0;
+        let mut alone = Watch { clock: self.clock, ..Watch::new(Vec::new()) };
+        alone.add(watcher);
+        Some(alone)
+    }
+
+    /// Takes in rules that have taken in the same events.
+    pub fn adopt(&mut self, other: Watch) {
+        other.watchers.into_iter().for_each(|watcher| self.add(watcher));
+        self.watchers.sort_by_key(|watcher| watcher.watched.number);
+        self.candidates = Candidates::default();
+        self.overflow.given_up += other.overflow.given_up;
+        self.clock = self.clock.max(other.clock);
+        (self.bounds_next, self.due_earliest) = (0, i64::MIN);
+    }
+
+    /// Adds a rule whose subjects are those of another watch.
+    fn add(&mut self, mut watcher: Watcher) {
+        watcher.grouping = self.subjects.grouping(watcher.watched.rule.group_by());
+        let (subjects, grouping) = (&mut self.subjects, watcher.grouping);
+        watcher.groups.renumber(|key| subjects.with(grouping, key.values.clone()));
+        self.watchers.push(watcher);
+    }
+
+    /// The time that each rule took since this was asked last, as far as it was measured: a small
+    /// part of all, and the same part of each. It is multiplied to stand for all.
+    pub fn spent(&mut self) -> Vec<(i64, Duration)> {
+        let spent =
+            |watcher: &mut Watcher| (watcher.watched.number, std::mem::take(&mut watcher.spent));
+        let all = self.watchers.iter_mut().map(spent);
+        all.map(|(rule, time)| (rule, time.saturating_mul(MEASURED_EVERY))).collect()
+    }
+
+    /// The numbers of the rules.
+    pub fn rules(&self) -> impl Iterator<Item = i64> {
+        self.watchers.iter().map(|watcher| watcher.watched.number)
     }
 
     /// Takes in an event that was taken in before, when the evaluation goes on after a start:
@@ -198,6 +300,7 @@ impl Watch {
         RuleHealth {
             groups: of.map_or(0, |watcher| watcher.groups.len()),
             late_reads: of.map_or(0, |watcher| watcher.late_reads),
+            late_reads_cut: of.map_or(0, |watcher| watcher.late_reads_cut),
             groups_given_up: self.overflow.given_up,
         }
     }
@@ -220,6 +323,7 @@ impl Watch {
     /// Forgets what only events that are too late need. Call it now and then, when everything that
     /// was told is written: what is forgotten is read again from there.
     pub fn tidy(&mut self) {
+        self.watchers.iter_mut().for_each(Watcher::forget_recalled);
         if self.observations() > OBSERVATIONS_SOFT_MAX || self.groups() > self.groups_max / 2 {
             let clock = self.clock;
             self.watchers.iter_mut().for_each(|watcher| watcher.forget(clock));

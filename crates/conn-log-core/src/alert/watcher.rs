@@ -1,18 +1,19 @@
 //! The evaluation of one rule: what an event or a deadline does to its groups.
 
+use std::time::Duration;
+
 use super::beaconing;
 use super::context::Context;
 use super::episode::Episode;
 use super::first_seen::Seen;
-use super::group::State;
 use super::groups::Groups;
 use super::history::History;
-use super::late;
 use super::observation::{Observation, admits};
 use super::output::{GroupKey, Output};
 use super::rule::{Kind, Rule};
 use super::subjects::Subject;
 use super::view::EventView;
+use super::volume::Recent;
 
 /// Groups are gone through for what can be forgotten once in this part of the time that they
 /// remember.
@@ -42,9 +43,17 @@ pub(super) struct Watcher {
     /// The next time that beacons are scored.
     scored_next: Option<i64>,
     /// For rules that look for what is new.
-    seen: Seen,
+    pub(super) seen: Seen,
+    /// The last events, for kinds that count them and forget them.
+    recent: Recent,
+    /// Events before the floor that were read again and are in memory.
+    pub(super) recalled: usize,
+    /// The measured part of the time that it took.
+    pub(super) spent: Duration,
     /// Reads of the log for late events.
     pub(super) late_reads: u64,
+    /// Reads that left events out, because there were too many.
+    pub(super) late_reads_cut: u64,
 }
 
 impl Watcher {
@@ -57,7 +66,11 @@ impl Watcher {
             floor: i64::MIN,
             scored_next: None,
             seen: Seen::default(),
+            recent: Recent::default(),
+            recalled: 0,
+            spent: Duration::ZERO,
             late_reads: 0,
+            late_reads_cut: 0,
         }
     }
 
@@ -77,18 +90,19 @@ impl Watcher {
         history: &mut H,
         output: &mut Output,
     ) -> Result<bool, H::Error> {
-        if !self.seen.is_new(&self.watched, view, &subject.key, history, output)? {
+        if !self.is_new(view, new.time, subject, history, output.is_muted)? {
             return Ok(false);
         }
         let clock = view.created_at().micros();
         self.groups.of(subject, &self.watched.rule, clock);
-        let is_late = !output.is_muted && late::is_late(&self.watched.rule, new.time, self.floor);
-        if is_late {
-            self.take_late(view, new, subject, history, output)?;
-            return Ok(true);
+        if !output.is_muted && self.may_be_late(new.time) {
+            self.read_again(view, new.time, subject, history)?;
         }
-        if new.time < self.floor && !output.is_muted {
-            self.remember_silences(new.time, subject, history)?;
+        if matches!(self.watched.rule.kind, Kind::Volume { .. })
+            && !self.watched.rule.count_repeats
+            && self.recent.has_seen(new.digest)
+        {
+            return Ok(true);
         }
         let Watcher { watched, groups, floor, .. } = self;
         let mut context = Context {
@@ -106,24 +120,6 @@ impl Watcher {
             self.scored_next = Some(next + self.watched.rule.lateness_micros());
         }
         Ok(true)
-    }
-
-    /// Silences that are older than the memory are forgotten; a late event may be within one.
-    fn remember_silences<H: History>(
-        &mut self,
-        time: i64,
-        subject: &Subject,
-        history: &mut H,
-    ) -> Result<(), H::Error> {
-        if let Some(group) = self.groups.get_mut(subject.id)
-            && let State::Silence(silence) = &mut group.state
-        {
-            self.late_reads += 1;
-            for episode in history.episodes(self.watched.number, &subject.key, time, time)? {
-                silence.remember(episode);
-            }
-        }
-        Ok(())
     }
 
     /// No deadline is earlier.
@@ -168,7 +164,8 @@ impl Watcher {
 
     /// Everything since that time is in memory; what lies before must be read again.
     pub(super) fn knows_since(&mut self, micros: i64) {
-        self.floor = self.floor.max(micros);
+        // Of the first events it is not known which of them an alert has counted.
+        self.floor = self.floor.max(micros.saturating_add(self.watched.rule.reach_micros()));
     }
 
     /// Forgets observations that only late events need. `clock` is the log's.
@@ -183,9 +180,11 @@ impl Watcher {
         let mut forgets = false;
         self.groups.retain(|group| {
             let is_needed = group.state.forget_before(rule, time);
+            group.known.forget_before(time);
             forgets |= is_needed.is_some();
             is_needed.unwrap_or(true)
         });
+        self.recalled = 0;
         if forgets {
             self.floor = self.floor.max(time);
         }

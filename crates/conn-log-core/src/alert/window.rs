@@ -203,6 +203,13 @@ impl Window {
         self.chunks[chunk].begin + place
     }
 
+    /// Whether that observation is among them.
+    pub(super) fn has(&self, one: &Observation) -> bool {
+        let (chunk, place) = self.room_of(one);
+        let found = self.chunks.get(chunk).and_then(|chunk| chunk.observations.get(place));
+        found.is_some_and(|found| found.key() == one.key())
+    }
+
     /// Marks observations as counted in the episode of a day.
     pub(super) fn count(&mut self, slot: i64, members: &[usize]) {
         for member in members {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use conn_log_core::alert::{
-    Change, Episode, GroupKey, History, HistoryQuery, Output, Rule, Watch, WatchedRule, What,
+    Change, Episode, Findings, GroupKey, History, HistoryQuery, Output, Rule, Watch, WatchedRule,
+    What,
 };
 use conn_log_core::{Event, EventFields, Record, Timestamp};
 use proptest::prelude::*;
@@ -247,6 +248,128 @@ proptest! {
     }
 }
 
+/// Hands over what the next events need, in two pieces of time.
+fn hand_over(watch: &mut Watch, memory: &mut Memory, next: &[Record]) {
+    for want in watch.wants(next) {
+        let mut findings = Findings::default();
+        let middle = want.from.midpoint(want.until);
+        for (from, until) in [(middle, want.until), (want.from, middle)] {
+            let query = HistoryQuery {
+                filter: want.filter_within(from, until),
+                after_id: want.after_id,
+                before_id: want.before_id,
+                limit: usize::MAX,
+            };
+            if want.has_events() && !want.is_met_by(&findings) {
+                let Ok(records) = memory.records(&query);
+                watch.collect(&want, &records, &mut findings);
+            }
+        }
+        let mut alerts = Vec::new();
+        if let Some((group, from, until)) = want.alerts() {
+            let day = 86_400_000_000;
+            let Ok(known) = memory.episodes(want.rule, group, from - day, until + day);
+            alerts = known;
+        }
+        watch.grant(want, findings, false, alerts);
+    }
+}
+
+/// Nothing is to be read but what was handed over.
+struct Nowhere;
+
+impl History for Nowhere {
+    type Error = Infallible;
+
+    fn records(&mut self, query: &HistoryQuery) -> Result<Vec<Record>, Infallible> {
+        panic!("{query:?}");
+    }
+
+    fn episodes(
+        &mut self,
+        _: i64,
+        group: &GroupKey,
+        _: i64,
+        _: i64,
+    ) -> Result<Vec<Episode>, Infallible> {
+        panic!("{group:?}");
+    }
+}
+
+/// Takes in some events, a batch at a time, and hands over before each batch what it needs.
+fn take_in_batches(
+    watch: &mut Watch,
+    memory: &mut Memory,
+    records: &[Record],
+    size: usize,
+) -> Vec<Change> {
+    let mut output = Output::after(memory.alerts.keys().max().copied().unwrap_or(0) + 1_000);
+    for batch in records.chunks(size) {
+        hand_over(watch, memory, batch);
+        for record in batch {
+            let told = output.changes.len();
+            watch.take(record, &mut Nowhere, &mut output).unwrap();
+            memory.note(&output.changes[told..]);
+            memory.records.push(record.clone());
+        }
+    }
+    output.changes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn late_events_that_are_read_again_in_bulk_by_a_rule_on_its_own_change_nothing(
+        events in prop::collection::vec(event(), 1..60),
+        cut in 0..60_usize,
+        size in 1..12_usize,
+        released in 1..9_i64,
+        behind in 0..20_usize,
+    ) {
+        let mut rules: Vec<Rule> = kinds(10).into_iter().take(7).collect();
+        rules.push(rule(json!({"name": "new", "kind": "first_seen", "group_by": ["device_id"],
+            "params": {"of": ["ip_address"], "learning_seconds": 0}})));
+        let records = log(&events, as_they_come);
+        let (expected, _) = run(&rules, &records);
+        let cut = cut.min(records.len());
+        let (before, after) = records.split_at(cut);
+        // After a start that recalls nothing.
+        let mut memory = Memory::default();
+        let mut watch = Watch::new(watched(&rules));
+        take_in_batches(&mut watch, &mut memory, before, size);
+        watch = Watch::new(watched(&rules));
+        watch.knows_since(i64::try_from(cut).unwrap() + 1, Timestamp::from_micros(BASE + 400_000_000));
+        for (number, group, episode) in memory.alerts.values() {
+            watch.remember(*number, group, episode.clone(), None);
+        }
+        // One rule goes on later than the others, and then catches up.
+        let mut slow = watch.release(released).unwrap();
+        let mut others = Memory { records: memory.records.clone(), alerts: memory.alerts.clone() };
+        take_in_batches(&mut watch, &mut memory, after, size);
+        let behind = behind.min(after.len());
+        let (first, rest) = after.split_at(after.len() - behind);
+        take_in_batches(&mut slow, &mut others, first, size + 1);
+        take_in_batches(&mut slow, &mut others, rest, size);
+        watch.adopt(slow);
+        others.alerts.retain(|_, (number, ..)| *number == released);
+        memory.alerts.retain(|_, (number, ..)| *number != released);
+        let mut output = Output::after(10_000);
+        memory.alerts.extend(others.alerts.into_iter().map(|(alert, entry)| (alert + 100_000, entry)));
+        for (alert, (number, group, episode)) in &memory.alerts {
+            prop_assert!(*number != released || *alert > 100_000, "{group} {episode:?}");
+        }
+        watch.judge_until(Timestamp::from_micros(BASE + 100 * 86_400_000_000), &mut output);
+        for change in &mut output.changes {
+            if change.rule == released && change.episode.alert <= 10_000 {
+                change.episode.alert += 100_000;
+            }
+        }
+        memory.note(&output.changes);
+        prop_assert_eq!(expected.episodes(), memory.episodes());
+    }
+}
+
 /// Thresholds of a busy group: its windows have hundreds of observations.
 fn busy_kinds() -> Vec<Rule> {
     let all = json!([
@@ -432,6 +555,29 @@ fn a_late_event_of_a_window_with_an_alert_is_counted_in_it() {
     assert_eq!((floods[0].count, floods[0].start), (100, BASE + 5 * MINUTE));
     let evidence: Vec<i64> = floods[0].evidence().iter().map(|mark| mark.id).collect();
     assert_eq!(evidence, [42, 141]);
+}
+
+#[test]
+fn a_volume_counts_an_event_that_was_sent_again_once_unless_repeats_count() {
+    const MINUTE: i64 = 60_000_000;
+    for (count_repeats, expected) in [(false, &[][..]), (true, &[50][..])] {
+        let rule = rule(json!({"name": "flood", "kind": "volume", "group_by": ["device_id"],
+            "lateness_seconds": 0, "count_repeats": count_repeats,
+            "params": {"factor": 3, "window_seconds": 60, "baseline_windows": 3}}));
+        let of = |(minute, count): (i64, i64)| (0..count).map(move |n| plain(minute * MINUTE + n));
+        let times = [(0, 1), (1, 10), (2, 10), (3, 10), (4, 10), (5, 25), (5, 25)];
+        let events: Vec<EventFields> = times.into_iter().flat_map(of).collect();
+        let records = log(&events, |place| events[place].timestamp);
+        let (memory, _) = run(&[rule], &records);
+        let counts: Vec<u64> = memory
+            .alerts
+            .values()
+            .map(|(.., episode)| (episode.start, episode.count))
+            .filter(|(start, _)| *start == BASE + 5 * MINUTE)
+            .map(|(_, count)| count)
+            .collect();
+        assert_eq!(counts, expected);
+    }
 }
 
 #[test]

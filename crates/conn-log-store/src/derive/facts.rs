@@ -307,8 +307,9 @@ impl Members {
     }
 }
 
-const NETWORK_TYPE: &str = "network_type";
-const SIGNAL_STRENGTH: &str = "signal_strength";
+/// Their names as JSON strings.
+const NETWORK_TYPE: &str = r#""network_type""#;
+const SIGNAL_STRENGTH: &str = r#""signal_strength""#;
 
 /// Both members of metadata. Most texts without them are told at a glance.
 fn members_of<'a>(metadata: &'a str) -> (Json<'a>, Json<'a>) {

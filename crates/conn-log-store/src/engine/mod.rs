@@ -44,7 +44,8 @@ pub(crate) use insert::{Upsert, insert_arrays};
 pub(crate) use lanes::Lanes;
 pub(crate) use packed::{Members, Packed, Shape, pack, place_of};
 pub(crate) use position::{
-    Home, Lease, Position, Wait, positions, positions_of, set_position_in_txn,
+    Home, Lease, Position, Wait, drop_positions_in_txn, positions, positions_of,
+    set_position_in_txn,
 };
 pub(crate) use postgres::partitions::Span as PartitionSpan;
 pub(crate) use signals::{Changed, Signals};

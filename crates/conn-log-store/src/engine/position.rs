@@ -147,6 +147,22 @@ pub(crate) fn set_position_in_txn(
     Ok(())
 }
 
+/// Deletes some positions of a tenant.
+pub(crate) fn drop_positions_in_txn(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    home: Home,
+    names: &[String],
+) -> QueryResult<()> {
+    of_home!(home, table => {
+        let some = table::table
+            .filter(table::tenant_id.eq(tenant.0))
+            .filter(table::name.eq_any(names));
+        diesel::delete(some).execute(connection)?;
+        Ok(())
+    })
+}
+
 /// A row for one of the two tables.
 macro_rules! row {
     ($row:ident, $table:ident) => {

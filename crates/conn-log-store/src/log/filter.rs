@@ -102,11 +102,11 @@ impl MetadataIs {
                     let steps = names.iter().map(|name| format!(".{}", json_text(name)));
                     format!("${}", steps.collect::<String>())
                 };
-                let (first, within) =
-                    names.split_first().map_or(("", names), |(first, within)| (first, within));
+                let first = names.first().map(|name| json_text(name)).unwrap_or_default();
+                let within = names.get(1..).unwrap_or_default();
                 let mut by_place: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
                 for (number, shape) in shapes {
-                    if let Some(place) = place_of(shape, first) {
+                    if let Some(place) = place_of(shape, &first) {
                         let place = i64::try_from(place).unwrap_or(i64::MAX);
                         by_place.entry(place).or_default().push(*number);
                     }

@@ -1,12 +1,12 @@
 //! Rules and alerts.
 
 use conn_log_core::Timestamp;
-use conn_log_core::alert::{Rule, RuleHealth};
+use conn_log_core::alert::Rule;
 
 use super::Store;
 use crate::control::AlertChange;
 use crate::control::alerts::{self, Alert, AlertQuery, AlertState, StoredRule, rules, table};
-use crate::derive::alerts::{AlertingState, Preview, preview};
+use crate::derive::alerts::{AlertingState, Preview, RuleState, preview};
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
 use crate::tenant_id::TenantId;
@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// How a rule fares. `None` if this process does not evaluate it.
-    pub fn rule_health(&self, tenant: TenantId, id: i64) -> Option<RuleHealth> {
+    pub fn rule_state(&self, tenant: TenantId, id: i64) -> Option<RuleState> {
         self.0.alerting.state().rules.get(&(tenant, id)).copied()
     }
 

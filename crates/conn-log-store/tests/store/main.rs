@@ -24,6 +24,7 @@ mod files;
 mod guard;
 mod idempotency;
 mod index;
+mod late_events;
 mod list;
 mod lost;
 mod open;

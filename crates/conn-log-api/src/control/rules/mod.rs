@@ -48,7 +48,7 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     Ok(links.respond(
         page.items
             .iter()
-            .map(|rule| json(&shapes::answer(rule, app.store.rule_health(tenant, rule.id)))),
+            .map(|rule| json(&shapes::answer(rule, app.store.rule_state(tenant, rule.id)))),
     ))
 }
 
@@ -266,7 +266,7 @@ pub(crate) async fn install(request: HttpRequest, caller: Admin) -> Result<HttpR
 }
 
 fn answer(app: &App, tenant: TenantId, rule: &StoredRule) -> HttpResponse {
-    let answer = shapes::answer(rule, app.store.rule_health(tenant, rule.id));
+    let answer = shapes::answer(rule, app.store.rule_state(tenant, rule.id));
     HttpResponse::Ok()
         .insert_header((header::ETAG, shapes::tag(rule)))
         .content_type("application/json")

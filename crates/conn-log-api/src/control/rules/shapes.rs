@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use conn_log_core::Timestamp;
-use conn_log_core::alert::RuleHealth;
-use conn_log_store::{Preview, StoredRule};
+use conn_log_store::{Preview, RuleState, StoredRule};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -18,7 +17,7 @@ pub(super) fn tag(stored: &StoredRule) -> String {
 }
 
 /// A rule as JSON.
-pub(super) fn answer(stored: &StoredRule, health: Option<RuleHealth>) -> Value {
+pub(super) fn answer(stored: &StoredRule, state: Option<RuleState>) -> Value {
     let mut object = Map::new();
     object.insert("id".to_owned(), stored.id.into());
     object.insert("version".to_owned(), stored.version.into());
@@ -26,11 +25,14 @@ pub(super) fn answer(stored: &StoredRule, health: Option<RuleHealth>) -> Value {
     object.insert("created_at".to_owned(), stored.created_at.to_string().into());
     object.insert("updated_at".to_owned(), stored.updated_at.to_string().into());
     object.insert("started_at".to_owned(), stored.started_at.to_string().into());
-    let health = health.map(|health| {
+    let health = state.map(|RuleState { health, is_slowed, behind_events }| {
         json!({
             "groups": health.groups,
             "late_reads": health.late_reads,
+            "late_reads_cut": health.late_reads_cut,
             "groups_given_up": health.groups_given_up,
+            "slowed": is_slowed,
+            "behind_events": behind_events,
         })
     });
     object.insert("health".to_owned(), health.unwrap_or_default());
@@ -131,10 +133,19 @@ pub(super) struct AlertRuleHealth {
     /// Reads of the log for late events whose neighbors were no longer in memory.
     #[schema(minimum = 0)]
     late_reads: i64,
+    /// Those of them that left events out, because there were too many.
+    #[schema(minimum = 0)]
+    late_reads_cut: i64,
     /// Groups of all rules that were given up or cut because there were too many, or too many
     /// events of them.
     #[schema(minimum = 0)]
     groups_given_up: i64,
+    /// Whether the rule goes on behind the others, because it costs too much. Its alerts are the
+    /// same, and come later.
+    slowed: bool,
+    /// Events of the log that the rule has not taken in.
+    #[schema(minimum = 0)]
+    behind_events: i64,
 }
 
 described_page! {

@@ -135,14 +135,15 @@ fn spans(mut body: &[u8], term: u64) -> anyhow::Result<Vec<(i64, i64)>> {
     let mut spans = Vec::new();
     while !body.is_empty() {
         let mut number = || {
-            let (number, rest) = body.split_first_chunk().ok_or(anyhow::anyhow!("cut off"))?;
+            let (number, rest) =
+                body.split_first_chunk().ok_or_else(|| anyhow::anyhow!("cut off"))?;
             body = rest;
             Ok::<u64, anyhow::Error>(u64::from_le_bytes(*number))
         };
         let (first, last, seed) = (number()?, number()?, number()?);
         let block_length = usize::try_from(number()?)?;
         let (prints, rest) =
-            body.split_at_checked(3 * block_length).ok_or(anyhow::anyhow!("cut off"))?;
+            body.split_at_checked(3 * block_length).ok_or_else(|| anyhow::anyhow!("cut off"))?;
         body = rest;
         if (Xor8 { seed, block_length, fingerprints: prints.into() }).contains(&term) {
             spans.push((first.cast_signed(), last.cast_signed()));

@@ -155,7 +155,7 @@ fn pages(sorted: &[(i64, i64)]) -> Vec<(i64, Vec<u8>)> {
 /// The places of a term in a page.
 fn places(first_term: i64, mut body: &[u8], wanted: i64) -> anyhow::Result<Vec<i64>> {
     let mut number = || {
-        let (number, length) = u64::decode_var(body).ok_or(anyhow::anyhow!("cut off"))?;
+        let (number, length) = u64::decode_var(body).ok_or_else(|| anyhow::anyhow!("cut off"))?;
         body = &body[length..];
         Ok::<i64, anyhow::Error>(number.cast_signed())
     };

@@ -7,13 +7,13 @@ use conn_log_core::{Record, Timestamp};
 
 use super::earlier::Earlier;
 use super::events_path::events_path;
-use super::recall::ALERTS;
 use crate::control::alerts::changes::append_alert_changes;
 use crate::control::alerts::{
     Alert, AlertState, ChangeKind, NewAlertChange, StoredRule, heads, table,
 };
 use crate::engine::{
-    AnyConnection, Engine, Home, KEYS_AT_ONCE, Micros, Position, positions_of, set_position_in_txn,
+    AnyConnection, Engine, Home, KEYS_AT_ONCE, Micros, Position, drop_positions_in_txn,
+    positions_of, set_position_in_txn,
 };
 use crate::error::StoreError;
 use crate::log::heads as log_heads;
@@ -21,7 +21,7 @@ use crate::log::read::find_in;
 use crate::tenant_id::TenantId;
 
 /// The version of the watermark's meaning.
-const VERSION: i16 = 1;
+pub(super) const VERSION: i16 = 1;
 
 /// A change of an alert, ready to be written.
 pub(super) struct Prepared {
@@ -39,9 +39,13 @@ pub(super) struct Commit {
     /// Alerts up to this number are in the table.
     pub(super) known_alerts: i64,
     pub(super) last_alert: i64,
-    /// The watermark that the table must have.
+    /// The position to move, and the watermark that the table must have.
+    pub(super) position: Position,
     pub(super) stored: Option<i64>,
-    pub(super) watermark: i64,
+    /// Positions of rules that are slowed from now on.
+    pub(super) slowed: Vec<Position>,
+    /// The names of the positions that are not needed any more.
+    pub(super) gone: Vec<String>,
     pub(super) changes: Vec<Prepared>,
 }
 
@@ -172,7 +176,7 @@ impl Commit {
         let is_ours =
             heads::move_in_txn(connection, tenant, &self.holder, revision, self.last_alert)?;
         let positions = positions_of(connection, tenant, Home::Durable)?;
-        let stored = positions.into_iter().find(|position| position.name == ALERTS);
+        let stored = positions.into_iter().find(|one| one.name == self.position.name);
         if !is_ours || stored.map(|position| position.watermark) != self.stored {
             return Ok(false);
         }
@@ -194,15 +198,12 @@ impl Commit {
             append_alert_changes(connection, tenant, &outbox)?;
             connection.announce_in_txn(&[tenant])?;
         }
-        let position = Position {
-            tenant: tenant.0,
-            name: ALERTS.to_owned(),
-            version: VERSION,
-            setting: 0,
-            watermark: self.watermark,
-            anchor: None,
-        };
-        set_position_in_txn(connection, Home::Durable, position)?;
+        for position in std::iter::once(self.position).chain(self.slowed) {
+            set_position_in_txn(connection, Home::Durable, position)?;
+        }
+        if !self.gone.is_empty() {
+            drop_positions_in_txn(connection, tenant, Home::Durable, &self.gone)?;
+        }
         Ok(true)
     }
 }

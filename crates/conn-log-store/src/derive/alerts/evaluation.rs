@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use conn_log_core::Timestamp;
-use conn_log_core::alert::{Output, RuleHealth, Watch, What};
+use conn_log_core::alert::{Output, RuleHealth, Want, What};
+use conn_log_core::{Record, Timestamp};
 
 use super::commit::{self, Commit};
+use super::costs::{self, Costs};
 use super::log_history::LogHistory;
+use super::reading::{Reader, Reading};
 use super::recall::{self, Known};
+use super::slowed::Slowed;
+use super::strand::Strand;
 use crate::clock::now;
 use crate::control::alerts::StoredRule;
 use crate::control::alerts::heads::Head;
-use crate::engine::{AnyConnection, Engine, Signals};
+use crate::engine::{AnyConnection, Engine, Position, Signals};
 use crate::error::StoreError;
 use crate::log::heads as log_heads;
 use crate::log::span::Span;
@@ -22,21 +26,18 @@ use crate::tenant_id::TenantId;
 /// Events of one step: with a hundred rules some milliseconds of work.
 const STEP_EVENTS: i64 = 1_000;
 
-/// The watermark is written at least after so many events without an alert, or this time. After a
-/// crash these events are evaluated again, with the same result.
-const UNWRITTEN_EVENTS_MAX: i64 = 20_000;
-const UNWRITTEN_TIME_MAX: Duration = Duration::from_secs(2);
-
 /// The rules of one log, and how far they have been evaluated.
 pub(super) struct Evaluation {
     pub(super) revision: i64,
     rules: Vec<StoredRule>,
     known: HashMap<i64, Known>,
-    watch: Watch,
-    watermark: i64,
-    /// The watermark in the table; `None` if there is none.
-    stored: Option<i64>,
-    stored_at: Instant,
+    /// The rules that keep up.
+    main: Strand,
+    /// The others; the first one has its turn next.
+    slowed: Vec<Slowed>,
+    /// The names of positions to delete.
+    gone: Vec<String>,
+    costs: Costs,
     last_alert: i64,
 }
 
@@ -51,6 +52,17 @@ pub(super) enum Stepped {
     Lost,
 }
 
+/// How a rule fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleState {
+    /// What it keeps, and what it read again.
+    pub health: RuleHealth,
+    /// Whether it goes on behind the other rules, because it costs too much.
+    pub is_slowed: bool,
+    /// Events of the log that it has not taken in.
+    pub behind_events: i64,
+}
+
 /// The tools of a step.
 pub(super) struct Tools<'a> {
     pub(super) engine: &'a Engine,
@@ -62,38 +74,66 @@ pub(super) struct Tools<'a> {
     pub(super) observer: Option<&'a dyn Observer>,
 }
 
+impl Tools<'_> {
+    fn reader<'b>(&'b mut self, rules: &'b HashMap<i64, Known>) -> Reader<'b> {
+        Reader {
+            connection: self.reader,
+            tenant: self.tenant,
+            time_max: self.engine.read_time_max(),
+            plans: self.engine.plans_by_key(),
+            rules,
+        }
+    }
+}
+
 impl Evaluation {
     pub(super) fn new(
         head: &Head,
         rules: Vec<StoredRule>,
-        watch: Watch,
-        watermark: i64,
-        stored: Option<i64>,
+        main: Strand,
+        slowed: Vec<Slowed>,
+        gone: Vec<String>,
     ) -> Self {
         let known = recall::known(&rules);
         Evaluation {
             revision: head.revision,
             rules,
             known,
-            watch,
-            watermark,
-            stored,
-            stored_at: Instant::now(),
+            main,
+            slowed,
+            gone,
+            costs: Costs::default(),
             last_alert: head.alerts,
         }
     }
 
-    /// The rules' health, by their ids.
-    pub(super) fn health(&self) -> HashMap<i64, RuleHealth> {
-        self.rules.iter().map(|rule| (rule.id, self.watch.health(rule.id))).collect()
+    /// How the rules fare, by their ids, while the log has that size.
+    pub(super) fn states(&self, size: i64) -> HashMap<i64, RuleState> {
+        let of = |rule: &StoredRule| {
+            let slowed = self.slowed.iter().find(|slowed| slowed.rule == rule.id);
+            let strand = slowed.map_or(&self.main, |slowed| &slowed.strand);
+            let state = RuleState {
+                health: strand.watch.health(rule.id),
+                is_slowed: slowed.is_some(),
+                behind_events: size - strand.watermark,
+            };
+            (rule.id, state)
+        };
+        self.rules.iter().map(of).collect()
     }
 
     pub(super) fn groups(&self) -> usize {
-        self.watch.groups()
+        self.main.watch.groups() + self.slowed.iter().map(Slowed::groups).sum::<usize>()
     }
 
+    /// The memory of the rules that are slowed.
+    fn bytes_slowed(&self) -> usize {
+        self.slowed.iter().map(|slowed| slowed.strand.watch.bytes()).sum()
+    }
+
+    /// The last id that the rules have taken in that keep up.
     pub(super) fn watermark(&self) -> i64 {
-        self.watermark
+        self.main.watermark
     }
 
     /// Takes in the next events, or judges deadlines if there are none.
@@ -102,59 +142,192 @@ impl Evaluation {
     /// The evaluation must be recalled afterwards.
     pub(super) fn step(&mut self, tools: &mut Tools<'_>) -> Result<Stepped, StoreError> {
         let log = log_heads::bounds(tools.reader, tools.tenant)?;
-        let from = self.watermark.max(log.first_id - 1);
-        if from >= log.size {
-            self.watermark = from;
+        let from = self.main.watermark.max(log.first_id - 1);
+        if from >= log.size || self.main.watch.rules().next().is_none() {
+            self.main.watermark = from.max(log.size);
             return self.judge(tools);
         }
-        self.watch.tidy();
+        let (groups, bytes) = (self.groups() - self.main.watch.groups(), self.bytes_slowed());
+        self.main.watch.leave_room(groups, bytes);
+        self.main.watch.tidy();
         let span = Span { first: from + 1, last: log.size.min(from + STEP_EVENTS) };
         let records = recall::read(tools.reader, tools.tenant, span)?;
+        let slowed = self.hand_over(tools, from, &records)?;
         let mut output = Output::after(self.last_alert);
+        let mut reader = tools.reader(&self.known);
+        let mut history = LogHistory::new(&mut reader);
         for record in &records {
-            let mut history = LogHistory {
-                connection: tools.reader,
-                tenant: tools.tenant,
-                time_max: tools.engine.read_time_max(),
-                plans: tools.engine.plans_by_key(),
-                rules: &self.known,
-            };
-            self.watch.take(record, &mut history, &mut output)?;
+            self.main.watch.take(record, &mut history, &mut output)?;
         }
-        self.watermark = span.last;
-        let is_written = self.write(tools, output)?;
-        Ok(if is_written { Stepped::More } else { Stepped::Lost })
+        self.main.watermark = span.last;
+        self.costs.add(self.main.watch.spent());
+        if !self.write(tools, None, output, &slowed)? {
+            return Ok(Stepped::Lost);
+        }
+        if let Some(rule) = self.costs.too_costly(log.size - span.last) {
+            let position = self.slow(tools.tenant, rule, span.last);
+            if !self.write(tools, None, Output::after(self.last_alert), &position)? {
+                return Ok(Stepped::Lost);
+            }
+        }
+        Ok(Stepped::More)
+    }
+
+    /// Reads what the next events need of the log and hands it over. A rule that needs too much of it
+    /// is slowed. Returns the positions of these rules.
+    fn hand_over(
+        &mut self,
+        tools: &mut Tools<'_>,
+        from: i64,
+        records: &[Record],
+    ) -> Result<Vec<Position>, StoreError> {
+        let mut by_rule: Vec<(i64, Vec<Want>)> = Vec::new();
+        for want in self.main.watch.wants(records) {
+            match by_rule.last_mut().filter(|(rule, _)| *rule == want.rule) {
+                Some((_, wants)) => wants.push(want),
+                None => by_rule.push((want.rule, vec![want])),
+            }
+        }
+        let mut slowed = Vec::new();
+        let (mut reads, mut events, begun) = (0, 0, Instant::now());
+        for (rule, wants) in by_rule {
+            reads += wants.len();
+            let is_cheap = wants.len() <= costs::READS_MAX && reads <= costs::READS_OF_ALL_MAX;
+            let read_begun = Instant::now();
+            let readings = if is_cheap {
+                let until = begun + costs::READ_TIME_MAX;
+                self.read_all(tools, wants, costs::EVENTS_READ_MAX - events, until)?
+            } else {
+                None
+            };
+            self.costs.add([(rule, read_begun.elapsed())]);
+            match readings {
+                Some(readings) => {
+                    for reading in readings {
+                        events += reading.len();
+                        reading.grant(&mut self.main.watch);
+                    }
+                }
+                None => slowed.extend(self.slow(tools.tenant, rule, from)),
+            }
+        }
+        Ok(slowed)
+    }
+
+    /// Reads all of that. `None` if it is more than so many events, or takes too long.
+    fn read_all(
+        &self,
+        tools: &mut Tools<'_>,
+        wants: Vec<Want>,
+        events_max: usize,
+        until: Instant,
+    ) -> Result<Option<Vec<Reading>>, StoreError> {
+        let (mut events, mut readings) = (0, Vec::new());
+        let now = now();
+        for want in wants {
+            let mut reading = Reading::new(want, now);
+            while !reading.is_done() {
+                let mut reader = tools.reader(&self.known);
+                reading.advance(&mut reader, &self.main.watch)?;
+                if Instant::now() >= until || events + reading.len() > events_max {
+                    return Ok(None);
+                }
+            }
+            events += reading.len();
+            readings.push(reading);
+        }
+        Ok(Some(readings))
+    }
+
+    /// Lets a rule go on behind the others. Returns its position, which must be written before
+    /// anything else.
+    fn slow(&mut self, tenant: TenantId, rule: i64, watermark: i64) -> Vec<Position> {
+        let version = self.known.get(&rule).map_or(0, |known| known.version);
+        let Some(watch) = self.main.watch.release(rule) else { return Vec::new() };
+        log::warn!(
+            "rule {rule} of tenant {} costs too much, and goes on behind the others",
+            tenant.0
+        );
+        let strand = Strand::of_rule((rule, version), watch, watermark, None);
+        self.gone.retain(|name| *name != strand.name);
+        let position = strand.position(tenant);
+        self.slowed.push(Slowed::new(rule, strand));
+        vec![position]
+    }
+
+    /// Lets one of the rules that are slowed go on for that long. Returns whether any has more to do.
+    ///
+    /// # Errors
+    /// The evaluation must be recalled afterwards.
+    pub(super) fn step_slowed(
+        &mut self,
+        tools: &mut Tools<'_>,
+        time: Duration,
+    ) -> Result<Stepped, StoreError> {
+        if self.slowed.is_empty() {
+            return Ok(Stepped::Idle(None));
+        }
+        self.slowed.rotate_left(1);
+        let (first_id, last) =
+            (log_heads::bounds(tools.reader, tools.tenant)?.first_id, self.main.watermark);
+        let (groups, bytes) = (self.groups(), self.main.watch.bytes() + self.bytes_slowed());
+        let mut output = Output::after(self.last_alert);
+        let Some(slowed) = self.slowed.first_mut() else { return Ok(Stepped::Idle(None)) };
+        let watch = &mut slowed.strand.watch;
+        watch.leave_room(groups - watch.groups(), bytes - watch.bytes());
+        let mut reader = tools.reader(&self.known);
+        slowed.advance(&mut reader, (first_id, last), Instant::now() + time, &mut output)?;
+        if !self.write(tools, Some(0), output, &[])? {
+            return Ok(Stepped::Lost);
+        }
+        let Some(place) = self.slowed.iter().position(|slowed| slowed.is_at(last)) else {
+            return Ok(Stepped::More);
+        };
+        // It has caught up.
+        let slowed = self.slowed.remove(place);
+        log::info!("rule {} of tenant {} has caught up", slowed.rule, tools.tenant.0);
+        self.gone.push(slowed.strand.name);
+        self.main.watch.adopt(slowed.strand.watch);
+        if !self.write(tools, None, Output::after(self.last_alert), &[])? {
+            return Ok(Stepped::Lost);
+        }
+        Ok(Stepped::More)
     }
 
     /// Judges what is due while the log is idle.
     fn judge(&mut self, tools: &mut Tools<'_>) -> Result<Stepped, StoreError> {
-        let due = self.watch.next_deadline().filter(|due| *due <= tools.now);
+        let due = self.main.watch.next_deadline().filter(|due| *due <= tools.now);
+        let mut output = Output::after(self.last_alert);
         if due.is_some() {
             // From here on no event can be stored at a time that is judged.
-            if !commit::advance_clock(tools.engine, tools.tenant, self.watermark, tools.now)? {
+            let watermark = self.main.watermark;
+            if !commit::advance_clock(tools.engine, tools.tenant, watermark, tools.now)? {
                 return Ok(Stepped::More);
             }
-            let mut output = Output::after(self.last_alert);
-            self.watch.judge_until(tools.now, &mut output);
-            if !self.write(tools, output)? {
-                return Ok(Stepped::Lost);
-            }
-        } else if !self.write(tools, Output::after(self.last_alert))? {
+            self.main.watch.judge_until(tools.now, &mut output);
+        }
+        if !self.write(tools, None, output, &[])? {
             return Ok(Stepped::Lost);
         }
-        Ok(Stepped::Idle(self.watch.next_deadline()))
+        Ok(Stepped::Idle(self.main.watch.next_deadline()))
     }
 
-    /// Writes alerts and watermark, if it is time to. Returns false if something has come in
-    /// between.
-    fn write(&mut self, tools: &mut Tools<'_>, output: Output) -> Result<bool, StoreError> {
-        if output.changes.is_empty() {
-            let unwritten = self.watermark - self.stored.unwrap_or(0);
-            let is_first = self.stored.is_none();
-            let is_time = self.stored_at.elapsed() >= UNWRITTEN_TIME_MAX && unwritten > 0;
-            if !is_first && !is_time && unwritten < UNWRITTEN_EVENTS_MAX {
-                return Ok(true);
-            }
+    /// Writes alerts and the watermark of a strand, if it is time to: of the rules that keep up, or
+    /// of a slowed one. Returns false if something has come in between.
+    fn write(
+        &mut self,
+        tools: &mut Tools<'_>,
+        slowed: Option<usize>,
+        output: Output,
+        positions: &[Position],
+    ) -> Result<bool, StoreError> {
+        let strand = match slowed.and_then(|place| self.slowed.get_mut(place)) {
+            Some(slowed) => &mut slowed.strand,
+            None => &mut self.main,
+        };
+        let has_news = !output.changes.is_empty() || !positions.is_empty();
+        if !has_news && self.gone.is_empty() && !strand.is_worth_writing() {
+            return Ok(true);
         }
         let opened: Vec<(i64, i64)> = output
             .changes
@@ -169,15 +342,22 @@ impl Evaluation {
             revision: self.revision,
             known_alerts: self.last_alert,
             last_alert: output.last_alert,
-            stored: self.stored,
-            watermark: self.watermark,
+            position: strand.position(tools.tenant),
+            stored: strand.stored,
+            slowed: positions.to_vec(),
+            gone: self.gone.clone(),
             changes: commit::prepare(tools.reader, tools.tenant, &self.rules, output.changes)?,
         };
         let last_alert = commit.last_alert;
         let is_written = commit.run(tools.engine)?;
         if is_written {
-            self.stored = Some(self.watermark);
-            self.stored_at = Instant::now();
+            strand.is_stored();
+            for slowed in &mut self.slowed {
+                if positions.iter().any(|position| position.name == slowed.strand.name) {
+                    slowed.strand.is_stored();
+                }
+            }
+            self.gone.clear();
             self.last_alert = last_alert;
             self.report(tools, &opened);
             if is_told {

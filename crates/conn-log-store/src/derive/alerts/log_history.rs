@@ -1,30 +1,31 @@
 //! What the evaluation asks of the log and of the table of alerts.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conn_log_core::alert::{Episode, GroupKey, History, HistoryQuery};
 use conn_log_core::{EventQuery, Order, Record, Start, Timestamp};
 
+use super::reading::Reader;
 use super::recall::Known;
 use crate::control::alerts::table;
 use crate::derive::index;
-use crate::engine::{AnyConnection, Plans, in_snapshot};
+use crate::engine::in_snapshot;
 use crate::error::StoreError;
 use crate::log::scan::Deadline;
-use crate::tenant_id::TenantId;
 
 /// The log, the alerts in the table, and those that are not written yet.
-pub(super) struct LogHistory<'a> {
-    pub(super) connection: &'a mut AnyConnection,
-    pub(super) tenant: TenantId,
-    pub(super) time_max: Duration,
-    pub(super) plans: Plans,
-    /// The rules, by their ids.
-    pub(super) rules: &'a HashMap<i64, Known>,
+pub(super) struct LogHistory<'a, 'b> {
+    reader: &'a mut Reader<'b>,
+    begun: Instant,
 }
 
-impl History for LogHistory<'_> {
+impl<'a, 'b> LogHistory<'a, 'b> {
+    pub(super) fn new(reader: &'a mut Reader<'b>) -> Self {
+        LogHistory { reader, begun: Instant::now() }
+    }
+}
+
+impl History for LogHistory<'_, '_> {
     type Error = StoreError;
 
     fn records(&mut self, query: &HistoryQuery) -> Result<Vec<Record>, StoreError> {
@@ -34,9 +35,9 @@ impl History for LogHistory<'_> {
             start: Start::First,
             limit: query.limit,
         };
-        let deadline = Deadline::after(self.time_max);
-        let (tenant, last) = (self.tenant, query.before_id - 1);
-        let found = in_snapshot(self.connection, self.time_max, self.plans, |connection| {
+        let Reader { tenant, time_max, plans, .. } = *self.reader;
+        let (deadline, last) = (Deadline::after(time_max), query.before_id - 1);
+        let found = in_snapshot(self.reader.connection, time_max, plans, |connection| {
             index::page(connection, tenant, &page, Some(last), deadline)
         })?;
         Ok(found.records.into_iter().filter(|record| record.id > query.after_id).collect())
@@ -49,11 +50,15 @@ impl History for LogHistory<'_> {
         from: i64,
         until: i64,
     ) -> Result<Vec<Episode>, StoreError> {
-        let Some(Known { version, opened_after }) = self.rules.get(&rule) else {
+        let Some(Known { version, opened_after, .. }) = self.reader.rules.get(&rule) else {
             return Ok(Vec::new());
         };
         let span = (Timestamp::from_micros(from), Timestamp::from_micros(until));
         let key = (rule, *version, group.hash);
-        table::of_group_in(self.connection, self.tenant, key, *opened_after, span)
+        table::of_group_in(self.reader.connection, self.reader.tenant, key, *opened_after, span)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
     }
 }

@@ -1,7 +1,7 @@
 //! Previews: a rule over a time of the past. The same evaluation as the live one, and nothing is
 //! stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use conn_log_core::alert::{
@@ -12,6 +12,7 @@ use conn_log_core::{EventQuery, Order, Position, Record, Start, Timestamp};
 use super::commit::{alert_of, complete};
 use super::earlier::Earlier;
 use super::log_history::LogHistory;
+use super::reading::Reader;
 use crate::clock::now;
 use crate::control::alerts::{Alert, AlertState, StoredRule};
 use crate::derive::index;
@@ -50,12 +51,12 @@ pub struct Preview {
 pub type PreviewedAlert = Alert;
 
 /// The log, and the alerts of the preview so far.
-struct PreviewHistory<'a> {
-    log: LogHistory<'a>,
+struct PreviewHistory<'a, 'b> {
+    log: LogHistory<'a, 'b>,
     changes: &'a BTreeMap<i64, Change>,
 }
 
-impl History for PreviewHistory<'_> {
+impl History for PreviewHistory<'_, '_> {
     type Error = StoreError;
 
     fn records(&mut self, query: &HistoryQuery) -> Result<Vec<Record>, StoreError> {
@@ -135,14 +136,24 @@ pub(crate) fn preview(
             page => page?,
         };
         run.watch.tidy();
+        let mut is_in_time = true;
         for record in &page.records {
-            last_id = record.id;
-            if !is_by_event && !(since..until).contains(&record.created_at) {
-                continue;
+            if is_by_event || (since..until).contains(&record.created_at) {
+                let left = TIME_MAX.saturating_sub(begun.elapsed());
+                match run.take(connection, engine, tenant, record, left) {
+                    Err(StoreError::QueryTimeout) => {
+                        is_in_time = false;
+                        break;
+                    }
+                    taken => taken?,
+                }
+                events += 1;
+                run.note(&stored.rule)?;
             }
-            events += 1;
-            run.take(connection, engine, tenant, record)?;
-            run.note(&stored.rule)?;
+            last_id = record.id;
+        }
+        if !is_in_time {
+            break;
         }
         if !page.has_more {
             is_complete = true;
@@ -175,10 +186,12 @@ impl Run {
         engine: &Engine,
         tenant: TenantId,
         record: &Record,
+        left: Duration,
     ) -> Result<(), StoreError> {
-        let rules = std::collections::HashMap::new();
-        let (time_max, plans) = (engine.read_time_max(), engine.plans_by_key());
-        let log = LogHistory { connection, tenant, time_max, plans, rules: &rules };
+        let rules = HashMap::new();
+        let (time_max, plans) = (left.min(engine.read_time_max()), engine.plans_by_key());
+        let mut reader = Reader { connection, tenant, time_max, plans, rules: &rules };
+        let log = LogHistory::new(&mut reader);
         let mut history = PreviewHistory { log, changes: &self.changes };
         self.watch.take(record, &mut history, &mut self.output)
     }

@@ -9,6 +9,8 @@ use conn_log_core::{EventFilter, Order, Record, Timestamp};
 use diesel::prelude::*;
 
 use super::evaluation::Evaluation;
+use super::slowed::Slowed;
+use super::strand::{self, Strand};
 use crate::control::alerts::heads::Head;
 use crate::control::alerts::{StoredRule, rules, table};
 use crate::engine::{AnyConnection, Dialect, Home, Micros, positions_of};
@@ -34,7 +36,7 @@ const READ_EVENTS: i64 = 4_000;
 /// An event's time is no more than this ahead of the time at which it was stored.
 const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
 
-/// The evaluation of a log's enabled rules as of its watermark. `None` without such rules.
+/// The evaluation of a log's enabled rules as of its watermarks. `None` without such rules.
 pub(super) fn recall(
     connection: &mut AnyConnection,
     tenant: TenantId,
@@ -42,11 +44,48 @@ pub(super) fn recall(
 ) -> Result<Option<Evaluation>, StoreError> {
     let all = rules::all_in(connection, tenant)?;
     let rules: Vec<StoredRule> = all.into_iter().filter(|rule| rule.rule.is_enabled()).collect();
-    let Some(begin) = rules.iter().map(|rule| rule.after_id).min() else { return Ok(None) };
+    if rules.is_empty() {
+        return Ok(None);
+    }
     let positions = positions_of(connection, tenant, Home::Durable)?;
-    let stored = positions.into_iter().find(|p| p.name == ALERTS).map(|p| p.watermark);
-    let log = heads::bounds(connection, tenant)?;
-    let watermark = stored.unwrap_or(0).max(begin).max(log.first_id - 1);
+    let stored = positions.iter().find(|p| p.name == ALERTS).map(|p| p.watermark);
+    let first_id = heads::bounds(connection, tenant)?.first_id;
+    let begin = rules.iter().map(|rule| rule.after_id).min().unwrap_or(0);
+    let watermark = stored.unwrap_or(0).max(begin).max(first_id - 1);
+    // A rule that was slowed, and has not caught up, goes on where it was.
+    let slowed_at = |rule: &StoredRule| {
+        let name = strand::name_of(rule.id);
+        let own = positions.iter().find(|p| p.name == name && p.setting == rule.version)?;
+        let goes_on = own.watermark.max(rule.after_id).max(first_id - 1) < watermark;
+        goes_on.then_some(own.watermark)
+    };
+    let mut gone: Vec<String> = positions.iter().map(|p| p.name.clone()).collect();
+    gone.retain(|name| strand::is_of_rule(name));
+    let (mut keeping_up, mut slowed) = (Vec::new(), Vec::new());
+    for rule in &rules {
+        match slowed_at(rule) {
+            None => keeping_up.push(rule),
+            Some(own) => {
+                let at = own.max(rule.after_id).max(first_id - 1);
+                let watch = recall_watch(connection, tenant, &[rule], (first_id, at))?;
+                let strand = Strand::of_rule((rule.id, rule.version), watch, at, Some(own));
+                gone.retain(|name| *name != strand.name);
+                slowed.push(Slowed::new(rule.id, strand));
+            }
+        }
+    }
+    let watch = recall_watch(connection, tenant, &keeping_up, (first_id, watermark))?;
+    let main = Strand::of_all(watch, watermark, stored);
+    Ok(Some(Evaluation::new(head, rules, main, slowed, gone)))
+}
+
+/// Some rules as of a watermark.
+fn recall_watch(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    rules: &[&StoredRule],
+    (first_id, watermark): (i64, i64),
+) -> Result<Watch, StoreError> {
     let watched = rules.iter().map(|rule| WatchedRule {
         number: rule.id,
         rule: rule.rule.clone(),
@@ -55,21 +94,21 @@ pub(super) fn recall(
     });
     let mut watch = Watch::new(watched.collect());
     let clock = created_at(connection, tenant, Span { first: 1, last: watermark })?;
-    if let Some(clock) = clock {
-        let span = (log.first_id, watermark);
-        let earliest = recall_events(connection, tenant, &rules, &mut watch, span, clock)?;
-        for rule in &rules {
+    if let Some(clock) = clock.filter(|_| !rules.is_empty()) {
+        let span = (first_id, watermark);
+        let earliest = recall_events(connection, tenant, rules, &mut watch, span, clock)?;
+        for rule in rules {
             recall_alerts(connection, tenant, rule, &mut watch, earliest)?;
         }
     }
-    Ok(Some(Evaluation::new(head, rules, watch, watermark, stored)))
+    Ok(watch)
 }
 
 /// Recalls events, and returns the time of the earliest, or of the clock.
 fn recall_events(
     connection: &mut AnyConnection,
     tenant: TenantId,
-    rules: &[StoredRule],
+    rules: &[&StoredRule],
     watch: &mut Watch,
     (first_id, watermark): (i64, i64),
     clock: Timestamp,
@@ -182,12 +221,17 @@ pub(super) struct Known {
     pub(super) version: i64,
     /// Alerts that were opened by this event or an earlier one have ended for good.
     pub(super) opened_after: i64,
+    /// In microseconds.
+    pub(super) cooldown: i64,
 }
 
 /// What the evaluation goes on with, by the rules' ids.
 pub(super) fn known(rules: &[StoredRule]) -> HashMap<i64, Known> {
-    let known =
-        |rule: &StoredRule| Known { version: rule.version, opened_after: opened_after(rule) };
+    let known = |rule: &StoredRule| Known {
+        version: rule.version,
+        opened_after: opened_after(rule),
+        cooldown: rule.rule.cooldown_micros(),
+    };
     rules.iter().map(|rule| (rule.id, known(rule))).collect()
 }
 

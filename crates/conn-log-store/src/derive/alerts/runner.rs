@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use conn_log_core::Timestamp;
-use conn_log_core::alert::RuleHealth;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use super::evaluation::RuleState;
 use super::evaluation::{Evaluation, Stepped, Tools};
 use super::recall;
 use crate::clock::SteadyClock;
@@ -40,6 +40,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// Steps of one log before the next log has its turn.
 const STEPS_AT_ONCE: usize = 20;
 
+/// The time of a rule that is slowed, before all others have their turn.
+const SLOWED_TIME: Duration = Duration::from_millis(100);
+
 /// Longest read for a late event.
 const READ_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -47,13 +50,15 @@ const READ_TIME_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AlertingState {
     /// How each rule fares.
-    pub rules: HashMap<(TenantId, i64), RuleHealth>,
+    pub rules: HashMap<(TenantId, i64), RuleState>,
     /// The last id that the rules of each log have taken in.
     pub taken: HashMap<TenantId, i64>,
     /// Groups in memory.
     pub groups: usize,
-    /// Events that the slowest log's rules have not taken in.
+    /// Events that the slowest log's rules have not taken in. Slowed rules do not count.
     pub behind_events: i64,
+    /// The same of slowed rules.
+    pub slowed_behind_events: i64,
 }
 
 /// The evaluation of all logs' rules in this process.
@@ -85,6 +90,7 @@ impl Alerting {
             all.taken.extend(state.taken);
             all.groups += state.groups;
             all.behind_events = all.behind_events.max(state.behind_events);
+            all.slowed_behind_events = all.slowed_behind_events.max(state.slowed_behind_events);
         }
         all
     }
@@ -295,11 +301,18 @@ impl Runner {
     fn note(&mut self, tenant: TenantId, state: &mut AlertingState) -> Result<(), StoreError> {
         let size = log_heads::bounds(self.reader()?, tenant)?.size;
         if let Some(evaluation) = self.evaluations.get(&tenant) {
-            let health = evaluation.health().into_iter();
-            state.rules.extend(health.map(|(rule, health)| ((tenant, rule), health)));
-            state.taken.insert(tenant, evaluation.watermark());
+            let mut taken = evaluation.watermark();
+            state.behind_events = state.behind_events.max(size - taken);
+            for (rule, one) in evaluation.states(size) {
+                if one.is_slowed {
+                    let behind = one.behind_events;
+                    taken = taken.min(size - behind);
+                    state.slowed_behind_events = state.slowed_behind_events.max(behind);
+                }
+                state.rules.insert((tenant, rule), one);
+            }
+            state.taken.insert(tenant, taken);
             state.groups += evaluation.groups();
-            state.behind_events = state.behind_events.max(size - evaluation.watermark());
         }
         Ok(())
     }
@@ -333,6 +346,12 @@ impl Runner {
             stepped = evaluation.step(&mut tools)?;
             if stepped != Stepped::More || alerting.signals.is_stopped() {
                 break;
+            }
+        }
+        if stepped != Stepped::Lost && !alerting.signals.is_stopped() {
+            match evaluation.step_slowed(&mut tools, SLOWED_TIME)? {
+                Stepped::Idle(_) => {}
+                other => stepped = other,
             }
         }
         Ok(Some(stepped))
