@@ -215,7 +215,7 @@ bench_rules() {
     for ((round = 0; round < ROUNDS; round++)); do
         for rules in 0 20; do
             fresh_database
-            line=$("$BENCH" rules "$DATABASE_URL" 200000 --rate 0 --batch 1000 --rules "$rules" --days 1)
+            line=$("$BENCH" rules "$DATABASE_URL" 200000 --rate 0 --batch 1000 --rules "$rules" --days 0)
             record "with $rules rules" "$(value_of events_per_second "$line")"
         done
     done
