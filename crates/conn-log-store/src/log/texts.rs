@@ -202,17 +202,24 @@ pub(crate) fn all(
 #[error("event {0} cannot be unpacked: the database is damaged")]
 pub(crate) struct Damaged(pub(crate) i64);
 
+/// Texts of each kind that a read takes along with the first one it needs: numbers count up, so that
+/// the low ones are of texts that came early, and most rows have such. One statement costs as much as
+/// these rows.
+const FIRST_TEXTS: i64 = 16;
+
 /// The texts that the rows of one read need, each looked up once.
 #[derive(Debug)]
 pub(crate) struct Unpacker {
     tenant: TenantId,
-    shapes: Vec<(u32, Shape)>,
-    agents: Vec<(u32, String)>,
+    has_first: bool,
+    shapes: HashMap<u32, Shape>,
+    agents: HashMap<u32, String>,
 }
 
 impl Unpacker {
     pub(crate) fn new(tenant: TenantId) -> Self {
-        Unpacker { tenant, shapes: Vec::new(), agents: Vec::new() }
+        let (shapes, agents) = (HashMap::default(), HashMap::default());
+        Unpacker { tenant, has_first: false, shapes, agents }
     }
 
     /// The metadata of event `id`, and its user agent if the column does not have it.
@@ -225,53 +232,66 @@ impl Unpacker {
     ) -> Result<(String, Option<String>), StoreError> {
         let damaged = || StoreError::internal(Damaged(id));
         let packed = Packed::of(text, session_id).ok_or_else(damaged)?;
-        let tenant = self.tenant;
+        self.find(connection, Kind::Shape, packed.shape)?;
+        self.find(connection, Kind::Agent, packed.agent)?;
         let metadata = if packed.shape == 0 {
             packed.plain().to_owned()
         } else {
-            let shape = known(&mut self.shapes, packed.shape, |number| {
-                let text = find(connection, tenant, Kind::Shape, number)?;
-                Ok(text.map(|text| Shape::of(&text)))
-            })?;
-            shape.and_then(|shape| packed.metadata(shape)).ok_or_else(damaged)?
+            let shape = self.shapes.get(&packed.shape).ok_or_else(damaged)?;
+            packed.metadata(shape).ok_or_else(damaged)?
         };
         let agent = if packed.agent == 0 {
             None
         } else {
-            let agent = known(&mut self.agents, packed.agent, |number| {
-                find(connection, tenant, Kind::Agent, number)
-            })?;
-            Some(agent.ok_or_else(damaged)?.clone())
+            Some(self.agents.get(&packed.agent).ok_or_else(damaged)?.clone())
         };
         Ok((metadata, agent))
     }
-}
 
-/// What stands for a number: known, or looked up and then known.
-fn known<T>(
-    all: &mut Vec<(u32, T)>,
-    number: u32,
-    find: impl FnOnce(u32) -> QueryResult<Option<T>>,
-) -> QueryResult<Option<&T>> {
-    let place = match all.iter().position(|(known, _)| *known == number) {
-        Some(place) => place,
-        None => match find(number)? {
-            Some(found) => {
-                all.push((number, found));
-                all.len() - 1
+    /// Looks a text up unless it is known. 0 is no text.
+    fn find(&mut self, connection: &mut AnyConnection, kind: Kind, number: u32) -> QueryResult<()> {
+        if number == 0 || self.has(kind, number) {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.has_first, true) {
+            self.find_first(connection)?;
+            if self.has(kind, number) {
+                return Ok(());
             }
-            None => return Ok(None),
-        },
-    };
-    Ok(Some(&all[place].1))
-}
+        }
+        let key = (self.tenant.0, kind as i16, i64::from(number));
+        let text = texts::table.find(key).select(texts::text).first(connection).optional()?;
+        if let Some(text) = text {
+            self.insert(kind as i16, number, text);
+        }
+        Ok(())
+    }
 
-fn find(
-    connection: &mut AnyConnection,
-    tenant: TenantId,
-    kind: Kind,
-    number: u32,
-) -> QueryResult<Option<String>> {
-    let key = (tenant.0, kind as i16, i64::from(number));
-    texts::table.find(key).select(texts::text).first(connection).optional()
+    fn find_first(&mut self, connection: &mut AnyConnection) -> QueryResult<()> {
+        let rows: Vec<(i16, i64, String)> = texts::table
+            .filter(texts::tenant_id.eq(self.tenant.0))
+            .filter(texts::kind.eq(Kind::Shape as i16).or(texts::kind.eq(Kind::Agent as i16)))
+            .filter(texts::number.le(FIRST_TEXTS))
+            .select((texts::kind, texts::number, texts::text))
+            .load(connection)?;
+        for (kind, number, text) in rows {
+            self.insert(kind, u32::try_from(number).unwrap_or(0), text);
+        }
+        Ok(())
+    }
+
+    fn has(&self, kind: Kind, number: u32) -> bool {
+        match kind {
+            Kind::Shape => self.shapes.contains_key(&number),
+            Kind::Agent => self.agents.contains_key(&number),
+        }
+    }
+
+    fn insert(&mut self, kind: i16, number: u32, text: String) {
+        if kind == Kind::Shape as i16 {
+            self.shapes.insert(number, Shape::of(&text));
+        } else {
+            self.agents.insert(number, text);
+        }
+    }
 }
