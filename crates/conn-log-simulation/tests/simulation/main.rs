@@ -43,8 +43,8 @@ fn alerts(devices: u32, incidents: &[Incident]) -> Vec<(String, String)> {
         since: week.start().micros(),
     };
     // The whole week is kept, as there is no log to read from what a bound of memory forgets.
-    let mut watch = Watch::new((0..).zip(rules.clone()).map(watched).collect())
-        .with_bytes_max(usize::MAX / 2);
+    let mut watch =
+        Watch::new((0..).zip(rules.clone()).map(watched).collect()).with_bytes_max(usize::MAX / 2);
     let mut output = Output::after(0);
     let mut id = 0;
     for hour in week.hours() {
