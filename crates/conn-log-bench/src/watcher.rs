@@ -1,11 +1,10 @@
 //! Times the evaluation of rules alone: events of a fleet at a nominal rate, on one thread, with no
 //! database and no clock.
 
-use std::convert::Infallible;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use conn_log_core::alert::{Episode, GroupKey, History, HistoryQuery, Output, Watch, WatchedRule};
+use conn_log_core::alert::{NoHistory, Output, Watch, WatchedRule};
 use conn_log_core::{EventDraft, EventPolicy, Record, Timestamp};
 
 use crate::events::Shape;
@@ -25,27 +24,6 @@ pub(crate) struct Watcher {
     /// Parts that are timed one by one
     #[arg(long, default_value_t = 4)]
     parts: usize,
-}
-
-/// A log that has nothing from before.
-struct Nothing;
-
-impl History for Nothing {
-    type Error = Infallible;
-
-    fn records(&mut self, _: &HistoryQuery) -> Result<Vec<Record>, Infallible> {
-        Ok(Vec::new())
-    }
-
-    fn episodes(
-        &mut self,
-        _: i64,
-        _: &GroupKey,
-        _: i64,
-        _: i64,
-    ) -> Result<Vec<Episode>, Infallible> {
-        Ok(Vec::new())
-    }
 }
 
 /// The resident memory of this process.
@@ -73,7 +51,7 @@ impl Watcher {
                 watch.tidy();
                 let mut output = Output::after(alerts);
                 for record in step {
-                    let Ok(()) = watch.take(record, &mut Nothing, &mut output);
+                    let Ok(()) = watch.take(record, &mut NoHistory, &mut output);
                 }
                 alerts = output.last_alert;
             }

@@ -50,7 +50,7 @@ mod window_tests;
 
 pub use episode::{Episode, Mark};
 pub use explain::explain;
-pub use history::{History, HistoryQuery};
+pub use history::{History, HistoryQuery, NoHistory};
 pub use hours::LocalHours;
 pub use late::{Findings, Want};
 pub use members::RuleFault;

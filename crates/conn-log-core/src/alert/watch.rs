@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::candidates::Candidates;
 use super::episode::Episode;
-use super::history::{History, HistoryQuery};
+use super::history::{History, NoHistory};
 use super::late::{Findings, Want};
-use super::output::{GroupKey, Output};
+use super::output::Output;
 use super::overflow::{self, OVERFLOW_GROUP, Overflow};
 use super::rule::{Field, Kind};
 use super::sessions::session_key;
@@ -236,7 +236,7 @@ impl Watch {
     /// nothing is told.
     pub fn recall(&mut self, record: &Record) {
         let mut output = Output { is_muted: true, ..Output::default() };
-        let Ok(()) = self.take(record, &mut Nothing, &mut output);
+        let Ok(()) = self.take(record, &mut NoHistory, &mut output);
     }
 
     /// Takes an alert that was told before. `first` is its first event.
@@ -361,26 +361,5 @@ impl Watch {
             self.subjects.forget_unused();
         }
         self.overflow.tell(count, &self.watchers[place].watched, view, output);
-    }
-}
-
-/// A history that is never asked.
-struct Nothing;
-
-impl History for Nothing {
-    type Error = std::convert::Infallible;
-
-    fn records(&mut self, _: &HistoryQuery) -> Result<Vec<Record>, Self::Error> {
-        Ok(Vec::new())
-    }
-
-    fn episodes(
-        &mut self,
-        _: i64,
-        _: &GroupKey,
-        _: i64,
-        _: i64,
-    ) -> Result<Vec<Episode>, Self::Error> {
-        Ok(Vec::new())
     }
 }

@@ -32,6 +32,9 @@ impl History for NeverAsked {
     }
 }
 
+/// Events that the store takes in at once, at most. It tidies between them.
+const STEP: i64 = 1_000;
+
 /// The alerts of a week, by the names of their rules: each with its group.
 fn alerts(devices: u32, incidents: &[Incident]) -> Vec<(String, String)> {
     let week = Week::of(Timestamp::parse("2026-11-23T00:00:00Z").unwrap(), devices);
@@ -42,9 +45,7 @@ fn alerts(devices: u32, incidents: &[Incident]) -> Vec<(String, String)> {
         after_id: 0,
         since: week.start().micros(),
     };
-    // The whole week is kept, as there is no log to read from what a bound of memory forgets.
-    let mut watch =
-        Watch::new((0..).zip(rules.clone()).map(watched).collect()).with_bytes_max(usize::MAX / 2);
+    let mut watch = Watch::new((0..).zip(rules.clone()).map(watched).collect());
     let mut output = Output::after(0);
     let mut id = 0;
     for hour in week.hours() {
@@ -53,6 +54,9 @@ fn alerts(devices: u32, incidents: &[Incident]) -> Vec<(String, String)> {
             incident.plant(&week, hour, &mut events);
         }
         for fields in events {
+            if id % STEP == 0 {
+                watch.tidy();
+            }
             id += 1;
             // Some clocks are ahead.
             let created_at = fields.timestamp.plus(chrono::TimeDelta::seconds(150));
