@@ -26,4 +26,6 @@ mod writer;
 
 pub use error::{UnknownFormat, WriteError};
 pub use format::Format;
+#[cfg(feature = "parquet")]
+pub use parquet::SCHEMA as PARQUET_SCHEMA;
 pub use writer::RecordWriter;

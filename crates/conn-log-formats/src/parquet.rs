@@ -23,7 +23,7 @@ const GROUP_ROWS: usize = 20_000;
 const GROUP_BYTES: usize = 8 << 20;
 
 /// The columns, in the order of the record. Instants are microseconds in UTC.
-const SCHEMA: &str = "message connection_log {
+pub const SCHEMA: &str = "message connection_log {
     required int64 id;
     required binary device_id (STRING);
     required binary application_id (STRING);

@@ -135,8 +135,8 @@ impl<'a> Members<'a> {
         self.rest.get(name).is_some_and(|value| value.get() != "null")
     }
 
-    /// Takes a member that is null, and returns whether there was one: in a merge patch (RFC 7396) it
-    /// removes what was set before.
+    /// Takes a member that is null, and returns whether there was one. In a merge patch (RFC 7396) null
+    /// removes the member's value.
     pub(crate) fn take_null(&mut self, name: &str) -> bool {
         let is_null = self.rest.get(name).is_some_and(|value| value.get() == "null");
         is_null && self.rest.remove(name).is_some()

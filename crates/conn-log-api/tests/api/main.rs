@@ -5,6 +5,7 @@
 // Makes Clippy treat all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
+mod bad_receivers;
 mod batches;
 mod bodies;
 mod bound_tokens;

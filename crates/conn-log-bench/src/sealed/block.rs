@@ -32,7 +32,7 @@ pub(super) fn leaves(row: &BlockRow, items: &[Item]) -> Vec<(i64, [u8; 32])> {
     leaves
 }
 
-/// Whether the block's events are those that were sealed.
+/// Whether the leaf hashes of these events have the block's root.
 pub(super) fn is_whole(row: &BlockRow, items: &[Item]) -> bool {
     let leaves: Vec<[u8; 32]> = leaves(row, items).into_iter().map(|(_, leaf)| leaf).collect();
     row.root == root(&leaves)

@@ -39,7 +39,7 @@ pub(super) struct Outcome {
     pub(super) disk_bytes: u64,
     pub(super) written_bytes: u64,
     pub(super) sealing: Duration,
-    /// Opening what was sealed, and comparing leaf hashes.
+    /// Opening all blocks, and comparing the leaf hashes of their events.
     pub(super) checking: Duration,
     pub(super) storing: Duration,
     /// One event, a page of neighbours, a page of scattered events: in memory, and from the disk.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use conn_log_core::{Event, EventFields, Record, Timestamp};
+use conn_log_formats::PARQUET_SCHEMA;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::reader::get_typed_column_reader;
 use parquet::column::writer::ColumnWriterImpl;
@@ -20,22 +21,10 @@ use parquet::schema::parser::parse_message_type;
 use super::codec::{Codec, Item, Wanted};
 
 /// The columns of an export, and the nonce.
-const SCHEMA: &str = "message connection_log {
-    required int64 id;
-    required binary device_id (STRING);
-    required binary application_id (STRING);
-    required binary connection_type (STRING);
-    required int64 timestamp (TIMESTAMP(MICROS, true));
-    optional binary ip_address (STRING);
-    optional binary user_agent (STRING);
-    required binary status (STRING);
-    optional double duration;
-    required int64 created_at (TIMESTAMP(MICROS, true));
-    required binary metadata (JSON);
-    optional binary session_id (STRING);
-    optional binary event_id (STRING);
-    optional fixed_len_byte_array(16) nonce;
-}";
+fn schema() -> String {
+    let columns = PARQUET_SCHEMA.trim_end_matches('}');
+    format!("{columns}    optional fixed_len_byte_array(16) nonce;\n}}")
+}
 
 pub(super) struct Parquet {
     level: i32,
@@ -55,7 +44,7 @@ impl Codec for Parquet {
             .set_statistics_enabled(EnabledStatistics::None)
             .set_offset_index_disabled(true)
             .build();
-        let schema = Arc::new(parse_message_type(SCHEMA)?);
+        let schema = Arc::new(parse_message_type(&schema())?);
         let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
         write_group(Group { out: file.next_row_group()?, items })?;
         Ok(file.into_inner()?)

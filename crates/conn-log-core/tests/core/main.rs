@@ -5,6 +5,7 @@
 // With this, Clippy treats all of this as tests, helpers too: clippy.toml says what tests may do.
 #![cfg(test)]
 
+mod alert_bounds;
 mod alerts;
 mod bodies;
 mod dependencies;
@@ -18,6 +19,7 @@ mod properties;
 mod record;
 mod redaction;
 mod rule_examples;
+mod rule_shapes;
 mod shapes;
 mod values;
 

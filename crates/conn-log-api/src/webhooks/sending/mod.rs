@@ -1,4 +1,4 @@
-//! Sends deliveries: a thread for each lane of the store decides what is due, and each attempt has a
+//! Sends deliveries: a thread for each lane of the store begins the attempts that are due, and each attempt has a
 //! thread of its own. A node of a distributed database that hangs holds up the deliveries of its own
 //! tenants.
 //!

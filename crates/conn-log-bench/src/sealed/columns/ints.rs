@@ -103,7 +103,7 @@ fn small_set(values: &[i64], bits: usize) -> Option<Vec<i64>> {
     let all = values.len() as f64;
     let entropy: f64 =
         counts.values().map(|count| *count as f64 * (all / *count as f64).log2()).sum();
-    // A literal of zstd takes at least a bit, if it does not repeat what was before.
+    // zstd takes at least a bit for each literal, and less only for a repeat: a quarter is assumed.
     (entropy.max(all / 4.0) + (list.len() * 24) as f64 <= bits as f64).then_some(list)
 }
 

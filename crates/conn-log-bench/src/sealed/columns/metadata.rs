@@ -113,12 +113,12 @@ pub(super) struct Columns<'a> {
     columns: Vec<Values<'a>>,
     /// For each event the place of its first value among `places`.
     first: Vec<u32>,
-    /// For each value of each event its place in its column; for metadata that stays whole the place there.
+    /// For each value of each event its place in its column. Metadata that is not split is one value.
     places: Vec<u32>,
 }
 
 struct Shape {
-    /// `None`: of metadata that stays whole.
+    /// `None` for metadata that is not split into columns.
     json: Option<String>,
     columns: Vec<u32>,
 }

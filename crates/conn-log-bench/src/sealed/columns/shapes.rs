@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-/// What stands for metadata that stays whole. JSON has no such character outside of a string.
+/// The shape of metadata that is not split into columns. JSON has no such character outside of a string.
 pub(super) const WHOLE: &str = "\u{5}";
 
 /// A value of a shape, told apart by the mark in its place.
