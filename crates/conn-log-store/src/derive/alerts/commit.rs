@@ -198,7 +198,8 @@ impl Commit {
             append_alert_changes(connection, tenant, &outbox)?;
             connection.announce_in_txn(&[tenant])?;
         }
-        for position in std::iter::once(self.position).chain(self.slowed) {
+        // A rule that is slowed has its own position before the others move past it.
+        for position in self.slowed.into_iter().chain([self.position]) {
             set_position_in_txn(connection, Home::Durable, position)?;
         }
         if !self.gone.is_empty() {
