@@ -15,6 +15,7 @@ mod filters;
 mod hostile;
 mod lenient;
 mod metadata;
+mod old_events;
 mod properties;
 mod record;
 mod redaction;
