@@ -1,7 +1,9 @@
 //! Sessions longer than a time, open or ended.
 //!
 //! A session begins and ends as the list of sessions says: a success of type `established` or
-//! `resumed` begins one, `terminated` ends it, and without a session id the next start ends it, too.
+//! `resumed` begins one, `terminated` ends it, and without a session id the next start ends it, too,
+//! unless it goes on with a suspended one. An end without an open session is that of the next start
+//! within a minute.
 //! It is judged when its time and the lateness have passed, and a moment has passed since the event
 //! that made it. An end that arrives later, and lies
 //! before that time, withdraws the alert.
@@ -12,11 +14,14 @@ use super::context::{Context, after_grace};
 use super::episode::{Episode, Mark};
 use super::finder::slot_of;
 use super::output::What;
-use super::rule::Rule;
+use super::rule::{Rule, SECOND};
 use super::view::EventView;
 
 /// Limit of turns of one session's key: the oldest are forgotten.
 const TURNS_MAX: usize = 256;
+
+/// The longest time by which an end may lie before the start of its session: clocks step.
+const END_BEFORE_START_MAX: i64 = 60 * SECOND;
 
 /// The memory of a session with its key, in observations.
 const OBSERVATIONS_PER_KEY: usize = 4;
@@ -30,12 +35,12 @@ pub(super) struct Sessions {
 #[derive(Clone, Debug, Default)]
 struct Key {
     has_id: bool,
-    /// Starts and ends in the order of time; at one instant an end comes first.
+    /// In the order of time; at one instant an end comes first.
     turns: Vec<Turn>,
     alerts: Vec<(Mark, Episode)>,
 }
 
-/// An event that begins or ends a session.
+/// An event that begins, suspends or ends a session.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     mark: Mark,
@@ -71,11 +76,14 @@ impl Session {
     }
 }
 
-/// The end or the start of a session.
+/// What an event does to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     End,
     Start,
+    /// A start that goes on with a suspended session.
+    Resume,
+    Suspend,
 }
 
 impl Sessions {
@@ -138,23 +146,36 @@ impl Key {
     /// The sessions, in order.
     fn sessions(&self) -> Vec<Session> {
         let mut sessions: Vec<Session> = Vec::new();
-        let mut before = i64::MIN;
+        let (mut is_suspended, mut before) = (false, i64::MIN);
+        // Ends while none was open, since the last start.
+        let mut early: Vec<Mark> = Vec::new();
         for Turn { mark, step, noted } in self.turns.iter().copied() {
             let open = sessions.last_mut().filter(|session| session.end.is_none());
             // What begins here is told by the event before it, too.
-            let new = Session { start: mark, end: None, noted: noted.max(before) };
+            let told = noted.max(before);
             before = noted;
             match (open, step) {
-                (Some(_), Step::Start) if self.has_id => {}
+                (Some(_), Step::Suspend) => {
+                    is_suspended = true;
+                    continue;
+                }
+                (Some(_), Step::Resume) if is_suspended => {}
+                (Some(_), Step::Start | Step::Resume) if self.has_id => {}
                 (Some(open), _) => {
                     (open.end, open.noted) = (Some(mark), open.noted.max(noted));
-                    if step == Step::Start {
-                        sessions.push(new);
+                    if step != Step::End {
+                        sessions.push(Session { start: mark, end: None, noted: told });
                     }
                 }
-                (None, Step::Start) => sessions.push(new),
-                (None, Step::End) => {}
+                (None, Step::Start | Step::Resume) => {
+                    let since = mark.time.saturating_sub(END_BEFORE_START_MAX);
+                    let end = early.drain(..).find(|end| end.time >= since);
+                    sessions.push(Session { start: mark, end, noted: told });
+                }
+                (None, Step::End) => early.push(mark),
+                (None, Step::Suspend) => {}
             }
+            is_suspended = false;
         }
         sessions
     }
@@ -188,9 +209,7 @@ impl Key {
             if let Some(end) = end
                 && (episode.goes_on || episode.end != end.time)
             {
-                episode.goes_on = false;
-                episode.end = end.time;
-                episode.last = vec![end];
+                episode.end_with(end);
                 context.tell(What::Ended, episode);
             }
         }
@@ -207,11 +226,14 @@ impl Key {
 
 /// What an event does to its session.
 pub(super) fn step_of(view: &EventView<'_>) -> Option<Step> {
-    match view.fields().connection_type.as_str() {
-        "established" | "resumed" => (view.fields().status == "success").then_some(Step::Start),
-        "terminated" => Some(Step::End),
-        _ => None,
-    }
+    let step = match view.fields().connection_type.as_str() {
+        "established" => Step::Start,
+        "resumed" => Step::Resume,
+        "suspended" => Step::Suspend,
+        "terminated" => return Some(Step::End),
+        _ => return None,
+    };
+    (view.fields().status == "success").then_some(step)
 }
 
 /// The key of an event's session, and whether it has a session id.

@@ -146,8 +146,6 @@ impl Silence {
 
 /// Ends a silence, or ends it earlier.
 fn end(context: &mut Context<'_>, episode: &mut Episode, mark: Mark) {
-    episode.goes_on = false;
-    episode.end = mark.time;
-    episode.last = vec![mark];
+    episode.end_with(mark);
     context.tell(What::Ended, episode);
 }

@@ -130,8 +130,8 @@ impl Volume {
 
     fn judgment(&self, rule: &Rule, window: i64) -> Judgment {
         let (factor, baseline) = Self::params(rule);
-        // The group's first window may have begun before the rule.
-        if self.first.is_none_or(|first| window - baseline <= first) {
+        // Part of the first window may be unknown; it is one of those whose median is taken.
+        if self.first.is_none_or(|first| window - baseline < first) {
             return Judgment::Unknown;
         }
         let mut before: Vec<u64> =

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod alert_bounds;
+mod alert_edges;
 mod alerts;
 mod bodies;
 mod dependencies;
