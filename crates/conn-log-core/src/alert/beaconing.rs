@@ -46,17 +46,17 @@ struct Pulse {
     connections: usize,
 }
 
-/// Scores the groups of a rule at the end of an hour and its lateness, and forgets what is older
-/// than a day.
+/// Scores the connections of the groups of a rule before `until`, and forgets what is older than a
+/// day. `clock` and `floor` are those of the context.
 pub(super) fn score(
     groups: &mut Groups,
     watched: &WatchedRule,
-    (due, floor): (i64, i64),
+    until: i64,
+    (clock, floor): (i64, i64),
     output: &mut Output,
 ) {
     let rule = &watched.rule;
     let Kind::Beaconing { min_connections, score, max_prevalence } = rule.kind else { return };
-    let until = due - rule.lateness_micros();
     let mut pulses = Vec::new();
     groups.retain(|group| {
         let State::Windowed(windowed) = &mut group.state else { return true };
@@ -76,8 +76,8 @@ pub(super) fn score(
         else {
             continue;
         };
-        let mut context = Context::at(watched, key, (due, floor), output);
-        note(&mut context, episodes, window, &pulse);
+        let mut context = Context::at(watched, key, (clock, floor), output);
+        note(&mut context, episodes, window, (until, &pulse));
     }
 }
 
@@ -150,9 +150,13 @@ fn beacons(
     found
 }
 
-/// Notes a beacon in the episodes of its group.
-fn note(context: &mut Context<'_>, episodes: &mut Vec<Episode>, window: &Window, pulse: &Pulse) {
-    let until = context.clock - context.rule.lateness_micros();
+/// Notes a beacon, as scored until a time, in the episodes of its group.
+fn note(
+    context: &mut Context<'_>,
+    episodes: &mut Vec<Episode>,
+    window: &Window,
+    (until, pulse): (i64, &Pulse),
+) {
     let from = until - SPAN;
     let marks: Vec<Mark> = within_day(window, until).map(Observation::mark).collect();
     let (Some(first), Some(last)) = (marks.first().copied(), marks.last().copied()) else { return };

@@ -146,9 +146,16 @@ impl Watcher {
             groups.queue(id, deadline.flatten().filter(|next| *next > at));
         }
         if let Some(due) = self.scored_next.filter(|due| *due <= at) {
-            beaconing::score(groups, watched, (due, *floor), output);
+            let until = due - watched.rule.lateness_micros();
+            beaconing::score(groups, watched, until, (due, *floor), output);
             self.scored_next = (groups.len() > 0).then_some(due + beaconing::EVERY);
         }
+    }
+
+    /// Scores beacons at a time that no hour ends at.
+    pub(super) fn score_until(&mut self, until: i64, clock: i64, output: &mut Output) {
+        let Watcher { watched, groups, floor, .. } = self;
+        beaconing::score(groups, watched, until, (clock, *floor), output);
     }
 
     /// Takes an alert that is known from before, when the evaluation goes on after a start.
