@@ -1,7 +1,7 @@
 //! The edges of the kinds' definitions: equal times, the first window that is judged, and what an
 //! alert counts.
 
-use conn_log_core::alert::{Change, Episode, Rule, What};
+use conn_log_core::alert::{Change, Episode, Rule, What, explain};
 use conn_log_core::{EventFields, Timestamp};
 use serde_json::{Value, json};
 
@@ -157,4 +157,48 @@ fn a_long_session_begins_and_ends_as_the_list_of_sessions_says() {
     assert_eq!(of(&resumed), [(0, Some(900))]);
     let again = [("established", 0), ("resumed", 400), ("terminated", 900)];
     assert_eq!(of(&again), []);
+}
+
+/// The explanations of the alerts that stay.
+fn explained(rule: &Rule, events: &[EventFields]) -> Vec<String> {
+    let records = log(events, |place| events[place].timestamp);
+    let (memory, _) = run(std::slice::from_ref(rule), &records);
+    let text = |(_, group, episode): &(i64, String, Episode)| {
+        let is_named = |id: i64| episode.evidence().iter().any(|mark| mark.id == id);
+        let evidence: Vec<_> = records.iter().filter(|r| is_named(r.id)).cloned().collect();
+        explain(rule, group, episode, &evidence)
+    };
+    memory.alerts.values().map(text).collect()
+}
+
+#[test]
+fn explanations_are_plain_english() {
+    let guessed = of_kind(
+        "sequence",
+        json!({"first": {"status": "denied"}, "count": 1, "then": {"status": "success"}}),
+    );
+    let events = [event("attempted", "denied", 0), event("attempted", "success", SECOND)];
+    let expected = "1 event and then attempted success (event 2) of device d within 1 s";
+    assert_eq!(explained(&guessed, &events), [expected]);
+    let burst = of_kind("failure_burst", json!({"threshold": 2, "window_seconds": 60}));
+    let at_once = |name: &str| EventFields {
+        metadata: format!(r#"{{"latitude":{},"longitude":0,"n":"{name}"}}"#, name.len() * 20),
+        ..event("attempted", "denied", 0)
+    };
+    let expected = "2 events (attempted, denied) of device d at the same instant; the rule looks \
+                    for 2 within 1 min";
+    assert_eq!(explained(&burst, &[at_once("a"), at_once("bb")]), [expected]);
+    let mut travel = json!({"name": "a rule", "kind": "impossible_travel", "params": {}});
+    for (group_by, who) in [
+        (json!(["device_id"]), "device d was"),
+        (json!(["device_id", "application_id"]), "application a and device d were"),
+    ] {
+        travel["group_by"] = group_by;
+        let expected = format!(
+            "{who} in two places 2224 km apart at the same instant, and no one travels faster than \
+             1000 km/h"
+        );
+        let found = explained(&rule(travel.clone()), &[at_once("a"), at_once("bb")]);
+        assert_eq!(found, [expected]);
+    }
 }
