@@ -39,7 +39,7 @@ impl LeafInput {
             json.text("session_id", session_id);
         }
         json.text("status", &fields.status);
-        json.text("timestamp", &fields.timestamp.to_string());
+        json.text("timestamp", fields.timestamp.text().as_str());
         json.optional_text("user_agent", fields.user_agent.as_deref());
         LeafInput { json: json.end(), created_at, id }
     }
@@ -66,7 +66,7 @@ impl LeafInput {
 
     fn each_part(&self, id: i64, created_at: Timestamp, mut take: impl FnMut(&str)) {
         take(&self.json[..self.created_at]);
-        take(&created_at.to_string());
+        take(created_at.text().as_str());
         take(&self.json[self.created_at..self.id]);
         take(itoa::Buffer::new().format(id));
         take(&self.json[self.id..]);

@@ -8,14 +8,14 @@ use conn_log_core::{LeafInput, Record, Timestamp};
 use super::event_ids::NamedEvents;
 use super::{Appended, Claim, Decision, Pending};
 use crate::clock::SteadyClock;
-use crate::engine::{AnyConnection, Dialect, Micros, PartitionSpan};
+use crate::engine::{AnyConnection, Micros, PartitionSpan};
 use crate::error::StoreError;
 use crate::log::heads::{self, Head};
 use crate::log::idempotency::{self, Kind, NewKey, Remembered};
 use crate::log::key;
 use crate::log::read::leaf_hash;
 use crate::log::rejects::{self, REJECTS_MAX};
-use crate::log::rows::{self, NewEventRow};
+use crate::log::rows;
 use crate::log::texts::Packer;
 use crate::options::PartitionSize;
 use crate::tenant_id::TenantId;
@@ -308,20 +308,11 @@ impl Log<'_> {
             attempt.tenants.push(tenant);
             attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
         }
-        let packed = match Dialect::from(&mut *self.connection) {
-            Dialect::Sqlite => {
-                let before = Head { size: size_before, ..self.head };
-                let after = (self.head.size, Micros(created_at));
-                attempt.packer.pack_in_txn(self.connection, &before, after, &records)?
-            }
-            Dialect::Postgres => Vec::new(),
-        };
-        let packed = packed.iter().map(Option::as_ref).chain(std::iter::repeat(None));
-        let rows =
-            records.iter().zip(&hashes).zip(packed).map(|((record, hash), packed)| {
-                NewEventRow::new(tenant, record, hash).packed(packed)
-            });
-        Ok(rows::insert(self.connection, rows)?)
+        let before = Head { size: size_before, ..self.head };
+        let after = (self.head.size, Micros(created_at));
+        let records = records.into_iter().zip(&hashes);
+        let Attempt { packer, .. } = attempt;
+        Ok(rows::insert_in_txn(self.connection, packer, &before, after, records)?)
     }
 
     fn ensure_partition(
