@@ -45,11 +45,11 @@ impl Record {
 
     /// The record as RFC 8785 canonical JSON: the same members, sorted by name.
     pub fn to_canonical_json(&self) -> String {
-        LeafInput::of(&self.event).to_json(self.id, self.created_at)
+        LeafInput::of(&self.event).to_json(self.id, &self.created_at.text())
     }
 
     /// The record's leaf hash: [`LeafInput::hash`].
     pub fn leaf_hash(&self) -> [u8; 32] {
-        LeafInput::of(&self.event).hash(self.id, self.created_at)
+        LeafInput::of(&self.event).hash(self.id, &self.created_at.text())
     }
 }

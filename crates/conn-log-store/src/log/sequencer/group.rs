@@ -298,10 +298,12 @@ impl Log<'_> {
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         let tenant = self.head.tenant;
+        // New events of a log have the same.
+        let at = created_at.text();
         let (records, hashes): (Vec<&Record>, Vec<[u8; 32]>) = submissions
             .iter()
             .flat_map(|pending| stored(pending))
-            .map(|(record, leaf)| (record, leaf.hash(record.id, record.created_at)))
+            .map(|(record, leaf)| (record, leaf.hash(record.id, &at)))
             .unzip();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
             let Record { id, created_at, .. } = **record;
