@@ -107,7 +107,7 @@ impl serde::Serialize for Timestamp {
 }
 
 /// The text of an instant: [`Timestamp::text`]. It takes no allocation.
-// Written by hand: each record has two, and chrono's takes several times as long.
+// Written by hand, because each record has two.
 #[derive(Clone, Copy, Debug)]
 pub struct TimeText {
     bytes: [u8; 27],

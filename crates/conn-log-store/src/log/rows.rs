@@ -150,8 +150,8 @@ pub(crate) fn records(
     rows.into_iter().map(record).collect()
 }
 
-/// The record with this id on SQLite, by one prepared statement that has the row's texts too. Diesel
-/// prepares a statement with a list of ids anew each time, which takes as long as the rest.
+/// The record with this id on SQLite, by one statement that has the row's texts too, and that is
+/// prepared once: diesel prepares a statement with a list of ids anew each time.
 pub(crate) fn find(
     connection: &mut SqliteConnection,
     tenant: TenantId,
