@@ -25,6 +25,7 @@ mod reading;
 mod recall;
 mod runner;
 mod slowed;
+mod stand_back;
 mod strand;
 
 pub(crate) use preview::preview;
