@@ -12,7 +12,7 @@ use super::log_history::LogHistory;
 use super::reading::{Reader, Reading};
 use super::recall::{self, Known};
 use super::slowed::Slowed;
-use super::stand_back::{Look, Meter, StandBack};
+use super::stand_back::{Meter, StandBack};
 use super::strand::Strand;
 use crate::clock::now;
 use crate::control::alerts::StoredRule;
@@ -175,12 +175,20 @@ impl Evaluation {
         if !self.may_go(tools, (log.size, from)) {
             return Ok(Stepped::Back);
         }
+        let begun = tools.meter.now();
+        let stepped = self.take(tools, from, log.size)?;
+        self.stand_back.note_work(tools.meter.now().saturating_sub(begun));
+        Ok(stepped)
+    }
+
+    /// Takes in the events after `from` of a log of that size.
+    fn take(&mut self, tools: &mut Tools<'_>, from: i64, size: i64) -> Result<Stepped, StoreError> {
         let (groups, bytes) = (self.groups() - self.main.watch.groups(), self.bytes_slowed());
         self.main.watch.leave_room(groups, bytes);
         if self.gathered.changes.is_empty() {
             self.main.watch.tidy();
         }
-        let span = Span { first: from + 1, last: log.size.min(from + STEP_EVENTS) };
+        let span = Span { first: from + 1, last: size.min(from + STEP_EVENTS) };
         let records = recall::read(tools.reader, tools.tenant, span)?;
         let wants = self.main.watch.wants(&records);
         // What is read again is read together with the alerts in the table.
@@ -196,12 +204,12 @@ impl Evaluation {
         }
         self.main.watermark = span.last;
         self.costs.add(self.main.watch.spent());
-        if span.last < log.size && slowed.is_empty() && self.may_gather(&output) {
+        if span.last < size && slowed.is_empty() && self.may_gather(&output) {
             self.gathered = output;
         } else if !self.write(tools, None, output, &slowed)? {
             return Ok(Stepped::Lost);
         }
-        let behind = if self.stand_back.excuses(span.last) { 0 } else { log.size - span.last };
+        let behind = if self.stand_back.excuses(span.last) { 0 } else { size - span.last };
         if let Some(rule) = self.costs.too_costly(behind) {
             let output = self.take_gathered();
             let position = self.slow(tools.tenant, rule, span.last);
@@ -214,9 +222,8 @@ impl Evaluation {
 
     /// Whether the rules go on, that have taken in the events up to an id of a log of that size.
     fn may_go(&mut self, tools: &Tools<'_>, (size, taken): (i64, i64)) -> bool {
-        let look = Look { now: tools.meter.now(), storing: tools.meter.storing(), size, taken };
         let was_back = self.stand_back.is_back();
-        let may_go = self.stand_back.may_go(look);
+        let may_go = self.stand_back.may_go(tools.meter, (size, taken));
         if was_back == may_go {
             let (does, behind) = (if may_go { "go on" } else { "stand back" }, size - taken);
             log::debug!("the rules of tenant {} {does}, {behind} events behind", tools.tenant.0);

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub use super::evaluation::RuleState;
 use super::evaluation::{Evaluation, Stepped, Tools};
 use super::recall;
-use super::stand_back::{Meter, WriterMeter};
+use super::stand_back::{Meter, ThreadMeter};
 use crate::clock::SteadyClock;
 use crate::control::alerts::heads::{self, Head};
 use crate::engine::{AnyConnection, Changed, Engine, Role, Signals};
@@ -118,7 +118,7 @@ pub(crate) fn spawn_all(
     let lanes = 0..alerting.engine.lanes().count();
     let spawn = |lane| {
         let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let meter = WriterMeter::new(Arc::clone(queues.of_lane(lane)));
+        let meter = ThreadMeter::new(Arc::clone(queues.of_lane(lane)));
         let runner = Runner::new(Arc::clone(alerting), lane, Box::new(meter));
         let thread = std::thread::Builder::new().name("conn-log-alerts".to_owned());
         thread.spawn(move || runner.run(&waiting))
