@@ -172,10 +172,10 @@ impl Evaluation {
             }
             return self.judge(tools);
         }
-        if !self.may_go(tools, (log.size, from)) {
+        let begun = tools.meter.now();
+        if !self.may_go(tools, begun, (log.size, from)) {
             return Ok(Stepped::Back);
         }
-        let begun = tools.meter.now();
         let stepped = self.take(tools, from, log.size)?;
         self.stand_back.note_work(tools.meter.now().saturating_sub(begun));
         Ok(stepped)
@@ -221,9 +221,9 @@ impl Evaluation {
     }
 
     /// Whether the rules go on, that have taken in the events up to an id of a log of that size.
-    fn may_go(&mut self, tools: &Tools<'_>, (size, taken): (i64, i64)) -> bool {
+    fn may_go(&mut self, tools: &Tools<'_>, now: Duration, (size, taken): (i64, i64)) -> bool {
         let was_back = self.stand_back.is_back();
-        let may_go = self.stand_back.may_go(tools.meter, (size, taken));
+        let may_go = self.stand_back.may_go(tools.meter, now, (size, taken));
         if was_back == may_go {
             let (does, behind) = (if may_go { "go on" } else { "stand back" }, size - taken);
             log::debug!("the rules of tenant {} {does}, {behind} events behind", tools.tenant.0);

@@ -126,7 +126,7 @@ pub(crate) fn spawn_all(
     lanes.map(spawn).collect()
 }
 
-pub(super) struct Runner {
+pub(crate) struct Runner {
     alerting: Arc<Alerting>,
     /// The tenants whose rules it evaluates.
     lane: usize,
@@ -157,7 +157,7 @@ pub(super) struct Round {
 }
 
 impl Runner {
-    pub(super) fn new(alerting: Arc<Alerting>, lane: usize, meter: Box<dyn Meter>) -> Self {
+    pub(crate) fn new(alerting: Arc<Alerting>, lane: usize, meter: Box<dyn Meter>) -> Self {
         // Opened now: a connection that is opened after a file is gone would make another file.
         let role = Role::Reader { read_time_max: READ_TIME_MAX };
         Runner {

@@ -25,7 +25,7 @@ const BUSY: u32 = 2;
 const SHORT: u32 = 8;
 
 /// Clocks, each from some instant on.
-pub(super) trait Meter: Send {
+pub(crate) trait Meter: Send {
     /// The time.
     fn now(&self) -> Duration;
 
@@ -124,11 +124,15 @@ impl StandBack {
     }
 
     /// Whether the rules may take in the next events: those after `taken` of a log of that size.
-    pub(super) fn may_go(&mut self, meter: &dyn Meter, (size, taken): (i64, i64)) -> bool {
+    pub(super) fn may_go(
+        &mut self,
+        meter: &dyn Meter,
+        now: Duration,
+        (size, taken): (i64, i64),
+    ) -> bool {
         if size - taken < BEHIND_EVENTS && !self.is_back {
             self.since = None;
         }
-        let now = meter.now();
         let window = now.saturating_sub(self.last.now);
         if window < WINDOW {
             return !self.is_back;
@@ -232,7 +236,7 @@ mod tests {
             self.stand_back.note_work(TICK * tick.rules / 100);
             self.size += tick.came;
             self.taken += tick.taken;
-            self.stand_back.may_go(&self.clocks, (self.size, self.taken))
+            self.stand_back.may_go(&self.clocks, self.clocks.now, (self.size, self.taken))
         }
 
         /// The ticks until they go on.
