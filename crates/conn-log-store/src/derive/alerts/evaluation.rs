@@ -12,7 +12,7 @@ use super::log_history::LogHistory;
 use super::reading::{Reader, Reading};
 use super::recall::{self, Known};
 use super::slowed::Slowed;
-use super::stand_back::{Meter, StandBack};
+use super::stand_back::{BEHIND_EVENTS, Meter, StandBack};
 use super::strand::Strand;
 use crate::clock::now;
 use crate::control::alerts::StoredRule;
@@ -27,7 +27,7 @@ use crate::tenant_id::TenantId;
 /// Events of one step: with a hundred rules some milliseconds of work.
 const STEP_EVENTS: i64 = 1_000;
 
-/// While more events wait, what is told is gathered for at most that long, or up to that many
+/// While rules are far behind, what is told is gathered for at most that long, or up to that many
 /// changes: a transaction for each step would hold up the writer.
 const GATHERED_TIME_MAX: Duration = Duration::from_millis(100);
 const GATHERED_CHANGES_MAX: usize = 1_000;
@@ -204,7 +204,7 @@ impl Evaluation {
         }
         self.main.watermark = span.last;
         self.costs.add(self.main.watch.spent());
-        if span.last < size && slowed.is_empty() && self.may_gather(&output) {
+        if size - span.last >= BEHIND_EVENTS && slowed.is_empty() && self.may_gather(&output) {
             self.gathered = output;
         } else if !self.write(tools, None, output, &slowed)? {
             return Ok(Stepped::Lost);

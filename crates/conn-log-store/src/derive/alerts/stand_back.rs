@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::log::sequencer::Queue;
 
 /// Rules that are less behind the log have caught up: some tens of milliseconds at the highest rate.
-const BEHIND_EVENTS: i64 = 10_000;
+pub(super) const BEHIND_EVENTS: i64 = 10_000;
 
 /// Shortest time over which shares are compared.
 const WINDOW: Duration = Duration::from_millis(40);
