@@ -215,3 +215,53 @@ fn the_starter_rules_withdraw_nothing_of_an_ordinary_batch(#[values(0, 1, 2, 3)]
     assert!(opened <= 11, "{order:?}: {opened}");
     assert_eq!(run_cut(&rules, &records, &[1, 500]), changes, "{order:?}, cut");
 }
+
+#[test]
+fn what_was_judged_while_the_log_was_idle_is_not_told_again_after_a_start() {
+    let rules = [
+        of_kind("silence", json!({"after_seconds": 3_600})),
+        of_kind("long_session", json!({"longer_than_seconds": 3_600})),
+        volume(),
+    ];
+    for order in ORDERS {
+        let mut events = steady(8);
+        events.push(of_type("established", 20 * HOUR));
+        let records = imported(events, order);
+        let last = records.last().unwrap();
+        let judged = Timestamp::from_micros(last.created_at.micros() + 10_000_000);
+        let (mut live, mut again) = (Watch::new(watched(&rules)), Watch::new(watched(&rules)));
+        let mut memory = Memory::default();
+        let mut output = Output::after(0);
+        for record in &records {
+            live.take(record, &mut memory, &mut output).unwrap();
+            again.recall(record);
+        }
+        live.judge_until(judged, &mut output);
+        memory.note(&output.changes);
+        for (number, group, episode) in memory.alerts.values() {
+            let first = episode.first.first().map(|mark| mark.id);
+            let first = first.and_then(|id| records.iter().find(|record| record.id == id));
+            again.remember(*number, group, episode.clone(), first);
+        }
+        let kinds: std::collections::BTreeSet<i64> =
+            output.changes.iter().map(|c| c.rule).collect();
+        assert_eq!(kinds.len(), rules.len(), "{order:?}");
+        let told = output.changes.len();
+        let mut other = Output::after(output.last_alert);
+        again.judge_until(judged, &mut other);
+        assert_eq!(other.changes, [], "{order:?}");
+        // Both go on in the same way.
+        let mut next = last.clone();
+        (next.id, next.created_at) = (last.id + 1, judged);
+        let mut fields = next.event.fields().clone();
+        (fields.timestamp, fields.connection_type) = (judged, "terminated".to_owned());
+        next.event = conn_log_core::Event::from_store(fields);
+        live.take(&next, &mut memory, &mut output).unwrap();
+        again.take(&next, &mut memory, &mut other).unwrap();
+        let day = Timestamp::from_micros(judged.micros() + DAY);
+        live.judge_until(day, &mut output);
+        again.judge_until(day, &mut other);
+        assert!(other.changes.len() >= 2, "{order:?}");
+        assert_eq!(output.changes[told..], other.changes, "{order:?}");
+    }
+}
