@@ -1,6 +1,7 @@
 //! Beaconing: connections too regular to be human, which few devices of the application share.
 //!
-//! At the end of each hour the connections of the last day are scored. Healthy devices are regular,
+//! At the end of each hour the connections of the last day are scored, and once more a moment after
+//! the last event that came when its hour was scored already. Healthy devices are regular,
 //! too: so prevalence decides, the share of the application's groups with the same period.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::groups::Groups;
 use super::hits::Windowed;
 use super::observation::{Detail, Observation};
 use super::output::{GroupKey, Output, What};
-use super::rule::{Kind, SECOND};
+use super::rule::{Kind, Rule, SECOND};
 use super::watcher::WatchedRule;
 use super::window::Window;
 
@@ -26,6 +27,9 @@ const SPAN: i64 = SPAN_SECONDS as i64 * SECOND;
 
 /// Beacons are scored once in this time.
 pub(super) const EVERY: i64 = 3_600 * SECOND;
+
+/// For late events the last full hour is scored again no more often than this.
+pub(super) const AGAIN_EVERY: i64 = 60 * SECOND;
 
 /// Below this interquartile range the skewness of intervals is noise of the clocks.
 const QUARTILE_RANGE_MIN: i64 = 10 * SECOND;
@@ -79,6 +83,18 @@ pub(super) fn score(
         let mut context = Context::at(watched, key, (clock, floor), output);
         note(&mut context, episodes, window, (until, &pulse));
     }
+}
+
+/// The last full hour that is scored by that time of the log's clock.
+pub(super) fn last_hour(clock: i64, rule: &Rule) -> i64 {
+    (clock - rule.lateness_micros()).div_euclid(EVERY) * EVERY
+}
+
+/// Whether an event of that time came when its hour was scored already, and belongs to the day that
+/// is scored.
+pub(super) fn is_late(time: i64, clock: i64, rule: &Rule) -> bool {
+    let hour = last_hour(clock, rule);
+    (hour - SPAN..hour).contains(&time)
 }
 
 /// The pulse of the connections within the day before `until`.

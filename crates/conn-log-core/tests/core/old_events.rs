@@ -45,9 +45,9 @@ fn of_type(kind: &str, micros: i64) -> EventFields {
     EventFields { connection_type: kind.to_owned(), ..plain(AFTER_MIDNIGHT + micros) }
 }
 
-/// A log of events that were registered after all of them, three days after the first.
+/// A log of events that were registered three days after the last of them.
 fn imported(mut events: Vec<EventFields>, order: Order) -> Vec<Record> {
-    let begun = events.iter().map(|event| event.timestamp).min().unwrap().micros() + 3 * DAY;
+    let begun = events.iter().map(|event| event.timestamp).max().unwrap().micros() + 3 * DAY;
     if order.newest_first {
         events.reverse();
     }
@@ -263,5 +263,50 @@ fn what_was_judged_while_the_log_was_idle_is_not_told_again_after_a_start() {
         again.judge_until(day, &mut other);
         assert!(other.changes.len() >= 2, "{order:?}");
         assert_eq!(output.changes[told..], other.changes, "{order:?}");
+    }
+}
+
+#[test]
+fn a_beacon_of_the_last_day_that_is_registered_at_once_is_found_a_moment_later() {
+    let rule = of_kind("beaconing", json!({"min_connections": 20}));
+    let beacon = |name: &str, numbers: std::ops::Range<i64>| -> Vec<EventFields> {
+        let at = |number: i64| EventFields {
+            device_id: name.to_owned(),
+            application_id: name.to_owned(),
+            ..of_type("established", number * 10 * MINUTE)
+        };
+        numbers.map(at).collect()
+    };
+    // The second device is registered ten seconds after the first, and newest first. The first one
+    // goes on.
+    let mut second = beacon("d2", 0..25);
+    second.reverse();
+    let events = [beacon("d1", 0..25), second, beacon("d1", 40..70)].concat();
+    let begun = events[0].timestamp.micros() + 6 * HOUR;
+    let at = |place: usize| {
+        let micros = i64::try_from(place).unwrap() * 50_000;
+        match place {
+            0..25 => begun + micros,
+            25..50 => begun + micros + 10_000_000,
+            _ => events[place].timestamp.micros(),
+        }
+    };
+    let records = log(&events, |place| Timestamp::from_micros(at(place)));
+    let (_, changes) = run(std::slice::from_ref(&rule), &records);
+    let told: Vec<(What, i64, u64)> = changes
+        .iter()
+        .take(2)
+        .map(|change| (change.what, change.at, change.episode.count))
+        .collect();
+    let first = at(24) + 2_000_000;
+    // Work for all groups is done once a minute.
+    let expected = [(What::Opened, first, 25), (What::Opened, first + MINUTE, 25)];
+    assert_eq!(told, expected, "{changes:?}");
+    assert_eq!(counts(&changes), (2, 0));
+    let extended = |change: &&Change| matches!(change.what, What::Extended { .. });
+    assert_eq!(changes.iter().rfind(extended).unwrap().episode.count, 55, "{changes:?}");
+    for cut in [10, 30, 49, 52, 60] {
+        let cut_changes = run_cut(std::slice::from_ref(&rule), &records, &[cut]);
+        assert_eq!(cut_changes, changes, "{cut}");
     }
 }
