@@ -18,7 +18,7 @@ use crate::engine::{AnyConnection, Dialect, Home, Micros, positions_of};
 use crate::error::StoreError;
 use crate::log::heads;
 use crate::log::key;
-use crate::log::read::find_in;
+use crate::log::read::find;
 use crate::log::scan::{Rows, Scan};
 use crate::log::schema::events;
 use crate::log::span::Span;
@@ -154,7 +154,7 @@ fn recall_alerts(
         }
         let first = alert.episode.evidence().first().map(|mark| mark.id);
         let first = match first.filter(|_| has_sessions) {
-            Some(id) => find_in(connection, tenant, &[id], None)?.pop(),
+            Some(id) => find(connection, tenant, id)?,
             None => None,
         };
         watch.remember(rule.id, &alert.group, alert.episode, first.as_ref());
