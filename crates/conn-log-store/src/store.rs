@@ -205,7 +205,8 @@ impl Store {
         let (queue_events, queue_bytes) = self.0.queues.depth();
         let (readers, readers_idle) = self.0.engine.readers_state();
         let available = self.0.queues.are_all_available();
-        Stats { queue_events, queue_bytes, readers, readers_idle, available }
+        let has_fsync = self.0.engine.has_fsync();
+        Stats { queue_events, queue_bytes, readers, readers_idle, available, has_fsync }
     }
 
     /// The lag of derived data. Blocks the thread.
