@@ -14,10 +14,10 @@ use crate::running::{Running, wait_until};
 /// Memory of a server with few requests: the program, its threads, single events.
 const QUIET_MIB: usize = 64;
 
-/// Freed memory that the C library's allocator keeps (docs/operations.md, "Memory"): up to 77 MiB
-/// in six runs. The attacks take a gigabyte and more of a server without bounds. jemalloc keeps
-/// none here: `Running` has it give freed memory back at once.
-const KEPT_MIB: usize = if cfg!(feature = "jemalloc") { 0 } else { 128 };
+/// Freed memory that the C library's allocator keeps in spite of the settings that `Running` gives it
+/// (docs/operations.md, "Memory"): none in three runs. The attacks take a gigabyte and more of a
+/// server without bounds. jemalloc keeps none here: `Running` has it give freed memory back at once.
+const KEPT_MIB: usize = if cfg!(feature = "jemalloc") { 0 } else { 64 };
 
 /// Bodies and the data parsed from them, `ApiOptions::bodies_bytes_max`.
 const BODIES_MIB: usize = 192;

@@ -75,6 +75,7 @@ impl Running {
             .env("CONN_LOG_LOG", "warn")
             // As docs/operations.md recommends for the C library's allocator.
             .env("MALLOC_ARENA_MAX", "2")
+            .env("MALLOC_MMAP_THRESHOLD_", "131072")
             // jemalloc otherwise keeps what was freed for up to a second. How much that is depends
             // on the machine's speed, and the tests of memory count what the server holds.
             .env("MALLOC_CONF", "dirty_decay_ms:0")
