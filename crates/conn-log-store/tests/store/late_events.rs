@@ -209,6 +209,8 @@ on_both_databases! {
         append_all(&store, &late[2_000..]).await;
         append(&store, vec![other("another")]).await.unwrap();
         until("the other rule's alert", &store, || alerts(&store, OTHER).len() == 3).await;
+        // The state is that of the last whole round.
+        until("slowed", &store, || state(&store, BURST).is_some_and(|it| it.is_slowed)).await;
         let slow = state(&store, BURST).unwrap();
         assert!(slow.is_slowed && slow.behind_events > 1_000, "{slow:?}");
         assert!(!state(&store, OTHER).unwrap().is_slowed);
