@@ -98,7 +98,7 @@ impl Store {
         let engine = Arc::new(Engine::new(&options, lanes, turns)?);
         check_clock(created_at_last(&engine)?)?;
         let session_timeout = sessions::timeout(&engine, options.session_timeout)?;
-        let followers = derive::followers(&options, session_timeout);
+        let followers = derive::followers(&options, session_timeout, &signals);
         let derivation =
             Arc::new(Derivation::new(engine.clone(), signals.clone(), followers, session_timeout));
         derivation.settle_lost_events(options.accept_lost_events)?;

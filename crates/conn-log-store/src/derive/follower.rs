@@ -160,13 +160,9 @@ impl Pace {
     ///
     /// New sessions are at random places of their indexes: a step of fewer events changes nearly as
     /// many pages. So a log that is behind is written in larger steps.
-    ///
-    /// On a distributed database each session that has no id is looked up by a round trip or two to
-    /// its node, some milliseconds: a larger step would hold up a server that stops.
-    pub(super) fn batch_events_max(self, is_loaded: bool, is_distributed: bool) -> i64 {
+    pub(super) fn batch_events_max(self, is_loaded: bool) -> i64 {
         match self {
             Pace::Prompt => i64::MAX,
-            Pace::Patient if is_distributed => 1_000,
             Pace::Patient if is_loaded => 64_000,
             Pace::Patient => 256_000,
         }

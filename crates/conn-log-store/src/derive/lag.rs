@@ -69,14 +69,14 @@ impl Derivation {
     }
 
     fn is_due(&self, marks: &Marks, log: LogBounds, pace: Pace) -> bool {
-        let events_max = pace.batch_events_max(false, self.engine.lanes().is_distributed());
         self.of_pace(pace).any(|follower| match marks.get(follower.name()) {
             None => false,
             Some(&CLEARING) => true,
             Some(mark) => {
                 let behind = log.size - (*mark).max(log.first_id - 1);
                 let is_beginning_gone = *mark < log.first_id - 1;
-                is_beginning_gone || follower.batch_events(behind, events_max).is_some()
+                is_beginning_gone
+                    || follower.batch_events(behind, pace.batch_events_max(false)).is_some()
             }
         })
     }

@@ -248,8 +248,7 @@ impl Runner {
         let begun = Instant::now();
         let (derivation, pace) = (Arc::clone(&self.derivation), self.pace);
         let is_loaded = self.commits.has_changed().unwrap_or(false);
-        let is_distributed = derivation.engine.lanes().is_distributed();
-        let events_max = pace.batch_events_max(is_loaded, is_distributed);
+        let events_max = pace.batch_events_max(is_loaded);
         let progress = derivation.step(self.reader()?, tenant, pace, events_max)?;
         let has_more = match progress {
             Progress::Taken(events) => {
