@@ -155,7 +155,7 @@ fn read<T>(
     derivation.read(tenant, [PRESENCE, SESSIONS], |connection, marks, tail, names| {
         let [presence, sessions] = marks;
         let changes =
-            sessions::changes(connection, tenant, tail.past(sessions), derivation.session_timeout)?;
+            sessions::changes(connection, tenant, tail.past(sessions), derivation.session_timeout, || false)?;
         let fold = PresenceFold::of(tail.past(presence), &names);
         read(&mut View { derivation, tenant, names, fold, changes, quiet_since }, connection)
     })

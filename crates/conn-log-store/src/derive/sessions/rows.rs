@@ -143,7 +143,8 @@ pub(super) fn changes(
     is_stopped: impl Fn() -> bool,
 ) -> QueryResult<Changes> {
     let mut changes = Changes::default();
-    let go_on = || if is_stopped() { Err(diesel::result::Error::RollbackTransaction) } else { Ok(()) };
+    let go_on =
+        || if is_stopped() { Err(diesel::result::Error::RollbackTransaction) } else { Ok(()) };
     let (with_id, without): (Vec<_>, Vec<_>) =
         news.into_iter().partition(|(key, _)| key.session_id.is_some());
     for some in with_id.chunks(KEYS_AT_ONCE) {
