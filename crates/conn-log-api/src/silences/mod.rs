@@ -7,10 +7,10 @@ use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
-use conn_log_store::TenantId;
 use uuid::Uuid;
 
 use self::shapes::Silence;
+use crate::control::rules;
 use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
@@ -71,9 +71,7 @@ pub(crate) async fn create(
     let now = Timestamp::from(chrono::Utc::now());
     let new = body::read(Members::parse(&body)?, caller.token().id, now)?;
     let (app, tenant) = (App::of(&request), caller.tenant());
-    if let Some(id) = &new.rule_id {
-        require_rule(&app, tenant, id).await?;
-    }
+    rules::require(&app, tenant, "/rule_id", new.rule_id.iter().cloned().collect()).await?;
     let silence = app.read(move |store| store.silence_create(tenant, new)).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/silences/{}/", silence.id)))
@@ -130,22 +128,6 @@ pub(crate) async fn delete(
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
     App::of(&request).read(move |store| store.silence_delete(tenant, id)).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// A silence for a rule that there is not silences nothing: its id is a typing error.
-///
-/// # Errors
-/// 422 for such a rule.
-async fn require_rule(app: &App, tenant: TenantId, id: &serde_json::Value) -> Result<(), Problem> {
-    let rule = match id.as_i64() {
-        Some(id) => app.read(move |store| store.rule_get(tenant, id)).await?,
-        None => None,
-    };
-    if rule.is_some() {
-        return Ok(());
-    }
-    let detail = "there is no rule with this id".to_owned();
-    Err(json_object::invalid_value("/rule_id".to_owned(), "unknown_value", detail))
 }
 
 /// The id in the path of a silence. One that is no UUID names none.
