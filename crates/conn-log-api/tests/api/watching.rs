@@ -259,6 +259,58 @@ async fn a_preview_finds_what_the_rule_would_have_found(
 
 #[rstest]
 #[actix_web::test]
+async fn a_preview_finds_a_beacon_in_what_was_registered_just_now(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    let event = |number: u32| {
+        let mut event = event_of("dev-7");
+        let (hour, minute) = (1 + number / 6, number % 6 * 10);
+        event["timestamp"] = format!("2024-01-15T{hour:02}:{minute:02}:00Z").into();
+        event
+    };
+    app.post(&json!((0..21).rev().map(event).collect::<Vec<Value>>())).await;
+    let body = |until: &str| {
+        json!({"kind": "beaconing", "params": {"min_connections": 20},
+            "group_by": ["device_id", "application_id"], "since": "2024-01-15T00:00:00Z",
+            "until": until})
+    };
+    for (until, count) in
+        [("2024-01-15T04:20:01Z", 1), ("2024-01-16T04:20:00Z", 1), ("2024-01-15T04:00:00Z", 0)]
+    {
+        let answer = app.send_json(Method::POST, &format!("{RULES}preview/"), &body(until)).await;
+        assert_eq!((answer.status, &answer.json()["count"]), (200, &json!(count)), "{until}");
+    }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn old_events_are_a_silence_when_no_further_one_has_come(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.rule(&json!({"name": "silent", "kind": "silence", "group_by": ["device_id"],
+        "params": {"after_seconds": 3_600}}))
+        .await;
+    // Ten minutes apart, with one gap of three hours.
+    for number in 0..20 {
+        let minutes = number * 10 + if number < 10 { 0 } else { 180 };
+        let mut event = event_of("d");
+        event["timestamp"] =
+            format!("2024-01-15T{:02}:{:02}:00Z", minutes / 60, minutes % 60).into();
+        app.post(&event).await;
+    }
+    let found = app.alerts("", 2).await;
+    assert_eq!(found[0]["count"].as_u64().unwrap() + found[1]["count"].as_u64().unwrap(), 3);
+    for alert in &found {
+        assert_eq!(alert["count"], alert["event_ids"].as_array().unwrap().len());
+    }
+    assert!(found.iter().any(|alert| alert["ended_at"] == "2024-01-15T04:40:00Z"), "{found:?}");
+    app.alerts("?state=withdrawn", 0).await;
+}
+
+#[rstest]
+#[actix_web::test]
 async fn a_rule_that_was_changed_meanwhile_stays_as_it_is(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {

@@ -1,6 +1,7 @@
 //! Beaconing: connections too regular to be human, which few devices of the application share.
 //!
-//! At the end of each hour the connections of the last day are scored. Healthy devices are regular,
+//! At the end of each hour the connections of the last day are scored, and once more a moment after
+//! the last event that came when its hour was scored already. Healthy devices are regular,
 //! too: so prevalence decides, the share of the application's groups with the same period.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::groups::Groups;
 use super::hits::Windowed;
 use super::observation::{Detail, Observation};
 use super::output::{GroupKey, Output, What};
-use super::rule::{Kind, SECOND};
+use super::rule::{Kind, Rule, SECOND};
 use super::watcher::WatchedRule;
 use super::window::Window;
 
@@ -26,6 +27,9 @@ const SPAN: i64 = SPAN_SECONDS as i64 * SECOND;
 
 /// Beacons are scored once in this time.
 pub(super) const EVERY: i64 = 3_600 * SECOND;
+
+/// For late events the last full hour is scored again no more often than this.
+pub(super) const AGAIN_EVERY: i64 = 60 * SECOND;
 
 /// Below this interquartile range the skewness of intervals is noise of the clocks.
 const QUARTILE_RANGE_MIN: i64 = 10 * SECOND;
@@ -46,17 +50,17 @@ struct Pulse {
     connections: usize,
 }
 
-/// Scores the groups of a rule at the end of an hour and its lateness, and forgets what is older
-/// than a day.
+/// Scores the connections of the groups of a rule before `until`, and forgets what is older than a
+/// day. `clock` and `floor` are those of the context.
 pub(super) fn score(
     groups: &mut Groups,
     watched: &WatchedRule,
-    (due, floor): (i64, i64),
+    until: i64,
+    (clock, floor): (i64, i64),
     output: &mut Output,
 ) {
     let rule = &watched.rule;
     let Kind::Beaconing { min_connections, score, max_prevalence } = rule.kind else { return };
-    let until = due - rule.lateness_micros();
     let mut pulses = Vec::new();
     groups.retain(|group| {
         let State::Windowed(windowed) = &mut group.state else { return true };
@@ -76,9 +80,21 @@ pub(super) fn score(
         else {
             continue;
         };
-        let mut context = Context::at(watched, key, (due, floor), output);
-        note(&mut context, episodes, window, &pulse);
+        let mut context = Context::at(watched, key, (clock, floor), output);
+        note(&mut context, episodes, window, (until, &pulse));
     }
+}
+
+/// The last full hour that is scored by that time of the log's clock.
+pub(super) fn last_hour(clock: i64, rule: &Rule) -> i64 {
+    (clock - rule.lateness_micros()).div_euclid(EVERY) * EVERY
+}
+
+/// Whether an event of that time came when its hour was scored already, and belongs to the day that
+/// is scored.
+pub(super) fn is_late(time: i64, clock: i64, rule: &Rule) -> bool {
+    let hour = last_hour(clock, rule);
+    (hour - SPAN..hour).contains(&time)
 }
 
 /// The pulse of the connections within the day before `until`.
@@ -150,9 +166,13 @@ fn beacons(
     found
 }
 
-/// Notes a beacon in the episodes of its group.
-fn note(context: &mut Context<'_>, episodes: &mut Vec<Episode>, window: &Window, pulse: &Pulse) {
-    let until = context.clock - context.rule.lateness_micros();
+/// Notes a beacon, as scored until a time, in the episodes of its group.
+fn note(
+    context: &mut Context<'_>,
+    episodes: &mut Vec<Episode>,
+    window: &Window,
+    (until, pulse): (i64, &Pulse),
+) {
     let from = until - SPAN;
     let marks: Vec<Mark> = within_day(window, until).map(Observation::mark).collect();
     let (Some(first), Some(last)) = (marks.first().copied(), marks.last().copied()) else { return };

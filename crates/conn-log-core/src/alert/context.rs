@@ -4,8 +4,18 @@ use std::sync::Arc;
 
 use super::episode::{Episode, Mark};
 use super::output::{Change, GroupKey, Output, What};
-use super::rule::Rule;
+use super::rule::{Rule, SECOND};
 use super::watcher::WatchedRule;
+
+/// What goes on is judged no earlier than this after the registration of the event that made it what
+/// it is: the events of an import, or of one that is sent event by event, belong together.
+const GRACE: i64 = 2 * SECOND;
+
+/// The deadline of a time, in microseconds. `noted` is the `created_at` of the event that made what
+/// is judged what it is.
+pub(super) fn after_grace(deadline: i64, noted: i64) -> i64 {
+    deadline.max(noted.saturating_add(GRACE))
+}
 
 /// The rule, the group, the moment, and where changes go.
 pub(super) struct Context<'a> {

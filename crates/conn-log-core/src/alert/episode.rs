@@ -69,6 +69,14 @@ impl Episode {
         self.end = self.end.max(mark.time);
     }
 
+    /// Ends what went on since its first event.
+    pub(super) fn end_with(&mut self, mark: Mark) {
+        self.goes_on = false;
+        self.end = mark.time;
+        self.last = vec![mark];
+        self.count = self.evidence().len() as u64;
+    }
+
     fn keep(&mut self, mark: Mark) {
         insert(&mut self.first, mark);
         self.first.truncate(EVIDENCE_EACH);

@@ -23,11 +23,12 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
     let who = who(group);
     let count = episode.count;
     let span = duration(episode.end - episode.start);
+    let within = within(count, episode.end - episode.start);
     let views: Vec<EventView<'_>> = evidence.iter().map(EventView::new).collect();
     match rule.kind() {
-        Kind::Match(_) => format!("{} of {who}{}", what(count, &views), within(episode)),
+        Kind::Match(_) => format!("{} of {who}{within}", what(count, &views)),
         Kind::FailureBurst { threshold, window_seconds } => format!(
-            "{} of {who}{} within {span}; the rule looks for {threshold} within {}",
+            "{} of {who}{}{within}; the rule looks for {threshold} within {}",
             what(count, &views),
             from(&views),
             duration(i64::from(*window_seconds) * SECOND)
@@ -37,8 +38,8 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
                 views.iter().filter_map(|view| Some(view.value(of)?.into_owned())).collect();
             let more = if count > views.len() as u64 { " or more" } else { "" };
             format!(
-                "{}{more} different {of} in {} of {who} within {span}; the rule looks for \
-                 {at_least} within {}",
+                "{}{more} different {of} in {} of {who}{within}; the rule looks for {at_least} \
+                 within {}",
                 values.len(),
                 what(count, &views),
                 duration(i64::from(*window_seconds) * SECOND)
@@ -52,7 +53,8 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
                 format!("{} {} (event {})", fields.connection_type, fields.status, view.id())
             });
             format!(
-                "{firsts} events and then {} of {who}{} within {span}",
+                "{firsts} {} and then {} of {who}{}{within}",
+                events(firsts as u64),
                 last.as_deref().unwrap_or("the event after them"),
                 from(&views)
             )
@@ -69,8 +71,8 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
             format!("{who} with what was never seen before: {}{more}", new.join("; "))
         }
         Kind::Flapping { transitions, window_seconds } => format!(
-            "{who} went on and off: {count} events within {span}; the rule looks for {transitions} \
-             changes within {}",
+            "{who} went on and off: {count} events{within}; the rule looks for {transitions} changes \
+             within {}",
             duration(i64::from(*window_seconds) * SECOND)
         ),
         Kind::Silence { .. } => silence(&who, rule, episode),
@@ -83,19 +85,23 @@ pub fn explain(rule: &Rule, group: &str, episode: &Episode, evidence: &[Record])
                 format!("a session of {who} lasted {span}, longer than {limit}")
             }
         }
-        Kind::ImpossibleTravel { max_kmh, .. } => journey(&who, &views, *max_kmh),
+        Kind::ImpossibleTravel { max_kmh, .. } => {
+            journey(&who, names_several(group), &views, *max_kmh)
+        }
         Kind::Beaconing { .. } => {
             let mean = duration(
                 (episode.end - episode.start) / i64::try_from(count.max(2) - 1).unwrap_or(1),
             );
+            let connect = if names_several(group) { "connect" } else { "connects" };
             format!(
-                "{who} connects by the clock: {count} connections within {span}, one in about \
-                 {mean}; score {:.2}",
+                "{who} {connect} by the clock: {count} connections{within}, one in about {mean}; \
+                 score {:.2}",
                 episode.measure
             )
         }
         Kind::Volume { .. } => format!(
-            "{count} events of {who} within {span}; {} in a window were usual before",
+            "{count} {} of {who} within {span}; {} in a window were usual before",
+            events(count),
             episode.measure
         ),
     }
@@ -111,13 +117,22 @@ fn who(group: &str) -> String {
     object.iter().map(member).collect::<Vec<_>>().join(" and ")
 }
 
+/// Whether a group is more than one thing.
+fn names_several(group: &str) -> bool {
+    serde_json::from_str::<serde_json::Map<_, _>>(group).is_ok_and(|object| object.len() > 1)
+}
+
+fn events(count: u64) -> &'static str {
+    if count == 1 { "event" } else { "events" }
+}
+
 /// Such as `5 denied attempted events`.
 fn what(count: u64, views: &[EventView<'_>]) -> String {
     let kinds: BTreeSet<(&str, &str)> = views
         .iter()
         .map(|view| (view.fields().status.as_str(), view.fields().connection_type.as_str()))
         .collect();
-    let noun = if count == 1 { "event" } else { "events" };
+    let noun = events(count);
     match kinds.iter().next() {
         Some((status, kind)) if kinds.len() == 1 => format!("{count} {noun} ({kind}, {status})"),
         _ => format!("{count} {noun}"),
@@ -134,9 +149,11 @@ fn from(views: &[EventView<'_>]) -> String {
     }
 }
 
-fn within(episode: &Episode) -> String {
-    match episode.end - episode.start {
-        0 => String::new(),
+/// Such as ` within 40 s`; nothing for one event.
+fn within(count: u64, micros: i64) -> String {
+    match micros {
+        0 if count == 1 => String::new(),
+        0 => " at the same instant".to_owned(),
         micros => format!(" within {}", duration(micros)),
     }
 }
@@ -153,7 +170,7 @@ fn silence(who: &str, rule: &Rule, episode: &Episode) -> String {
 }
 
 /// The fastest journey in the evidence.
-fn journey(who: &str, views: &[EventView<'_>], max_kmh: u32) -> String {
+fn journey(who: &str, are_several: bool, views: &[EventView<'_>], max_kmh: u32) -> String {
     let places: Vec<(i64, (f64, f64))> = views
         .iter()
         .filter_map(|view| Some((view.fields().timestamp.micros(), view.place()?)))
@@ -168,13 +185,18 @@ fn journey(who: &str, views: &[EventView<'_>], max_kmh: u32) -> String {
             }
         }
     }
+    let was = if are_several { "were" } else { "was" };
     match fastest {
+        Some((_, km, 0)) => format!(
+            "{who} {was} in two places {km:.0} km apart at the same instant, and no one travels \
+             faster than {max_kmh} km/h"
+        ),
         Some((kmh, km, micros)) => format!(
-            "{who} was in two places {km:.0} km apart within {}: {kmh:.0} km/h, and no one travels \
+            "{who} {was} in two places {km:.0} km apart within {}: {kmh:.0} km/h, and no one travels \
              faster than {max_kmh}",
             duration(micros)
         ),
-        None => format!("{who} was in two places that no one can travel between in that time"),
+        None => format!("{who} {was} in two places that no one can travel between in that time"),
     }
 }
 

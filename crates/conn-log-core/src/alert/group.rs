@@ -88,7 +88,11 @@ impl State {
     /// Takes an alert that is known from before. `session` is the key of its first event.
     pub(super) fn remember(&mut self, episode: Episode, session: (String, bool)) {
         match self {
-            State::Windowed(windowed) => windowed.episodes.push(episode),
+            State::Windowed(windowed) => {
+                // A beacon was found again while nothing was told.
+                windowed.episodes.retain(|other| other.alert != 0);
+                windowed.episodes.push(episode);
+            }
             State::Silence(silence) => silence.remember(episode),
             State::Sessions(sessions) => sessions.remember(session.0, session.1, episode),
             State::Volume(volume) => volume.remember(episode),

@@ -11,6 +11,10 @@
 //!   `impossible_travel`: once all events have arrived, the episodes are a function of the set of
 //!   events. `silence` and `long_session` are, too, once late events have withdrawn what they
 //!   contradict.
+//! - What goes on is judged a moment after the registration of the event that made it what it is, and
+//!   not before the next event of an import.
+//!
+//! A preview hands over events in the order of their time, each with its time as `created_at`.
 //!
 //! Nothing here knows a database or reads a clock.
 

@@ -61,11 +61,12 @@ impl Observation {
     /// What a rule keeps of an event that it looks at. `None` if the event lacks what the kind
     /// needs.
     pub(super) fn of(rule: &Rule, view: &EventView<'_>) -> Option<Self> {
+        let detail = Detail::of(rule, view)?;
         Some(Observation {
             time: view.time(rule.clock).micros(),
-            digest: view.digest(),
+            digest: detail.ranked(view.digest()),
             id: view.id(),
-            detail: Detail::of(rule, view)?,
+            detail,
             counted: 0,
         })
     }
@@ -98,6 +99,17 @@ impl Detail {
         })
     }
 
+    /// The digest of an event, with its rank among those of one instant in the highest two bits: in a
+    /// sequence the first events come before those that are the second, too, and before these alone.
+    fn ranked(self, digest: u64) -> u64 {
+        match self {
+            Detail::Role { is_first, is_then } => {
+                (u64::from(is_then) << 1 | u64::from(!is_first)) << 62 | digest >> 2
+            }
+            _ => digest,
+        }
+    }
+
     /// Whether it counts: a first event of a sequence does; others do if they differ from the one
     /// before.
     pub(super) fn counts_after(self, before: Option<Detail>) -> bool {
@@ -114,9 +126,7 @@ pub(super) fn admits(rule: &Rule, view: &EventView<'_>) -> bool {
         && rule.exclude.as_ref().is_none_or(|exclude| !view.passes(exclude))
         && match &rule.kind {
             Kind::Match(hours) => hours.contains(view.time(rule.clock)),
-            Kind::FailureBurst { .. } => {
-                !rule.filter.statuses.is_empty() || view.fields().status != "success"
-            }
+            Kind::FailureBurst { .. } => view.fields().status != "success",
             Kind::Flapping { .. } => switch_of(view).is_some(),
             Kind::LongSession { .. } => super::sessions::step_of(view).is_some(),
             _ => true,

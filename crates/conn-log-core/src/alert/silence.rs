@@ -3,8 +3,11 @@
 //! Only gaps longer than that time are kept, and the last event. A late event splits a gap: the
 //! alert of a gap that it makes too short is withdrawn. So the alerts are those of the set of
 //! events, once all have arrived.
+//!
+//! A gap is judged when its time and the lateness have passed, and a moment has passed since the
+//! event that made it: the next event of an import may split it.
 
-use super::context::Context;
+use super::context::{Context, after_grace};
 use super::episode::{Episode, Mark};
 use super::finder::slot_of;
 use super::output::What;
@@ -22,12 +25,20 @@ pub(super) struct Silence {
 struct Gap {
     from: Mark,
     until: Option<Mark>,
+    /// The log's clock when an event made it what it is, in microseconds.
+    noted: i64,
     alert: Option<Box<Episode>>,
 }
 
 impl Gap {
     fn is_longer_than(&self, micros: i64) -> bool {
         self.until.is_none_or(|until| until.time - self.from.time > micros)
+    }
+
+    /// When it is judged.
+    fn due(&self, rule: &Rule) -> i64 {
+        let wait = rule.reach_micros() + rule.lateness_micros();
+        after_grace(self.from.time.saturating_add(wait), self.noted)
     }
 }
 
@@ -41,11 +52,12 @@ impl Silence {
             return self.take_outside(context, mark);
         };
         let gap = self.gaps.remove(place);
-        let rest = Gap { from: mark, until: gap.until, alert: None };
+        let noted = context.clock;
+        let rest = Gap { from: mark, until: gap.until, noted, alert: None };
         if rest.is_longer_than(after) {
             self.gaps.insert(place, rest);
         }
-        let mut before = Gap { until: Some(mark), ..gap };
+        let mut before = Gap { until: Some(mark), noted, ..gap };
         if before.is_longer_than(after) {
             if let Some(episode) = &mut before.alert {
                 end(context, episode, mark);
@@ -54,27 +66,26 @@ impl Silence {
         } else if let Some(episode) = &before.alert {
             context.tell(What::Withdrawn { by: mark.id }, episode);
         }
-        self.judge(context);
     }
 
     /// Takes in an event that lies in no gap: the group's first, or one before it.
-    fn take_outside(&mut self, context: &mut Context<'_>, mark: Mark) {
+    fn take_outside(&mut self, context: &Context<'_>, mark: Mark) {
+        let noted = context.clock;
         match self.first {
             None => {
                 self.first = Some(mark);
                 if self.gaps.is_empty() {
                     // Most groups never have more.
                     self.gaps.reserve_exact(1);
-                    self.gaps.push(Gap { from: mark, until: None, alert: None });
+                    self.gaps.push(Gap { from: mark, until: None, noted, alert: None });
                 }
             }
             // Before what is in memory there may be other events, so that it says nothing.
             Some(first) if context.floor <= mark.time && mark.time < first.time => {
                 self.first = Some(mark);
-                let gap = Gap { from: mark, until: Some(first), alert: None };
+                let gap = Gap { from: mark, until: Some(first), noted, alert: None };
                 if gap.is_longer_than(context.rule.reach_micros()) {
                     self.gaps.insert(0, gap);
-                    self.judge(context);
                 }
             }
             Some(_) => {}
@@ -83,10 +94,8 @@ impl Silence {
 
     /// Opens the alerts of the gaps whose time has come.
     pub(super) fn judge(&mut self, context: &mut Context<'_>) {
-        let rule = context.rule;
-        let due = context.clock - rule.reach_micros() - rule.lateness_micros();
         for gap in &mut self.gaps {
-            if gap.alert.is_none() && gap.from.time <= due {
+            if gap.alert.is_none() && gap.due(context.rule) <= context.clock {
                 let mut episode = context.open(slot_of(gap.from.time), gap.from, gap.from.id);
                 episode.goes_on = true;
                 context.tell(What::Opened, &episode);
@@ -98,9 +107,10 @@ impl Silence {
         }
     }
 
-    /// Forgets silences that ended before that time.
+    /// Forgets silences that ended before that time and were judged.
     pub(super) fn forget_before(&mut self, time: i64) {
-        self.gaps.retain(|gap| gap.until.is_none_or(|until| until.time >= time));
+        let is_kept = |gap: &Gap| gap.until.is_none_or(|until| until.time >= time);
+        self.gaps.retain(|gap| gap.alert.is_none() || is_kept(gap));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -113,9 +123,8 @@ impl Silence {
 
     /// When it must be judged next.
     pub(super) fn deadline(&self, rule: &Rule) -> Option<i64> {
-        let wait = rule.reach_micros() + rule.lateness_micros();
         let waiting = self.gaps.iter().filter(|gap| gap.alert.is_none());
-        waiting.map(|gap| gap.from.time.saturating_add(wait)).min()
+        waiting.map(|gap| gap.due(rule)).min()
     }
 
     /// Takes an alert that is known from before.
@@ -127,7 +136,9 @@ impl Silence {
             None => {
                 // The group has been silent since.
                 let place = self.gaps.partition_point(|gap| gap.from.time < from.time);
-                self.gaps.insert(place, Gap { from, until, alert: Some(Box::new(episode)) });
+                let noted = episode.detected_at;
+                let alert = Some(Box::new(episode));
+                self.gaps.insert(place, Gap { from, until, noted, alert });
             }
         }
     }
@@ -135,8 +146,6 @@ impl Silence {
 
 /// Ends a silence, or ends it earlier.
 fn end(context: &mut Context<'_>, episode: &mut Episode, mark: Mark) {
-    episode.goes_on = false;
-    episode.end = mark.time;
-    episode.last = vec![mark];
+    episode.end_with(mark);
     context.tell(What::Ended, episode);
 }

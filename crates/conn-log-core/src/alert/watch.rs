@@ -284,6 +284,16 @@ impl Watch {
         self.clock = self.clock.max(time.micros());
     }
 
+    /// Judges what the rules would have found by now of a time that ended at `until`: they would have
+    /// waited for late events. Beacons are scored at its end, too.
+    pub fn judge_end(&mut self, until: Timestamp, now: Timestamp, output: &mut Output) {
+        let lateness = self.watchers.iter().map(|watcher| watcher.watched.rule.lateness_micros());
+        let waited = until.micros().saturating_add(lateness.max().unwrap_or(0));
+        self.judge_until(Timestamp::from_micros(waited.min(now.micros())), output);
+        let (until, clock) = (until.min(now).micros(), self.clock);
+        self.watchers.iter_mut().for_each(|watcher| watcher.score_until(until, clock, output));
+    }
+
     /// The next deadline.
     pub fn next_deadline(&mut self) -> Option<Timestamp> {
         self.next().map(|(due, _)| Timestamp::from_micros(due))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::beaconing;
-use super::context::Context;
+use super::context::{Context, after_grace};
 use super::episode::Episode;
 use super::first_seen::Seen;
 use super::groups::Groups;
@@ -42,6 +42,10 @@ pub(super) struct Watcher {
     pub(super) floor: i64,
     /// The next time that beacons are scored.
     scored_next: Option<i64>,
+    /// When the last full hour is scored again, because of late events.
+    scored_again: Option<i64>,
+    /// When that was done last.
+    scored_again_last: i64,
     /// For rules that look for what is new.
     pub(super) seen: Seen,
     /// The last events, for kinds that count them and forget them.
@@ -65,6 +69,8 @@ impl Watcher {
             groups: Groups::default(),
             floor: i64::MIN,
             scored_next: None,
+            scored_again: None,
+            scored_again_last: i64::MIN,
             seen: Seen::default(),
             recent: Recent::default(),
             recalled: 0,
@@ -115,22 +121,39 @@ impl Watcher {
             group.state.deadline(&watched.rule, clock)
         });
         groups.queue(subject.id, deadline.flatten());
-        if matches!(watched.rule.kind, Kind::Beaconing { .. }) && self.scored_next.is_none() {
-            let next = (clock.div_euclid(beaconing::EVERY) + 1) * beaconing::EVERY;
-            self.scored_next = Some(next + self.watched.rule.lateness_micros());
+        if matches!(watched.rule.kind, Kind::Beaconing { .. }) {
+            self.queue_score(new.time, clock);
         }
         Ok(true)
     }
 
+    /// Notes when beacons are to be scored, after an event of that time.
+    fn queue_score(&mut self, time: i64, clock: i64) {
+        let rule = &self.watched.rule;
+        self.scored_next.get_or_insert_with(|| {
+            let next = (clock.div_euclid(beaconing::EVERY) + 1) * beaconing::EVERY;
+            next + rule.lateness_micros()
+        });
+        if beaconing::is_late(time, clock, rule) {
+            let earliest = self.scored_again_last.saturating_add(beaconing::AGAIN_EVERY);
+            self.scored_again = Some(after_grace(earliest, clock));
+        }
+    }
+
+    /// When beacons are scored next.
+    fn scored_first(&self) -> Option<i64> {
+        self.scored_next.into_iter().chain(self.scored_again).min()
+    }
+
     /// No deadline is earlier.
     pub(super) fn due_earliest(&self) -> Option<i64> {
-        self.groups.queued_first().into_iter().chain(self.scored_next).min()
+        self.groups.queued_first().into_iter().chain(self.scored_first()).min()
     }
 
     /// The next deadline.
     pub(super) fn next_deadline(&mut self) -> Option<i64> {
         let of_groups = self.groups.next_deadline(&self.watched.rule);
-        of_groups.into_iter().chain(self.scored_next).min()
+        of_groups.into_iter().chain(self.scored_first()).min()
     }
 
     /// Judges what is due at that deadline, which is the next one.
@@ -145,10 +168,22 @@ impl Watcher {
             // A deadline that stays would be judged for ever.
             groups.queue(id, deadline.flatten().filter(|next| *next > at));
         }
+        if self.scored_again.is_some_and(|due| due <= at) {
+            (self.scored_again, self.scored_again_last) = (None, at);
+            let until = beaconing::last_hour(at, &watched.rule);
+            beaconing::score(groups, watched, until, (at, *floor), output);
+        }
         if let Some(due) = self.scored_next.filter(|due| *due <= at) {
-            beaconing::score(groups, watched, (due, *floor), output);
+            let until = due - watched.rule.lateness_micros();
+            beaconing::score(groups, watched, until, (due, *floor), output);
             self.scored_next = (groups.len() > 0).then_some(due + beaconing::EVERY);
         }
+    }
+
+    /// Scores beacons at a time that no hour ends at.
+    pub(super) fn score_until(&mut self, until: i64, clock: i64, output: &mut Output) {
+        let Watcher { watched, groups, floor, .. } = self;
+        beaconing::score(groups, watched, until, (clock, *floor), output);
     }
 
     /// Takes an alert that is known from before, when the evaluation goes on after a start.

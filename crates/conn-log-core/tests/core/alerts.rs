@@ -154,7 +154,9 @@ prop_compose! {
         device in 0..2_u8,
         second in 0..300_i64,
         status in prop::sample::select(vec!["success", "denied"]),
-        kind in prop::sample::select(vec!["attempted", "established", "terminated"]),
+        kind in prop::sample::select(
+            vec!["attempted", "established", "terminated", "suspended", "resumed"],
+        ),
         address in 0..4_u8,
         place in prop::option::of((0..3_u8, 0..2_u8)),
     ) -> EventFields {

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod alert_bounds;
+mod alert_edges;
 mod alerts;
 mod bodies;
 mod dependencies;
@@ -15,6 +16,7 @@ mod filters;
 mod hostile;
 mod lenient;
 mod metadata;
+mod old_events;
 mod properties;
 mod record;
 mod redaction;

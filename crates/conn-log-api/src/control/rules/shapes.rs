@@ -256,7 +256,7 @@ pub(super) struct AlertPreview {
     events: i64,
     /// Whether the preview got to the end.
     complete: bool,
-    /// The last event that it took in; 0 for none.
+    /// The last event that it took in, in the order of the rule's clock; 0 for none.
     #[schema(minimum = 0)]
     last_event_id: i64,
     elapsed_seconds: f64,

@@ -1,5 +1,9 @@
 //! Previews: a rule over a time of the past. The same evaluation as the live one, and nothing is
 //! stored.
+//!
+//! A rule by the events' own clock takes them in the order of their time, each as if it had been
+//! registered then. So an import is as good as what was registered as it happened. A rule by
+//! `created_at` takes them in the order of registration.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -39,7 +43,7 @@ pub struct Preview {
     pub alerts: Vec<PreviewedAlert>,
     /// Events that passed the filter.
     pub events: u64,
-    /// Whether all events of the time were taken in.
+    /// Whether all events of the time were taken in, in the order of the rule's clock.
     pub is_complete: bool,
     /// The id of the last event that was taken in.
     pub last_id: i64,
@@ -54,13 +58,20 @@ pub type PreviewedAlert = Alert;
 struct PreviewHistory<'a, 'b> {
     log: LogHistory<'a, 'b>,
     changes: &'a BTreeMap<i64, Change>,
+    /// If events are taken in the order of their time: that of the event that is taken in.
+    before: Option<Timestamp>,
 }
 
 impl History for PreviewHistory<'_, '_> {
     type Error = StoreError;
 
     fn records(&mut self, query: &HistoryQuery) -> Result<Vec<Record>, StoreError> {
-        self.log.records(query)
+        let Some(before) = self.before else { return self.log.records(query) };
+        // What is earlier in this order may have a higher id.
+        let mut query = HistoryQuery { before_id: i64::MAX, ..query.clone() };
+        let until = query.filter.until.map_or(before, |until| until.min(before));
+        query.filter.until = Some(until);
+        self.log.records(&query)
     }
 
     fn episodes(
@@ -104,7 +115,9 @@ pub(crate) fn preview(
     };
     let watched =
         WatchedRule { number: 0, rule: stored.rule.clone(), after_id: 0, since: since.micros() };
+    let is_by_event = stored.rule.clock() == Clock::Event;
     let mut run = Run {
+        is_by_event,
         watch: Watch::new(vec![watched]),
         output: Output::after(0),
         changes: BTreeMap::new(),
@@ -112,20 +125,15 @@ pub(crate) fn preview(
         before: BTreeMap::new(),
     };
     let mut filter = stored.rule.filter().clone();
-    let is_by_event = stored.rule.clock() == Clock::Event;
     if is_by_event {
         filter.since = filter.since.max(Some(since));
         filter.until = Some(filter.until.map_or(until, |other| other.min(until)));
     }
-    let (mut last_id, mut events, mut is_complete) = (0, 0, false);
+    let order = if is_by_event { Order::TimestampAscending } else { Order::IdAscending };
+    let (mut start, mut last_id) = (Start::First, 0);
+    let (mut events, mut is_complete) = (0, false);
     while events < EVENTS_MAX && begun.elapsed() < TIME_MAX {
-        let position = Position { timestamp: Timestamp::EPOCH, id: last_id };
-        let query = EventQuery {
-            filter: filter.clone(),
-            order: Order::IdAscending,
-            start: Start::After(position),
-            limit: PAGE_EVENTS,
-        };
+        let query = EventQuery { filter: filter.clone(), order, start, limit: PAGE_EVENTS };
         let left = TIME_MAX.saturating_sub(begun.elapsed());
         let page =
             in_snapshot(connection, engine.read_time_max(), engine.plans_by_key(), |connection| {
@@ -137,7 +145,8 @@ pub(crate) fn preview(
         };
         run.watch.tidy();
         let mut is_in_time = true;
-        for record in &page.records {
+        for record in page.records {
+            let (timestamp, id) = (record.event.fields().timestamp, record.id);
             if is_by_event || (since..until).contains(&record.created_at) {
                 let left = TIME_MAX.saturating_sub(begun.elapsed());
                 match run.take(connection, engine, tenant, record, left) {
@@ -150,7 +159,8 @@ pub(crate) fn preview(
                 events += 1;
                 run.note(&stored.rule)?;
             }
-            last_id = record.id;
+            last_id = id;
+            start = Start::After(Position { timestamp, id });
         }
         if !is_in_time {
             break;
@@ -161,7 +171,7 @@ pub(crate) fn preview(
         }
     }
     if is_complete {
-        run.watch.judge_until(until.min(now()), &mut run.output);
+        run.watch.judge_end(until, now(), &mut run.output);
         run.note(&stored.rule)?;
     }
     let alerts = alerts(connection, tenant, &stored, run.changes, &mut run.before)?;
@@ -170,6 +180,8 @@ pub(crate) fn preview(
 
 /// A preview while it runs.
 struct Run {
+    /// Whether events are taken in the order of their time, each as registered then.
+    is_by_event: bool,
     watch: Watch,
     output: Output,
     /// The last change of each alert.
@@ -185,15 +197,17 @@ impl Run {
         connection: &mut AnyConnection,
         engine: &Engine,
         tenant: TenantId,
-        record: &Record,
+        mut record: Record,
         left: Duration,
     ) -> Result<(), StoreError> {
+        let before = self.is_by_event.then(|| record.event.fields().timestamp);
+        record.created_at = before.unwrap_or(record.created_at);
         let rules = HashMap::new();
         let (time_max, plans) = (left.min(engine.read_time_max()), engine.plans_by_key());
         let mut reader = Reader { connection, tenant, time_max, plans, rules: &rules };
         let log = LogHistory::new(&mut reader);
-        let mut history = PreviewHistory { log, changes: &self.changes };
-        self.watch.take(record, &mut history, &mut self.output)
+        let mut history = PreviewHistory { log, changes: &self.changes, before };
+        self.watch.take(&record, &mut history, &mut self.output)
     }
 
     fn note(&mut self, rule: &Rule) -> Result<(), StoreError> {
