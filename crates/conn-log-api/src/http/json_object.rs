@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use super::app::App;
 use super::body::{self, Body, ReadError};
 use super::content_type;
+use super::json_value;
 use super::options::ApiOptions;
 use super::problem::{Problem, ProblemKind, raw};
 
@@ -25,6 +26,9 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Maximum elements of an array of names.
 const CHOICES_MAX: usize = 16;
+
+/// The detail of a name that stands twice.
+const DUPLICATE: &str = "this name stands twice";
 
 /// Maximum faults in one problem.
 const FAULTS_MAX: usize = 32;
@@ -93,7 +97,7 @@ impl<'a> Members<'a> {
         for (name, value) in given {
             let place = pointer(&name);
             if members.rest.insert(name, value).is_some() {
-                members.shape(place, "duplicate_key", "this name stands twice");
+                members.shape(place, "duplicate_key", DUPLICATE);
             }
         }
         Ok(members)
@@ -102,16 +106,22 @@ impl<'a> Members<'a> {
     /// All members as values, for a resource with a reader of its own.
     ///
     /// # Errors
-    /// 400 for names that stand twice.
-    pub(crate) fn into_values(self) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
-        if !self.faults.is_empty() {
-            return Err(problem(self.faults));
+    /// 400 for names that stand twice in one object, at any depth.
+    pub(crate) fn into_values(
+        mut self,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
+        let mut values = serde_json::Map::new();
+        for (name, json) in std::mem::take(&mut self.rest) {
+            let read = json_value::read(json.get(), pointer(&name));
+            let (value, repeated) = read.map_err(|error| {
+                not_an_object("invalid_json", format!("not valid JSON: {error}"))
+            })?;
+            for place in repeated {
+                self.shape(place, "duplicate_key", DUPLICATE);
+            }
+            values.insert(name, value);
         }
-        let value = |json: &RawValue| {
-            serde_json::from_str(json.get())
-                .map_err(|error| not_an_object("invalid_json", format!("not valid JSON: {error}")))
-        };
-        self.rest.into_iter().map(|(name, json)| Ok((name, value(json)?))).collect()
+        if self.faults.is_empty() { Ok(values) } else { Err(problem(self.faults)) }
     }
 
     /// Takes a member. A member that is null counts as not given.
@@ -259,6 +269,26 @@ impl<'a> Members<'a> {
         Some(list)
     }
 
+    /// One value that `read` takes, or names a code, a detail and a kind of fault. A null is a value.
+    pub(crate) fn scalar<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&serde_json::Value) -> Result<T, (&'static str, &'static str, FaultKind)>,
+    ) -> Option<T> {
+        let json = self.rest.remove(name)?;
+        let value = self.plain_value(pointer(name), json)?;
+        read(&value)
+            .map_err(|(code, detail, kind)| {
+                self.faults.push(Fault {
+                    pointer: pointer(name),
+                    code,
+                    detail: detail.into(),
+                    kind,
+                });
+            })
+            .ok()
+    }
+
     /// An object, read by `read`. Its faults are noted here.
     pub(crate) fn object<T>(
         &mut self,
@@ -274,7 +304,7 @@ impl<'a> Members<'a> {
         for (name, value) in given {
             let place = pointer(&name);
             if inner.rest.insert(name, value).is_some() {
-                inner.shape(place, "duplicate_key", "this name stands twice");
+                inner.shape(place, "duplicate_key", DUPLICATE);
             }
         }
         let read = read(&mut inner);
@@ -288,7 +318,7 @@ impl<'a> Members<'a> {
 
     /// The names of the members that are left.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.rest.keys().filter(|name| !name.contains('\0')).cloned().collect()
+        self.rest.keys().cloned().collect()
     }
 
     /// Any JSON value without lone surrogates.
@@ -426,7 +456,7 @@ fn problem(mut faults: Vec<Fault>) -> Problem {
 }
 
 /// The JSON Pointer of a member. A long name from the client is shortened.
-fn pointer(name: &str) -> String {
+pub(super) fn pointer(name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -16,6 +16,7 @@ pub(crate) mod cursor;
 pub(crate) mod entity_tag;
 pub(crate) mod errors;
 pub(crate) mod json_object;
+mod json_value;
 pub(crate) mod observe;
 pub(crate) mod openapi;
 pub(crate) mod options;

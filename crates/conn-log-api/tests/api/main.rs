@@ -26,6 +26,7 @@ mod receiver;
 mod registering;
 mod rejects;
 mod retrying;
+mod rule_bodies;
 mod serving;
 mod sessions;
 mod silences;

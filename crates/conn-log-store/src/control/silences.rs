@@ -58,13 +58,19 @@ impl Silence {
         let NewSilence { rule_id, group, severity, until, .. } = &self.settings;
         let has_rule = |id: &Value| scalar_text(id) == scalar_text(&alert["rule_id"]);
         let has_group = |group: &Map<String, Value>| {
-            group.iter().all(|(name, value)| alert["group"][name] == *value)
+            group.iter().all(|(name, value)| alert["group"][name] == group_text(value))
         };
         at < *until
             && rule_id.as_ref().is_none_or(has_rule)
             && group.as_ref().is_none_or(has_group)
             && severity.as_ref().is_none_or(|severity| alert["severity"] == severity.as_str())
     }
+}
+
+/// A value of a group as alerts have it: as a text, also numbers, true and false of the metadata.
+fn group_text(value: &Value) -> String {
+    let canonical = |value| serde_json_canonicalizer::to_string(value).ok();
+    value.as_str().map(str::to_owned).or_else(|| canonical(value)).unwrap_or_default()
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -190,5 +196,39 @@ impl TryFrom<Row> for Silence {
             },
             created_at: row.created_at.0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_matches_in_the_spelling_of_alerts() {
+        let of = |group: Value| Silence {
+            id: Uuid::nil(),
+            settings: NewSilence {
+                rule_id: None,
+                group: group.as_object().cloned(),
+                severity: None,
+                until: Timestamp::MAX,
+                reason: "test".to_owned(),
+                created_by: Uuid::nil(),
+            },
+            created_at: Timestamp::EPOCH,
+        };
+        let alert =
+            json!({"group": {"device_id": "d", "metadata.port": "443", "metadata.up": "true"}});
+        for (group, covers) in [
+            (json!({"device_id": "d"}), true),
+            (json!({"device_id": "D"}), false),
+            (json!({"metadata.port": 443.0}), true),
+            (json!({"metadata.port": "443"}), true),
+            (json!({"metadata.up": true, "device_id": "d"}), true),
+            (json!({"metadata.up": false}), false),
+            (json!({"ip_address": ""}), false),
+        ] {
+            assert_eq!(of(group.clone()).covers(&alert, Timestamp::EPOCH), covers, "{group}");
+        }
     }
 }

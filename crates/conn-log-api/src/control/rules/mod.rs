@@ -224,15 +224,11 @@ pub(crate) async fn preview(
         object.extend(time?.map(|time| (name.to_owned(), time.to_string().into())));
     }
     let (app, tenant) = (App::of(&request), caller.tenant());
-    let span = reading::span(&mut object);
-    // The rule's own members may stand in an object of their own.
-    if let Some(Value::Object(rule)) = object.remove("rule") {
-        object.extend(rule);
-    }
+    let ((since, until), mut faults) = reading::span(&mut object);
+    reading::take_in_rule(&mut object, &mut faults);
     // A rule that is only tried needs no name.
     object.entry("name").or_insert_with(|| "preview".into());
-    let rule = reading::rule_with(&app, tenant, object, span.1).await?;
-    let (since, until) = span.0;
+    let rule = reading::rule_with(&app, tenant, object, faults).await?;
     let permit = app.previews.clone().try_acquire_owned();
     let Ok(permit) = permit else {
         return Err(Problem::overloaded("too many previews are running", 5));

@@ -80,6 +80,21 @@ pub(super) fn span(object: &mut Map<String, Value>) -> ((Timestamp, Timestamp), 
     ((since.unwrap_or(Timestamp::EPOCH), until.unwrap_or(Timestamp::EPOCH)), faults)
 }
 
+/// Takes the members of `rule` in: in the body of a preview the rule's own members may stand in an
+/// object of their own. A null counts as not given.
+pub(super) fn take_in_rule(object: &mut Map<String, Value>, faults: &mut Vec<RuleFault>) {
+    match object.remove("rule") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(rule)) => object.extend(rule),
+        Some(_) => faults.push(RuleFault {
+            pointer: "/rule".to_owned(),
+            code: "wrong_type",
+            detail: "this member is a JSON object".to_owned(),
+            kind: FaultKind::Shape,
+        }),
+    }
+}
+
 /// Types and statuses that no event can have: they are typing errors.
 async fn unknown_names(
     app: &App,
