@@ -207,7 +207,12 @@ impl<'a> Members<'a> {
         known: &[T],
         name_of: fn(T) -> &'static str,
     ) -> Option<Vec<T>> {
-        self.has(name).then(|| self.required_choices(name, known, name_of))
+        if !self.has(name) {
+            // A null counts as not given.
+            self.take(name);
+            return None;
+        }
+        Some(self.required_choices(name, known, name_of))
     }
 
     /// true or false.

@@ -13,6 +13,9 @@ use crate::http::problem::Problem;
 /// The severities of rules.
 pub(crate) const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
 
+/// The hosts of PagerDuty's Events API.
+const PAGERDUTY_HOSTS: [&str; 2] = ["events.pagerduty.com", "events.eu.pagerduty.com"];
+
 /// The name of a change in `events`.
 pub(super) fn event_name(kind: ChangeKind) -> &'static str {
     match kind {
@@ -41,7 +44,7 @@ pub(super) fn read_new(mut members: Members<'_>, guard: &Guard) -> Result<NewWeb
         routing_key: change.routing_key.flatten(),
         enabled: change.enabled.unwrap_or(true),
     };
-    check_together(&mut members, new.format, &new.changes, new.routing_key.is_some());
+    check_together(&mut members, new.format, &new.url, new.routing_key.is_some());
     members.finish()?;
     Ok(new)
 }
@@ -76,12 +79,12 @@ pub(super) fn read_change(
         enabled: given.enabled.or(defaults.enabled),
     };
     let format = change.format.unwrap_or(webhook.format);
-    let changes = change.changes.as_ref().unwrap_or(&webhook.changes);
+    let url = change.url.as_ref().unwrap_or(&webhook.url);
     let has_key = match &change.routing_key {
         Some(key) => key.is_some(),
         None => webhook.routing_key.is_some(),
     };
-    check_together(&mut members, format, changes, has_key);
+    check_together(&mut members, format, url, has_key);
     members.finish()?;
     Ok(change)
 }
@@ -101,21 +104,15 @@ fn read_members(members: &mut Members<'_>, guard: &Guard) -> WebhookChange {
     }
 }
 
-/// Notes settings that do not go together.
-fn check_together(
-    members: &mut Members<'_>,
-    format: WebhookFormat,
-    changes: &[ChangeKind],
-    has_key: bool,
-) {
-    if format == WebhookFormat::PagerDuty && !has_key {
-        members.missing_beside("routing_key", "format pagerduty");
-    }
-    let has_ends =
-        [ChangeKind::Resolved, ChangeKind::Withdrawn].iter().all(|k| changes.contains(k));
-    if format == WebhookFormat::Alertmanager && !has_ends {
-        let detail = "alert.resolved and alert.withdrawn are required with format alertmanager";
-        members.value("/events".to_owned(), "incomplete", detail.into());
+/// Notes settings that can never work together: PagerDuty itself takes no event without its key. A
+/// gateway before it may add one.
+fn check_together(members: &mut Members<'_>, format: WebhookFormat, url: &str, has_key: bool) {
+    let is_pagerduty = url::Url::parse(url).is_ok_and(|url| {
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        PAGERDUTY_HOSTS.contains(&host)
+    });
+    if format == WebhookFormat::PagerDuty && is_pagerduty && !has_key {
+        members.missing_beside("routing_key", "format pagerduty and a URL of PagerDuty");
     }
 }
 

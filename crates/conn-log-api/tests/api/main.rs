@@ -16,6 +16,7 @@ mod delivering;
 mod document;
 mod document_limits;
 mod exporting;
+mod formats;
 mod home;
 mod limits;
 mod managing_tokens;
