@@ -17,10 +17,13 @@ use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
-use crate::log::query::RFC3339;
+use crate::log::query::RFC3339_IN_QUERY;
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'A');
+
+/// Longest note: some paragraphs. An alert with its note is in each message of webhooks.
+const NOTE_CHARS_MAX: usize = 1_000;
 
 /// Longest group in a query: more than the metadata (16 KiB) and the other fields of an event have
 /// together.
@@ -93,8 +96,8 @@ fn filter(parameters: &mut QueryString) -> Result<AlertQuery, Problem> {
         severities,
         states: states.iter().filter_map(|state| state.parse().ok()).collect(),
         group: parameters.read("group", GROUP, group)?,
-        since: parameters.read("since", RFC3339, Timestamp::parse)?,
-        until: parameters.read("until", RFC3339, Timestamp::parse)?,
+        since: parameters.read("since", RFC3339_IN_QUERY, Timestamp::parse)?,
+        until: parameters.read("until", RFC3339_IN_QUERY, Timestamp::parse)?,
     })
 }
 
@@ -201,7 +204,7 @@ async fn note(request: &HttpRequest, payload: &mut Payload) -> Result<Option<Str
     }
     let body = json_object::read(request, payload).await?;
     let mut members = Members::parse(&body)?;
-    let note = members.label("note");
+    let note = members.prose("note", NOTE_CHARS_MAX);
     members.finish()?;
     Ok(note)
 }

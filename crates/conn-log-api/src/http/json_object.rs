@@ -13,6 +13,7 @@ use actix_web::web::Payload;
 use conn_log_core::{FaultKind, without_byte_order_mark};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::app::App;
 use super::body::{self, Body, ReadError};
@@ -33,15 +34,88 @@ const DUPLICATE: &str = "this name stands twice";
 /// Maximum faults in one problem.
 const FAULTS_MAX: usize = 32;
 
+/// The media type of a body.
+const JSON: &str = "application/json";
+
+/// The media type of a merge patch (RFC 7396).
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
 /// Reads the body.
 ///
 /// # Errors
 /// 415 for a body that is not JSON, and the errors of [`body::read`].
 pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<Body, Problem> {
-    const TAKEN: &str = "application/json";
-    if content_type::media_type(request, TAKEN)? != TAKEN {
-        return Err(content_type::not_taken("this content type is not taken", TAKEN));
+    if content_type::media_type(request, JSON)? != JSON {
+        return Err(content_type::not_taken("this content type is not taken", JSON));
     }
+    read_bytes(request, payload).await
+}
+
+/// What a change does to a member that is an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patch {
+    /// The new object replaces it: the body is plain JSON.
+    Replaces,
+    /// The new object's members are merged into it: the body is a merge patch (RFC 7396).
+    Merges,
+}
+
+impl Patch {
+    /// Changes an object.
+    pub(crate) fn apply(self, object: &mut Map<String, Value>, changes: Map<String, Value>) {
+        for (name, change) in changes {
+            match (self, change) {
+                (Patch::Merges, change @ Value::Object(_)) => {
+                    merge(object.entry(name).or_insert(Value::Null), change);
+                }
+                (_, change) => _ = object.insert(name, change),
+            }
+        }
+    }
+}
+
+/// Changes a value as RFC 7396 says: within an object a null removes a member.
+fn merge(target: &mut Value, change: Value) {
+    let Value::Object(changes) = change else {
+        *target = change;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(object) = target.as_object_mut() else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            object.remove(&name);
+        } else {
+            merge(object.entry(name).or_insert(Value::Null), change);
+        }
+    }
+}
+
+/// Reads the body of a change.
+///
+/// # Errors
+/// 415 with `Accept-Patch` (RFC 5789) for a body that is neither JSON nor a merge patch, and the
+/// errors of [`body::read`].
+pub(crate) async fn read_patch(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<(Body, Patch), Problem> {
+    let taken = format!("{JSON} or {MERGE_PATCH}");
+    let patch = match content_type::media_type(request, &taken)?.as_str() {
+        JSON => Patch::Replaces,
+        MERGE_PATCH => Patch::Merges,
+        _ => {
+            let name = actix_web::http::header::HeaderName::from_static("accept-patch");
+            let problem = content_type::not_taken("this content type is not taken", &taken);
+            return Err(problem.with_header(name, format!("{JSON}, {MERGE_PATCH}")));
+        }
+    };
+    Ok((read_bytes(request, payload).await?, patch))
+}
+
+async fn read_bytes(request: &HttpRequest, payload: &mut Payload) -> Result<Body, Problem> {
     let app = App::of(request);
     let options = ApiOptions {
         body_bytes_max: BODY_BYTES_MAX,
@@ -71,7 +145,7 @@ struct Fault {
 }
 
 /// The members of an object that are not taken yet, and the faults found so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Members<'a> {
     rest: BTreeMap<String, &'a RawValue>,
     faults: Vec<Fault>,
@@ -107,10 +181,8 @@ impl<'a> Members<'a> {
     ///
     /// # Errors
     /// 400 for names that stand twice in one object, at any depth.
-    pub(crate) fn into_values(
-        mut self,
-    ) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
-        let mut values = serde_json::Map::new();
+    pub(crate) fn into_values(mut self) -> Result<Map<String, Value>, Problem> {
+        let mut values = Map::new();
         for (name, json) in std::mem::take(&mut self.rest) {
             let read = json_value::read(json.get(), pointer(&name));
             let (value, repeated) = read.map_err(|error| {
@@ -162,6 +234,24 @@ impl<'a> Members<'a> {
     pub(crate) fn required_label(&mut self, name: &str) -> Option<String> {
         let value = self.take_required(name)?;
         self.read_label(&pointer(name), value)
+    }
+
+    /// A text of people: 1 to `chars_max` characters. Of the control characters only line breaks and
+    /// tabs are taken.
+    pub(crate) fn prose(&mut self, name: &str, chars_max: usize) -> Option<String> {
+        let value = self.take(name)?;
+        let text = self.read_text(pointer(name), value)?;
+        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        let has_control = text.contains(is_control);
+        let has_length = (1..=chars_max).contains(&text.chars().count());
+        if has_control {
+            let detail = "no control characters but line breaks (U+000A) and tabs";
+            self.value(pointer(name), "control_character", detail.into());
+        }
+        if !has_length {
+            self.value(pointer(name), "length", format!("1 to {chars_max} characters").into());
+        }
+        (has_length && !has_control).then_some(text)
     }
 
     /// One of a few names.
@@ -247,13 +337,13 @@ impl<'a> Members<'a> {
     pub(crate) fn list<T>(
         &mut self,
         name: &str,
-        read: impl Fn(&serde_json::Value) -> Result<T, &'static str>,
+        read: impl Fn(&Value) -> Result<T, &'static str>,
     ) -> Option<Vec<T>> {
         let value = self.plain_value(pointer(name), self.rest.get(name).copied()?);
         self.rest.remove(name);
         let value = value.filter(|value| !value.is_null())?;
         let (values, is_array) = match value {
-            serde_json::Value::Array(values) => (values, true),
+            Value::Array(values) => (values, true),
             value => (vec![value], false),
         };
         if !(1..=CHOICES_MAX).contains(&values.len()) {
@@ -278,7 +368,7 @@ impl<'a> Members<'a> {
     pub(crate) fn scalar<T>(
         &mut self,
         name: &str,
-        read: impl Fn(&serde_json::Value) -> Result<T, (&'static str, &'static str, FaultKind)>,
+        read: impl Fn(&Value) -> Result<T, (&'static str, &'static str, FaultKind)>,
     ) -> Option<T> {
         let json = self.rest.remove(name)?;
         let value = self.plain_value(pointer(name), json)?;
@@ -327,7 +417,7 @@ impl<'a> Members<'a> {
     }
 
     /// Any JSON value without lone surrogates.
-    fn plain_value(&mut self, pointer: String, value: &RawValue) -> Option<serde_json::Value> {
+    fn plain_value(&mut self, pointer: String, value: &RawValue) -> Option<Value> {
         let value = serde_json::from_str(value.get()).ok();
         if value.is_none() {
             self.value(pointer, "not_i_json", "a lone surrogate (RFC 7493)".into());

@@ -7,7 +7,7 @@ use conn_log_store::{
 use serde_json::Value;
 
 use super::guard::Guard;
-use crate::http::json_object::Members;
+use crate::http::json_object::{Members, Patch};
 use crate::http::problem::Problem;
 
 /// The severities of rules.
@@ -35,7 +35,7 @@ pub(super) fn read_new(mut members: Members<'_>, guard: &Guard) -> Result<NewWeb
     if !members.has("url") {
         members.shape("/url".to_owned(), "missing", "this member is required");
     }
-    let change = read_members(&mut members, guard);
+    let change = read_members(&mut members, &AlertFilter::default(), guard);
     let new = NewWebhook {
         url: change.url.unwrap_or_default(),
         format: change.format.unwrap_or(WebhookFormat::Standard),
@@ -49,13 +49,15 @@ pub(super) fn read_new(mut members: Members<'_>, guard: &Guard) -> Result<NewWeb
     Ok(new)
 }
 
-/// Reads the changes of a webhook, a merge patch: a member that is null gets its default.
+/// Reads the changes of a webhook: a member that is null gets its default. A merge patch changes only
+/// the given members of the filter.
 ///
 /// # Errors
 /// 400 or 422 with all faults.
 pub(super) fn read_change(
     mut members: Members<'_>,
     webhook: &Webhook,
+    patch: Patch,
     guard: &Guard,
 ) -> Result<WebhookChange, Problem> {
     if members.take_null("url") {
@@ -69,7 +71,9 @@ pub(super) fn read_change(
         routing_key: members.take_null("routing_key").then_some(None),
         enabled: members.take_null("enabled").then_some(true),
     };
-    let given = read_members(&mut members, guard);
+    let none = AlertFilter::default();
+    let filter = if patch == Patch::Merges { &webhook.filter } else { &none };
+    let given = read_members(&mut members, filter, guard);
     let change = WebhookChange {
         url: given.url,
         format: given.format.or(defaults.format),
@@ -89,18 +93,34 @@ pub(super) fn read_change(
     Ok(change)
 }
 
-fn read_members(members: &mut Members<'_>, guard: &Guard) -> WebhookChange {
+/// Reads the members that are given. `before` has the members of the filter that stay where none is
+/// given.
+fn read_members(members: &mut Members<'_>, before: &AlertFilter, guard: &Guard) -> WebhookChange {
     WebhookChange {
         url: members.text_as("url", |text| guard.check_url(text)),
         format: members.choice("format", WebhookFormat::ALL, WebhookFormat::name),
         changes: members.choices("events", ChangeKind::ALL, event_name),
         filter: members.object("filter", |filter| AlertFilter {
-            rule_ids: filter.list("rule_id", rule_id).unwrap_or_default(),
-            kinds: filter.list("kind", kind).unwrap_or_default(),
-            severities: filter.list("severity", severity).unwrap_or_default(),
+            rule_ids: list(filter, "rule_id", rule_id, &before.rule_ids),
+            kinds: list(filter, "kind", kind, &before.kinds),
+            severities: list(filter, "severity", severity, &before.severities),
         }),
         routing_key: members.label("routing_key").map(Some),
         enabled: members.flag("enabled"),
+    }
+}
+
+/// A member of the filter: as before if it is not given, and empty if it is null.
+fn list<T: Clone>(
+    filter: &mut Members<'_>,
+    name: &str,
+    read: impl Fn(&Value) -> Result<T, &'static str>,
+    before: &[T],
+) -> Vec<T> {
+    if filter.names().iter().any(|given| given == name) {
+        filter.list(name, read).unwrap_or_default()
+    } else {
+        before.to_vec()
     }
 }
 

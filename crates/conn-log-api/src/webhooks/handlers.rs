@@ -162,12 +162,12 @@ pub(crate) async fn update(
     QueryString::of(&request)?.finish()?;
     accept::require(&request, "application/json")?;
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
-    let body = json_object::read(&request, &mut payload).await?;
+    let (body, patch) = json_object::read_patch(&request, &mut payload).await?;
     let members = Members::parse(&body)?;
     let (app, if_match) = (App::of(&request), IfMatch::of(&request));
     let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
     if_match.require(&shapes::tag(&webhook))?;
-    let change = body::read_change(members, &webhook, app.notifier.guard())?;
+    let change = body::read_change(members, &webhook, patch, app.notifier.guard())?;
     let change = move |webhook: &conn_log_store::Webhook| {
         if_match.require(&shapes::tag(webhook)).map(|()| change)
     };

@@ -20,6 +20,7 @@ mod formats;
 mod home;
 mod limits;
 mod managing_tokens;
+mod patching;
 mod presence;
 mod problems;
 mod reading;

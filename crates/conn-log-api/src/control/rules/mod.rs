@@ -21,7 +21,7 @@ use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
-use crate::log::query::RFC3339;
+use crate::log::query::RFC3339_IN_QUERY;
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'R');
@@ -139,19 +139,22 @@ pub(crate) async fn change(
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
     let if_match = IfMatch::of(&request);
-    let changes = body(&request, &mut payload).await?;
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let (body, patch) = json_object::read_patch(&request, &mut payload).await?;
+    let changes = Members::parse(&body)?.into_values()?;
     let (id, tenant, app) = (id_of(&id)?, caller.tenant(), App::of(&request));
     let old = app.read(move |store| store.rule_get(tenant, id)).await?.ok_or_else(none_such)?;
     if_match.require(&shapes::tag(&old))?;
     let mut object = old.rule.to_json();
-    object.extend(changes.clone());
+    patch.apply(&mut object, changes.clone());
     // Tells the faults of the names that only the log knows.
     reading::rule(&app, tenant, object).await?;
     let changed = app.read(move |store| {
         store.rule_change(tenant, id, move |old| {
             if_match.require(&shapes::tag(old))?;
             let mut object = old.rule.to_json();
-            object.extend(changes);
+            patch.apply(&mut object, changes);
             Rule::from_json(object).map_err(Problem::from)
         })
     });
@@ -216,8 +219,8 @@ pub(crate) async fn preview(
     caller: Reader,
 ) -> Result<HttpResponse, Problem> {
     let mut parameters = QueryString::of(&request)?;
-    let times =
-        ["since", "until"].map(|name| (name, parameters.read(name, RFC3339, Timestamp::parse)));
+    let times = ["since", "until"]
+        .map(|name| (name, parameters.read(name, RFC3339_IN_QUERY, Timestamp::parse)));
     parameters.finish()?;
     let mut object = object(&request, &mut payload).await?;
     for (name, time) in times {
