@@ -90,3 +90,37 @@ async fn an_alert_whose_end_is_not_asked_for_ends_in_alertmanager_with_the_next_
     app.notify(later(7_200));
     assert!(receiver.all().is_empty());
 }
+
+#[rstest]
+#[actix_web::test]
+async fn the_message_on_the_page_is_one_that_is_sent(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let page = include_str!("../../../../docs/webhooks.md");
+    let told = page.lines().find(|line| line.starts_with(r#"{"type":"alert.opened""#)).unwrap();
+    let mut told: Value = serde_json::from_str(&told.replace(", …]", "]")).unwrap();
+
+    let app = app_on(database).await;
+    let receiver = Receiver::that(Reply::status(204));
+    app.webhook(&json!({"url": receiver.url()})).await;
+    let rule = json!({"name": "Five failures", "kind": "failure_burst", "group_by": ["device_id"],
+        "params": {"threshold": 5, "window_seconds": 60}});
+    app.rule(&rule).await;
+    let events: Vec<Value> = (5..10)
+        .map(|n| {
+            let mut event = denied("dev_1", n, "192.0.2.7");
+            event["timestamp"] = format!("2026-01-02T03:04:{n:02}Z").into();
+            event
+        })
+        .collect();
+    app.post(&json!(events)).await;
+    app.alerts("", 1).await;
+    app.notify(now());
+    let mut sent = receiver.next().json();
+    sent["data"]["events"].as_array_mut().unwrap().truncate(1);
+    for place in ["/timestamp", "/data/alert/detected_at", "/data/events/0/created_at"] {
+        let time = sent.pointer(place).unwrap().clone();
+        *told.pointer_mut(place).unwrap() = time;
+    }
+    assert_eq!(told, sent, "{sent}");
+}

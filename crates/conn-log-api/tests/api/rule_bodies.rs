@@ -107,3 +107,20 @@ async fn a_group_of_alerts_is_found_by_its_exact_value_of_any_length(
         answer.is_problem(400, "invalid-query");
     }
 }
+
+#[rstest]
+#[actix_web::test]
+async fn the_page_names_the_starter_rules(#[values(Database::Sqlite)] database: Database) {
+    let page = include_str!("../../../../docs/api.md");
+    let app = TestApp::on(database).await;
+    let installed = app.send_empty(Method::POST, &format!("{RULES}install/")).await.json();
+    let rows = installed["installed"].as_array().unwrap().iter().map(|rule| {
+        let text = |name: &str| rule[name].as_str().unwrap().to_owned();
+        let groups = rule["group_by"].as_array().unwrap().iter().map(|g| g.as_str().unwrap());
+        let groups: Vec<String> = groups.map(|group| format!("`{group}`")).collect();
+        let [name, kind, severity] = ["name", "kind", "severity"].map(text);
+        format!("| {name} | `{kind}` | {} | {severity} |", groups.join(", "))
+    });
+    let rows: Vec<String> = rows.collect();
+    assert!(page.contains(&rows.join("\n")), "{}", rows.join("\n"));
+}
