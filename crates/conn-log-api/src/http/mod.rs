@@ -15,6 +15,7 @@ pub(crate) mod cors;
 pub(crate) mod cursor;
 pub(crate) mod entity_tag;
 pub(crate) mod errors;
+pub(crate) mod idempotency;
 pub(crate) mod json_object;
 mod json_value;
 pub(crate) mod observe;

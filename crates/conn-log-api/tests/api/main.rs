@@ -12,6 +12,7 @@ mod bound_tokens;
 mod cookbook;
 mod cors;
 mod counting;
+mod creating_once;
 mod delivering;
 mod document;
 mod document_limits;

@@ -85,27 +85,21 @@ struct Row {
     created_at: Micros,
 }
 
-/// Creates a silence. Fails with [`StoreError::Full`] if the tenant has the most that it may have.
-pub(crate) fn create(
-    engine: &Engine,
+/// Creates a silence, under the lock for control. Fails with [`StoreError::Full`] if the tenant has
+/// the most that it may have.
+pub(crate) fn create_in_txn(
+    connection: &mut AnyConnection,
     tenant: TenantId,
     new: NewSilence,
 ) -> Result<Silence, StoreError> {
-    engine.write_of(tenant, move |connection| {
-        connection.in_txn(|connection| {
-            connection.lock_control_of_in_txn(tenant)?;
-            let of_tenant = silences::table.filter(silences::tenant_id.eq(tenant.0));
-            let count: i64 = of_tenant.count().get_result(connection)?;
-            if count >= SILENCES_MAX {
-                return Err(StoreError::Full("silence"));
-            }
-            let silence = Silence { id: Uuid::new_v4(), settings: new, created_at: now() };
-            diesel::insert_into(silences::table)
-                .values(Row::new(tenant, &silence))
-                .execute(connection)?;
-            Ok(silence)
-        })
-    })
+    let of_tenant = silences::table.filter(silences::tenant_id.eq(tenant.0));
+    let count: i64 = of_tenant.count().get_result(connection)?;
+    if count >= SILENCES_MAX {
+        return Err(StoreError::Full("silence"));
+    }
+    let silence = Silence { id: Uuid::new_v4(), settings: new, created_at: now() };
+    diesel::insert_into(silences::table).values(Row::new(tenant, &silence)).execute(connection)?;
+    Ok(silence)
 }
 
 /// A page of a tenant's silences, newest first, those that are over included.

@@ -8,7 +8,7 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
 use conn_log_core::alert::{Rule, starter_rules};
-use conn_log_store::{StoredRule, TenantId};
+use conn_log_store::{Created, StoredRule, TenantId};
 use serde_json::{Map, Value};
 
 use crate::http::accept;
@@ -16,6 +16,7 @@ use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
 use crate::http::cursor::ListTag;
 use crate::http::entity_tag::IfMatch;
+use crate::http::idempotency::{self, CreatedAnswer, IdempotencyKey, Keyed};
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
@@ -58,10 +59,11 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     path = "/api/v1/alert_rules/",
     operation_id = "alert_rule_create",
     tag = "Watching",
+    params(IdempotencyKey),
     request_body = shapes::NewAlertRule,
     responses(
         (status = 201, description = "The rule", body = shapes::AlertRule),
-        (status = 422, description = "A value is invalid, or the tenant has the maximum number of rules",
+        (status = 422, description = "A value is invalid, the tenant has the maximum number of rules, or the key belongs to another body",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -71,15 +73,29 @@ pub(crate) async fn create(
     mut payload: Payload,
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
-    let object = body(&request, &mut payload).await?;
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let body = json_object::read(&request, &mut payload).await?;
     let (app, tenant) = (App::of(&request), caller.tenant());
+    let keyed = Keyed::of(&request, "/api/v1/alert_rules/", &body)?;
+    if let Some(answer) = keyed.answered(&app, tenant).await? {
+        return Ok(answer.into_replayed());
+    }
+    let object = Members::parse(&body)?.into_values()?;
     let rule = reading::rule(&app, tenant, object).await?;
-    let rule = app.read(move |store| store.rule_create(tenant, rule)).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/alert_rules/{}/", rule.id)))
-        .insert_header((header::ETAG, shapes::tag(&rule)))
-        .content_type("application/json")
-        .body(json(&shapes::answer(&rule, None))))
+    let once = keyed.once(|rule| created(rule).to_bytes());
+    match app.read(move |store| store.rule_create_once(tenant, rule, once)).await? {
+        Created::New(rule) => Ok(created(&rule).into_response()),
+        Created::Repeated(repeated) => Ok(idempotency::replay(repeated)?.into_replayed()),
+    }
+}
+
+fn created(rule: &StoredRule) -> CreatedAnswer {
+    CreatedAnswer {
+        location: format!("/api/v1/alert_rules/{}/", rule.id),
+        etag: Some(shapes::tag(rule)),
+        body: json(&shapes::answer(rule, None)),
+    }
 }
 
 /// A rule.
@@ -270,11 +286,6 @@ fn answer(app: &App, tenant: TenantId, rule: &StoredRule) -> HttpResponse {
         .insert_header((header::ETAG, shapes::tag(rule)))
         .content_type("application/json")
         .body(json(&answer))
-}
-
-async fn body(request: &HttpRequest, payload: &mut Payload) -> Result<Map<String, Value>, Problem> {
-    QueryString::of(request)?.finish()?;
-    object(request, payload).await
 }
 
 async fn object(
