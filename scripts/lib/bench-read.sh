@@ -212,16 +212,43 @@ bench_rules() {
     done <<<"1000 1 20
 10000 1000 100"
     forget_figures
-    for ((round = 0; round < ROUNDS; round++)); do
-        for rules in 0 20; do
-            fresh_database
-            line=$("$BENCH" rules "$DATABASE_URL" 200000 --rate 0 --batch 1000 --rules "$rules" --days 0)
-            record "with $rules rules" "$(value_of events_per_second "$line")"
+    bench_append_beside_rules
+}
+
+# The append at its highest rate without rules, beside rules, and beside rules that never stand back: as they
+# do after five seconds of such a load. Then how far behind the rules are, and how long they take to catch up.
+bench_append_beside_rules() {
+    local line name events count wait_max round
+    echo
+    echo '| events at the highest rate | rules | events/s | of that without | behind at the end | caught up after s |'
+    echo '| ---: | --- | ---: | ---: | ---: | ---: |'
+    for events in 200000 1000000; do
+        for ((round = 0; round < ROUNDS; round++)); do
+            while read -r count wait_max name; do
+                fresh_database
+                line=$("$BENCH" rules "$DATABASE_URL" "$events" --rate 0 --batch 1000 --rules "$count" \
+                    --wait-max-ms "$wait_max" --days 0)
+                record "$name" "$(value_of events_per_second "$line")"
+                record "$name, behind" "$(value_of behind_events "$line")"
+                record "$name, caught up" "$(value_of caught_up_ms "$line")"
+            done <<<"0 5000 none
+20 5000 20
+20 0 20 that never stand back"
         done
+        drop_database
+        for name in none 20 '20 that never stand back'; do
+            printf '| %s | %s | %.0f | %s |' "$events" "$name" "$(median "$name")" \
+                "$(ratio "$(median "$name")" "$(median none)")"
+            if [[ $name == none ]]; then
+                echo ' | |'
+            else
+                printf ' %s | %s |\n' "$(median "$name, behind")" \
+                    "$(awk -v ms="$(median "$name, caught up")" 'BEGIN { printf "%.1f", ms / 1000 }')"
+            fi
+        done
+        forget_figures
     done
-    drop_database
-    rates 'events/s' 'with 20 rules' 'with 0 rules'
-    forget_figures
+    echo
 }
 
 # The product, with a token that may do everything, and webhooks to this machine.

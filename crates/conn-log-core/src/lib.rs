@@ -71,4 +71,4 @@ pub use fault::{Fault, FaultCode, FaultKind, Faults};
 pub use filter::{EventFilter, FilterError, FilterErrorCode, MetadataFilter, MetadataPath};
 pub use query::{EventQuery, Order, Position, Start};
 pub use record::{LeafInput, Record};
-pub use timestamp::Timestamp;
+pub use timestamp::{TimeText, Timestamp};

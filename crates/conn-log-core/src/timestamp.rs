@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Timelike as _, Utc};
 
 /// An instant in UTC, to the microsecond.
 ///
@@ -86,21 +86,76 @@ impl From<Timestamp> for DateTime<Utc> {
     }
 }
 
-/// RFC 3339 in UTC with `Z`; with a fraction of 3 or 6 digits, if it is not zero.
+impl Timestamp {
+    /// RFC 3339 in UTC with `Z`; with a fraction of 3 or 6 digits, if it is not zero.
+    pub fn text(self) -> TimeText {
+        TimeText::of(self)
+    }
+}
+
+/// [`Timestamp::text`].
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&DateTime::<Utc>::from(*self).to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        f.write_str(self.text().as_str())
     }
 }
 
 impl serde::Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.text().as_str())
+    }
+}
+
+/// The text of an instant: [`Timestamp::text`]. It takes no allocation.
+// Written by hand, because each record has two.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeText {
+    bytes: [u8; 27],
+    length: usize,
+}
+
+impl TimeText {
+    fn of(time: Timestamp) -> Self {
+        let time = DateTime::<Utc>::from(time).naive_utc();
+        let micros = time.nanosecond() / 1_000;
+        let mut bytes = *b"0000-00-00T00:00:00.000000Z";
+        // No year is negative: see Timestamp::MIN.
+        set_digits(&mut bytes[..4], time.year().unsigned_abs());
+        set_digits(&mut bytes[5..7], time.month());
+        set_digits(&mut bytes[8..10], time.day());
+        set_digits(&mut bytes[11..13], time.hour());
+        set_digits(&mut bytes[14..16], time.minute());
+        set_digits(&mut bytes[17..19], time.second());
+        set_digits(&mut bytes[20..26], micros);
+        let end = match micros {
+            0 => 19,
+            micros if micros.is_multiple_of(1_000) => 23,
+            _ => 26,
+        };
+        bytes[end] = b'Z';
+        TimeText { bytes, length: end + 1 }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // All of it is ASCII.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+/// Writes a number that has at most so many digits.
+fn set_digits(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::SecondsFormat;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -135,6 +190,23 @@ mod tests {
     fn the_ends_of_the_range_can_be_written_and_read() {
         for end in [Timestamp::MIN, Timestamp::MAX] {
             assert_eq!(Timestamp::parse(&end.to_string()), Some(end));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_is_that_of_chrono(
+            seconds in Timestamp::MIN.0 / 1_000_000..=Timestamp::MAX.0 / 1_000_000,
+            micros in prop_oneof![
+                Just(0),
+                (0..1_000_i64).prop_map(|milli| milli * 1_000),
+                0..1_000_000_i64,
+            ],
+        ) {
+            let time = Timestamp::from_micros(seconds * 1_000_000 + micros);
+            let expected =
+                DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            prop_assert_eq!(time.to_string(), expected);
         }
     }
 }

@@ -65,6 +65,10 @@ pub struct StoreOptions {
     /// Whether this store's own thread evaluates rules. A store for one command leaves this to the
     /// server, too.
     pub alerting: bool,
+    /// The longest time for which rules stand back while events come faster than rules take them in
+    /// and the writer is busy. Afterwards they take their share of the processors until they have
+    /// caught up. With zero they never stand back.
+    pub alerting_wait_max: Duration,
     /// Whether to open a log that has lost events. Their ids are not given again as far as derived
     /// data knows them.
     pub accept_lost_events: bool,
@@ -93,6 +97,7 @@ impl StoreOptions {
             indexing: true,
             connect_at_start: true,
             alerting: true,
+            alerting_wait_max: Duration::from_secs(5),
             accept_lost_events: false,
             observer: None,
         }

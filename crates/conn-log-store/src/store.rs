@@ -105,8 +105,7 @@ impl Store {
         derivation.settle_lost_events(options.accept_lost_events)?;
         // A lane that is left out is done by its threads.
         engine.each_lane(|lane| derivation.restart_where_due(lane))?;
-        let alerting = Alerting::new(engine.clone(), signals.clone(), options.observer.clone());
-        let alerting = Arc::new(alerting);
+        let alerting = Arc::new(Alerting::new(&options, engine.clone(), signals.clone()));
         let store = Store(Arc::new(Inner {
             options,
             queues,
@@ -132,7 +131,8 @@ impl Store {
         let paces = paces.into_iter().filter(|(is_on, _)| *is_on).map(|(_, pace)| pace);
         threads.extend(derive::spawn_all(derivation, paces)?);
         if options.alerting {
-            threads.extend(derive::alerts::spawn_all(alerting).map_err(StoreError::internal)?);
+            let started = derive::alerts::spawn_all(alerting, queues);
+            threads.extend(started.map_err(StoreError::internal)?);
         }
         Ok(())
     }

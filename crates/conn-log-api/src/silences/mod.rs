@@ -6,10 +6,11 @@ mod shapes;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
-use conn_log_store::{Created, TenantId};
+use conn_log_store::Created;
 use uuid::Uuid;
 
 use self::shapes::Silence;
+use crate::control::rules;
 use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
@@ -76,9 +77,7 @@ pub(crate) async fn create(
     }
     let now = Timestamp::from(chrono::Utc::now());
     let new = body::read(Members::parse(&body)?, caller.token().id, now)?;
-    if let Some(id) = &new.rule_id {
-        require_rule(&app, tenant, id).await?;
-    }
+    rules::require(&app, tenant, "/rule_id", new.rule_id.iter().cloned().collect()).await?;
     let once = keyed.once(|silence| created(silence).to_bytes());
     match app.read(move |store| store.silence_create_once(tenant, new, once)).await? {
         Created::New(silence) => Ok(created(&silence).into_response()),
@@ -143,22 +142,6 @@ pub(crate) async fn delete(
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
     App::of(&request).read(move |store| store.silence_delete(tenant, id)).await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// A silence for a rule that there is not silences nothing: its id is a typing error.
-///
-/// # Errors
-/// 422 for such a rule.
-async fn require_rule(app: &App, tenant: TenantId, id: &serde_json::Value) -> Result<(), Problem> {
-    let rule = match id.as_i64() {
-        Some(id) => app.read(move |store| store.rule_get(tenant, id)).await?,
-        None => None,
-    };
-    if rule.is_some() {
-        return Ok(());
-    }
-    let detail = "there is no rule with this id".to_owned();
-    Err(json_object::invalid_value("/rule_id".to_owned(), "unknown_value", detail))
 }
 
 /// The id in the path of a silence. One that is no UUID names none.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::body;
 use super::shapes::{self, Webhook, WebhookWithSecret};
+use crate::control::rules;
 use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
@@ -27,6 +28,9 @@ const ADDRESS: &str = "/api/v1/webhooks/";
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'W');
+
+/// The place of the rules that a webhook is told of.
+const FILTERED_RULES: &str = "/filter/rule_id";
 
 /// The id in the path of a webhook. One that is no UUID names none.
 pub(super) fn parse_id(id: &str) -> Result<Uuid, Problem> {
@@ -67,8 +71,8 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     request_body = shapes::NewWebhook,
     responses(
         (status = 201, description = "The webhook, with its secret", body = WebhookWithSecret),
-        (status = 422, description = "A value is invalid, the address is inside the deployment, the tenant has \
-            the maximum number of webhooks, or the key belongs to another body",
+        (status = 422, description = "A value is invalid, the address is inside the deployment, there is no such \
+            rule, the tenant has the maximum number of webhooks, or the key belongs to another body",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -87,6 +91,7 @@ pub(crate) async fn create(
         return replayed(&app, tenant, answer).await;
     }
     let new = body::read_new(Members::parse(&body)?, app.notifier.guard())?;
+    rules::require(&app, tenant, FILTERED_RULES, new.filter.rule_ids.clone()).await?;
     let once = keyed.once(|webhook| created(webhook).to_bytes());
     match app.read(move |store| store.webhook_create_once(tenant, new, once)).await? {
         Created::New(webhook) => Ok(told_once(created(&webhook), &webhook)),
@@ -192,7 +197,7 @@ fn answer(webhook: &conn_log_store::Webhook, is_admin: bool) -> HttpResponse {
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
         (status = 404, description = "The tenant has no such webhook",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A value is invalid, or the address is inside the deployment",
+        (status = 422, description = "A value is invalid, the address is inside the deployment, or there is no such rule",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -212,6 +217,12 @@ pub(crate) async fn update(
     let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
     if_match.require(&shapes::tag(&webhook))?;
     let change = body::read_change(members, &webhook, patch, app.notifier.guard())?;
+    if let Some(filter) = &change.filter {
+        // A rule may have been deleted since the webhook was told of it.
+        let is_new = |id: &&serde_json::Value| !webhook.filter.rule_ids.contains(id);
+        let new = filter.rule_ids.iter().filter(is_new).cloned().collect();
+        rules::require(&app, tenant, FILTERED_RULES, new).await?;
+    }
     let change = move |webhook: &conn_log_store::Webhook| {
         if_match.require(&shapes::tag(webhook)).map(|()| change)
     };

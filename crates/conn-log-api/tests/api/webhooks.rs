@@ -62,6 +62,7 @@ async fn a_webhook_is_made_with_its_secret_once_then_changed_and_deleted(
     assert_eq!(app.get(&path).await.json(), expected);
     assert_eq!(app.get(WEBHOOKS).await.json()["results"], json!([expected]));
 
+    app.send_empty(Method::POST, "/api/v1/alert_rules/install/").await;
     let change = json!({"events": ["alert.opened"], "format": "pagerduty", "routing_key": "key",
         "filter": {"rule_id": 3, "severity": ["critical", "warning"]}, "enabled": false});
     let changed = app.send_json(Method::PATCH, &path, &change).await;
@@ -182,6 +183,45 @@ async fn every_bad_webhook_is_refused_with_all_its_faults(
     ] {
         app.send_empty(method, &path).await.is_problem(404, "not-found");
     }
+}
+
+#[rstest]
+#[actix_web::test]
+async fn a_webhook_for_a_rule_that_there_is_not_is_refused(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    app.send_empty(Method::POST, "/api/v1/alert_rules/install/").await;
+    let url = "https://example.com";
+    let refused = |answer: &Answer| {
+        answer.is_problem(422, "invalid-value");
+        assert_eq!(answer.faults(), [("/filter/rule_id".into(), "unknown_value".into())]);
+        let detail = answer.json()["errors"][0]["detail"].as_str().unwrap().to_owned();
+        detail.strip_prefix("there is no rule with the id ").unwrap().to_owned()
+    };
+    for (ids, unknown) in
+        [(json!(77), "77"), (json!([1, "78", "x", 3]), r#""78", "x""#), (json!("1.0"), r#""1.0""#)]
+    {
+        let new = json!({"url": url, "filter": {"rule_id": ids}});
+        let answer = app.send_json(Method::POST, WEBHOOKS, &new).await;
+        assert_eq!(refused(&answer), unknown);
+    }
+    assert_eq!(app.get(WEBHOOKS).await.json()["results"], json!([]));
+
+    let (path, _) = app.webhook(&json!({"url": url, "filter": {"rule_id": [2, "3"]}})).await;
+    let change = json!({"filter": {"rule_id": [2, 77]}});
+    assert_eq!(refused(&app.send_json(Method::PATCH, &path, &change).await), "77");
+    assert_eq!(app.get(&path).await.json()["filter"], json!({"rule_id": [2, "3"]}));
+    // Of a rule that is deleted later nothing is told; the webhook stays, and can be changed.
+    assert_eq!(app.send_empty(Method::DELETE, "/api/v1/alert_rules/2/").await.status, 204);
+    for change in [json!({"enabled": false}), json!({"filter": {"rule_id": [2, 4]}})] {
+        let changed = app.send_json(Method::PATCH, &path, &change).await;
+        assert_eq!(changed.status, 200, "{}", changed.body);
+    }
+    let change = json!({"filter": {"rule_id": 5}});
+    assert_eq!(app.send_json(Method::PATCH, &path, &change).await.status, 200);
+    let change = json!({"filter": {"rule_id": [2, 5]}});
+    assert_eq!(refused(&app.send_json(Method::PATCH, &path, &change).await), "2");
 }
 
 #[rstest]

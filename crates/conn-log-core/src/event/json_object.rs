@@ -70,8 +70,25 @@ impl FieldName {
         format!("/{}", self.name())
     }
 
+    /// A `match`, and not a search by [`Self::name`]: it compares with constants, which takes a few
+    /// nanoseconds in place of some dozens.
     fn of(name: &str) -> Option<FieldName> {
-        FieldName::ALL.into_iter().find(|field| field.name() == name)
+        Some(match name {
+            "device_id" => FieldName::DeviceId,
+            "application_id" => FieldName::ApplicationId,
+            "app_id" => FieldName::AppId,
+            "connection_type" => FieldName::ConnectionType,
+            "connection_status" => FieldName::ConnectionStatus,
+            "timestamp" => FieldName::Timestamp,
+            "status" => FieldName::Status,
+            "ip_address" => FieldName::IpAddress,
+            "user_agent" => FieldName::UserAgent,
+            "duration" => FieldName::Duration,
+            "metadata" => FieldName::Metadata,
+            "session_id" => FieldName::SessionId,
+            "event_id" => FieldName::EventId,
+            _ => return None,
+        })
     }
 }
 
@@ -174,5 +191,19 @@ impl<'de> Visitor<'de> for JsonObjectVisitor {
         }
         object.find_repeated_extra();
         Ok(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_is_found_by_its_name() {
+        for field in FieldName::ALL {
+            assert_eq!(FieldName::of(field.name()), Some(field));
+            assert_eq!(FieldName::ALL[field as usize], field);
+        }
+        assert_eq!(FieldName::of("device"), None);
     }
 }

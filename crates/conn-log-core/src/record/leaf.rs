@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::json::{ObjectWriter, own_session_id};
-use crate::{Event, Timestamp};
+use crate::{Event, TimeText};
 
 /// A record's RFC 8785 canonical JSON without the two members that the log gives: `id` and
 /// `created_at`. Making it is most of the work of a leaf hash, and can be done before.
@@ -39,7 +39,7 @@ impl LeafInput {
             json.text("session_id", session_id);
         }
         json.text("status", &fields.status);
-        json.text("timestamp", &fields.timestamp.to_string());
+        json.text("timestamp", fields.timestamp.text().as_str());
         json.optional_text("user_agent", fields.user_agent.as_deref());
         LeafInput { json: json.end(), created_at, id }
     }
@@ -51,22 +51,22 @@ impl LeafInput {
 
     /// The record's leaf hash in its log's Merkle tree: SHA-256 of a zero byte and the canonical
     /// JSON (RFC 6962, section 2.1).
-    pub fn hash(&self, id: i64, created_at: Timestamp) -> [u8; 32] {
+    pub fn hash(&self, id: i64, created_at: &TimeText) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update([0]);
         self.each_part(id, created_at, |part| hash.update(part));
         hash.finalize().into()
     }
 
-    pub(super) fn to_json(&self, id: i64, created_at: Timestamp) -> String {
+    pub(super) fn to_json(&self, id: i64, created_at: &TimeText) -> String {
         let mut json = String::with_capacity(self.json.len() + 64);
         self.each_part(id, created_at, |part| json.push_str(part));
         json
     }
 
-    fn each_part(&self, id: i64, created_at: Timestamp, mut take: impl FnMut(&str)) {
+    fn each_part(&self, id: i64, created_at: &TimeText, mut take: impl FnMut(&str)) {
         take(&self.json[..self.created_at]);
-        take(&created_at.to_string());
+        take(created_at.as_str());
         take(&self.json[self.created_at..self.id]);
         take(itoa::Buffer::new().format(id));
         take(&self.json[self.id..]);

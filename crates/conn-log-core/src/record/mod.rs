@@ -27,12 +27,12 @@ impl Record {
         json.text("device_id", &fields.device_id);
         json.text("application_id", &fields.application_id);
         json.text("connection_type", &fields.connection_type);
-        json.text("timestamp", &fields.timestamp.to_string());
+        json.text("timestamp", fields.timestamp.text().as_str());
         json.address(fields);
         json.optional_text("user_agent", fields.user_agent.as_deref());
         json.text("status", &fields.status);
         json.duration(fields);
-        json.text("created_at", &self.created_at.to_string());
+        json.text("created_at", self.created_at.text().as_str());
         json.raw("metadata", &fields.metadata);
         if let Some(session_id) = own_session_id(fields) {
             json.text("session_id", session_id);
@@ -45,11 +45,11 @@ impl Record {
 
     /// The record as RFC 8785 canonical JSON: the same members, sorted by name.
     pub fn to_canonical_json(&self) -> String {
-        LeafInput::of(&self.event).to_json(self.id, self.created_at)
+        LeafInput::of(&self.event).to_json(self.id, &self.created_at.text())
     }
 
     /// The record's leaf hash: [`LeafInput::hash`].
     pub fn leaf_hash(&self) -> [u8; 32] {
-        LeafInput::of(&self.event).hash(self.id, self.created_at)
+        LeafInput::of(&self.event).hash(self.id, &self.created_at.text())
     }
 }

@@ -230,9 +230,9 @@ pub(crate) fn read(
             ),
         ));
     // Read before the events: a text is stored with the first event that needs it, or before.
-    let members = match dialect {
-        Dialect::Sqlite => Some(Members::load(connection, tenant)?),
-        Dialect::Postgres => None,
+    let members = match connection {
+        AnyConnection::Sqlite(sqlite) => Some(Members::load(sqlite, tenant)?),
+        AnyConnection::Postgres(_) => None,
     };
     let mut facts = Facts::default();
     for row in select.load_iter::<FactRow, DefaultLoadingMode>(connection)? {
@@ -275,7 +275,7 @@ struct Members {
 type Json<'a> = Option<Cow<'a, str>>;
 
 impl Members {
-    fn load(connection: &mut AnyConnection, tenant: TenantId) -> QueryResult<Self> {
+    fn load(connection: &mut SqliteConnection, tenant: TenantId) -> QueryResult<Self> {
         let shapes = texts::all(connection, tenant, texts::Kind::Shape)?;
         let places =
             |shape: &str| [NETWORK_TYPE, SIGNAL_STRENGTH].map(|name| place_of(shape, name));

@@ -42,7 +42,7 @@ pub(crate) use insert::{
 #[doc(hidden)]
 pub(crate) use insert::{Upsert, insert_arrays};
 pub(crate) use lanes::Lanes;
-pub(crate) use packed::{Members, Packed, Shape, pack, place_of};
+pub(crate) use packed::{Members, Packed, Shape, begin_packed, place_of};
 pub(crate) use position::{
     Home, Lease, Position, Wait, drop_positions_in_txn, positions, positions_of,
     set_position_in_txn,

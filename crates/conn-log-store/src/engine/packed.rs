@@ -17,7 +17,6 @@
 //! brace, as every JSON object does.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 /// Between names, and before each value.
 const TAB: char = '\t';
@@ -60,15 +59,20 @@ impl Members {
                 self.shape.push(TAB);
             }
             self.shape.push_str(metadata.get(from..name_end)?);
-            self.values.push(TAB);
-            if !is_string(value, session_id) {
-                self.values.push_str(value);
-            }
+            push_value(&mut self.values, value, session_id);
             if bytes.get(value_end) == Some(&b'}') {
                 return (value_end + 1 == bytes.len()).then_some(());
             }
             from = value_end + 1;
         }
+    }
+}
+
+/// Adds a value to packed values.
+fn push_value(values: &mut String, value: &str, session_id: Option<&str>) {
+    values.push(TAB);
+    if !is_string(value, session_id) {
+        values.push_str(value);
     }
 }
 
@@ -108,19 +112,14 @@ fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// Packs metadata: that of a shape by its values. `None` if it has neither a shape nor an agent with
-/// a number.
-pub(crate) fn pack(metadata: &str, shape: Option<(u32, &Members)>, agent: u32) -> Option<String> {
-    let (number, values, before) = match shape {
-        Some((number, members)) => (number, members.values.as_str(), ""),
-        None if agent > 0 => (0, metadata, "\t"),
-        None => return None,
-    };
-    let mut packed = String::with_capacity(values.len() + 12);
-    // Writing to a String cannot fail.
-    let _ = write!(packed, "{number}.{agent}{before}");
-    packed.push_str(values);
-    Some(packed)
+/// Begins the packed text of an event with its numbers. What follows is the values, or for shape 0 a
+/// tab and the whole metadata.
+pub(crate) fn begin_packed(packed: &mut String, shape: u32, agent: u32) {
+    packed.clear();
+    let mut number = itoa::Buffer::new();
+    packed.push_str(number.format(shape));
+    packed.push('.');
+    packed.push_str(number.format(agent));
 }
 
 /// The packed metadata of a row.
@@ -192,7 +191,7 @@ impl<'a> Packed<'a> {
     }
 }
 
-/// A shape, as [`Packed::metadata`] needs it.
+/// A shape, ready for metadata that has it.
 #[derive(Debug)]
 pub(crate) struct Shape {
     /// What stands before each value.
@@ -208,6 +207,27 @@ impl Shape {
             .collect();
         let bytes = before.iter().map(String::len).sum();
         Shape { before, bytes }
+    }
+
+    /// Adds the values of metadata to `values`, as [`Members::split`] splits it. `None` if it is not
+    /// in that form or does not have this shape; then `values` may have some of them.
+    pub(crate) fn split(
+        &self,
+        metadata: &str,
+        session_id: Option<&str>,
+        values: &mut String,
+    ) -> Option<()> {
+        let mut rest = metadata;
+        for before in &self.before {
+            rest = rest.strip_prefix(before.as_str())?;
+            let (value, after) = rest.split_at_checked(value_end(rest.as_bytes(), 0)?)?;
+            if value.is_empty() {
+                return None;
+            }
+            push_value(values, value, session_id);
+            rest = after;
+        }
+        (rest == "}" && !metadata.as_bytes().contains(&b'\t')).then_some(())
     }
 }
 
@@ -228,10 +248,20 @@ mod tests {
         members.split(metadata, session_id).map(|()| members)
     }
 
+    /// The packed text of shape 7 and agent 2 with these values.
+    fn packed_of(values: &str) -> String {
+        let mut packed = "of another".to_owned();
+        begin_packed(&mut packed, 7, 2);
+        packed + values
+    }
+
     /// Packs and unpacks with the shape as number 7.
     fn round_trip(metadata: &str, session_id: Option<&str>) -> Option<(String, String)> {
         let members = members(metadata, session_id)?;
-        let packed = pack(metadata, Some((7, &members)), 2).unwrap();
+        let packed = packed_of(&members.values);
+        let mut by_shape = packed_of("");
+        Shape::of(&members.shape).split(metadata, session_id, &mut by_shape).unwrap();
+        assert_eq!(by_shape, packed);
         let read = Packed::of(&packed, session_id).unwrap();
         assert_eq!((read.shape, read.agent), (7, 2));
         assert!(Packed::is_packed(&packed));
@@ -253,7 +283,7 @@ mod tests {
     #[test]
     fn a_value_is_found_by_its_name() {
         let members = members(r#"{"a":1,"b\"":[2,"},"],"c":"s"}"#, Some("s")).unwrap();
-        let packed = pack("", Some((1, &members)), 0).unwrap();
+        let packed = packed_of(&members.values);
         let packed = Packed::of(&packed, Some("s")).unwrap();
         let value = |name| packed.value(place_of(&members.shape, name)?).map(Cow::into_owned);
         assert_eq!(value(r#""a""#).as_deref(), Some("1"));
@@ -265,10 +295,8 @@ mod tests {
     #[test]
     fn metadata_without_a_shape_stands_as_it_is() {
         assert_eq!(members("{}", None), None);
-        assert_eq!(pack("{}", None, 0), None);
-        let packed = pack("{}", None, 3).unwrap();
-        assert_eq!(packed, "0.3\t{}");
-        assert_eq!(Packed::of(&packed, None).unwrap().plain(), "{}");
+        let packed = Packed::of("0.3\t{}", None).unwrap();
+        assert_eq!((packed.shape, packed.agent, packed.plain()), (0, 3, "{}"));
     }
 
     #[test]
@@ -291,6 +319,25 @@ mod tests {
             "{\"a\":]}",
         ] {
             assert_eq!(members(text, None), None, "{text}");
+            let shape = Shape::of("\"a\"");
+            assert_eq!(shape.split(text, None, &mut String::new()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_of_a_shape_or_not() {
+        let splits = |shape, metadata| Shape::of(shape).split(metadata, None, &mut String::new());
+        assert_eq!(splits("\"a\"\t\"b\"", r#"{"a":1,"b":2}"#), Some(()));
+        for other in [
+            r#"{"a":1}"#,
+            r#"{"a":1,"b":2,"c":3}"#,
+            r#"{"a":1,"c":2}"#,
+            r#"{"b":1,"a":2}"#,
+            r#"{"a":{"b":2}}"#,
+            r#"{"a":",\"b\":","c":2}"#,
+            "{}",
+        ] {
+            assert_eq!(splits("\"a\"\t\"b\"", other), None, "{other}");
         }
     }
 

@@ -7,6 +7,7 @@
 //! compared, but no index finds a row by them.
 
 use diesel::backend::Backend;
+use diesel::dsl;
 use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -67,6 +68,12 @@ pub(crate) fn within(tenant: TenantId, span: Span, dialect: Dialect) -> Conditio
     }
 }
 
+/// Condition on SQLite: the row of an event. Its statement does not depend on the id, so that it can
+/// be kept as a prepared one.
+pub(crate) fn is_row(tenant: TenantId, id: i64) -> dsl::Eq<RowId, i64> {
+    RowId.eq(row_id(tenant, id))
+}
+
 /// Condition: a tenant's rows with any of these ids.
 pub(crate) fn is_any_of(tenant: TenantId, ids: &[i64], dialect: Dialect) -> Condition {
     match dialect {
@@ -105,7 +112,7 @@ pub(crate) fn created_within(range: (Micros, Micros), dialect: Dialect) -> Optio
 
 /// The column that only SQLite's table has.
 #[derive(Clone, Copy, Debug, QueryId)]
-struct RowId;
+pub(crate) struct RowId;
 
 impl Expression for RowId {
     type SqlType = BigInt;

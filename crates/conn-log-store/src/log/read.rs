@@ -28,6 +28,18 @@ pub(crate) fn leaf_hash(
     select.first(connection).optional()
 }
 
+/// The record with this id.
+pub(crate) fn find(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    id: i64,
+) -> Result<Option<Record>, StoreError> {
+    match connection {
+        AnyConnection::Sqlite(sqlite) => rows::find(sqlite, tenant, id),
+        AnyConnection::Postgres(_) => Ok(find_in(connection, tenant, &[id], None)?.pop()),
+    }
+}
+
 /// The records with these ids, in the order of the log; a few hundred ids at most. Passing the
 /// range of `created_at` lets PostgreSQL prune partitions.
 pub(crate) fn find_in(

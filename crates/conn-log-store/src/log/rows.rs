@@ -9,11 +9,13 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Binary, Double, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
+use super::heads::Head;
 use super::key;
 use super::schema::events;
-use super::texts::{PackedMetadata, Unpacker};
+use super::texts::{AgentOfRow, Damaged, PackedMetadata, Packer, ShapeOfRow, Unpacker, unpack};
 use crate::engine::{
-    Address, AnyConnection, Instant, Ip, JsonObject, JsonText, Micros, Packed, insert_or_copy,
+    Address, AnyConnection, Instant, Ip, JsonObject, JsonText, Micros, Packed, Shape,
+    insert_or_copy,
 };
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -40,7 +42,7 @@ pub(crate) struct NewEventRow<'a> {
 }
 
 impl<'a> NewEventRow<'a> {
-    pub(crate) fn new(tenant: TenantId, record: &'a Record, leaf_hash: &'a [u8; 32]) -> Self {
+    fn new(tenant: TenantId, record: &'a Record, leaf_hash: &'a [u8; 32]) -> Self {
         let parts = record.event.fields();
         NewEventRow {
             tenant_id: tenant.0,
@@ -64,10 +66,10 @@ impl<'a> NewEventRow<'a> {
 
 impl<'a> NewEventRow<'a> {
     /// The row with its metadata, and perhaps its user agent, in packed form.
-    pub(crate) fn packed(self, packed: Option<&'a PackedMetadata>) -> Self {
+    fn packed(self, packed: Option<PackedMetadata<'a>>) -> Self {
         match packed {
             Some(packed) => NewEventRow {
-                metadata: JsonText(Cow::Borrowed(&packed.text)),
+                metadata: JsonText(Cow::Borrowed(packed.text)),
                 user_agent: if packed.has_agent { None } else { self.user_agent },
                 ..self
             },
@@ -118,24 +120,57 @@ impl From<EventRow> for Record {
     }
 }
 
+impl EventRow {
+    /// The record of a row with packed metadata, given what [`unpack`] makes of it.
+    fn unpacked(mut self, (metadata, agent): (String, Option<String>)) -> Record {
+        self.metadata = JsonText(Cow::Owned(metadata));
+        self.user_agent = agent.or(self.user_agent);
+        self.into()
+    }
+}
+
 /// The records of rows of one tenant.
 pub(crate) fn records(
     connection: &mut AnyConnection,
     tenant: TenantId,
     rows: Vec<EventRow>,
 ) -> Result<Vec<Record>, StoreError> {
-    let mut unpacker = Unpacker::new(tenant);
-    let unpacked = |mut row: EventRow| {
-        if Packed::is_packed(&row.metadata.0) {
-            let session_id = row.session_id.as_deref();
-            let (metadata, agent) =
-                unpacker.unpack(connection, row.id, &row.metadata.0, session_id)?;
-            row.metadata = JsonText(Cow::Owned(metadata));
-            row.user_agent = agent.or(row.user_agent);
-        }
-        Ok(Record::from(row))
+    let AnyConnection::Sqlite(sqlite) = connection else {
+        return Ok(rows.into_iter().map(Record::from).collect());
     };
-    rows.into_iter().map(unpacked).collect()
+    let mut unpacker = Unpacker::new(tenant);
+    let record = |row: EventRow| {
+        if !Packed::is_packed(&row.metadata.0) {
+            return Ok(row.into());
+        }
+        let session_id = row.session_id.as_deref();
+        let texts = unpacker.unpack(sqlite, row.id, &row.metadata.0, session_id)?;
+        Ok(row.unpacked(texts))
+    };
+    rows.into_iter().map(record).collect()
+}
+
+/// The record with this id on SQLite, by one statement that has the row's texts too, and that is
+/// prepared once: diesel prepares a statement with a list of ids anew each time.
+pub(crate) fn find(
+    connection: &mut SqliteConnection,
+    tenant: TenantId,
+    id: i64,
+) -> Result<Option<Record>, StoreError> {
+    let found: Option<(EventRow, Option<String>, Option<String>)> = events::table
+        .filter(key::is_row(tenant, id))
+        .select((EventRow::as_select(), ShapeOfRow, AgentOfRow))
+        .first(connection)
+        .optional()?;
+    let Some((row, shape, agent)) = found else { return Ok(None) };
+    if !Packed::is_packed(&row.metadata.0) {
+        return Ok(Some(row.into()));
+    }
+    let packed = Packed::of(&row.metadata.0, row.session_id.as_deref())
+        .ok_or_else(|| StoreError::internal(Damaged(id)))?;
+    let shape = shape.as_deref().map(Shape::of);
+    let texts = unpack(id, packed, shape.as_ref(), agent.as_deref())?;
+    Ok(Some(row.unpacked(texts)))
 }
 
 /// The statement that inserts one row on SQLite. Diesel's own insert goes through all columns
@@ -191,21 +226,30 @@ impl QueryFragment<Sqlite> for InsertRow<'_> {
     }
 }
 
-/// Inserts rows in the fastest way of each database: SQLite one by one with one prepared statement,
-/// PostgreSQL by COPY, or by INSERT if there are few. docs/decisions/001 has the figures.
-pub(crate) fn insert<'a>(
+/// Inserts the records of one log, each with its leaf hash, in the fastest way of each database:
+/// SQLite one by one with one prepared statement, PostgreSQL by COPY, or by INSERT if there are few.
+/// docs/decisions/001 has the figures. `before` is the locked head of the log without them, `after`
+/// with them; `packer` is for SQLite.
+pub(crate) fn insert_in_txn<'a>(
     connection: &mut AnyConnection,
-    rows: impl Iterator<Item = NewEventRow<'a>>,
+    packer: &mut Packer,
+    before: &Head,
+    after: (i64, Micros),
+    records: impl Iterator<Item = (&'a Record, &'a [u8; 32])>,
 ) -> QueryResult<()> {
+    let tenant = before.tenant;
+    let rows = records.map(|(record, hash)| (record, NewEventRow::new(tenant, record, hash)));
     match connection {
         AnyConnection::Sqlite(sqlite) => {
-            for row in rows {
-                let row_id = key::row_id(TenantId(row.tenant_id), row.id);
+            let mut packer = packer.of_log_in_txn(sqlite, before, after)?;
+            for (record, row) in rows {
+                let row_id = key::row_id(tenant, record.id);
+                let row = row.packed(packer.pack_in_txn(sqlite, record)?);
                 InsertRow { row_id, row }.execute(sqlite)?;
             }
         }
         AnyConnection::Postgres(postgres) => {
-            let rows: Vec<NewEventRow<'a>> = rows.collect();
+            let rows: Vec<NewEventRow<'a>> = rows.map(|(_, row)| row).collect();
             insert_or_copy!(postgres, events, rows);
         }
     }

@@ -92,9 +92,9 @@ impl Scan<'_> {
         let mut select = events::table
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .into_boxed::<MultiBackend>();
-        let shapes = match dialect {
-            Dialect::Sqlite if !self.filter.metadata.is_empty() => {
-                texts::all(connection, self.tenant, Kind::Shape)?
+        let shapes = match connection {
+            AnyConnection::Sqlite(sqlite) if !self.filter.metadata.is_empty() => {
+                texts::all(sqlite, self.tenant, Kind::Shape)?
             }
             _ => Vec::new(),
         };

@@ -9,7 +9,7 @@ use crate::derive::index;
 use crate::error::{AppendError, StoreError};
 use crate::log::heads::{self, LogBounds};
 use crate::log::idempotency::{self, Kind};
-use crate::log::read::find_in;
+use crate::log::read::find;
 use crate::log::rejects::{self, Reject, RejectFilter, RejectPlace};
 use crate::log::scan::Deadline;
 use crate::log::sequencer::{Outcome, Pending, Submission};
@@ -48,9 +48,7 @@ impl Store {
 
     /// The record with that id. Blocks the thread.
     pub fn event_get(&self, tenant: TenantId, id: i64) -> Result<Option<Record>, StoreError> {
-        self.0.engine.read(|| {
-            Ok(find_in(&mut *self.0.engine.reader_of(tenant)?, tenant, &[id], None)?.pop())
-        })
+        self.0.engine.read(|| find(&mut *self.0.engine.reader_of(tenant)?, tenant, id))
     }
 
     /// A page of the log. Blocks the thread.

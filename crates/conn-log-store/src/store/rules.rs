@@ -111,6 +111,15 @@ impl Store {
     pub fn alerting_state(&self) -> AlertingState {
         self.0.alerting.state()
     }
+
+    /// The evaluation of the first lane's rules, to be driven by a test.
+    #[cfg(test)]
+    pub(crate) fn rules_runner(
+        &self,
+        meter: Box<dyn crate::derive::alerts::Meter>,
+    ) -> crate::derive::alerts::Runner {
+        crate::derive::alerts::Runner::new(self.0.alerting.clone(), 0, meter)
+    }
 }
 
 /// Alerts.

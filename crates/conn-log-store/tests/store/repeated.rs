@@ -40,21 +40,66 @@ fn metadata(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.event.fields().metadata.as_str()).collect()
 }
 
+/// The log, read as a list and event by event.
+fn read(store: &Store) -> Vec<Record> {
+    let log = whole_log(store, DEFAULT);
+    let each: Vec<Record> =
+        log.iter().filter_map(|record| store.event_get(DEFAULT, record.id).unwrap()).collect();
+    assert_eq!(each, log);
+    log
+}
+
 on_both_databases! {
     async fn what_was_acknowledged_is_what_is_read(db) {
         let store = db.open();
         let mut acknowledged = Vec::new();
         for round in 0..3 {
-            let texts = [numbered(round), "{}".to_owned(), r#"{"a":"\t\"","b":null}"#.to_owned()];
-            let events = texts.iter().map(|text| of_metadata(text)).chain(events("other", 1));
+            let texts = [numbered(round), "{}".to_owned(), r#"{"a":"\t\"","b":1.2}"#.to_owned()];
+            let many = (0..30).map(|name| format!(r#"{{"name_{name}":{round}}}"#));
+            let texts = texts.into_iter().chain(many);
+            let events = texts.map(|text| of_metadata(&text)).chain(events("other", 1));
             acknowledged.extend(append(&store, events.collect()).await.unwrap());
         }
         let acknowledged: Vec<Record> =
             acknowledged.iter().map(|event| event.record().unwrap().clone()).collect();
-        assert_eq!(whole_log(&store, DEFAULT), acknowledged);
+        assert_eq!(read(&store), acknowledged);
         drop(store);
-        assert_eq!(whole_log(&db.open(), DEFAULT), acknowledged);
+        assert_eq!(read(&db.open()), acknowledged);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn events_of_many_shapes_in_turn_are_packed_by_their_own() {
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let store = db.open();
+    let text = |n: usize| format!(r#"{{"name_{:02}":{n}}}"#, n * n % 23);
+    let texts: Vec<String> = (0..200).map(text).collect();
+    append(&store, texts.iter().map(|text| of_metadata(text)).collect()).await.unwrap();
+    assert_eq!(metadata(&read(&store)), texts);
+    let shapes = number(&db, "SELECT count(*) FROM texts WHERE kind = 1");
+    assert_eq!(shapes, 12, "the squares modulo 23");
+    assert!(packed(&db) > 180);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_log_that_is_restored_under_a_running_store_is_read_by_its_own_numbers() {
+    let Some(db) = TestDatabase::new(Backend::Sqlite) else { return };
+    let store = db.open();
+    let texts = [r#"{"a":1}"#, r#"{"a":2}"#, r#"{"b":3}"#, r#"{"b":4}"#];
+    append(&store, texts.map(of_metadata).to_vec()).await.unwrap();
+    let log = read(&store);
+    assert_eq!(metadata(&log), texts);
+    // As `.restore` does: other content in the same file.
+    db.execute(
+        "BEGIN;
+         UPDATE texts SET number = -number WHERE kind = 1;
+         UPDATE texts SET number = 3 + number WHERE kind = 1;
+         UPDATE events SET metadata = (3 - substr(metadata, 1, 1)) || substr(metadata, 2)
+             WHERE metadata NOT LIKE '{%' AND metadata NOT LIKE '0%';
+         COMMIT;",
+    );
+    assert_eq!(number(&db, "SELECT number FROM texts WHERE text = '\"a\"'"), 2);
+    assert_eq!(read(&store), log);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -8,7 +8,7 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
 use conn_log_core::alert::{Rule, starter_rules};
-use conn_log_store::{Created, StoredRule, TenantId};
+use conn_log_store::{Created, Store, StoreError, StoredRule, TenantId};
 use serde_json::{Map, Value};
 
 use crate::http::accept;
@@ -303,4 +303,38 @@ fn id_of(text: &str) -> Result<i64, Problem> {
 
 fn none_such() -> Problem {
     Problem::new(ProblemKind::NotFound, "there is no such rule")
+}
+
+/// Checks that the tenant has the rules that a webhook or a silence names. A name of no rule is a typing
+/// error: it would match no alert.
+///
+/// # Errors
+/// 422 at that place of the body, with the names of no rule.
+pub(crate) async fn require(
+    app: &App,
+    tenant: TenantId,
+    pointer: &str,
+    names: Vec<Value>,
+) -> Result<(), Problem> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let is_unknown = move |store: &Store| -> Result<Vec<Value>, StoreError> {
+        let mut unknown = Vec::new();
+        for name in names {
+            let id = name.as_i64().or_else(|| name.as_str()?.parse().ok());
+            let rule = id.map(|id| store.rule_get(tenant, id)).transpose()?;
+            if rule.flatten().is_none() {
+                unknown.push(name);
+            }
+        }
+        Ok(unknown)
+    };
+    let unknown = app.read(is_unknown).await?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = unknown.iter().map(Value::to_string).collect();
+    let detail = format!("there is no rule with the id {}", names.join(", "));
+    Err(json_object::invalid_value(pointer.to_owned(), "unknown_value", detail))
 }

@@ -1,7 +1,9 @@
 //! The canonical text of metadata (RFC 8785), and reading the session id from it.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -33,6 +35,9 @@ fn is_plain(object: &Map<String, Value>) -> bool {
         })
 }
 
+/// The name of the member that has the session id. Each event is searched for it several times.
+static MEMBER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"session_id\":"));
+
 /// The text under `session_id` of canonical metadata.
 pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
@@ -40,7 +45,8 @@ pub(crate) fn session_id(metadata: &str) -> Option<Cow<'_, str>> {
         #[serde(borrow)]
         session_id: Option<&'a RawValue>,
     }
-    let (before, value) = metadata.split_once("\"session_id\":")?;
+    let begin = MEMBER.find(metadata.as_bytes())?;
+    let (before, value) = (&metadata[..begin], &metadata[begin + MEMBER.needle().len()..]);
     // After a brace or a comma this is a name: within a text its quote would follow a backslash. If
     // there is no object within the object, which is usual, it is a name of the outer object.
     let is_flat = memchr::memchr2(b'{', b'[', metadata.as_bytes().get(1..)?).is_none();

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use conn_log_core::Timestamp;
 use conn_log_core::alert::{Output, RuleHealth, Want, What};
-use conn_log_core::{Record, Timestamp};
 
 use super::commit::{self, Commit};
 use super::costs::{self, Costs};
@@ -12,6 +12,7 @@ use super::log_history::LogHistory;
 use super::reading::{Reader, Reading};
 use super::recall::{self, Known};
 use super::slowed::Slowed;
+use super::stand_back::{BEHIND_EVENTS, Meter, StandBack};
 use super::strand::Strand;
 use crate::clock::now;
 use crate::control::alerts::StoredRule;
@@ -26,6 +27,11 @@ use crate::tenant_id::TenantId;
 /// Events of one step: with a hundred rules some milliseconds of work.
 const STEP_EVENTS: i64 = 1_000;
 
+/// While rules are far behind, what is told is gathered for at most that long, or up to that many
+/// changes: a transaction for each step would hold up the writer.
+const GATHERED_TIME_MAX: Duration = Duration::from_millis(100);
+const GATHERED_CHANGES_MAX: usize = 1_000;
+
 /// The rules of one log, and how far they have been evaluated.
 pub(super) struct Evaluation {
     pub(super) revision: i64,
@@ -38,7 +44,12 @@ pub(super) struct Evaluation {
     /// The names of positions to delete.
     gone: Vec<String>,
     costs: Costs,
+    stand_back: StandBack,
     last_alert: i64,
+    /// What the rules that keep up have told, and is not written yet.
+    gathered: Output,
+    /// When it began to be gathered.
+    gathered_since: Instant,
 }
 
 /// What a step found.
@@ -46,6 +57,8 @@ pub(super) struct Evaluation {
 pub(super) enum Stepped {
     /// There may be more to do at once.
     More,
+    /// The rules stand back: there is more to do, but not now.
+    Back,
     /// Nothing is left to do until a commit or that deadline.
     Idle(Option<Timestamp>),
     /// Another process, or another revision of the rules, has come in between.
@@ -72,6 +85,7 @@ pub(super) struct Tools<'a> {
     pub(super) now: Timestamp,
     pub(super) signals: &'a Signals,
     pub(super) observer: Option<&'a dyn Observer>,
+    pub(super) meter: &'a dyn Meter,
 }
 
 impl Tools<'_> {
@@ -103,8 +117,16 @@ impl Evaluation {
             slowed,
             gone,
             costs: Costs::default(),
+            stand_back: StandBack::new(Duration::ZERO),
             last_alert: head.alerts,
+            gathered: Output::default(),
+            gathered_since: Instant::now(),
         }
+    }
+
+    /// The same, and the rules stand back for at most that long.
+    pub(super) fn standing_back_for(self, wait_max: Duration) -> Self {
+        Evaluation { stand_back: StandBack::new(wait_max), ..self }
     }
 
     /// How the rules fare, by their ids, while the log has that size.
@@ -145,15 +167,36 @@ impl Evaluation {
         let from = self.main.watermark.max(log.first_id - 1);
         if from >= log.size || self.main.watch.rules().next().is_none() {
             self.main.watermark = from.max(log.size);
+            if !self.write_gathered(tools)? {
+                return Ok(Stepped::Lost);
+            }
             return self.judge(tools);
         }
+        let begun = tools.meter.now();
+        if !self.may_go(tools, begun, (log.size, from)) {
+            return Ok(Stepped::Back);
+        }
+        let stepped = self.take(tools, from, log.size)?;
+        self.stand_back.note_work(tools.meter.now().saturating_sub(begun));
+        Ok(stepped)
+    }
+
+    /// Takes in the events after `from` of a log of that size.
+    fn take(&mut self, tools: &mut Tools<'_>, from: i64, size: i64) -> Result<Stepped, StoreError> {
         let (groups, bytes) = (self.groups() - self.main.watch.groups(), self.bytes_slowed());
         self.main.watch.leave_room(groups, bytes);
-        self.main.watch.tidy();
-        let span = Span { first: from + 1, last: log.size.min(from + STEP_EVENTS) };
+        if self.gathered.changes.is_empty() {
+            self.main.watch.tidy();
+        }
+        let span = Span { first: from + 1, last: size.min(from + STEP_EVENTS) };
         let records = recall::read(tools.reader, tools.tenant, span)?;
-        let slowed = self.hand_over(tools, from, &records)?;
-        let mut output = Output::after(self.last_alert);
+        let wants = self.main.watch.wants(&records);
+        // What is read again is read together with the alerts in the table.
+        if !wants.is_empty() && !self.write_gathered(tools)? {
+            return Ok(Stepped::Lost);
+        }
+        let slowed = self.hand_over(tools, from, wants)?;
+        let mut output = self.take_gathered();
         let mut reader = tools.reader(&self.known);
         let mut history = LogHistory::new(&mut reader);
         for record in &records {
@@ -161,16 +204,55 @@ impl Evaluation {
         }
         self.main.watermark = span.last;
         self.costs.add(self.main.watch.spent());
-        if !self.write(tools, None, output, &slowed)? {
+        if size - span.last >= BEHIND_EVENTS && slowed.is_empty() && self.may_gather(&output) {
+            self.gathered = output;
+        } else if !self.write(tools, None, output, &slowed)? {
             return Ok(Stepped::Lost);
         }
-        if let Some(rule) = self.costs.too_costly(log.size - span.last) {
+        let behind = if self.stand_back.excuses(span.last) { 0 } else { size - span.last };
+        if let Some(rule) = self.costs.too_costly(behind) {
+            let output = self.take_gathered();
             let position = self.slow(tools.tenant, rule, span.last);
-            if !self.write(tools, None, Output::after(self.last_alert), &position)? {
+            if !self.write(tools, None, output, &position)? {
                 return Ok(Stepped::Lost);
             }
         }
         Ok(Stepped::More)
+    }
+
+    /// Whether the rules go on, that have taken in the events up to an id of a log of that size.
+    fn may_go(&mut self, tools: &Tools<'_>, now: Duration, (size, taken): (i64, i64)) -> bool {
+        let was_back = self.stand_back.is_back();
+        let may_go = self.stand_back.may_go(tools.meter, now, (size, taken));
+        if was_back == may_go {
+            let (does, behind) = (if may_go { "go on" } else { "stand back" }, size - taken);
+            log::debug!("the rules of tenant {} {does}, {behind} events behind", tools.tenant.0);
+        }
+        may_go
+    }
+
+    /// Whether more may be gathered before it is written.
+    fn may_gather(&self, output: &Output) -> bool {
+        output.changes.is_empty()
+            || output.changes.len() < GATHERED_CHANGES_MAX
+                && self.gathered_since.elapsed() < GATHERED_TIME_MAX
+    }
+
+    /// Takes what is gathered, to add to it.
+    fn take_gathered(&mut self) -> Output {
+        let gathered = std::mem::take(&mut self.gathered);
+        if gathered.changes.is_empty() {
+            self.gathered_since = Instant::now();
+            return Output::after(self.last_alert);
+        }
+        gathered
+    }
+
+    /// Writes what the rules that keep up have told, if it is time to write anything. Returns false if
+    /// something has come in between.
+    pub(super) fn write_gathered(&mut self, tools: &mut Tools<'_>) -> Result<bool, StoreError> {
+        let output = self.take_gathered();
+        self.write(tools, None, output, &[])
     }
 
     /// Reads what the next events need of the log and hands it over. A rule that needs too much of it
@@ -179,10 +261,10 @@ impl Evaluation {
         &mut self,
         tools: &mut Tools<'_>,
         from: i64,
-        records: &[Record],
+        wants: Vec<Want>,
     ) -> Result<Vec<Position>, StoreError> {
         let mut by_rule: Vec<(i64, Vec<Want>)> = Vec::new();
-        for want in self.main.watch.wants(records) {
+        for want in wants {
             match by_rule.last_mut().filter(|(rule, _)| *rule == want.rule) {
                 Some((_, wants)) => wants.push(want),
                 None => by_rule.push((want.rule, vec![want])),

@@ -25,9 +25,16 @@ mod reading;
 mod recall;
 mod runner;
 mod slowed;
+mod stand_back;
 mod strand;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use preview::preview;
 pub use preview::{Preview, PreviewedAlert};
+#[cfg(test)]
+pub(crate) use runner::Runner;
 pub(crate) use runner::{Alerting, spawn_all};
 pub use runner::{AlertingState, RuleState};
+#[cfg(test)]
+pub(crate) use stand_back::Meter;

@@ -2,6 +2,7 @@
 //! again, and the alerts that may still change.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use conn_log_core::alert::{Kind, Watch, WatchedRule};
@@ -17,7 +18,7 @@ use crate::engine::{AnyConnection, Dialect, Home, Micros, positions_of};
 use crate::error::StoreError;
 use crate::log::heads;
 use crate::log::key;
-use crate::log::read::find_in;
+use crate::log::read::find;
 use crate::log::scan::{Rows, Scan};
 use crate::log::schema::events;
 use crate::log::span::Span;
@@ -41,6 +42,7 @@ pub(super) fn recall(
     connection: &mut AnyConnection,
     tenant: TenantId,
     head: &Head,
+    wait_max: Duration,
 ) -> Result<Option<Evaluation>, StoreError> {
     let all = rules::all_in(connection, tenant)?;
     let rules: Vec<StoredRule> = all.into_iter().filter(|rule| rule.rule.is_enabled()).collect();
@@ -76,7 +78,8 @@ pub(super) fn recall(
     }
     let watch = recall_watch(connection, tenant, &keeping_up, (first_id, watermark))?;
     let main = Strand::of_all(watch, watermark, stored);
-    Ok(Some(Evaluation::new(head, rules, main, slowed, gone)))
+    let evaluation = Evaluation::new(head, rules, main, slowed, gone);
+    Ok(Some(evaluation.standing_back_for(wait_max)))
 }
 
 /// Some rules as of a watermark.
@@ -151,7 +154,7 @@ fn recall_alerts(
         }
         let first = alert.episode.evidence().first().map(|mark| mark.id);
         let first = match first.filter(|_| has_sessions) {
-            Some(id) => find_in(connection, tenant, &[id], None)?.pop(),
+            Some(id) => find(connection, tenant, id)?,
             None => None,
         };
         watch.remember(rule.id, &alert.group, alert.episode, first.as_ref());

@@ -13,16 +13,22 @@ use uuid::Uuid;
 pub use super::evaluation::RuleState;
 use super::evaluation::{Evaluation, Stepped, Tools};
 use super::recall;
+use super::stand_back::{Meter, ThreadMeter};
 use crate::clock::SteadyClock;
 use crate::control::alerts::heads::{self, Head};
 use crate::engine::{AnyConnection, Changed, Engine, Role, Signals};
 use crate::error::StoreError;
 use crate::log::heads as log_heads;
+use crate::log::sequencer::Queues;
 use crate::observer::Observer;
+use crate::options::StoreOptions;
 use crate::tenant_id::TenantId;
 
 /// Pause between two rounds. The first event after a quiet moment does not wait.
 const ROUND_PAUSE: Duration = Duration::from_millis(10);
+
+/// Pause between two looks while rules stand back.
+const BACK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause between two looks for rules while no log has any.
 const NO_RULES_PAUSE: Duration = Duration::from_millis(250);
@@ -68,18 +74,22 @@ pub(crate) struct Alerting {
     /// The name of this process.
     holder: String,
     observer: Option<Arc<dyn Observer>>,
+    /// See [`StoreOptions::alerting_wait_max`].
+    wait_max: Duration,
     /// By lane.
     states: Mutex<BTreeMap<usize, AlertingState>>,
 }
 
 impl Alerting {
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        signals: Signals,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Self {
-        let holder = Uuid::new_v4().to_string();
-        Alerting { engine, signals, holder, observer, states: Mutex::default() }
+    pub(crate) fn new(options: &StoreOptions, engine: Arc<Engine>, signals: Signals) -> Self {
+        Alerting {
+            engine,
+            signals,
+            holder: Uuid::new_v4().to_string(),
+            observer: options.observer.clone(),
+            wait_max: options.alerting_wait_max,
+            states: Mutex::default(),
+        }
     }
 
     /// How the rules fare in this process.
@@ -101,35 +111,22 @@ impl Alerting {
 }
 
 /// Starts a thread for each lane. Each ends soon after a signal to stop, once it is unparked.
-pub(crate) fn spawn_all(alerting: &Arc<Alerting>) -> std::io::Result<Vec<JoinHandle<()>>> {
-    (0..alerting.engine.lanes().count()).map(|lane| spawn(alerting, lane)).collect()
+pub(crate) fn spawn_all(
+    alerting: &Arc<Alerting>,
+    queues: &Queues,
+) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let lanes = 0..alerting.engine.lanes().count();
+    let spawn = |lane| {
+        let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let meter = ThreadMeter::new(Arc::clone(queues.of_lane(lane)));
+        let runner = Runner::new(Arc::clone(alerting), lane, Box::new(meter));
+        let thread = std::thread::Builder::new().name("conn-log-alerts".to_owned());
+        thread.spawn(move || runner.run(&waiting))
+    };
+    lanes.map(spawn).collect()
 }
 
-fn spawn(alerting: &Arc<Alerting>, lane: usize) -> std::io::Result<JoinHandle<()>> {
-    let waiting = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let alerting = Arc::clone(alerting);
-    // Opened now: a connection that is opened after a file is gone would make another file.
-    let role = Role::Reader { read_time_max: READ_TIME_MAX };
-    let reader = alerting.engine.connect(role).ok();
-    std::thread::Builder::new().name("conn-log-alerts".to_owned()).spawn(move || {
-        let commits = alerting.signals.commits();
-        let runner = Runner {
-            alerting,
-            lane,
-            seen: 0,
-            looked: None,
-            commits,
-            reader,
-            clock: SteadyClock::new(),
-            evaluations: HashMap::new(),
-            has_held: HashSet::new(),
-            epoch: 0,
-        };
-        runner.run(&waiting);
-    })
-}
-
-struct Runner {
+pub(crate) struct Runner {
     alerting: Arc<Alerting>,
     /// The tenants whose rules it evaluates.
     lane: usize,
@@ -138,6 +135,8 @@ struct Runner {
     /// The last look at all tenants of the lane.
     looked: Option<Instant>,
     commits: watch::Receiver<u64>,
+    /// Of the lane's writer.
+    meter: Box<dyn Meter>,
     /// The thread's own connection.
     reader: Option<AnyConnection>,
     clock: SteadyClock,
@@ -149,13 +148,33 @@ struct Runner {
 }
 
 /// The state after a round.
-struct Round {
+pub(super) struct Round {
     has_rules: bool,
     has_more: bool,
+    /// Whether the rules of a log stand back.
+    pub(super) is_any_back: bool,
     deadline: Option<Timestamp>,
 }
 
 impl Runner {
+    pub(crate) fn new(alerting: Arc<Alerting>, lane: usize, meter: Box<dyn Meter>) -> Self {
+        // Opened now: a connection that is opened after a file is gone would make another file.
+        let role = Role::Reader { read_time_max: READ_TIME_MAX };
+        Runner {
+            lane,
+            seen: 0,
+            looked: None,
+            commits: alerting.signals.commits(),
+            meter,
+            reader: alerting.engine.connect(role).ok(),
+            clock: SteadyClock::new(),
+            evaluations: HashMap::new(),
+            has_held: HashSet::new(),
+            epoch: 0,
+            alerting,
+        }
+    }
+
     fn run(mut self, waiting: &tokio::runtime::Runtime) {
         loop {
             self.commits.mark_unchanged();
@@ -164,6 +183,7 @@ impl Runner {
             }
             match self.round() {
                 Ok(round) if round.has_more => {}
+                Ok(round) if round.is_any_back => self.rest(BACK_PAUSE),
                 Ok(round) => {
                     let pause = self.pause(&round);
                     let commits = &mut self.commits;
@@ -218,11 +238,12 @@ impl Runner {
     }
 
     /// Evaluates the rules of every log for a while.
-    fn round(&mut self) -> Result<Round, StoreError> {
+    pub(super) fn round(&mut self) -> Result<Round, StoreError> {
         self.alerting.engine.check_log()?;
         self.forget_another_database()?;
         let heads = self.heads()?;
-        let mut round = Round { has_rules: false, has_more: false, deadline: None };
+        let mut round =
+            Round { has_rules: false, has_more: false, is_any_back: false, deadline: None };
         let mut state = AlertingState::default();
         for head in heads {
             let tenant = TenantId(head.tenant);
@@ -234,6 +255,7 @@ impl Runner {
                     round.has_rules = true;
                     match stepped {
                         Stepped::More => round.has_more = true,
+                        Stepped::Back => round.is_any_back = true,
                         Stepped::Idle(deadline) => {
                             round.deadline = round.deadline.into_iter().chain(deadline).min();
                         }
@@ -328,19 +350,21 @@ impl Runner {
             self.evaluations.get(&tenant).is_some_and(|known| known.revision == head.revision);
         if !is_current {
             self.evaluations.remove(&tenant);
-            let Some(evaluation) = recall::recall(self.reader()?, tenant, head)? else {
+            let wait_max = self.alerting.wait_max;
+            let Some(evaluation) = recall::recall(self.reader()?, tenant, head, wait_max)? else {
                 return Ok(None);
             };
             self.evaluations.insert(tenant, evaluation);
         }
         self.reader()?;
-        let Runner { alerting, reader, evaluations, .. } = self;
+        let Runner { alerting, reader, evaluations, meter, .. } = self;
         let (Some(reader), Some(evaluation)) = (reader, evaluations.get_mut(&tenant)) else {
             return Ok(None);
         };
         let (engine, holder) = (&alerting.engine, alerting.holder.as_str());
         let (signals, observer) = (&alerting.signals, alerting.observer.as_deref());
-        let mut tools = Tools { engine, reader, tenant, holder, now, signals, observer };
+        let meter = &**meter;
+        let mut tools = Tools { engine, reader, tenant, holder, now, signals, observer, meter };
         let mut stepped = Stepped::More;
         for _ in 0..STEPS_AT_ONCE {
             stepped = evaluation.step(&mut tools)?;
@@ -348,7 +372,11 @@ impl Runner {
                 break;
             }
         }
-        if stepped != Stepped::Lost && !alerting.signals.is_stopped() {
+        if stepped != Stepped::Lost && !evaluation.write_gathered(&mut tools)? {
+            stepped = Stepped::Lost;
+        }
+        let is_on = !matches!(stepped, Stepped::Lost | Stepped::Back);
+        if is_on && !alerting.signals.is_stopped() {
             match evaluation.step_slowed(&mut tools, SLOWED_TIME)? {
                 Stepped::Idle(_) => {}
                 other => stepped = other,

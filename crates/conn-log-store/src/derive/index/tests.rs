@@ -19,10 +19,12 @@ use crate::engine::{
     AnyConnection, DatabaseUrl, Engine, Micros, Plans, Role, Signals, in_snapshot,
 };
 use crate::error::StoreError;
-use crate::log::rows::{NewEventRow, insert};
+use crate::log::heads::Head;
+use crate::log::rows::insert_in_txn;
 use crate::log::scan::{Deadline, Rows, Scan};
 use crate::log::schema::heads;
 use crate::log::span::Span;
+use crate::log::texts::Packer;
 use crate::options::PartitionSize;
 use crate::page::EventPage;
 use crate::tenant_id::TenantId;
@@ -215,17 +217,20 @@ impl Database {
         self.last_tenant += 1;
         let tenant = TenantId(self.last_tenant);
         let size = records.last().map_or(0, |record| record.id);
-        let rows = records.iter().map(|record| NewEventRow::new(tenant, record, &[0; 32]));
+        let created_at_last = Micros(Timestamp::from_micros(START));
+        let before = Head { tenant, size: 0, created_at_last, moved_to: None };
+        let rows = records.iter().map(|record| (record, &[0; 32]));
         self.connection
             .in_txn(|connection| {
-                insert(connection, rows)?;
+                let packer = &mut Packer::default();
+                insert_in_txn(connection, packer, &before, (size, created_at_last), rows)?;
                 diesel::delete(heads::table.find(tenant.0)).execute(connection)?;
                 diesel::insert_into(heads::table)
                     .values((
                         heads::tenant_id.eq(tenant.0),
                         heads::first_id.eq(1_i64),
                         heads::size.eq(size),
-                        heads::created_at_last.eq(Micros(Timestamp::from_micros(START))),
+                        heads::created_at_last.eq(created_at_last),
                     ))
                     .execute(connection)
             })

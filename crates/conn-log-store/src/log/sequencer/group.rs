@@ -8,14 +8,14 @@ use conn_log_core::{LeafInput, Record, Timestamp};
 use super::event_ids::NamedEvents;
 use super::{Appended, Claim, Decision, Pending};
 use crate::clock::SteadyClock;
-use crate::engine::{AnyConnection, Dialect, Micros, PartitionSpan};
+use crate::engine::{AnyConnection, Micros, PartitionSpan};
 use crate::error::StoreError;
 use crate::log::heads::{self, Head};
 use crate::log::idempotency::{self, Kind, NewKey, Remembered};
 use crate::log::key;
 use crate::log::read::leaf_hash;
 use crate::log::rejects::{self, REJECTS_MAX};
-use crate::log::rows::{self, NewEventRow};
+use crate::log::rows;
 use crate::log::texts::Packer;
 use crate::options::PartitionSize;
 use crate::tenant_id::TenantId;
@@ -298,30 +298,23 @@ impl Log<'_> {
         attempt: &mut Attempt,
     ) -> Result<(), StoreError> {
         let tenant = self.head.tenant;
+        // New events of a log have the same.
+        let at = created_at.text();
         let (records, hashes): (Vec<&Record>, Vec<[u8; 32]>) = submissions
             .iter()
             .flat_map(|pending| stored(pending))
-            .map(|(record, leaf)| (record, leaf.hash(record.id, record.created_at)))
+            .map(|(record, leaf)| (record, leaf.hash(record.id, &at)))
             .unzip();
         if let (Some(record), Some(leaf_hash)) = (records.first(), hashes.first()) {
             let Record { id, created_at, .. } = **record;
             attempt.tenants.push(tenant);
             attempt.trace = Some(Trace { tenant, id, created_at, leaf_hash: *leaf_hash });
         }
-        let packed = match Dialect::from(&mut *self.connection) {
-            Dialect::Sqlite => {
-                let before = Head { size: size_before, ..self.head };
-                let after = (self.head.size, Micros(created_at));
-                attempt.packer.pack_in_txn(self.connection, &before, after, &records)?
-            }
-            Dialect::Postgres => Vec::new(),
-        };
-        let packed = packed.iter().map(Option::as_ref).chain(std::iter::repeat(None));
-        let rows =
-            records.iter().zip(&hashes).zip(packed).map(|((record, hash), packed)| {
-                NewEventRow::new(tenant, record, hash).packed(packed)
-            });
-        Ok(rows::insert(self.connection, rows)?)
+        let before = Head { size: size_before, ..self.head };
+        let after = (self.head.size, Micros(created_at));
+        let records = records.into_iter().zip(&hashes);
+        let Attempt { packer, .. } = attempt;
+        Ok(rows::insert_in_txn(self.connection, packer, &before, after, records)?)
     }
 
     fn ensure_partition(

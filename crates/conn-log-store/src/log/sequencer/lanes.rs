@@ -36,6 +36,11 @@ impl Queues {
         &self.queues[0]
     }
 
+    /// The queue of a lane.
+    pub(crate) fn of_lane(&self, lane: usize) -> &Arc<Queue> {
+        &self.queues[lane]
+    }
+
     /// All queues, by their lanes.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Queue>> {
         self.queues.iter()

@@ -33,6 +33,7 @@ use crate::log::rejects::NewReject;
 use crate::tenant_id::TenantId;
 
 pub(crate) use lanes::Queues;
+pub(crate) use queue::Queue;
 pub(crate) use writer::{Writer, spawn};
 
 /// Events of one tenant that are stored together.

@@ -38,6 +38,8 @@ struct State {
     bytes: usize,
     is_closed: bool,
     writer: Doing,
+    /// The time of the groups before the present one.
+    stored_for: Duration,
 }
 
 /// The writer's current activity.
@@ -109,6 +111,7 @@ impl Queue {
     /// Waits until there is work, and takes a group of it.
     pub(crate) fn take(&self) -> Work {
         let mut state = self.lock();
+        state.stored_for = state.storing();
         state.writer = Doing::Other;
         loop {
             if !state.small.is_empty() || !state.batches.is_empty() || !state.turns.is_empty() {
@@ -162,6 +165,11 @@ impl Queue {
         !matches!(state.writer, Doing::Away | Doing::Dead) && !state.is_stalled()
     }
 
+    /// The time that the writer has worked on groups so far, the present one included.
+    pub(crate) fn storing(&self) -> Duration {
+        self.lock().storing()
+    }
+
     /// Number of waiting events, and of their bytes.
     pub(crate) fn depth(&self) -> (usize, usize) {
         let state = self.lock();
@@ -200,6 +208,14 @@ impl Turns for Queue {
 }
 
 impl State {
+    fn storing(&self) -> Duration {
+        let present = match self.writer {
+            Doing::Storing(since) => since.elapsed(),
+            _ => Duration::ZERO,
+        };
+        self.stored_for + present
+    }
+
     fn is_stalled(&self) -> bool {
         matches!(self.writer, Doing::Storing(since) if since.elapsed() > STALLED_AFTER)
     }
