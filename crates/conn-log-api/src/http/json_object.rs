@@ -35,10 +35,7 @@ const DUPLICATE: &str = "this name stands twice";
 const FAULTS_MAX: usize = 32;
 
 /// The media type of a body.
-const JSON: &str = "application/json";
-
-/// The media type of a merge patch (RFC 7396).
-const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(super) const JSON: &str = "application/json";
 
 /// Reads the body.
 ///
@@ -51,71 +48,11 @@ pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result
     read_bytes(request, payload).await
 }
 
-/// What a change does to a member that is an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patch {
-    /// The new object replaces it: the body is plain JSON.
-    Replaces,
-    /// The new object's members are merged into it: the body is a merge patch (RFC 7396).
-    Merges,
-}
-
-impl Patch {
-    /// Changes an object.
-    pub(crate) fn apply(self, object: &mut Map<String, Value>, changes: Map<String, Value>) {
-        for (name, change) in changes {
-            match (self, change) {
-                (Patch::Merges, change @ Value::Object(_)) => {
-                    merge(object.entry(name).or_insert(Value::Null), change);
-                }
-                (_, change) => _ = object.insert(name, change),
-            }
-        }
-    }
-}
-
-/// Changes a value as RFC 7396 says: within an object a null removes a member.
-fn merge(target: &mut Value, change: Value) {
-    let Value::Object(changes) = change else {
-        *target = change;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Some(object) = target.as_object_mut() else { return };
-    for (name, change) in changes {
-        if change.is_null() {
-            object.remove(&name);
-        } else {
-            merge(object.entry(name).or_insert(Value::Null), change);
-        }
-    }
-}
-
-/// Reads the body of a change.
-///
-/// # Errors
-/// 415 with `Accept-Patch` (RFC 5789) for a body that is neither JSON nor a merge patch, and the
-/// errors of [`body::read`].
-pub(crate) async fn read_patch(
+/// Reads the bytes, whatever their media type.
+pub(super) async fn read_bytes(
     request: &HttpRequest,
     payload: &mut Payload,
-) -> Result<(Body, Patch), Problem> {
-    let taken = format!("{JSON} or {MERGE_PATCH}");
-    let patch = match content_type::media_type(request, &taken)?.as_str() {
-        JSON => Patch::Replaces,
-        MERGE_PATCH => Patch::Merges,
-        _ => {
-            let name = actix_web::http::header::HeaderName::from_static("accept-patch");
-            let problem = content_type::not_taken("this content type is not taken", &taken);
-            return Err(problem.with_header(name, format!("{JSON}, {MERGE_PATCH}")));
-        }
-    };
-    Ok((read_bytes(request, payload).await?, patch))
-}
-
-async fn read_bytes(request: &HttpRequest, payload: &mut Payload) -> Result<Body, Problem> {
+) -> Result<Body, Problem> {
     let app = App::of(request);
     let options = ApiOptions {
         body_bytes_max: BODY_BYTES_MAX,

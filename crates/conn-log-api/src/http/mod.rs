@@ -23,6 +23,7 @@ pub(crate) mod openapi;
 pub(crate) mod options;
 pub(crate) mod page_links;
 pub(crate) mod pages;
+pub(crate) mod patch;
 pub(crate) mod pipe;
 pub(crate) mod problem;
 pub(crate) mod query_string;

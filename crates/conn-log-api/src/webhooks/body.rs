@@ -7,7 +7,8 @@ use conn_log_store::{
 use serde_json::Value;
 
 use super::guard::Guard;
-use crate::http::json_object::{Members, Patch};
+use crate::http::json_object::Members;
+use crate::http::patch::Patch;
 use crate::http::problem::Problem;
 
 /// The severities of rules.

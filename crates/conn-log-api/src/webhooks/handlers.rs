@@ -20,6 +20,7 @@ use crate::http::idempotency::{self, CreatedAnswer, IdempotencyKey, Keyed};
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
+use crate::http::patch;
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
 
@@ -211,7 +212,7 @@ pub(crate) async fn update(
     QueryString::of(&request)?.finish()?;
     accept::require(&request, "application/json")?;
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
-    let (body, patch) = json_object::read_patch(&request, &mut payload).await?;
+    let (body, patch) = patch::read(&request, &mut payload).await?;
     let members = Members::parse(&body)?;
     let (app, if_match) = (App::of(&request), IfMatch::of(&request));
     let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;

@@ -20,6 +20,7 @@ use crate::http::idempotency::{self, CreatedAnswer, IdempotencyKey, Keyed};
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
+use crate::http::patch;
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
 use crate::log::query::RFC3339_IN_QUERY;
@@ -157,7 +158,7 @@ pub(crate) async fn change(
     let if_match = IfMatch::of(&request);
     QueryString::of(&request)?.finish()?;
     accept::require(&request, "application/json")?;
-    let (body, patch) = json_object::read_patch(&request, &mut payload).await?;
+    let (body, patch) = patch::read(&request, &mut payload).await?;
     let changes = Members::parse(&body)?.into_values()?;
     let (id, tenant, app) = (id_of(&id)?, caller.tenant(), App::of(&request));
     let old = app.read(move |store| store.rule_get(tenant, id)).await?.ok_or_else(none_such)?;
