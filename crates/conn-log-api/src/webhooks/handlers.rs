@@ -180,7 +180,8 @@ fn answer(webhook: &conn_log_store::Webhook, is_admin: bool) -> HttpResponse {
         .body(json(&Webhook::of(webhook, is_admin)))
 }
 
-/// Changes a webhook. One that is disabled has its pending deliveries cancelled. With If-Match a webhook that was
+/// Changes a webhook. A body of the type application/merge-patch+json (RFC 7396) is merged into the filter, JSON
+/// replaces it. One that is disabled has its pending deliveries cancelled. With If-Match a webhook that was
 /// changed meanwhile stays as it is.
 #[utoipa::path(
     patch,

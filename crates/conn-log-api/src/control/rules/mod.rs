@@ -125,7 +125,8 @@ pub(crate) async fn get(
     Ok(answer(&app, tenant, &rule))
 }
 
-/// Changes the members of a rule that are given; a member that is null gets its default. If the rule then finds
+/// Changes the members of a rule that are given; a member that is null gets its default. A body of the type
+/// application/merge-patch+json (RFC 7396) is merged into members that are objects, JSON replaces them. If the rule then finds
 /// something else, it has a new version, which looks at the events that come after it. With If-Match a rule that was
 /// changed meanwhile stays as it is.
 #[utoipa::path(
