@@ -1,9 +1,13 @@
-"""A Citus cluster on this machine, its databases, and conn-log's program on them."""
+"""A Citus cluster on this machine, its databases, and conn-log's program on them.
+
+Results go to the standard output, and to the file that CITUS_CHECK_SUMMARY names, for the summary of
+`scripts/citus-check`."""
 
 import json
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -11,6 +15,21 @@ import urllib.request
 from urllib.parse import urlsplit
 
 EVENTS = "/api/v1/device_app_connection_log/"
+
+
+def note_result(what, result, begun):
+    """Tells the result of a part that began at that `time.monotonic()`."""
+    line = f"{what:42} {result:24} {time.monotonic() - begun:6.0f} s"
+    print(f"= {line}", flush=True)
+    if path := os.environ.get("CITUS_CHECK_SUMMARY"):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def psql(url, *commands):
@@ -115,25 +134,31 @@ class Program:
         environment = {**os.environ, "CONN_LOG_DATABASE_URL": self.url}
         return subprocess.run([self.path, *arguments], env=environment, check=check, capture_output=True, text=True)
 
-    def serve(self, port):
+    def serve(self, port, time_max=120):
         """Starts a server, and waits until it answers."""
+        begun = time.monotonic()
         with open(f"/tmp/citus-check-{port}.log", "w", encoding="utf-8") as log:
             server = subprocess.Popen([self.path, "serve"], stderr=log, env={
-                **os.environ, "CONN_LOG_DATABASE_URL": self.url, "CONN_LOG_LISTEN": f"127.0.0.1:{port}"})
+                **os.environ, "CONN_LOG_DATABASE_URL": self.url, "CONN_LOG_LISTEN": f"127.0.0.1:{port}",
+                "CONN_LOG_WEBHOOK_ALLOW": "127.0.0.0/8"})
         while request(port, "none", path="/readyz")[0] == 0:
             if server.poll() is not None:
                 raise RuntimeError(f"the server has ended: see {log.name}")
+            if time.monotonic() - begun > time_max:
+                server.kill()
+                raise RuntimeError(f"the server does not answer within {time_max} s: see {log.name}")
             time.sleep(0.1)
         return server
 
-    def token(self, tenant="default"):
-        made = self.run("token", "create", "--name", "check", "--scope", "write", "--scope", "read", "--tenant", tenant)
+    def token(self, tenant="default", scopes=("write", "read")):
+        scopes = [part for scope in scopes for part in ("--scope", scope)]
+        made = self.run("token", "create", "--name", "check", *scopes, "--tenant", tenant)
         return made.stdout.strip()
 
 
-def event(name):
+def event(name, **others):
     return {"device_id": "kills", "application_id": "app", "connection_type": "established", "status": "success",
-            "timestamp": "2024-01-15T10:30:00Z", "event_id": name}
+            "timestamp": "2024-01-15T10:30:00Z", "event_id": name, **others}
 
 
 def request(port, token, body=None, path=EVENTS, time_max=60):

@@ -2,7 +2,7 @@
 
 Usage: citus_kills.py COORDINATOR_URL PROGRAM [TRIAL …]
 
-The cluster must be on this machine: nodes are killed by their process ids, and started again from
+`citus_hung` has the trials beside a worker that hangs. The cluster must be on this machine: nodes are killed by their process ids, and started again from
 their data directories. `scripts/citus-check` calls it. Without the names of trials it runs all but
 `unreachable`, which drops packets of the loopback device: it needs root, `tc`, and a network
 namespace of its own (`unshare -n`) with the cluster in it.
@@ -15,9 +15,11 @@ import sys
 import threading
 import time
 
-from citus_cluster import Cluster, Node, Program, as_owner, event, psql, request, whole_log
+import citus_hung
+from citus_cluster import (Cluster, Node, Program, as_owner, event, free_port, note_result, psql, request,
+                           whole_log)
 
-PORTS = (27191, 27192)
+PORTS = (free_port(), free_port())
 DATABASE = "conn_log_kills"
 # Seconds until a server has seen where a tenant's rows are.
 LANES_AFTER = 11
@@ -57,7 +59,7 @@ class Trial:
     """Two servers, six tenants, and the nodes."""
 
     def __init__(self, url, path):
-        self.cluster = Cluster(url)
+        self.cluster, self.ports = Cluster(url), PORTS
         self.nodes = self.cluster.nodes
         self.url = self.cluster.make(DATABASE)
         self.program = Program(path, self.url)
@@ -245,7 +247,7 @@ class Trial:
         """Has a standby take the place of a worker that is killed. The last trial: the worker stays away."""
         data = f"{node.data}-standby"
         shutil.rmtree(data, ignore_errors=True)
-        port = str(int(node.port) + 100)
+        port = str(free_port())
         as_owner(node.data, "pg_basebackup", "-D", data, "-R", "-X", "stream", "-c", "fast",
                  "-d", f"host={node.host} port={node.port} user=postgres application_name=standby")
         as_owner(data, "pg_ctl", "start", "-w", "-s", "-D", data, "-o", f"-p {port}", "-l", f"{data}.log")
@@ -272,11 +274,22 @@ class Trial:
                  "SELECT pg_reload_conf()")
             shutil.rmtree(data, ignore_errors=True)
 
+    def run(self, name, work):
+        """Runs a trial, and tells its result."""
+        before, begun, result = self.faults, time.monotonic(), "broken off"
+        try:
+            work()
+            faults = self.faults - before
+            result = f"{faults} faults" if faults else "ok"
+        finally:
+            note_result(f"trial: {name}", result, begun)
+
     def close(self):
         for server in self.servers:
             server.terminate()
         for server in self.servers:
             server.wait()
+        self.cluster.drop(DATABASE)
 
 
 def pairs(entries):
@@ -293,13 +306,15 @@ def main():
         "frozen": lambda: trial.under_load("worker frozen 15 s", trial.frozen(worker, 15)),
         "two-phases": lambda: trial.under_load("two phases", trial.in_two_phases(worker), batch=30),
         "start": lambda: trial.away_at_start(worker),
+        "frozen-start": lambda: citus_hung.frozen_at_start(trial, worker),
+        "webhooks": lambda: citus_hung.deliveries_beside(trial, worker),
         "move": lambda: [trial.under_load(f"shard moved, {number}", trial.moved()) for number in (1, 2, 3)],
         "failover": lambda: trial.failed_over(other),
         "unreachable": lambda: trial.under_load("worker unreachable 30 s", trial.unreachable(worker, 30)),
     }
     try:
         for name in sys.argv[3:] or [name for name in trials if name != "unreachable"]:
-            trials[name]()
+            trial.run(name, trials[name])
     finally:
         trial.close()
     sys.exit(1 if trial.faults else 0)

@@ -8,23 +8,27 @@ of a worker for a moment.
 
 import subprocess
 import sys
+import time
 
-from citus_cluster import Cluster, Program, event, psql, request, whole_log
+from citus_cluster import Cluster, Program, event, free_port, note_result, psql, request, whole_log
 
 DATABASE = "conn_log_starts"
-PORT = 27195
+PORT = free_port()
+# Seconds to wait for what a server notices by itself within ten.
+NOTICED_MAX = 60
 
 
 class Checks:
     """What was found not to hold."""
 
     def __init__(self, path, cluster):
-        self.path, self.cluster, self.faults = path, cluster, 0
+        self.path, self.cluster, self.faults, self.count = path, cluster, 0, 0
 
     def program(self, url):
         return Program(self.path, url)
 
     def expect(self, what, holds, seen):
+        self.count += 1
         print(f"{'ok   ' if holds else 'FAULT'} {what}", flush=True)
         if not holds:
             self.faults += 1
@@ -108,6 +112,41 @@ def refusals_to_start(checks, program):
     checks.expect("it starts once the settings are as before", seen == 200, seen)
 
 
+def settings_that_change(checks, program):
+    """A worker that no longer syncs its files while a server runs."""
+    token = program.token()
+    shard = "get_shard_id_for_distribution_column('heads', 1)"
+    address = psql(program.url, "SELECT nodename || ':' || nodeport FROM pg_dist_placement "
+                                f"JOIN pg_dist_node USING (groupid) WHERE shardid = {shard}")
+    node = next(node for node in checks.cluster.nodes if node.address == address)
+
+    def status_until(wanted):
+        """The last status, and the seconds until it was the wanted one."""
+        begun = time.monotonic()
+        while True:
+            status, _ = request(PORT, token, event(f"durable-{time.monotonic()}"))
+            passed = time.monotonic() - begun
+            if status == wanted or passed > NOTICED_MAX:
+                return status, round(passed, 1)
+            time.sleep(0.1)
+
+    def change():
+        seen = [status_until(201)]
+        for setting, status in (("SET fsync = off", 503), ("RESET fsync", 201)):
+            node.configure(setting)
+            seen.append(status_until(status))
+        return seen
+    try:
+        seen = with_server(program, change)
+    finally:
+        node.configure("RESET fsync")
+    checks.expect(f"a worker that turns fsync off gets no event until it is on: {seen}",
+                  [status for status, _ in seen] == [201, 503, 201], seen)
+    with open(f"/tmp/citus-check-{PORT}.log", encoding="utf-8") as log:
+        said = log.read()
+    checks.expect("the server's log says which worker, and why", f"{address} has fsync = off" in said, said)
+
+
 def with_server(program, work):
     server = program.serve(PORT)
     try:
@@ -118,11 +157,14 @@ def with_server(program, work):
 
 
 def main():
+    begun = time.monotonic()
     checks = Checks(sys.argv[2], Cluster(sys.argv[1]))
     refusals_to_migrate(checks)
     program = log_with_events(checks)
     refusals_to_start(checks, program)
+    settings_that_change(checks, program)
     checks.cluster.drop(DATABASE)
+    note_result("migrate --citus, starts and settings", f"{checks.count - checks.faults} of {checks.count}", begun)
     sys.exit(1 if checks.faults else 0)
 
 

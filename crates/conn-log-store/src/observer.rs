@@ -49,6 +49,9 @@ pub struct Stats {
     pub readers_idle: u32,
     /// Whether the writer can reach the database.
     pub available: bool,
+    /// Whether the database syncs its files: without it a crash of its machine loses acknowledged
+    /// events. PostgreSQL is asked every ten seconds.
+    pub has_fsync: bool,
 }
 
 /// The lag of derived data behind the logs, in events, summed over all logs. Answers are exact all

@@ -99,7 +99,7 @@ impl Store {
         let engine = Arc::new(Engine::new(&options, lanes, turns)?);
         check_clock(created_at_last(&engine)?)?;
         let session_timeout = sessions::timeout(&engine, options.session_timeout)?;
-        let followers = derive::followers(&options, session_timeout);
+        let followers = derive::followers(&options, session_timeout, &signals);
         let derivation =
             Arc::new(Derivation::new(engine.clone(), signals.clone(), followers, session_timeout));
         derivation.settle_lost_events(options.accept_lost_events)?;
@@ -206,7 +206,8 @@ impl Store {
         let (queue_events, queue_bytes) = self.0.queues.depth();
         let (readers, readers_idle) = self.0.engine.readers_state();
         let available = self.0.queues.are_all_available();
-        Stats { queue_events, queue_bytes, readers, readers_idle, available }
+        let has_fsync = self.0.engine.has_fsync();
+        Stats { queue_events, queue_bytes, readers, readers_idle, available, has_fsync }
     }
 
     /// The lag of derived data. Blocks the thread.

@@ -103,6 +103,7 @@ pub struct Metrics {
     readers: IntGauge,
     readers_idle: IntGauge,
     available: IntGauge,
+    has_fsync: IntGauge,
     projections_behind: IntGauge,
     index_behind: IntGauge,
     rules_behind: IntGauge,
@@ -177,6 +178,7 @@ impl Metrics {
             readers: IntGauge::new("pool_connections", "Open connections that read")?,
             readers_idle: IntGauge::new("pool_connections_idle", "Those not in use")?,
             available: IntGauge::new("store_available", "1 while the writer reaches the database")?,
+            has_fsync: IntGauge::new("database_fsync", "1 while the database syncs its files")?,
             projections_behind: IntGauge::new(
                 "projections_behind_events",
                 "Events that devices, sessions or statistics have not taken in; reads count them",
@@ -232,7 +234,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 25] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 26] = [
             Box::new(self.received.clone()),
             Box::new(self.stored.clone()),
             Box::new(self.duplicates.clone()),
@@ -248,6 +250,7 @@ impl Metrics {
             Box::new(self.readers.clone()),
             Box::new(self.readers_idle.clone()),
             Box::new(self.available.clone()),
+            Box::new(self.has_fsync.clone()),
             Box::new(self.projections_behind.clone()),
             Box::new(self.index_behind.clone()),
             Box::new(self.rules_behind.clone()),
@@ -323,6 +326,7 @@ impl Metrics {
         self.readers.set(stats.readers.into());
         self.readers_idle.set(stats.readers_idle.into());
         self.available.set(stats.available.into());
+        self.has_fsync.set(stats.has_fsync.into());
         if let Some((lag, deliveries)) = lag {
             self.deliveries.set_lag(deliveries, Timestamp::from(chrono::Utc::now()));
             self.projections_behind.set(lag.projections_events);

@@ -32,7 +32,7 @@ impl From<TenantRow> for Tenant {
 /// Creates a tenant with an empty log. Fails with [`StoreError::NameTaken`] if the name is taken.
 pub(crate) fn create(engine: &Engine, name: &str) -> Result<Tenant, StoreError> {
     let name = name.to_owned();
-    engine.write(move |connection| {
+    engine.write_everywhere(move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_in_txn()?;
             if find_in(connection, &name)?.is_some() {
@@ -62,18 +62,22 @@ pub(crate) fn find_by_name(engine: &Engine, name: &str) -> Result<Option<Tenant>
 
 /// Creates the tenant `default` if there is none.
 pub(crate) fn ensure_default(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    // Without the lock, which a change holds that waits for a node of Citus.
+    if has_default(connection)? {
+        return Ok(());
+    }
     connection.in_txn(|connection| {
         connection.lock_control_in_txn()?;
-        let id: Option<i32> = tenants::table
-            .find(TenantId::DEFAULT.0)
-            .select(tenants::id)
-            .first(connection)
-            .optional()?;
-        if id.is_none() {
+        if !has_default(connection)? {
             insert_in_txn(connection, TenantId::DEFAULT, "default")?;
         }
         Ok(())
     })
+}
+
+fn has_default(connection: &mut AnyConnection) -> QueryResult<bool> {
+    let default = tenants::table.find(TenantId::DEFAULT.0).select(tenants::id);
+    Ok(default.first::<i32>(connection).optional()?.is_some())
 }
 
 fn insert_in_txn(

@@ -46,7 +46,7 @@ struct TokenRow {
 pub(crate) fn create(engine: &Engine, new: NewToken) -> Result<(Token, Secret), StoreError> {
     let secret = generate()?;
     let hash = secret.hash();
-    let token = engine.write(move |connection| {
+    let token = engine.write_everywhere(move |connection| {
         connection.in_txn(|connection| {
             // Two transactions at the same time would count the same tokens.
             connection.lock_control_in_txn()?;
@@ -60,13 +60,16 @@ pub(crate) fn create(engine: &Engine, new: NewToken) -> Result<(Token, Secret), 
 /// Creates an admin token for the tenant `default` if there is no token at all; only once, even
 /// with several processes at the same time.
 pub(crate) fn create_first(engine: &Engine) -> Result<Option<(Token, Secret)>, StoreError> {
+    // Without the lock, which a change holds that waits for a node of Citus.
+    if has_any(&mut *engine.watcher()?)? {
+        return Ok(None);
+    }
     let secret = generate()?;
     let hash = secret.hash();
-    let token = engine.write(move |connection| {
+    let token = engine.write_everywhere(move |connection| {
         connection.in_txn(|connection| {
             connection.lock_control_in_txn()?;
-            let count: i64 = tokens::table.count().get_result(connection)?;
-            if count > 0 {
+            if has_any(connection)? {
                 return Ok(None);
             }
             let scopes = vec![Scope::Write, Scope::Read, Scope::Admin];
@@ -75,6 +78,10 @@ pub(crate) fn create_first(engine: &Engine) -> Result<Option<(Token, Secret)>, S
         })
     })?;
     Ok(token.map(|token| (token, secret)))
+}
+
+fn has_any(connection: &mut AnyConnection) -> QueryResult<bool> {
+    Ok(tokens::table.select(tokens::id).first::<Guid>(connection).optional()?.is_some())
 }
 
 /// The tokens of a tenant, or of all tenants; oldest first.
@@ -128,7 +135,7 @@ pub(crate) fn revoke(
     tenant: Option<TenantId>,
     id: Uuid,
 ) -> Result<Token, StoreError> {
-    engine.write(move |connection| {
+    engine.write_everywhere(move |connection| {
         connection.in_txn(|connection| {
             let row: TokenRow = tokens::table
                 .find(Guid(id))

@@ -46,6 +46,7 @@ pub use step::Progress;
 
 use chrono::TimeDelta;
 
+use crate::engine::Signals;
 use crate::options::StoreOptions;
 use follower::Follower;
 
@@ -53,11 +54,12 @@ use follower::Follower;
 pub(crate) fn followers(
     options: &StoreOptions,
     session_timeout: Option<TimeDelta>,
+    signals: &Signals,
 ) -> Vec<Box<dyn Follower>> {
     vec![
         Box::new(index::Index::new(options.index_run_events)),
         Box::new(presence::Presence),
-        Box::new(sessions::Sessions { timeout: session_timeout }),
+        Box::new(sessions::Sessions { timeout: session_timeout, signals: signals.clone() }),
         Box::new(statistics::Statistics),
     ]
 }

@@ -40,6 +40,8 @@ pub(super) trait Backend {
 
     fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError>;
 
+    fn has_fsync(&self) -> bool;
+
     fn derived_is_apart(&self) -> bool;
 
     fn reclaim(&self, table: &str) -> Result<(), StoreError>;
@@ -210,7 +212,7 @@ impl Engine {
             return Ok(None);
         }
         let share = shares.take(lane, self.readers.connection_timeout());
-        share.map(Some).ok_or_else(|| StoreError::unavailable("the tenant's node does not answer"))
+        share.map(Some).ok_or_else(|| StoreError::unavailable("a node does not answer"))
     }
 
     /// Fails if no read could run: PostgreSQL gives this process no connection for reads. Reads
@@ -298,15 +300,35 @@ impl Engine {
         ask!(self, backend => backend.write(work))
     }
 
-    /// Runs a client's write of one tenant, as [`Self::write`] does. On a distributed database a lane
-    /// has some of the connections. On PostgreSQL a write whose error does not tell its cause is
-    /// tried again: its transaction was rolled back ([`AnyConnection::in_txn`]).
+    /// Runs a client's write of one tenant, as [`Self::write_again`] does. On a distributed database
+    /// a lane has some of the connections.
     pub(crate) fn write_of<T: Send + 'static>(
         &self,
         tenant: TenantId,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> Result<T, StoreError> {
         let _share = self.share(&self.write_shares, self.lanes.of(tenant))?;
+        self.write_again(work)
+    }
+
+    /// Runs a client's write of tenants or tokens, as [`Self::write_again`] does. On a distributed
+    /// database every node has them, and such writes have some of the connections: those that wait
+    /// for a node leave the lanes theirs.
+    pub(crate) fn write_everywhere<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _share = self.share(&self.write_shares, self.lanes.count())?;
+        self.write_again(work)
+    }
+
+    /// Runs a client's write, as [`Self::write`] does. On PostgreSQL a write whose error does not tell
+    /// its cause is tried once more: its transaction was rolled back. The error of a COMMIT is never
+    /// of that kind ([`AnyConnection::in_txn`]).
+    fn write_again<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
         if matches!(self.backend, Either::Sqlite(_)) {
             return self.write(work);
         }
@@ -333,6 +355,11 @@ impl Engine {
     /// Starts the thread that the database itself needs. It ends soon after a signal to stop.
     pub(crate) fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
         ask!(self, backend => backend.start(signals))
+    }
+
+    /// Whether the database syncs its files, as far as was seen last.
+    pub(crate) fn has_fsync(&self) -> bool {
+        ask!(self, backend => backend.has_fsync())
     }
 
     /// Whether rebuildable data has a separate file. Then that file may belong to another log, and

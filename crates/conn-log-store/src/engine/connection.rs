@@ -108,6 +108,20 @@ impl AnyConnection {
         }
     }
 
+    /// Fails if a COMMIT of this transaction would be answered before a tenant's rows are on the disk
+    /// of their node. A setting of SQLite is the connection's own, and nobody else changes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], until the node's setting is changed.
+    pub(crate) fn check_durable_in_txn(&mut self, tenant: TenantId) -> Result<(), StoreError> {
+        match self {
+            AnyConnection::Sqlite(_) => Ok(()),
+            AnyConnection::Postgres(postgres) => {
+                postgres::durability::check_in_txn(postgres, tenant.0)
+            }
+        }
+    }
+
     /// Creates the log's partition for that time if it is missing; returns it if the database has
     /// partitions.
     pub(crate) fn ensure_partition_in_txn(

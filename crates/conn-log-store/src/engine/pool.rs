@@ -91,7 +91,7 @@ pub(super) fn writers(
     let lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
     let writers_max = match lanes {
         1 => 4,
-        // Two for what no tenant's node has, such as tokens, and for tasks.
+        // Two for what every node has, such as tokens, and for tasks.
         lanes => lanes.saturating_mul(THREADS_OF_LANE + WRITES_OF_LANE).saturating_add(2),
     };
     // One for each thread that computes derived data.

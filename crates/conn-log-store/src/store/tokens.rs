@@ -17,12 +17,12 @@ impl Store {
 
     /// All tenants, oldest first.
     pub fn tenant_list(&self) -> Result<Vec<Tenant>, StoreError> {
-        tenants::list(&self.0.engine)
+        self.0.engine.read(|| tenants::list(&self.0.engine))
     }
 
     /// The tenant of that name.
     pub fn tenant_find_by_name(&self, name: &str) -> Result<Option<Tenant>, StoreError> {
-        tenants::find_by_name(&self.0.engine, name)
+        self.0.engine.read(|| tenants::find_by_name(&self.0.engine, name))
     }
 
     /// Creates a token, and returns its secret, which is not shown again. Fails with
@@ -40,7 +40,7 @@ impl Store {
 
     /// The tokens of a tenant, or of all tenants; oldest first.
     pub fn token_list(&self, tenant: Option<TenantId>) -> Result<Vec<Token>, StoreError> {
-        tokens::list(&self.0.engine, tenant)
+        self.0.engine.read(|| tokens::list(&self.0.engine, tenant))
     }
 
     /// A page of a tenant's tokens, newest first. Blocks the thread.

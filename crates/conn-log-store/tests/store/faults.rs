@@ -111,6 +111,33 @@ async fn a_database_that_cannot_write_is_unavailable_whatever_the_server_says() 
     assert_eq!(store.log_size(DEFAULT).unwrap(), 2);
 }
 
+/// A session sets `synchronous_commit`, but a pooler, a trigger or a node of Citus may have another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_no_longer_waits_for_the_disk_gets_no_event_until_it_does() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    append(&store, events("dev", 1)).await.unwrap();
+    db.execute(
+        "CREATE FUNCTION in_haste() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM set_config('synchronous_commit', 'off', true);
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER in_haste BEFORE UPDATE ON heads FOR EACH ROW EXECUTE FUNCTION in_haste()",
+    );
+    // A new session is asked at its first append, and a session again after ten seconds.
+    db.end_sessions();
+    assert_eq!(append(&store, events("dev", 1)).await, Err(AppendError::Unavailable));
+    assert!(store.ready().is_err());
+    assert!(!store.stats().available);
+    db.execute("DROP FUNCTION in_haste() CASCADE");
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while append(&store, events("dev", 1)).await.is_err() {
+        assert!(std::time::Instant::now() < until, "the store does not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.log_size(DEFAULT).unwrap(), 2);
+}
+
 /// A disk with room for a small row, and not for a large batch: no event is the cause either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_disk_with_room_for_little_is_unavailable_for_much() {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use conn_log_core::Timestamp;
-use conn_log_store::{NewSilence, PageQuery, PageStart, StoreError};
+use conn_log_store::{NewSilence, NewToken, PageQuery, PageStart, Scope, StoreError};
 use conn_log_test_support::*;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -67,6 +67,53 @@ async fn a_small_write_that_fails_for_once_is_done_again_and_once() {
     let found =
         store.silence_list(DEFAULT, &PageQuery { start: PageStart::First, limit: 10 }).unwrap();
     assert_eq!(found.items.len(), 1);
+}
+
+/// On Citus these rows are on every node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_of_tenants_and_tokens_that_fails_for_once_is_done_again_and_once() {
+    for code in ["57P01", "40P01"] {
+        let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+        let store = db.open();
+        fail_once(&db, "tokens", code);
+        let new = NewToken::new(DEFAULT, "once", vec![Scope::Read]);
+        let (token, _) = store.token_create(new).unwrap();
+        assert_eq!(store.token_list(None).unwrap(), [token], "{code}");
+
+        let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+        let store = db.open();
+        let new = NewToken::new(DEFAULT, "once", vec![Scope::Read]);
+        let (token, _) = store.token_create(new).unwrap();
+        fail_once(&db, "tokens", code);
+        assert!(store.token_revoke(None, token.id).unwrap().revoked_at.is_some(), "{code}");
+
+        let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+        let store = db.open();
+        fail_once(&db, "tenants", code);
+        store.tenant_create("once").unwrap();
+        assert_eq!(store.tenant_list().unwrap().len(), 2, "{code}");
+    }
+}
+
+/// It may have worked: nobody may do it twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_write_whose_commit_fails_is_not_done_again() {
+    let Some(db) = TestDatabase::new(Backend::Postgres) else { return };
+    let store = db.open();
+    db.execute(
+        "CREATE SEQUENCE commits;
+         CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('commits') = 1 THEN
+                 RAISE EXCEPTION 'kein Grund' USING ERRCODE = '40P01';
+             END IF;
+             RETURN NULL;
+         END $$;
+         CREATE CONSTRAINT TRIGGER fail_once AFTER INSERT ON tenants DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION fail_once()",
+    );
+    let created = store.tenant_create("once");
+    assert!(matches!(created, Err(StoreError::Unavailable(_))), "{created:?}");
+    assert_eq!(store.tenant_list().unwrap().len(), 1);
 }
 
 /// Or else a missing table would be called a database that is away.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use conn_log_test_support::Cluster;
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use serde_json::json;
 
@@ -125,6 +126,27 @@ fn a_killed_postgres_is_waited_for_and_nothing_acknowledged_is_lost() {
     }
     assert!(away > 0, "while it was away clients were told so");
     holds_all(&server, &all);
+}
+
+#[test]
+fn a_postgres_that_no_longer_syncs_its_files_is_told_of_in_the_metrics_until_it_does() {
+    let Some(cluster) = Cluster::start_new() else { return };
+    let server = Running::start_on(&cluster.url());
+    let metrics = || ureq::get(format!("{}/metrics", server.base)).call().unwrap();
+    let has = |line: &str| {
+        let text = metrics().body_mut().read_to_string().unwrap();
+        text.lines().any(|found| found == line)
+    };
+    assert!(has("conn_log_database_fsync 1"));
+    let mut postgres = PgConnection::establish(&cluster.url()).unwrap();
+    for (setting, value) in [("SET fsync = off", 0), ("RESET fsync", 1)] {
+        postgres.batch_execute(&format!("ALTER SYSTEM {setting}")).unwrap();
+        postgres.batch_execute("SELECT pg_reload_conf()").unwrap();
+        wait_until(setting, || has(&format!("conn_log_database_fsync {value}")));
+    }
+    server.signal("-TERM");
+    let (_, said) = server.wait();
+    assert!(said.contains("fsync = off") && said.contains("fsync = on again"), "{said}");
 }
 
 /// Connections that a server opens at its start and keeps (docs/operations.md, "Connections").

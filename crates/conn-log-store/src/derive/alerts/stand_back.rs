@@ -16,14 +16,13 @@ use crate::log::sequencer::Queue;
 pub(super) const BEHIND_EVENTS: i64 = 10_000;
 
 /// Shortest time over which shares are compared.
-const WINDOW: Duration = Duration::from_millis(20);
+const WINDOW: Duration = Duration::from_millis(40);
 
 /// Whoever works for a half of the time is busy.
 const BUSY: u32 = 2;
 
-/// A thread that has to wait for a processor for a sixteenth of the time that it works has too few. Work
-/// includes waiting for the database.
-const SHORT: u32 = 16;
+/// A thread that has to wait for a processor for an eighth of the time that it works has too few.
+const SHORT: u32 = 8;
 
 /// Clocks, each from some instant on.
 pub(crate) trait Meter: Send {
@@ -255,10 +254,10 @@ mod tests {
     fn rules_stand_back_only_if_all_are_busy_and_processors_are_short() {
         for (tick, goes_on) in [
             (FULL, false),
-            (Tick { writer: 50, rules: 50, waited: 4, ..FULL }, false),
+            (Tick { writer: 50, rules: 50, waited: 7, ..FULL }, false),
             (Tick { writer: 49, ..FULL }, true),
             (Tick { rules: 49, ..FULL }, true),
-            (Tick { waited: 6, ..FULL }, true),
+            (Tick { waited: 12, ..FULL }, true),
         ] {
             assert_eq!(Scene::new(TICKS_MAX).goes_on(tick), goes_on);
         }

@@ -154,8 +154,13 @@ fn read<T>(
     let quiet_since = derivation.quiet_since();
     derivation.read(tenant, [PRESENCE, SESSIONS], |connection, marks, tail, names| {
         let [presence, sessions] = marks;
-        let changes =
-            sessions::changes(connection, tenant, tail.past(sessions), derivation.session_timeout)?;
+        let changes = sessions::changes(
+            connection,
+            tenant,
+            tail.past(sessions),
+            derivation.session_timeout,
+            || false,
+        )?;
         let fold = PresenceFold::of(tail.past(presence), &names);
         read(&mut View { derivation, tenant, names, fold, changes, quiet_since }, connection)
     })

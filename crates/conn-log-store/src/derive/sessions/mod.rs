@@ -21,7 +21,7 @@ use diesel::QueryResult;
 use super::dictionary::Names;
 use super::facts::Fact;
 use super::follower::{Follower, Input, TakesFacts};
-use crate::engine::{AnyConnection, Engine, Home, positions};
+use crate::engine::{AnyConnection, Engine, Home, Signals, positions};
 use crate::error::StoreError;
 use crate::options::SessionTimeout;
 use crate::tenant_id::TenantId;
@@ -33,6 +33,8 @@ pub(super) struct Sessions {
     /// An open session without an event for longer has ended at its last; `None` if no session
     /// times out.
     pub(super) timeout: Option<TimeDelta>,
+    /// Tell when the store stops.
+    pub(super) signals: Signals,
 }
 
 impl Follower for Sessions {
@@ -69,19 +71,22 @@ impl TakesFacts for Sessions {
         facts: &[Fact],
         _: &Names,
     ) -> Result<(), StoreError> {
-        let changes = changes(connection, tenant, facts, self.timeout)?;
+        let is_stopped = || self.signals.is_stopped();
+        let changes = changes(connection, tenant, facts, self.timeout, is_stopped)?;
         Ok(rows::write_in_txn(connection, tenant, &changes)?)
     }
 }
 
-/// Computes the changes by facts to the sessions in the table.
+/// Computes the changes by facts to the sessions in the table. Gives up once `is_stopped`.
 pub(super) fn changes(
     connection: &mut AnyConnection,
     tenant: TenantId,
     facts: &[Fact],
     timeout: Option<TimeDelta>,
+    is_stopped: impl Fn() -> bool,
 ) -> QueryResult<Changes> {
-    rows::changes(connection, tenant, marks::news_of(facts, timeout.is_some()), timeout)
+    let news = marks::news_of(facts, timeout.is_some());
+    rows::changes(connection, tenant, news, timeout, is_stopped)
 }
 
 /// The timeout as the setting of the follower: microseconds, 0 without one.

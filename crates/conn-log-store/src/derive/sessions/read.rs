@@ -108,7 +108,9 @@ pub(crate) fn session_list(
         dictionary::find(connection, tenant, cache, filtered, &mut names)?;
         let conditions = filter.conditions(&names, quiet_since);
         let changes =
-            changes(connection, tenant, tail.past(watermark), derivation.session_timeout)?;
+            changes(connection, tenant, tail.past(watermark), derivation.session_timeout, || {
+                false
+            })?;
 
         let range = SessionRange {
             from: query.position().map(|place| (place.at, place.event_id)),

@@ -129,18 +129,28 @@ const AHEAD: i64 = 4;
 const SHARED_MAX: usize = KEYS_AT_ONCE * 4;
 
 /// Computes the changes by the new events. Open sessions end at gaps longer than the `timeout`.
+///
+/// A session without an id is looked up alone: on Citus some milliseconds, and a step may have tens
+/// of thousands. So a store that stops does not wait for the last of them.
+///
+/// # Errors
+/// [`diesel::result::Error::RollbackTransaction`] once `is_stopped`.
 pub(super) fn changes(
     connection: &mut AnyConnection,
     tenant: TenantId,
     news: HashMap<Key<'_>, News>,
     timeout: Option<TimeDelta>,
+    is_stopped: impl Fn() -> bool,
 ) -> QueryResult<Changes> {
     let mut changes = Changes::default();
+    let go_on =
+        || if is_stopped() { Err(diesel::result::Error::RollbackTransaction) } else { Ok(()) };
     let (with_id, without): (Vec<_>, Vec<_>) =
         news.into_iter().partition(|(key, _)| key.session_id.is_some());
     for some in with_id.chunks(KEYS_AT_ONCE) {
         let Some(mut known) = load_by_ids(connection, tenant, some)? else {
             for (key, news) in some {
+                go_on()?;
                 change_stretch(connection, tenant, *key, news, timeout, &mut changes)?;
             }
             continue;
@@ -153,6 +163,7 @@ pub(super) fn changes(
         }
     }
     for (key, news) in &without {
+        go_on()?;
         change_stretch(connection, tenant, *key, news, timeout, &mut changes)?;
     }
     Ok(changes)

@@ -1,11 +1,14 @@
 //! Whether the server answers a COMMIT only after its fsync.
 //!
-//! A server that is set to answer earlier, by `fsync = off`, is its operator's choice; the log only
-//! tells of it. On Citus the choice must be the same on all nodes: a worker that is less safe than
+//! A server that is set to answer earlier, by `fsync = off`, is its operator's choice; the listener
+//! only tells of it. On Citus the choice must be the same on all nodes: a worker that is less safe than
 //! the coordinator is refused, as nobody would notice it otherwise.
 //!
 //! What a session sets for itself does not reach the nodes. `conn-log migrate --citus` sets
 //! `synchronous_commit` for the database, on every node, whatever a node's own files say.
+//!
+//! Settings change while a server runs. [`check_in_txn`] asks the node itself, in the session that
+//! is about to commit.
 
 use std::time::Duration;
 
@@ -25,6 +28,25 @@ struct Setting {
     value: String,
 }
 
+/// A node that would answer a COMMIT before its fsync.
+#[derive(Debug, thiserror::Error)]
+#[error("{node} has {setting} = off: it would answer before an event is on its disk")]
+struct NotDurable {
+    /// Its address and port; only the port if it is reached by a socket file.
+    node: String,
+    setting: &'static str,
+}
+
+#[derive(QueryableByName)]
+struct Commits {
+    #[diesel(sql_type = Text)]
+    node: String,
+    #[diesel(sql_type = Text)]
+    synchronous_commit: String,
+    #[diesel(sql_type = Text)]
+    fsync: String,
+}
+
 #[derive(QueryableByName)]
 struct NodeSetting {
     #[diesel(sql_type = Text)]
@@ -39,13 +61,7 @@ pub(in crate::engine) fn check(
     postgres: &mut PgConnection,
     lanes: &Lanes,
 ) -> Result<(), OpenError> {
-    let fsync = "SELECT current_setting('fsync') AS value";
-    let own: Setting = diesel::sql_query(fsync).get_result(postgres).map_err(StoreError::from)?;
-    if own.value != "on" {
-        log::warn!(
-            "the database has fsync = {}: a crash of its machine loses acknowledged events",
-            own.value
-        );
+    if !has_fsync(postgres).map_err(StoreError::from)? {
         return Ok(());
     }
     if !lanes.is_distributed() {
@@ -67,6 +83,38 @@ pub(in crate::engine) fn check(
         }
     }
     Ok(())
+}
+
+/// Fails if the node that has a tenant's rows would answer the COMMIT of this transaction before its
+/// fsync. With `fsync = off` on the server that this session is connected to, it does not.
+///
+/// # Errors
+/// [`StoreError::Unavailable`], which says the node and the setting.
+pub(in crate::engine) fn check_in_txn(
+    postgres: &mut PgConnection,
+    tenant: i32,
+) -> Result<(), StoreError> {
+    const ASK: &str =
+        "SELECT concat_ws(':', host(inet_server_addr()), current_setting('port')) AS node,
+                              current_setting('synchronous_commit') AS synchronous_commit,
+                              current_setting('fsync') AS fsync
+                         FROM heads WHERE tenant_id = $1";
+    let found: Option<Commits> =
+        diesel::sql_query(ASK).bind::<Integer, _>(tenant).get_result(postgres).optional()?;
+    let Some(Commits { node, synchronous_commit, fsync }) = found else { return Ok(()) };
+    if synchronous_commit == "off" {
+        return Err(StoreError::unavailable(NotDurable { node, setting: "synchronous_commit" }));
+    }
+    if fsync != "on" && has_fsync(postgres)? {
+        return Err(StoreError::unavailable(NotDurable { node, setting: "fsync" }));
+    }
+    Ok(())
+}
+
+/// Whether the server of this session syncs its files.
+pub(super) fn has_fsync(postgres: &mut PgConnection) -> QueryResult<bool> {
+    let ask = "SELECT current_setting('fsync') AS value";
+    Ok(diesel::sql_query(ask).get_result::<Setting>(postgres)?.value == "on")
 }
 
 /// A worker with `fsync = off`.

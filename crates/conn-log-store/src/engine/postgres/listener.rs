@@ -5,14 +5,15 @@
 //! replaces it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-use super::citus;
 use super::open::open;
+use super::{citus, durability};
 use crate::engine::connection::Role;
 use crate::engine::lanes::Lanes;
 use crate::engine::signals::Signals;
@@ -46,7 +47,8 @@ fn named(payload: &str) -> Option<Vec<TenantId>> {
 /// check is one system call. Readers of another process see this delay.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 
-/// Pause between two checks that the server is still there, and of the nodes of the tenants.
+/// Pause between two checks that the server is still there and syncs its files, and of the nodes of
+/// the tenants.
 const PING_PAUSE: Duration = Duration::from_secs(10);
 
 /// Pause between attempts to reach a server that is not available.
@@ -57,6 +59,7 @@ pub(super) fn spawn(
     url: PostgresUrl,
     signals: Signals,
     lanes: Arc<Lanes>,
+    has_fsync: Arc<AtomicBool>,
 ) -> Result<JoinHandle<()>, StoreError> {
     let mut first = Some(open(&url, Role::Writer)?);
     let thread = std::thread::Builder::new().name("conn-log-listener".to_owned());
@@ -64,7 +67,7 @@ pub(super) fn spawn(
         while !signals.is_stopped() {
             let postgres = first.take().map_or_else(|| open(&url, Role::Writer), Ok);
             if let Err(error) =
-                postgres.map_err(Into::into).and_then(|it| listen(it, &signals, &lanes))
+                postgres.map_err(Into::into).and_then(|it| listen(it, &signals, &lanes, &has_fsync))
             {
                 log::warn!("listening for commits failed: {error}");
                 std::thread::sleep(RECONNECT_PAUSE);
@@ -78,7 +81,9 @@ fn listen(
     mut postgres: PgConnection,
     signals: &Signals,
     lanes: &Lanes,
+    has_fsync: &AtomicBool,
 ) -> Result<(), Box<dyn std::error::Error>> {
+    look_at_fsync(&mut postgres, has_fsync)?;
     postgres.batch_execute(&format!("LISTEN {CHANNEL}"))?;
     // Nobody signalled this process about earlier commits.
     signals.wake();
@@ -92,11 +97,27 @@ fn listen(
             }
         }
         if pinged.elapsed() > PING_PAUSE {
-            postgres.batch_execute("SELECT 1")?;
+            look_at_fsync(&mut postgres, has_fsync)?;
             citus::note_nodes(&mut postgres, lanes)?;
             pinged = Instant::now();
         }
         std::thread::sleep(LOOK_PAUSE);
+    }
+    Ok(())
+}
+
+/// Notes whether the server syncs its files, and tells the operator if that has changed.
+fn look_at_fsync(postgres: &mut PgConnection, has_fsync: &AtomicBool) -> QueryResult<()> {
+    let has = durability::has_fsync(postgres)?;
+    if has_fsync.swap(has, Ordering::Relaxed) == has {
+        return Ok(());
+    }
+    if has {
+        log::warn!("the database has fsync = on again");
+    } else {
+        log::warn!(
+            "the database has fsync = off: a crash of its machine loses acknowledged events"
+        );
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod open;
 pub(super) mod partitions;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use diesel::connection::SimpleConnection;
@@ -33,6 +34,8 @@ pub(super) struct Postgres {
     writers: Connections,
     lanes: Arc<Lanes>,
     identity: Arc<Identity>,
+    /// Whether the server syncs its files.
+    has_fsync: Arc<AtomicBool>,
 }
 
 impl Postgres {
@@ -42,7 +45,8 @@ impl Postgres {
         lanes: Arc<Lanes>,
         identity: Arc<Identity>,
     ) -> Self {
-        Postgres { url, writers, lanes, identity }
+        let has_fsync = Arc::new(AtomicBool::new(true));
+        Postgres { url, writers, lanes, identity, has_fsync }
     }
 
     fn writer(&self) -> Result<Pooled, StoreError> {
@@ -69,7 +73,12 @@ impl Backend for Postgres {
     }
 
     fn start(&self, signals: &Signals) -> Result<JoinHandle<()>, StoreError> {
-        listener::spawn(self.url.clone(), signals.clone(), Arc::clone(&self.lanes))
+        let (lanes, has_fsync) = (Arc::clone(&self.lanes), Arc::clone(&self.has_fsync));
+        listener::spawn(self.url.clone(), signals.clone(), lanes, has_fsync)
+    }
+
+    fn has_fsync(&self) -> bool {
+        self.has_fsync.load(Ordering::Relaxed)
     }
 
     fn derived_is_apart(&self) -> bool {

@@ -71,6 +71,11 @@ impl Backend for Sqlite {
         spawned.map_err(StoreError::internal)
     }
 
+    /// Each connection sets it.
+    fn has_fsync(&self) -> bool {
+        true
+    }
+
     fn derived_is_apart(&self) -> bool {
         true
     }

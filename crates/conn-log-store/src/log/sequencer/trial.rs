@@ -49,7 +49,7 @@ pub(super) fn culprit(connection: &mut AnyConnection, tenant: TenantId, bytes: u
 }
 
 /// Writes in the same way as an append, and removes the row again. Fails on a database that is
-/// read-only or whose disk is full.
+/// read-only, whose disk is full, or that would answer before its fsync.
 pub(super) fn write(connection: &mut AnyConnection, tenant: TenantId) -> Result<(), StoreError> {
     write_bytes(connection, tenant, TRIAL_BYTES_MIN)
 }
@@ -60,7 +60,10 @@ fn write_bytes(
     bytes: usize,
 ) -> Result<(), StoreError> {
     let bytes = bytes.clamp(TRIAL_BYTES_MIN, TRIAL_BYTES_MAX);
-    connection.in_txn(|connection| write_in_txn(connection, tenant, bytes))?;
+    connection.in_txn(|connection| {
+        write_in_txn(connection, tenant, bytes)?;
+        connection.check_durable_in_txn(tenant)
+    })?;
     Ok(connection.in_txn(|connection| forget(connection, tenant))?)
 }
 

@@ -38,6 +38,10 @@ const UNCLEAR_ATTEMPTS_MAX: u32 = 2;
 /// Pause between attempts to reach a database that is not available.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(250);
 
+/// Longest time for which a node that no longer syncs its commits goes unnoticed. To ask is one
+/// round trip within an append.
+const DURABILITY_ASKED_EVERY: Duration = Duration::from_secs(10);
+
 /// If the log's time is ahead of the clock by less, it is not reported: servers' clocks differ.
 const AHEAD_MIN: Duration = Duration::from_secs(1);
 
@@ -52,6 +56,8 @@ pub(crate) struct Writer {
     ahead_told: Option<Instant>,
     settings: Settings,
     connection: Option<AnyConnection>,
+    /// When a transaction on the connection last found that commits wait for the disk.
+    durable_at: Option<Instant>,
     partitions: Vec<PartitionSpan>,
     packer: Packer,
     queue: Arc<Queue>,
@@ -113,6 +119,7 @@ impl Writer {
                 partition: options.partition,
             },
             connection: Some(connection),
+            durable_at: None,
             partitions: Vec::new(),
             packer: Packer::default(),
             queue,
@@ -257,6 +264,8 @@ impl Writer {
         let known = std::mem::take(&mut self.partitions);
         let packer = std::mem::take(&mut self.packer);
         self.connected().map_err(AttemptError::BeforeCommit)?;
+        let asks_durable = self.durable_at.is_none_or(|at| at.elapsed() >= DURABILITY_ASKED_EVERY);
+        let tenant = self.tenant;
         let Writer { engine, clock, connection: Some(connection), .. } = self else {
             return Err(AttemptError::BeforeCommit(StoreError::unavailable("no connection")));
         };
@@ -264,6 +273,10 @@ impl Writer {
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             connection.begin()?;
             let attempt = store_in_txn(connection, group, &settings, clock, &known, packer)?;
+            if asks_durable {
+                // Last: now the session on the node is the one that commits.
+                connection.check_durable_in_txn(tenant)?;
+            }
             // Stores nothing in a file that no reader would find.
             engine.check_log()?;
             Ok::<_, StoreError>(attempt)
@@ -287,6 +300,9 @@ impl Writer {
             self.connection = None;
             let doubt = attempt.trace.map(|trace| Box::new((trace, attempt)));
             return Err(AttemptError::InCommit(error, doubt));
+        }
+        if asks_durable {
+            self.durable_at = Some(begun);
         }
         if let Some(observer) = &self.observer {
             observer.group_committed(GroupCommitted {
@@ -325,7 +341,10 @@ impl Writer {
     fn connected(&mut self) -> Result<&mut AnyConnection, StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.engine.connect(Role::Appender)?,
+            None => {
+                self.durable_at = None;
+                self.engine.connect(Role::Appender)?
+            }
         };
         Ok(self.connection.insert(connection))
     }
