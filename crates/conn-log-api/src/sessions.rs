@@ -14,7 +14,7 @@ use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters, described_page};
 use crate::http::problem::{Problem, json};
 use crate::http::query_string::QueryString;
-use crate::log::query::{self, RFC3339};
+use crate::log::query::{self, RFC3339_IN_QUERY};
 use crate::log::shapes::FilterValue;
 
 /// A session of a device with an application.
@@ -125,9 +125,9 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
         application_ids: query::repeatable(&mut parameters, "application_id")?,
         session_ids: query::repeatable(&mut parameters, "session_id")?,
         open: parameters.parsed("open", "true or false")?,
-        since: parameters.read("since", RFC3339, Timestamp::parse)?,
-        until: parameters.read("until", RFC3339, Timestamp::parse)?,
-        active_at: parameters.read("active_at", RFC3339, Timestamp::parse)?,
+        since: parameters.read("since", RFC3339_IN_QUERY, Timestamp::parse)?,
+        until: parameters.read("until", RFC3339_IN_QUERY, Timestamp::parse)?,
+        active_at: parameters.read("active_at", RFC3339_IN_QUERY, Timestamp::parse)?,
     };
     let query = pages::page_query(&mut parameters, LIST)?;
     parameters.finish()?;

@@ -17,7 +17,8 @@ pub enum JsonBody<'a> {
     Event(EventDraft<'a>),
     /// An array; each element is the JSON text of an expected event.
     Events(Vec<&'a RawValue>),
-    /// `{"data": "<JSON text>"}`, unwrapped: the inner text is the body.
+    /// `{"data": "<JSON text>"}`, unwrapped: the inner text is the body. Members beside `data` are
+    /// ignored, unless one is a field of an event.
     Envelope(String),
 }
 

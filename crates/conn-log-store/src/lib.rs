@@ -33,10 +33,11 @@ mod tenant_id;
 
 pub use control::{
     Alert, AlertChange, AlertFilter, AlertQuery, AlertState, Attempt, Attempted, ChangeKind,
-    ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState, DisabledReason, Handling,
-    NewAlertChange, NewSilence, NewToken, NewWebhook, OnReject, Rate, Recorded, Redelivered, Scope,
-    Secret, SecretHash, Silence, StoredRule, Tenant, Token, TokenPlace, UnknownName,
-    WEBHOOK_DISABLED, Webhook, WebhookChange, WebhookFormat, WebhookSecret,
+    ClaimedDelivery, Created, Delivery, DeliveryKey, DeliveryLag, DeliveryState, DisabledReason,
+    Handling, NewAlertChange, NewSilence, NewToken, NewWebhook, OnReject, Once, OnceKey, Rate,
+    Recorded, Redelivered, Repeated, Scope, Secret, SecretHash, Silence, StoredRule, Tenant, Token,
+    TokenPlace, UnknownName, WEBHOOK_DISABLED, Webhook, WebhookChange, WebhookFormat,
+    WebhookSecret,
 };
 pub use derive::alerts::{AlertingState, Preview, PreviewedAlert, RuleState};
 pub use derive::presence::{Application, Device, DeviceFilter};

@@ -4,6 +4,7 @@
 mod derived;
 mod events;
 mod notifications;
+mod once;
 mod rules;
 mod tokens;
 

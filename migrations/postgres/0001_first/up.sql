@@ -112,12 +112,12 @@ CREATE TABLE idempotency_keys (
     created_at  timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, kind, key)
 );
-COMMENT ON TABLE idempotency_keys IS 'Idempotency keys of requests (kind 1) and event ids (kind 2) within their window';
-COMMENT ON COLUMN idempotency_keys.fingerprint IS 'Of the request''s body; for requests only';
+COMMENT ON TABLE idempotency_keys IS 'Idempotency keys of requests for events (kind 1) and for objects (kind 3), and event ids (kind 2), within their window';
+COMMENT ON COLUMN idempotency_keys.fingerprint IS 'Of the request; for requests only';
 COMMENT ON COLUMN idempotency_keys.record_id IS 'The event that an event id names';
 COMMENT ON COLUMN idempotency_keys.answer IS 'The answer to a repeat; for requests only';
 COMMENT ON COLUMN idempotency_keys.tenant_id IS 'Whose key';
-COMMENT ON COLUMN idempotency_keys.kind IS '1 for the key of a request, 2 for an event_id';
+COMMENT ON COLUMN idempotency_keys.kind IS '1 for the key of a request for events, 2 for an event_id, 3 for the key of a request for a rule, a webhook or a silence';
 COMMENT ON COLUMN idempotency_keys.key IS 'As the client sent it';
 COMMENT ON COLUMN idempotency_keys.created_at IS 'First use; it is forgotten once its window has passed';
 -- The cleaner looks for the oldest keys of a kind, again and again. BRIN does not stay narrow where

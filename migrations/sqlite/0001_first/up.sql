@@ -77,12 +77,12 @@ CREATE TABLE tokens (
 ) STRICT;
 CREATE INDEX tokens_tenant ON tokens (tenant_id, created_at, id);
 
--- Idempotency keys of requests (kind 1) and event ids (kind 2) within their window.
+-- Idempotency keys of requests for events (kind 1) and for objects (kind 3), and event ids (kind 2), within their window.
 CREATE TABLE idempotency_keys (
     tenant_id   INTEGER NOT NULL,
     kind        INTEGER NOT NULL,
     key         TEXT    NOT NULL,
-    -- Of the request's body; for requests only.
+    -- Of the request; for requests only.
     fingerprint BLOB,
     -- The event that an event id names.
     record_id   INTEGER,

@@ -17,10 +17,19 @@ use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
-use crate::log::query::RFC3339;
+use crate::log::query::RFC3339_IN_QUERY;
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'A');
+
+/// Longest note: some paragraphs. An alert with its note is in each message of webhooks.
+const NOTE_CHARS_MAX: usize = 1_000;
+
+/// Longest group in a query: more than the metadata (16 KiB) and the other fields of an event have
+/// together.
+const GROUP_BYTES_MAX: usize = 32 << 10;
+
+const GROUP: &str = "a value of the group, or its JSON object, of at most 32,768 bytes";
 
 /// The alerts, newest first.
 #[utoipa::path(
@@ -77,15 +86,18 @@ fn filter(parameters: &mut QueryString) -> Result<AlertQuery, Problem> {
     let Some(rule_ids) = rule_ids else {
         return Err(Problem::parameter("rule_id", "invalid_value", "a rule's id"));
     };
-    let group = |text: &str| (!text.is_empty() && !text.contains('\0')).then(|| text.to_owned());
+    let group = |text: &str| {
+        let is_one = (1..=GROUP_BYTES_MAX).contains(&text.len()) && !text.contains('\0');
+        is_one.then(|| text.to_owned())
+    };
     Ok(AlertQuery {
         rule_ids,
         kinds,
         severities,
         states: states.iter().filter_map(|state| state.parse().ok()).collect(),
-        group: parameters.read("group", "a value of the group, or its JSON object", group)?,
-        since: parameters.read("since", RFC3339, Timestamp::parse)?,
-        until: parameters.read("until", RFC3339, Timestamp::parse)?,
+        group: parameters.read("group", GROUP, group)?,
+        since: parameters.read("since", RFC3339_IN_QUERY, Timestamp::parse)?,
+        until: parameters.read("until", RFC3339_IN_QUERY, Timestamp::parse)?,
     })
 }
 
@@ -192,7 +204,7 @@ async fn note(request: &HttpRequest, payload: &mut Payload) -> Result<Option<Str
     }
     let body = json_object::read(request, payload).await?;
     let mut members = Members::parse(&body)?;
-    let note = members.label("note");
+    let note = members.prose("note", NOTE_CHARS_MAX);
     members.finish()?;
     Ok(note)
 }

@@ -112,6 +112,11 @@ described_page! {
 #[allow(dead_code, reason = "only described")]
 #[schema(title = "AlertNote", example = json!({"note": "a test of the new gateway"}))]
 pub(crate) struct AlertNote {
-    #[schema(min_length = 1, max_length = 255)]
+    /// Of the control characters only line breaks (U+000A) and tabs are taken.
+    #[schema(
+        min_length = 1,
+        max_length = 1000,
+        pattern = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"
+    )]
     note: Option<String>,
 }

@@ -13,10 +13,12 @@ use actix_web::web::Payload;
 use conn_log_core::{FaultKind, without_byte_order_mark};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::app::App;
 use super::body::{self, Body, ReadError};
 use super::content_type;
+use super::json_value;
 use super::options::ApiOptions;
 use super::problem::{Problem, ProblemKind, raw};
 
@@ -26,18 +28,31 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 /// Maximum elements of an array of names.
 const CHOICES_MAX: usize = 16;
 
+/// The detail of a name that stands twice.
+const DUPLICATE: &str = "this name stands twice";
+
 /// Maximum faults in one problem.
 const FAULTS_MAX: usize = 32;
+
+/// The media type of a body.
+pub(super) const JSON: &str = "application/json";
 
 /// Reads the body.
 ///
 /// # Errors
 /// 415 for a body that is not JSON, and the errors of [`body::read`].
 pub(crate) async fn read(request: &HttpRequest, payload: &mut Payload) -> Result<Body, Problem> {
-    const TAKEN: &str = "application/json";
-    if content_type::media_type(request, TAKEN)? != TAKEN {
-        return Err(content_type::not_taken("this content type is not taken", TAKEN));
+    if content_type::media_type(request, JSON)? != JSON {
+        return Err(content_type::not_taken("this content type is not taken", JSON));
     }
+    read_bytes(request, payload).await
+}
+
+/// Reads the bytes, whatever their media type.
+pub(super) async fn read_bytes(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> Result<Body, Problem> {
     let app = App::of(request);
     let options = ApiOptions {
         body_bytes_max: BODY_BYTES_MAX,
@@ -67,7 +82,7 @@ struct Fault {
 }
 
 /// The members of an object that are not taken yet, and the faults found so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Members<'a> {
     rest: BTreeMap<String, &'a RawValue>,
     faults: Vec<Fault>,
@@ -93,7 +108,7 @@ impl<'a> Members<'a> {
         for (name, value) in given {
             let place = pointer(&name);
             if members.rest.insert(name, value).is_some() {
-                members.shape(place, "duplicate_key", "this name stands twice");
+                members.shape(place, "duplicate_key", DUPLICATE);
             }
         }
         Ok(members)
@@ -102,16 +117,20 @@ impl<'a> Members<'a> {
     /// All members as values, for a resource with a reader of its own.
     ///
     /// # Errors
-    /// 400 for names that stand twice.
-    pub(crate) fn into_values(self) -> Result<serde_json::Map<String, serde_json::Value>, Problem> {
-        if !self.faults.is_empty() {
-            return Err(problem(self.faults));
+    /// 400 for names that stand twice in one object, at any depth.
+    pub(crate) fn into_values(mut self) -> Result<Map<String, Value>, Problem> {
+        let mut values = Map::new();
+        for (name, json) in std::mem::take(&mut self.rest) {
+            let read = json_value::read(json.get(), pointer(&name));
+            let (value, repeated) = read.map_err(|error| {
+                not_an_object("invalid_json", format!("not valid JSON: {error}"))
+            })?;
+            for place in repeated {
+                self.shape(place, "duplicate_key", DUPLICATE);
+            }
+            values.insert(name, value);
         }
-        let value = |json: &RawValue| {
-            serde_json::from_str(json.get())
-                .map_err(|error| not_an_object("invalid_json", format!("not valid JSON: {error}")))
-        };
-        self.rest.into_iter().map(|(name, json)| Ok((name, value(json)?))).collect()
+        if self.faults.is_empty() { Ok(values) } else { Err(problem(self.faults)) }
     }
 
     /// Takes a member. A member that is null counts as not given.
@@ -152,6 +171,24 @@ impl<'a> Members<'a> {
     pub(crate) fn required_label(&mut self, name: &str) -> Option<String> {
         let value = self.take_required(name)?;
         self.read_label(&pointer(name), value)
+    }
+
+    /// A text of people: 1 to `chars_max` characters. Of the control characters only line breaks and
+    /// tabs are taken.
+    pub(crate) fn prose(&mut self, name: &str, chars_max: usize) -> Option<String> {
+        let value = self.take(name)?;
+        let text = self.read_text(pointer(name), value)?;
+        let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        let has_control = text.contains(is_control);
+        let has_length = (1..=chars_max).contains(&text.chars().count());
+        if has_control {
+            let detail = "no control characters but line breaks (U+000A) and tabs";
+            self.value(pointer(name), "control_character", detail.into());
+        }
+        if !has_length {
+            self.value(pointer(name), "length", format!("1 to {chars_max} characters").into());
+        }
+        (has_length && !has_control).then_some(text)
     }
 
     /// One of a few names.
@@ -197,7 +234,12 @@ impl<'a> Members<'a> {
         known: &[T],
         name_of: fn(T) -> &'static str,
     ) -> Option<Vec<T>> {
-        self.has(name).then(|| self.required_choices(name, known, name_of))
+        if !self.has(name) {
+            // A null counts as not given.
+            self.take(name);
+            return None;
+        }
+        Some(self.required_choices(name, known, name_of))
     }
 
     /// true or false.
@@ -232,13 +274,13 @@ impl<'a> Members<'a> {
     pub(crate) fn list<T>(
         &mut self,
         name: &str,
-        read: impl Fn(&serde_json::Value) -> Result<T, &'static str>,
+        read: impl Fn(&Value) -> Result<T, &'static str>,
     ) -> Option<Vec<T>> {
         let value = self.plain_value(pointer(name), self.rest.get(name).copied()?);
         self.rest.remove(name);
         let value = value.filter(|value| !value.is_null())?;
         let (values, is_array) = match value {
-            serde_json::Value::Array(values) => (values, true),
+            Value::Array(values) => (values, true),
             value => (vec![value], false),
         };
         if !(1..=CHOICES_MAX).contains(&values.len()) {
@@ -259,6 +301,26 @@ impl<'a> Members<'a> {
         Some(list)
     }
 
+    /// One value that `read` takes, or names a code, a detail and a kind of fault. A null is a value.
+    pub(crate) fn scalar<T>(
+        &mut self,
+        name: &str,
+        read: impl Fn(&Value) -> Result<T, (&'static str, &'static str, FaultKind)>,
+    ) -> Option<T> {
+        let json = self.rest.remove(name)?;
+        let value = self.plain_value(pointer(name), json)?;
+        read(&value)
+            .map_err(|(code, detail, kind)| {
+                self.faults.push(Fault {
+                    pointer: pointer(name),
+                    code,
+                    detail: detail.into(),
+                    kind,
+                });
+            })
+            .ok()
+    }
+
     /// An object, read by `read`. Its faults are noted here.
     pub(crate) fn object<T>(
         &mut self,
@@ -274,7 +336,7 @@ impl<'a> Members<'a> {
         for (name, value) in given {
             let place = pointer(&name);
             if inner.rest.insert(name, value).is_some() {
-                inner.shape(place, "duplicate_key", "this name stands twice");
+                inner.shape(place, "duplicate_key", DUPLICATE);
             }
         }
         let read = read(&mut inner);
@@ -288,11 +350,11 @@ impl<'a> Members<'a> {
 
     /// The names of the members that are left.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.rest.keys().filter(|name| !name.contains('\0')).cloned().collect()
+        self.rest.keys().cloned().collect()
     }
 
     /// Any JSON value without lone surrogates.
-    fn plain_value(&mut self, pointer: String, value: &RawValue) -> Option<serde_json::Value> {
+    fn plain_value(&mut self, pointer: String, value: &RawValue) -> Option<Value> {
         let value = serde_json::from_str(value.get()).ok();
         if value.is_none() {
             self.value(pointer, "not_i_json", "a lone surrogate (RFC 7493)".into());
@@ -426,7 +488,7 @@ fn problem(mut faults: Vec<Fault>) -> Problem {
 }
 
 /// The JSON Pointer of a member. A long name from the client is shortened.
-fn pointer(name: &str) -> String {
+pub(super) fn pointer(name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -9,7 +9,7 @@ pub(crate) mod problems;
 use conn_log_core::EventPolicy;
 use utoipa::openapi::schema::{Object, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{OpenApi as Document, RefOr, Schema};
+use utoipa::openapi::{OpenApi as Document, RefOr, Required, Schema};
 use utoipa::{Modify, OpenApi};
 
 use self::problems::CommonProblems;
@@ -79,7 +79,7 @@ pub(crate) use self::problems::Problem;
         crate::site::problems::index,
         crate::site::problems::page,
     ),
-    modifiers(&Bearer, &CommonProblems, &NoNullParameters),
+    modifiers(&Bearer, &CommonProblems, &NoNullParameters, &OptionalBodies),
 )]
 struct ApiDoc;
 
@@ -95,6 +95,22 @@ impl Modify for Bearer {
             .components
             .get_or_insert_default()
             .add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Says of which operations the body may be left out.
+struct OptionalBodies;
+
+impl Modify for OptionalBodies {
+    fn modify(&self, document: &mut Document) {
+        for operation in document.paths.paths.values_mut().flat_map(problems::operations) {
+            let id = operation.operation_id.as_deref().unwrap_or_default();
+            if ["alert_acknowledge", "alert_resolve", "webhook_redeliver"].contains(&id)
+                && let Some(RefOr::T(body)) = &mut operation.request_body
+            {
+                body.required = Some(Required::False);
+            }
+        }
     }
 }
 

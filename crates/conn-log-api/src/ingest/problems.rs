@@ -2,18 +2,15 @@
 
 use super::pipeline::IngestError;
 use super::submitted::BodyFault;
-use crate::http::body;
 use crate::http::problem::{Problem, ProblemKind};
+use crate::http::{body, idempotency};
 
 impl From<IngestError> for Problem {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Body(fault) => fault.into(),
             IngestError::OverRate(over_rate) => over_rate.into(),
-            IngestError::KeyReused => Problem::new(
-                ProblemKind::KeyReused,
-                "this Idempotency-Key was used with another body",
-            ),
+            IngestError::KeyReused => idempotency::key_reused(),
             IngestError::NoRoomForAnswer(no_room) => no_room.into(),
             IngestError::Append(error) => error.into(),
             IngestError::Task(cause) => Problem::internal(&cause),

@@ -1,6 +1,5 @@
 //! `POST /device_app_connection_log/` and `…/batch/`: registers events.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_store::Appended;
@@ -13,6 +12,7 @@ use super::{render, shapes};
 use crate::http::app::App;
 use crate::http::auth::Writer;
 use crate::http::body::{self, ReadError};
+use crate::http::idempotency::{self, IdempotencyKey};
 use crate::http::problem::Problem;
 
 /// Registers one event and answers with its record.
@@ -25,7 +25,7 @@ use crate::http::problem::Problem;
     path = "/api/v1/device_app_connection_log/",
     operation_id = "event_register",
     tag = "Events",
-    params(shapes::IdempotencyKey),
+    params(IdempotencyKey),
     request_body = shapes::Event,
     responses(
         (status = 200, description = "The event_id is stored already: the record of the first event",
@@ -62,7 +62,7 @@ pub(crate) async fn register(
     tag = "Events",
     params(
         ("atomic" = Option<bool>, Query, description = "Store all events of the batch or none"),
-        shapes::IdempotencyKey,
+        IdempotencyKey,
         ("on_reject" = inline(Option<shapes::OnReject>), Query,
             description = "keep: answer 200 in place of 207, 400 and 422, and keep what was refused at /rejects/; \
                 refuse: the opposite, whatever the token says"),
@@ -141,7 +141,6 @@ fn replayed(bytes: &[u8]) -> Result<HttpResponse, Problem> {
         return Err(Problem::internal("a stored answer cannot be read"));
     };
     let mut response = answer.into_response();
-    let name = HeaderName::from_static("idempotency-replayed");
-    response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    idempotency::mark_replayed(&mut response);
     Ok(response)
 }

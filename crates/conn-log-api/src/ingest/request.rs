@@ -4,9 +4,9 @@ use actix_web::HttpRequest;
 use conn_log_store::{Handling, OnReject, Token};
 
 use super::adapters::BodyKind;
-use crate::http::problem::{Problem, ProblemKind};
+use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
-use crate::http::{accept, content_type};
+use crate::http::{accept, content_type, idempotency};
 
 /// The client's preferences for its events and for the answer.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl Head {
     /// JSON, 415 for another content type or none.
     pub(crate) fn of(request: &HttpRequest, token: &Token) -> Result<Self, Problem> {
         let preferences = preferences(request, token)?;
-        let key = idempotency_key(request)?;
+        let key = idempotency::key(request)?;
         accept::require(request, "application/json")?;
         let kind = body_kind(request)?;
         Ok(Head { as_batch: false, kind, preferences, key })
@@ -87,20 +87,4 @@ fn prefers(request: &HttpRequest, preference: &str) -> bool {
     let values = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
     let mut sent = values.flat_map(|value| value.split([',', ';']));
     sent.any(|sent| sent.trim().replace([' ', '"'], "").eq_ignore_ascii_case(preference))
-}
-
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let mut values = request.headers().get_all("idempotency-key");
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let bytes = value.as_bytes();
-    let visible = bytes.iter().all(u8::is_ascii_graphic) && (1..=255).contains(&bytes.len());
-    match (value.to_str(), values.next()) {
-        (Ok(key), None) if visible => Ok(Some(key.to_owned())),
-        _ => Err(Problem::new(
-            ProblemKind::InvalidHeader,
-            "Idempotency-Key is given once and has 1 to 255 visible ASCII characters",
-        )),
-    }
 }

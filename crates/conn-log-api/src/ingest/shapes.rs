@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::render::EventResult;
 use crate::http::openapi::problems::ProblemError;
@@ -64,15 +64,6 @@ pub(crate) struct Event {
 #[derive(ToSchema)]
 #[schema(min_items = 1)]
 pub(crate) struct EventBatch(Vec<Event>);
-
-/// The header of a registration that may be repeated safely.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub(crate) struct IdempotencyKey {
-    /// 1 to 255 visible characters; the same key with the same body gets the first answer again.
-    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
-    key: Option<String>,
-}
 
 /// What becomes of refused events.
 #[derive(ToSchema)]

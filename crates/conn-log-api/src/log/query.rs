@@ -26,5 +26,10 @@ pub(crate) fn order(query: &mut QueryString) -> Result<Option<Order>, Problem> {
     })
 }
 
-pub(crate) const RFC3339: &str =
+/// What a time in a query is.
+pub(crate) const RFC3339_IN_QUERY: &str =
     "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z; a + is written %2B";
+
+/// What a time in a body is.
+pub(crate) const RFC3339: &str =
+    "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";

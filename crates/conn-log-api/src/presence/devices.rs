@@ -14,7 +14,7 @@ use crate::http::cursor::ListTag;
 use crate::http::pages::{PageParameters, described_page};
 use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
-use crate::log::query::{self, RFC3339};
+use crate::log::query::{self, RFC3339_IN_QUERY};
 use crate::log::shapes::FilterValue;
 
 /// A device with events in the log.
@@ -83,8 +83,8 @@ impl Present for conn_log_store::Device {
         Ok(DeviceFilter {
             connected: parameters.parsed("connected", "true or false")?,
             application_ids: query::repeatable(parameters, "application_id")?,
-            seen_since: parameters.read("seen_since", RFC3339, Timestamp::parse)?,
-            seen_until: parameters.read("seen_until", RFC3339, Timestamp::parse)?,
+            seen_since: parameters.read("seen_since", RFC3339_IN_QUERY, Timestamp::parse)?,
+            seen_until: parameters.read("seen_until", RFC3339_IN_QUERY, Timestamp::parse)?,
         })
     }
 

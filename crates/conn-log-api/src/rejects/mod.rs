@@ -18,7 +18,7 @@ use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
-use crate::log::query::RFC3339;
+use crate::log::query::RFC3339_IN_QUERY;
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'R');
@@ -43,8 +43,8 @@ const LIST: ListTag = ListTag(b'R');
 pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpResponse, Problem> {
     let mut parameters = QueryString::of(&request)?;
     let filter = RejectFilter {
-        since: parameters.read("since", RFC3339, Timestamp::parse)?,
-        until: parameters.read("until", RFC3339, Timestamp::parse)?,
+        since: parameters.read("since", RFC3339_IN_QUERY, Timestamp::parse)?,
+        until: parameters.read("until", RFC3339_IN_QUERY, Timestamp::parse)?,
         code: codes::read(&mut parameters)?,
         token_id: parameters.read("token_id", "a token's id", |text| Uuid::try_parse(text).ok())?,
     };

@@ -1,7 +1,10 @@
 //! Reads a new silence from a body.
 
+use std::net::IpAddr;
+
 use chrono::TimeDelta;
-use conn_log_core::Timestamp;
+use conn_log_core::alert::Field;
+use conn_log_core::{FaultKind, Timestamp};
 use conn_log_store::NewSilence;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -16,6 +19,9 @@ const LONGEST: TimeDelta = TimeDelta::days(366);
 
 /// Fields that the group of an alert has at most.
 const GROUP_FIELDS_MAX: usize = 3;
+
+/// Fields of the groups of other alerts: of a webhook that was disabled, and of too many groups.
+const OTHER_FIELDS: [&str; 2] = ["webhook_id", "overflow"];
 
 /// Longest text of a group's value, as long as a user agent of four-byte characters.
 const TEXT_BYTES_MAX: usize = 4_096;
@@ -63,27 +69,70 @@ pub(super) fn read(
     Ok(new)
 }
 
-/// The fields of a group and their values, as an alert has them.
+/// The fields of a group and their values, as an alert has them. A fault keeps a silence from
+/// covering more than was meant.
 fn group(members: &mut Members<'_>) -> Map<String, Value> {
-    let names: Vec<String> = members.names();
+    let names = members.names();
     if !(1..=GROUP_FIELDS_MAX).contains(&names.len()) {
         members.value(String::new(), "length", "one to three fields of a group".into());
     }
     let mut group = Map::new();
     for name in names {
-        let values = members.list(&name, scalar).unwrap_or_default();
-        group.extend(values.into_iter().next().map(|value| (name, value)));
+        // The other names are told as unknown.
+        let Some(field) = GroupField::parse(&name) else { continue };
+        if let Some(value) = members.scalar(&name, |value| field.read(value)) {
+            group.insert(field.name(), value);
+        }
     }
     group
 }
 
-/// A value of a group.
-fn scalar(value: &Value) -> Result<Value, &'static str> {
-    match value {
-        Value::String(text) if text.len() <= TEXT_BYTES_MAX && !text.contains('\0') => {
-            Ok(value.clone())
+/// A field that the group of an alert can have.
+enum GroupField {
+    /// A field that rules group by.
+    OfRule(Field),
+    /// A field of an alert that no group of a rule raised.
+    Other(&'static str),
+}
+
+impl GroupField {
+    fn parse(name: &str) -> Option<Self> {
+        let other = OTHER_FIELDS.into_iter().find(|other| *other == name);
+        other.map(GroupField::Other).or_else(|| Field::parse(name).map(GroupField::OfRule))
+    }
+
+    /// Its name as alerts spell it.
+    fn name(&self) -> String {
+        match self {
+            GroupField::OfRule(field) => field.to_string(),
+            GroupField::Other(name) => (*name).to_owned(),
         }
-        Value::Number(_) | Value::Bool(_) => Ok(value.clone()),
-        _ => Err("a text of at most 4,096 bytes, a number, true or false"),
+    }
+
+    /// Reads a value as alerts have it, or names a code, a detail and whether its shape is wrong.
+    fn read(&self, value: &Value) -> Result<Value, (&'static str, &'static str, FaultKind)> {
+        match value {
+            Value::String(text) if text.len() > TEXT_BYTES_MAX => {
+                Err(("length", "a text of at most 4,096 bytes", FaultKind::Value))
+            }
+            Value::String(text) if text.contains('\0') => {
+                Err(("nul_character", "no U+0000", FaultKind::Value))
+            }
+            Value::String(text) if matches!(self, GroupField::OfRule(Field::Address)) => {
+                let address = text.parse::<IpAddr>().map(|address| address.to_canonical());
+                let invalid = ("invalid_address", "an IPv4 or IPv6 address", FaultKind::Value);
+                address.map(|address| address.to_string().into()).map_err(|_| invalid)
+            }
+            Value::String(_) => Ok(value.clone()),
+            Value::Number(_) | Value::Bool(_)
+                if matches!(self, GroupField::OfRule(Field::Metadata(_))) =>
+            {
+                Ok(value.clone())
+            }
+            _ => {
+                let detail = "one text; for metadata also a number, true or false";
+                Err(("wrong_type", detail, FaultKind::Shape))
+            }
+        }
     }
 }

@@ -3,10 +3,10 @@
 mod body;
 mod shapes;
 
-use actix_web::http::header;
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
+use conn_log_store::Created;
 use uuid::Uuid;
 
 use self::shapes::Silence;
@@ -15,6 +15,7 @@ use crate::http::accept;
 use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
 use crate::http::cursor::ListTag;
+use crate::http::idempotency::{self, CreatedAnswer, IdempotencyKey, Keyed};
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
@@ -52,10 +53,11 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     path = "/api/v1/silences/",
     operation_id = "silence_create",
     tag = "Webhooks",
+    params(IdempotencyKey),
     request_body = shapes::NewSilence,
     responses(
         (status = 201, description = "The silence", body = Silence<'_>),
-        (status = 422, description = "A value is invalid, there is no such rule, or the tenant has the maximum number of silences",
+        (status = 422, description = "A value is invalid, there is no such rule, the tenant has the maximum number of silences, or the key belongs to another body",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -68,15 +70,27 @@ pub(crate) async fn create(
     QueryString::of(&request)?.finish()?;
     accept::require(&request, "application/json")?;
     let body = json_object::read(&request, &mut payload).await?;
+    let (app, tenant) = (App::of(&request), caller.tenant());
+    let keyed = Keyed::of(&request, "/api/v1/silences/", &body)?;
+    if let Some(answer) = keyed.answered(&app, tenant).await? {
+        return Ok(answer.into_replayed());
+    }
     let now = Timestamp::from(chrono::Utc::now());
     let new = body::read(Members::parse(&body)?, caller.token().id, now)?;
-    let (app, tenant) = (App::of(&request), caller.tenant());
     rules::require(&app, tenant, "/rule_id", new.rule_id.iter().cloned().collect()).await?;
-    let silence = app.read(move |store| store.silence_create(tenant, new)).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/silences/{}/", silence.id)))
-        .content_type("application/json")
-        .body(json(&Silence::from(&silence))))
+    let once = keyed.once(|silence| created(silence).to_bytes());
+    match app.read(move |store| store.silence_create_once(tenant, new, once)).await? {
+        Created::New(silence) => Ok(created(&silence).into_response()),
+        Created::Repeated(repeated) => Ok(idempotency::replay(repeated)?.into_replayed()),
+    }
+}
+
+fn created(silence: &conn_log_store::Silence) -> CreatedAnswer {
+    CreatedAnswer {
+        location: format!("/api/v1/silences/{}/", silence.id),
+        etag: None,
+        body: json(&Silence::from(silence)),
+    }
 }
 
 /// A silence. One that is over stays for 30 days.

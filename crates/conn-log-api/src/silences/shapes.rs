@@ -63,7 +63,9 @@ pub(super) struct NewSilence {
     /// The rule of the alerts.
     #[schema(minimum = 1)]
     rule_id: Option<i64>,
-    /// Fields that the group of the alerts has, and their values.
+    /// One to three fields that the group of the alerts has, and the value of each: a text of at most
+    /// 4,096 bytes; for metadata also a number, true or false. The fields are those of group_by, and
+    /// webhook_id and overflow.
     #[schema(value_type = Option<Object>, example = json!({"device_id": "dev_1"}))]
     group: Option<Map<String, Value>>,
     severity: Option<SeverityName>,

@@ -5,13 +5,13 @@ use conn_log_store::{Figure, GroupBy, Interval, STATISTICS_ROWS_MAX, Sort, Stati
 
 use crate::http::problem::Problem;
 use crate::http::query_string::QueryString;
-use crate::log::query::{self, RFC3339};
+use crate::log::query::{self, RFC3339_IN_QUERY};
 
 /// Parses a request's parameters.
 pub(super) fn of(mut parameters: QueryString) -> Result<StatisticsQuery, Problem> {
     let asked = StatisticsQuery {
-        since: parameters.read("since", RFC3339, Timestamp::parse)?,
-        until: parameters.read("until", RFC3339, Timestamp::parse)?,
+        since: parameters.read("since", RFC3339_IN_QUERY, Timestamp::parse)?,
+        until: parameters.read("until", RFC3339_IN_QUERY, Timestamp::parse)?,
         device_ids: query::repeatable(&mut parameters, "device_id")?,
         application_ids: query::repeatable(&mut parameters, "application_id")?,
         connection_types: query::repeatable(&mut parameters, "connection_type")?,

@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use super::guard::Guard;
 use crate::http::json_object::Members;
+use crate::http::patch::Patch;
 use crate::http::problem::Problem;
 
 /// The severities of rules.
 pub(crate) const SEVERITIES: [&str; 3] = ["info", "warning", "critical"];
+
+/// The hosts of PagerDuty's Events API.
+const PAGERDUTY_HOSTS: [&str; 2] = ["events.pagerduty.com", "events.eu.pagerduty.com"];
 
 /// The name of a change in `events`.
 pub(super) fn event_name(kind: ChangeKind) -> &'static str {
@@ -32,7 +36,7 @@ pub(super) fn read_new(mut members: Members<'_>, guard: &Guard) -> Result<NewWeb
     if !members.has("url") {
         members.shape("/url".to_owned(), "missing", "this member is required");
     }
-    let change = read_members(&mut members, guard);
+    let change = read_members(&mut members, &AlertFilter::default(), guard);
     let new = NewWebhook {
         url: change.url.unwrap_or_default(),
         format: change.format.unwrap_or(WebhookFormat::Standard),
@@ -41,18 +45,20 @@ pub(super) fn read_new(mut members: Members<'_>, guard: &Guard) -> Result<NewWeb
         routing_key: change.routing_key.flatten(),
         enabled: change.enabled.unwrap_or(true),
     };
-    check_together(&mut members, new.format, &new.changes, new.routing_key.is_some());
+    check_together(&mut members, new.format, &new.url, new.routing_key.is_some());
     members.finish()?;
     Ok(new)
 }
 
-/// Reads the changes of a webhook, a merge patch: a member that is null gets its default.
+/// Reads the changes of a webhook: a member that is null gets its default. A merge patch changes only
+/// the given members of the filter.
 ///
 /// # Errors
 /// 400 or 422 with all faults.
 pub(super) fn read_change(
     mut members: Members<'_>,
     webhook: &Webhook,
+    patch: Patch,
     guard: &Guard,
 ) -> Result<WebhookChange, Problem> {
     if members.take_null("url") {
@@ -66,7 +72,9 @@ pub(super) fn read_change(
         routing_key: members.take_null("routing_key").then_some(None),
         enabled: members.take_null("enabled").then_some(true),
     };
-    let given = read_members(&mut members, guard);
+    let none = AlertFilter::default();
+    let filter = if patch == Patch::Merges { &webhook.filter } else { &none };
+    let given = read_members(&mut members, filter, guard);
     let change = WebhookChange {
         url: given.url,
         format: given.format.or(defaults.format),
@@ -76,46 +84,56 @@ pub(super) fn read_change(
         enabled: given.enabled.or(defaults.enabled),
     };
     let format = change.format.unwrap_or(webhook.format);
-    let changes = change.changes.as_ref().unwrap_or(&webhook.changes);
+    let url = change.url.as_ref().unwrap_or(&webhook.url);
     let has_key = match &change.routing_key {
         Some(key) => key.is_some(),
         None => webhook.routing_key.is_some(),
     };
-    check_together(&mut members, format, changes, has_key);
+    check_together(&mut members, format, url, has_key);
     members.finish()?;
     Ok(change)
 }
 
-fn read_members(members: &mut Members<'_>, guard: &Guard) -> WebhookChange {
+/// Reads the members that are given. `before` has the members of the filter that stay where none is
+/// given.
+fn read_members(members: &mut Members<'_>, before: &AlertFilter, guard: &Guard) -> WebhookChange {
     WebhookChange {
         url: members.text_as("url", |text| guard.check_url(text)),
         format: members.choice("format", WebhookFormat::ALL, WebhookFormat::name),
         changes: members.choices("events", ChangeKind::ALL, event_name),
         filter: members.object("filter", |filter| AlertFilter {
-            rule_ids: filter.list("rule_id", rule_id).unwrap_or_default(),
-            kinds: filter.list("kind", kind).unwrap_or_default(),
-            severities: filter.list("severity", severity).unwrap_or_default(),
+            rule_ids: list(filter, "rule_id", rule_id, &before.rule_ids),
+            kinds: list(filter, "kind", kind, &before.kinds),
+            severities: list(filter, "severity", severity, &before.severities),
         }),
         routing_key: members.label("routing_key").map(Some),
         enabled: members.flag("enabled"),
     }
 }
 
-/// Notes settings that do not go together.
-fn check_together(
-    members: &mut Members<'_>,
-    format: WebhookFormat,
-    changes: &[ChangeKind],
-    has_key: bool,
-) {
-    if format == WebhookFormat::PagerDuty && !has_key {
-        members.missing_beside("routing_key", "format pagerduty");
+/// A member of the filter: as before if it is not given, and empty if it is null.
+fn list<T: Clone>(
+    filter: &mut Members<'_>,
+    name: &str,
+    read: impl Fn(&Value) -> Result<T, &'static str>,
+    before: &[T],
+) -> Vec<T> {
+    if filter.names().iter().any(|given| given == name) {
+        filter.list(name, read).unwrap_or_default()
+    } else {
+        before.to_vec()
     }
-    let has_ends =
-        [ChangeKind::Resolved, ChangeKind::Withdrawn].iter().all(|k| changes.contains(k));
-    if format == WebhookFormat::Alertmanager && !has_ends {
-        let detail = "alert.resolved and alert.withdrawn are required with format alertmanager";
-        members.value("/events".to_owned(), "incomplete", detail.into());
+}
+
+/// Notes settings that can never work together: PagerDuty itself takes no event without its key. A
+/// gateway before it may add one.
+fn check_together(members: &mut Members<'_>, format: WebhookFormat, url: &str, has_key: bool) {
+    let is_pagerduty = url::Url::parse(url).is_ok_and(|url| {
+        let host = url.host_str().unwrap_or_default().trim_end_matches('.');
+        PAGERDUTY_HOSTS.contains(&host)
+    });
+    if format == WebhookFormat::PagerDuty && is_pagerduty && !has_key {
+        members.missing_beside("routing_key", "format pagerduty and a URL of PagerDuty");
     }
 }
 

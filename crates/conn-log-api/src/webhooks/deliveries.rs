@@ -16,7 +16,7 @@ use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
-use crate::log::query::RFC3339;
+use crate::log::query::{RFC3339, RFC3339_IN_QUERY};
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'V');
@@ -140,8 +140,8 @@ pub(crate) async fn redeliver(
     tag = "Webhooks",
     params(
         ("id" = Uuid, Path, description = "The webhook's id"),
-        ("since" = Option<DateTime<Utc>>, Query, description = "In place of a body"),
-        ("until" = Option<DateTime<Utc>>, Query, description = "In place of a body"),
+        ("since" = Option<DateTime<Utc>>, Query, description = "In place of the member"),
+        ("until" = Option<DateTime<Utc>>, Query, description = "In place of the member"),
     ),
     request_body = shapes::RedeliverWebhook,
     responses(
@@ -160,21 +160,21 @@ pub(crate) async fn redeliver_all(
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
     let mut parameters = QueryString::of(&request)?;
-    let since = parameters.read("since", RFC3339, Timestamp::parse)?;
-    let until = parameters.read("until", RFC3339, Timestamp::parse)?;
+    let asked =
+        ["since", "until"].map(|name| parameters.read(name, RFC3339_IN_QUERY, Timestamp::parse));
+    let [since, until] = asked;
+    let asked = (since?, until?);
     parameters.finish()?;
     accept::require(&request, "application/json")?;
     let (app, tenant, id) = (App::of(&request), caller.tenant(), parse_id(&id)?);
     let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
-    let (since, until) = match since {
-        Some(since) => (since, until.unwrap_or_else(now)),
-        None if !json_object::has_body(&request) => {
-            return Err(Problem::parameter("since", "missing", "since is required".to_owned()));
-        }
-        None => {
-            let body = json_object::read(&request, &mut payload).await?;
-            read_time(Members::parse(&body)?)?
-        }
+    let (since, until) = if json_object::has_body(&request) {
+        let body = json_object::read(&request, &mut payload).await?;
+        read_span(Members::parse(&body)?, asked)?
+    } else if asked.0.is_none() {
+        return Err(Problem::parameter("since", "missing", "since is required".to_owned()));
+    } else {
+        read_span(Members::default(), asked)?
     };
     check_enabled(&webhook)?;
     let redelivered =
@@ -186,16 +186,19 @@ pub(crate) async fn redeliver_all(
     }))
 }
 
-fn read_time(mut members: Members<'_>) -> Result<(Timestamp, Timestamp), Problem> {
-    if !members.has("since") {
+/// The time of a body. A time in the query goes before the body's.
+fn read_span(
+    mut members: Members<'_>,
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+) -> Result<(Timestamp, Timestamp), Problem> {
+    if since.is_none() && !members.has("since") {
         members.shape("/since".to_owned(), "missing", "this member is required");
     }
     let time = |text: &str| {
         Timestamp::parse(text).ok_or_else(|| ("invalid_timestamp", RFC3339.to_owned()))
     };
-    let since = members.text_as("since", time);
-    let until = members.text_as("until", time);
-    let until = until.unwrap_or_else(now);
+    let since = since.or(members.text_as("since", time));
+    let until = until.or(members.text_as("until", time)).unwrap_or_else(now);
     if since.is_some_and(|since| since >= until) {
         members.value("/until".to_owned(), "out_of_range", "until is after since".into());
     }

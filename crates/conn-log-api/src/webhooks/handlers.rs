@@ -2,10 +2,10 @@
 //!
 //! A secret appears only in the answer to the request that made it.
 
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use conn_log_store::Scope;
+use conn_log_store::{Created, Scope, TenantId};
 use uuid::Uuid;
 
 use super::body;
@@ -16,11 +16,16 @@ use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
 use crate::http::cursor::ListTag;
 use crate::http::entity_tag::IfMatch;
+use crate::http::idempotency::{self, CreatedAnswer, IdempotencyKey, Keyed};
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
+use crate::http::patch;
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
+
+/// The address of the webhooks.
+const ADDRESS: &str = "/api/v1/webhooks/";
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'W');
@@ -63,11 +68,12 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     path = "/api/v1/webhooks/",
     operation_id = "webhook_create",
     tag = "Webhooks",
+    params(IdempotencyKey),
     request_body = shapes::NewWebhook,
     responses(
         (status = 201, description = "The webhook, with its secret", body = WebhookWithSecret),
         (status = 422, description = "A value is invalid, the address is inside the deployment, there is no such \
-            rule, or the tenant has the maximum number of webhooks",
+            rule, the tenant has the maximum number of webhooks, or the key belongs to another body",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -80,13 +86,52 @@ pub(crate) async fn create(
     QueryString::of(&request)?.finish()?;
     accept::require(&request, "application/json")?;
     let body = json_object::read(&request, &mut payload).await?;
-    let app = App::of(&request);
+    let (app, tenant) = (App::of(&request), caller.tenant());
+    let keyed = Keyed::of(&request, ADDRESS, &body)?;
+    if let Some(answer) = keyed.answered(&app, tenant).await? {
+        return replayed(&app, tenant, answer).await;
+    }
     let new = body::read_new(Members::parse(&body)?, app.notifier.guard())?;
-    let tenant = caller.tenant();
     rules::require(&app, tenant, FILTERED_RULES, new.filter.rule_ids.clone()).await?;
-    let webhook = app.read(move |store| store.webhook_create(tenant, new)).await?;
-    let location = format!("/api/v1/webhooks/{}/", webhook.id);
-    Ok(with_secret(HttpResponse::Created().insert_header((header::LOCATION, location)), &webhook))
+    let once = keyed.once(|webhook| created(webhook).to_bytes());
+    match app.read(move |store| store.webhook_create_once(tenant, new, once)).await? {
+        Created::New(webhook) => Ok(told_once(created(&webhook), &webhook)),
+        Created::Repeated(repeated) => replayed(&app, tenant, idempotency::replay(repeated)?).await,
+    }
+}
+
+/// The answer that is kept for a repeat. The secret is kept with the webhook only.
+fn created(webhook: &conn_log_store::Webhook) -> CreatedAnswer {
+    CreatedAnswer {
+        location: format!("{ADDRESS}{}/", webhook.id),
+        etag: Some(shapes::tag(webhook)),
+        body: json(&Webhook::of(webhook, true)),
+    }
+}
+
+/// The answer to a new webhook's request, with its secret.
+fn told_once(mut answer: CreatedAnswer, webhook: &conn_log_store::Webhook) -> HttpResponse {
+    let secret = json(&webhook.secret.reveal());
+    if let Some(members) = answer.body.strip_suffix('}') {
+        answer.body = format!(r#"{members},"secret":{secret}}}"#);
+    }
+    let mut response = answer.into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a repeat, with the secret that the webhook has now.
+async fn replayed(
+    app: &App,
+    tenant: TenantId,
+    answer: CreatedAnswer,
+) -> Result<HttpResponse, Problem> {
+    let id = answer.location.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let id = parse_id(id)?;
+    let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
+    let mut response = told_once(answer, &webhook);
+    idempotency::mark_replayed(&mut response);
+    Ok(response)
 }
 
 fn with_secret(
@@ -135,7 +180,8 @@ fn answer(webhook: &conn_log_store::Webhook, is_admin: bool) -> HttpResponse {
         .body(json(&Webhook::of(webhook, is_admin)))
 }
 
-/// Changes a webhook. One that is disabled has its pending deliveries cancelled. With If-Match a webhook that was
+/// Changes a webhook. A body of the type application/merge-patch+json (RFC 7396) is merged into the filter, JSON
+/// replaces it. One that is disabled has its pending deliveries cancelled. With If-Match a webhook that was
 /// changed meanwhile stays as it is.
 #[utoipa::path(
     patch,
@@ -167,12 +213,12 @@ pub(crate) async fn update(
     QueryString::of(&request)?.finish()?;
     accept::require(&request, "application/json")?;
     let (tenant, id) = (caller.tenant(), parse_id(&id)?);
-    let body = json_object::read(&request, &mut payload).await?;
+    let (body, patch) = patch::read(&request, &mut payload).await?;
     let members = Members::parse(&body)?;
     let (app, if_match) = (App::of(&request), IfMatch::of(&request));
     let webhook = app.read(move |store| store.webhook_get(tenant, id)).await?;
     if_match.require(&shapes::tag(&webhook))?;
-    let change = body::read_change(members, &webhook, app.notifier.guard())?;
+    let change = body::read_change(members, &webhook, patch, app.notifier.guard())?;
     if let Some(filter) = &change.filter {
         // A rule may have been deleted since the webhook was told of it.
         let is_new = |id: &&serde_json::Value| !webhook.filter.rule_ids.contains(id);

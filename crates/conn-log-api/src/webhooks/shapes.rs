@@ -298,7 +298,8 @@ pub(super) struct NewWebhook {
     #[schema(min_items = 1, max_items = 16)]
     events: Option<Vec<AlertChangeName>>,
     filter: Option<WebhookFilter>,
-    /// PagerDuty's integration key: required with format pagerduty. It is never shown.
+    /// PagerDuty's integration key: required with format pagerduty and a URL of PagerDuty itself, and
+    /// otherwise left to the gateway at the URL. It is never shown.
     #[schema(
         min_length = 1,
         max_length = 255,

@@ -44,6 +44,25 @@ async fn a_silence_is_made_listed_and_ended(
 
 #[rstest]
 #[actix_web::test]
+async fn a_silence_names_any_group_that_alerts_have_in_their_spelling(
+    #[values(Database::Sqlite, Database::Postgres)] database: Database,
+) {
+    let app = TestApp::on(database).await;
+    for (group, kept) in [
+        (json!({"webhook_id": "0198"}), json!({"webhook_id": "0198"})),
+        (json!({"overflow": "groups"}), json!({"overflow": "groups"})),
+        (json!({"ip_address": "::FFFF:1.2.3.4"}), json!({"ip_address": "1.2.3.4"})),
+        (json!({"metadata.a\\b": 3}), json!({"metadata.a\\\\b": 3})),
+        (json!({"metadata.a\\.b": true}), json!({"metadata.a\\.b": true})),
+    ] {
+        let new = json!({"group": group, "until": time(TimeDelta::hours(1)), "reason": "x"});
+        let made = app.send_json(Method::POST, SILENCES, &new).await;
+        assert_eq!((made.status, &made.json()["group"]), (201, &kept), "{}", made.body);
+    }
+}
+
+#[rstest]
+#[actix_web::test]
 async fn every_bad_silence_is_refused_with_all_its_faults(
     #[values(Database::Sqlite, Database::Postgres)] database: Database,
 ) {
@@ -76,11 +95,42 @@ async fn every_bad_silence_is_refused_with_all_its_faults(
         (
             json!({"group": {"a": "x\0", "b": {}, "c\0": 1}, "until": soon, "reason": "x"}),
             400,
+            &[("/group/a", "unknown"), ("/group/b", "unknown"), ("/group/c\0", "unknown")],
+        ),
+        (
+            json!({"group": {"device_id": null, "metadata.a": null, "devce_id": "d"},
+                "until": soon, "reason": "x"}),
+            400,
             &[
-                ("/group/a", "unknown_value"),
-                ("/group/b", "unknown_value"),
-                ("/group/c\0", "unknown"),
+                ("/group/devce_id", "unknown"),
+                ("/group/device_id", "wrong_type"),
+                ("/group/metadata.a", "wrong_type"),
             ],
+        ),
+        (
+            json!({"group": {"device_id": ["a", "b"], "application_id": [], "metadata.a": {}},
+                "until": soon, "reason": "x"}),
+            400,
+            &[
+                ("/group/application_id", "wrong_type"),
+                ("/group/device_id", "wrong_type"),
+                ("/group/metadata.a", "wrong_type"),
+            ],
+        ),
+        (
+            json!({"group": {"device_id": "x\0", "user_agent": "x".repeat(4_097), "ip_address": "x"},
+                "until": soon, "reason": "x"}),
+            422,
+            &[
+                ("/group/device_id", "nul_character"),
+                ("/group/ip_address", "invalid_address"),
+                ("/group/user_agent", "length"),
+            ],
+        ),
+        (
+            json!({"group": {"device_id": 5, "network_type": true}, "until": soon, "reason": "x"}),
+            400,
+            &[("/group/device_id", "wrong_type"), ("/group/network_type", "wrong_type")],
         ),
         (
             json!({"rule_id": "\0", "until": soon, "reason": "x"}),

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::streaming::Stream;
 use crate::test_app::{Database, EVENTS, TestApp, event_of};
 
-const RULES: &str = "/api/v1/alert_rules/";
-const ALERTS: &str = "/api/v1/alerts/";
+pub(crate) const RULES: &str = "/api/v1/alert_rules/";
+pub(crate) const ALERTS: &str = "/api/v1/alerts/";
 
 /// Time limit that only a broken server exceeds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ impl TestApp {
     }
 }
 
-fn denied(device: &str, second: u32, address: &str) -> Value {
+pub(crate) fn denied(device: &str, second: u32, address: &str) -> Value {
     let mut event = event_of(device);
     event["connection_type"] = "attempted".into();
     event["status"] = "denied".into();
@@ -50,7 +50,7 @@ fn denied(device: &str, second: u32, address: &str) -> Value {
     event
 }
 
-fn burst() -> Value {
+pub(crate) fn burst() -> Value {
     json!({"name": "failed logins", "kind": "failure_burst", "group_by": ["device_id"],
         "params": {"threshold": 3, "window_seconds": 60}, "severity": "critical"})
 }

@@ -121,14 +121,15 @@ impl<'a> JsonObject<'a> {
         self.get(field).is_some()
     }
 
-    /// The value of `data`, if this is the object's only member.
+    /// The value of `data`, if the object is an envelope: it has none of an event's fields, and `data`
+    /// is a text or the only member. Other members are ignored, as those of a form are.
     pub(crate) fn envelope(&self) -> Option<&'a RawValue> {
-        match self.extra.as_slice() {
-            [(name, data)] if name == "data" && self.known.iter().all(Option::is_none) => {
-                Some(data)
-            }
-            _ => None,
+        if self.known.iter().any(Option::is_some) || self.faults.len() > 0 {
+            return None;
         }
+        let (_, data) = self.extra.iter().find(|(name, _)| name == "data")?;
+        let is_text = data.get().starts_with('"');
+        (is_text || self.extra.len() == 1).then_some(*data)
     }
 
     fn insert(&mut self, name: MemberName<'a>, value: &'a RawValue) {

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{EventFilter, FilterError, FilterErrorCode};
 
+const RFC3339: &str = "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z";
+
 impl EventFilter {
     /// Reads a filter's JSON.
     ///
@@ -37,7 +39,7 @@ impl EventFilter {
             let texts = texts(name, value)?;
             pairs.extend(texts.into_iter().map(|text| (name.clone(), text)));
         }
-        EventFilter::from_query(&mut pairs)
+        EventFilter::from_pairs(&mut pairs, RFC3339)
     }
 
     /// The filter as JSON; [`EventFilter::from_json`] reads it back as the same filter.

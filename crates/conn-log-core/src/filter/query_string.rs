@@ -14,7 +14,7 @@ const VALUES_MAX: usize = 100;
 /// filters let through.
 const METADATA_FILTERS_MAX: usize = 8;
 
-const RFC3339: &str =
+const RFC3339_IN_QUERY: &str =
     "an RFC 3339 date-time with an offset, such as 2024-01-15T10:30:00Z; a + is written %2B";
 
 const SESSION_ID: &str = "a text of at least one character, and without U+0000";
@@ -43,6 +43,11 @@ impl EventFilter {
     /// # Errors
     /// The first invalid filter.
     pub fn from_query(pairs: &mut Vec<(String, String)>) -> Result<Self, FilterError> {
+        Self::from_pairs(pairs, RFC3339_IN_QUERY)
+    }
+
+    /// The same for pairs from a query string or from JSON; `time` says what a time is.
+    pub(super) fn from_pairs(pairs: &mut Pairs, time: &str) -> Result<Self, FilterError> {
         Ok(EventFilter {
             device_ids: Self::values_from_query(pairs, "device_id")?,
             application_ids: Self::values_from_query(pairs, "application_id")?,
@@ -50,8 +55,8 @@ impl EventFilter {
             statuses: Self::values_from_query(pairs, "status")?,
             ip_network: read(pairs, "ip_address", "an address or a CIDR block", network)?,
             session_id: read(pairs, "session_id", SESSION_ID, session_id)?,
-            since: read(pairs, "since", RFC3339, Timestamp::parse)?,
-            until: read(pairs, "until", RFC3339, Timestamp::parse)?,
+            since: read(pairs, "since", time, Timestamp::parse)?,
+            until: read(pairs, "until", time, Timestamp::parse)?,
             min_duration: read(pairs, "min_duration", SECONDS, seconds)?,
             max_duration: read(pairs, "max_duration", SECONDS, seconds)?,
             metadata: metadata(pairs)?,

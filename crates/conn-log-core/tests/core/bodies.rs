@@ -45,11 +45,22 @@ fn a_body_that_is_not_utf_8_says_where() {
 }
 
 #[test]
-fn an_object_is_an_event_and_only_data_alone_makes_an_envelope() {
+fn a_text_data_without_a_field_of_an_event_makes_an_envelope() {
+    for body in [r#"{"data": "{}"}"#, r#"{"v": 1, "data": "{}", "more": {"data": 7}}"#] {
+        let JsonBody::Envelope(text) = JsonBody::read(body.as_bytes(), 10).unwrap() else {
+            panic!("not an envelope: {body}");
+        };
+        assert_eq!(text, "{}");
+    }
+}
+
+#[test]
+fn another_object_is_an_event() {
     for body in [
         "{}".to_owned(),
         second(&[("data", r#""{}""#)]),
-        r#"{"data": "{}", "more": 1}"#.to_owned(),
+        r#"{"data": 7, "more": 1}"#.to_owned(),
+        r#"{"data": "{}", "app_id": "a"}"#.to_owned(),
         r#"{"data": "{}", "data": "{}"}"#.to_owned(),
         r#"{"data": "{}", "status": null}"#.to_owned(),
     ] {

@@ -3,6 +3,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod deliveries;
+pub(crate) mod once;
 mod schema;
 mod secret;
 pub(crate) mod silences;
@@ -19,6 +20,7 @@ pub use deliveries::{
     Attempt, Attempted, ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState,
     Recorded, Redelivered,
 };
+pub use once::{Created, Once, OnceKey, Repeated};
 pub use secret::{Secret, SecretHash};
 pub use silences::{NewSilence, Silence};
 pub use tenants::Tenant;

@@ -58,13 +58,19 @@ impl Silence {
         let NewSilence { rule_id, group, severity, until, .. } = &self.settings;
         let has_rule = |id: &Value| scalar_text(id) == scalar_text(&alert["rule_id"]);
         let has_group = |group: &Map<String, Value>| {
-            group.iter().all(|(name, value)| alert["group"][name] == *value)
+            group.iter().all(|(name, value)| alert["group"][name] == group_text(value))
         };
         at < *until
             && rule_id.as_ref().is_none_or(has_rule)
             && group.as_ref().is_none_or(has_group)
             && severity.as_ref().is_none_or(|severity| alert["severity"] == severity.as_str())
     }
+}
+
+/// A value of a group as alerts have it: as a text, also numbers, true and false of the metadata.
+fn group_text(value: &Value) -> String {
+    let canonical = |value| serde_json_canonicalizer::to_string(value).ok();
+    value.as_str().map(str::to_owned).or_else(|| canonical(value)).unwrap_or_default()
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -79,27 +85,21 @@ struct Row {
     created_at: Micros,
 }
 
-/// Creates a silence. Fails with [`StoreError::Full`] if the tenant has the most that it may have.
-pub(crate) fn create(
-    engine: &Engine,
+/// Creates a silence, under the lock for control. Fails with [`StoreError::Full`] if the tenant has
+/// the most that it may have.
+pub(crate) fn create_in_txn(
+    connection: &mut AnyConnection,
     tenant: TenantId,
     new: NewSilence,
 ) -> Result<Silence, StoreError> {
-    engine.write_of(tenant, move |connection| {
-        connection.in_txn(|connection| {
-            connection.lock_control_of_in_txn(tenant)?;
-            let of_tenant = silences::table.filter(silences::tenant_id.eq(tenant.0));
-            let count: i64 = of_tenant.count().get_result(connection)?;
-            if count >= SILENCES_MAX {
-                return Err(StoreError::Full("silence"));
-            }
-            let silence = Silence { id: Uuid::new_v4(), settings: new, created_at: now() };
-            diesel::insert_into(silences::table)
-                .values(Row::new(tenant, &silence))
-                .execute(connection)?;
-            Ok(silence)
-        })
-    })
+    let of_tenant = silences::table.filter(silences::tenant_id.eq(tenant.0));
+    let count: i64 = of_tenant.count().get_result(connection)?;
+    if count >= SILENCES_MAX {
+        return Err(StoreError::Full("silence"));
+    }
+    let silence = Silence { id: Uuid::new_v4(), settings: new, created_at: now() };
+    diesel::insert_into(silences::table).values(Row::new(tenant, &silence)).execute(connection)?;
+    Ok(silence)
 }
 
 /// A page of a tenant's silences, newest first, those that are over included.
@@ -190,5 +190,39 @@ impl TryFrom<Row> for Silence {
             },
             created_at: row.created_at.0,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_matches_in_the_spelling_of_alerts() {
+        let of = |group: Value| Silence {
+            id: Uuid::nil(),
+            settings: NewSilence {
+                rule_id: None,
+                group: group.as_object().cloned(),
+                severity: None,
+                until: Timestamp::MAX,
+                reason: "test".to_owned(),
+                created_by: Uuid::nil(),
+            },
+            created_at: Timestamp::EPOCH,
+        };
+        let alert =
+            json!({"group": {"device_id": "d", "metadata.port": "443", "metadata.up": "true"}});
+        for (group, covers) in [
+            (json!({"device_id": "d"}), true),
+            (json!({"device_id": "D"}), false),
+            (json!({"metadata.port": 443.0}), true),
+            (json!({"metadata.port": "443"}), true),
+            (json!({"metadata.up": true, "device_id": "d"}), true),
+            (json!({"metadata.up": false}), false),
+            (json!({"ip_address": ""}), false),
+        ] {
+            assert_eq!(of(group.clone()).covers(&alert, Timestamp::EPOCH), covers, "{group}");
+        }
     }
 }

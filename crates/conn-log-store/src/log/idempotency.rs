@@ -1,6 +1,7 @@
 //! Keys that make a retry safe: idempotency keys of requests, and `event_id`s.
 //!
-//! Only the writer that holds the head row of a tenant's log reads and writes the tenant's keys.
+//! Only the writer that holds the head row of a tenant's log writes the tenant's keys; those of
+//! requests for objects are written under the lock for control (`control::once`).
 #![expect(clippy::ref_option_ref, reason = "what diesel derives for borrowed rows")]
 
 use std::collections::HashMap;
@@ -22,6 +23,8 @@ pub(crate) enum Kind {
     Request = 1,
     /// An event's `event_id`.
     Event = 2,
+    /// The `Idempotency-Key` of a request that creates a rule, a webhook or a silence.
+    Object = 3,
 }
 
 /// A remembered key.
@@ -72,6 +75,24 @@ pub(crate) fn recall(
         found.extend(kept.into_iter().map(|row| (row.key.clone(), row)));
     }
     Ok(found)
+}
+
+/// A key that is remembered since `since`.
+pub(crate) fn find(
+    connection: &mut AnyConnection,
+    tenant: TenantId,
+    kind: Kind,
+    key: &str,
+    since: Timestamp,
+) -> QueryResult<Option<Remembered>> {
+    keys::table
+        .filter(keys::tenant_id.eq(tenant.0))
+        .filter(keys::kind.eq(kind as i16))
+        .filter(keys::key.eq(key))
+        .filter(keys::created_at.gt(Micros(since)))
+        .select(Remembered::as_select())
+        .first(connection)
+        .optional()
 }
 
 /// Deletes these keys, so that they can be used again.

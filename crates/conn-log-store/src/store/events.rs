@@ -110,6 +110,7 @@ impl Store {
         let windows = [
             (Kind::Request, self.0.options.idempotency_window),
             (Kind::Event, self.0.options.event_id_window),
+            (Kind::Object, self.0.options.idempotency_window),
         ];
         let mut count = 0;
         for (kind, window) in windows {

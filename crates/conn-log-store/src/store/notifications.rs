@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::Store;
 use crate::control::{
-    Attempt, Attempted, ClaimedDelivery, Delivery, DeliveryKey, DeliveryLag, DeliveryState,
-    NewAlertChange, NewSilence, NewWebhook, Recorded, Redelivered, Silence, TokenPlace, Webhook,
-    WebhookChange, alerts, deliveries, silences, webhooks,
+    Attempt, Attempted, ClaimedDelivery, Created, Delivery, DeliveryKey, DeliveryLag,
+    DeliveryState, NewAlertChange, NewSilence, NewWebhook, Once, Recorded, Redelivered, Silence,
+    TokenPlace, Webhook, WebhookChange, WebhookSecret, alerts, deliveries, silences, webhooks,
 };
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
@@ -40,7 +40,20 @@ impl Store {
     /// Creates a webhook. It is told of the changes that come after. Fails with
     /// [`StoreError::Full`] if the tenant has the most webhooks that it may have.
     pub fn webhook_create(&self, tenant: TenantId, new: NewWebhook) -> Result<Webhook, StoreError> {
-        webhooks::create(&self.0.engine, tenant, new)
+        self.webhook_create_once(tenant, new, None)?.into_new()
+    }
+
+    /// The same, once for a request with an idempotency key.
+    pub fn webhook_create_once(
+        &self,
+        tenant: TenantId,
+        new: NewWebhook,
+        once: Option<Once<Webhook>>,
+    ) -> Result<Created<Webhook>, StoreError> {
+        let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
+        self.create_once(tenant, once, move |connection| {
+            webhooks::create_in_txn(connection, tenant, new, secret)
+        })
     }
 
     /// A webhook. Fails with [`StoreError::NotFound`] if the tenant has no such webhook; so do the
@@ -198,7 +211,19 @@ impl Store {
     /// Creates a silence. Fails with [`StoreError::Full`] if the tenant has the most that it may
     /// have.
     pub fn silence_create(&self, tenant: TenantId, new: NewSilence) -> Result<Silence, StoreError> {
-        silences::create(&self.0.engine, tenant, new)
+        self.silence_create_once(tenant, new, None)?.into_new()
+    }
+
+    /// The same, once for a request with an idempotency key.
+    pub fn silence_create_once(
+        &self,
+        tenant: TenantId,
+        new: NewSilence,
+        once: Option<Once<Silence>>,
+    ) -> Result<Created<Silence>, StoreError> {
+        self.create_once(tenant, once, move |connection| {
+            silences::create_in_txn(connection, tenant, new)
+        })
     }
 
     /// A page of a tenant's silences, newest first, those that are over included.

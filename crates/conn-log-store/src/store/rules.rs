@@ -4,8 +4,8 @@ use conn_log_core::Timestamp;
 use conn_log_core::alert::Rule;
 
 use super::Store;
-use crate::control::AlertChange;
 use crate::control::alerts::{self, Alert, AlertQuery, AlertState, StoredRule, rules, table};
+use crate::control::{AlertChange, Created, Once};
 use crate::derive::alerts::{AlertingState, Preview, RuleState, preview};
 use crate::error::StoreError;
 use crate::page::{Page, PageQuery};
@@ -16,9 +16,22 @@ impl Store {
     /// Creates a rule. It looks at the events that come after it. Fails with [`StoreError::Full`] at
     /// the limit of rules. Blocks the thread.
     pub fn rule_create(&self, tenant: TenantId, rule: Rule) -> Result<StoredRule, StoreError> {
-        let created = rules::create(&self.0.engine, tenant, vec![rule], false)?;
+        self.rule_create_once(tenant, rule, None)?.into_new()
+    }
+
+    /// The same, once for a request with an idempotency key. Blocks the thread.
+    pub fn rule_create_once(
+        &self,
+        tenant: TenantId,
+        rule: Rule,
+        once: Option<Once<StoredRule>>,
+    ) -> Result<Created<StoredRule>, StoreError> {
+        let created = self.create_once(tenant, once, move |connection| {
+            let created = rules::create_in_txn(connection, tenant, vec![rule], false)?;
+            created.into_iter().next().ok_or_else(|| StoreError::internal("no rule was created"))
+        })?;
         self.0.signals.wake();
-        created.into_iter().next().ok_or_else(|| StoreError::internal("no rule was created"))
+        Ok(created)
     }
 
     /// Creates those of the rules whose names the tenant does not have, and returns them. Blocks the
@@ -28,9 +41,11 @@ impl Store {
         tenant: TenantId,
         rules: Vec<Rule>,
     ) -> Result<Vec<StoredRule>, StoreError> {
-        let created = rules::create(&self.0.engine, tenant, rules, true)?;
+        let created = self.create_once(tenant, None, move |connection| {
+            rules::create_in_txn(connection, tenant, rules, true)
+        })?;
         self.0.signals.wake();
-        Ok(created)
+        created.into_new()
     }
 
     /// Replaces a rule by what `change` makes of it. If it then finds something else it has a new

@@ -69,6 +69,7 @@ fn answered(status: u16, at: Timestamp) -> Attempted {
         status: Some(status),
         error: None,
         answer: Some("text".to_owned()),
+        is_end: false,
         retry_after: None,
     }
 }

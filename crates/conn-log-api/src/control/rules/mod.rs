@@ -8,7 +8,7 @@ use actix_web::web::{self, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use conn_log_core::Timestamp;
 use conn_log_core::alert::{Rule, starter_rules};
-use conn_log_store::{Store, StoreError, StoredRule, TenantId};
+use conn_log_store::{Created, Store, StoreError, StoredRule, TenantId};
 use serde_json::{Map, Value};
 
 use crate::http::accept;
@@ -16,12 +16,14 @@ use crate::http::app::App;
 use crate::http::auth::{Admin, Reader};
 use crate::http::cursor::ListTag;
 use crate::http::entity_tag::IfMatch;
+use crate::http::idempotency::{self, CreatedAnswer, IdempotencyKey, Keyed};
 use crate::http::json_object::{self, Members};
 use crate::http::page_links::PageLinks;
 use crate::http::pages::{self, PageParameters};
+use crate::http::patch;
 use crate::http::problem::{Problem, ProblemKind, json};
 use crate::http::query_string::QueryString;
-use crate::log::query::RFC3339;
+use crate::log::query::RFC3339_IN_QUERY;
 
 /// The tag of this list's cursors.
 const LIST: ListTag = ListTag(b'R');
@@ -58,10 +60,11 @@ pub(crate) async fn list(request: HttpRequest, caller: Reader) -> Result<HttpRes
     path = "/api/v1/alert_rules/",
     operation_id = "alert_rule_create",
     tag = "Watching",
+    params(IdempotencyKey),
     request_body = shapes::NewAlertRule,
     responses(
         (status = 201, description = "The rule", body = shapes::AlertRule),
-        (status = 422, description = "A value is invalid, or the tenant has the maximum number of rules",
+        (status = 422, description = "A value is invalid, the tenant has the maximum number of rules, or the key belongs to another body",
             body = crate::http::openapi::Problem, content_type = "application/problem+json"),
     ),
     security(("bearer" = [])),
@@ -71,15 +74,29 @@ pub(crate) async fn create(
     mut payload: Payload,
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
-    let object = body(&request, &mut payload).await?;
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let body = json_object::read(&request, &mut payload).await?;
     let (app, tenant) = (App::of(&request), caller.tenant());
+    let keyed = Keyed::of(&request, "/api/v1/alert_rules/", &body)?;
+    if let Some(answer) = keyed.answered(&app, tenant).await? {
+        return Ok(answer.into_replayed());
+    }
+    let object = Members::parse(&body)?.into_values()?;
     let rule = reading::rule(&app, tenant, object).await?;
-    let rule = app.read(move |store| store.rule_create(tenant, rule)).await?;
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/alert_rules/{}/", rule.id)))
-        .insert_header((header::ETAG, shapes::tag(&rule)))
-        .content_type("application/json")
-        .body(json(&shapes::answer(&rule, None))))
+    let once = keyed.once(|rule| created(rule).to_bytes());
+    match app.read(move |store| store.rule_create_once(tenant, rule, once)).await? {
+        Created::New(rule) => Ok(created(&rule).into_response()),
+        Created::Repeated(repeated) => Ok(idempotency::replay(repeated)?.into_replayed()),
+    }
+}
+
+fn created(rule: &StoredRule) -> CreatedAnswer {
+    CreatedAnswer {
+        location: format!("/api/v1/alert_rules/{}/", rule.id),
+        etag: Some(shapes::tag(rule)),
+        body: json(&shapes::answer(rule, None)),
+    }
 }
 
 /// A rule.
@@ -108,7 +125,8 @@ pub(crate) async fn get(
     Ok(answer(&app, tenant, &rule))
 }
 
-/// Changes the members of a rule that are given; a member that is null gets its default. If the rule then finds
+/// Changes the members of a rule that are given; a member that is null gets its default. A body of the type
+/// application/merge-patch+json (RFC 7396) is merged into members that are objects, JSON replaces them. If the rule then finds
 /// something else, it has a new version, which looks at the events that come after it. With If-Match a rule that was
 /// changed meanwhile stays as it is.
 #[utoipa::path(
@@ -139,19 +157,22 @@ pub(crate) async fn change(
     caller: Admin,
 ) -> Result<HttpResponse, Problem> {
     let if_match = IfMatch::of(&request);
-    let changes = body(&request, &mut payload).await?;
+    QueryString::of(&request)?.finish()?;
+    accept::require(&request, "application/json")?;
+    let (body, patch) = patch::read(&request, &mut payload).await?;
+    let changes = Members::parse(&body)?.into_values()?;
     let (id, tenant, app) = (id_of(&id)?, caller.tenant(), App::of(&request));
     let old = app.read(move |store| store.rule_get(tenant, id)).await?.ok_or_else(none_such)?;
     if_match.require(&shapes::tag(&old))?;
     let mut object = old.rule.to_json();
-    object.extend(changes.clone());
+    patch.apply(&mut object, changes.clone());
     // Tells the faults of the names that only the log knows.
     reading::rule(&app, tenant, object).await?;
     let changed = app.read(move |store| {
         store.rule_change(tenant, id, move |old| {
             if_match.require(&shapes::tag(old))?;
             let mut object = old.rule.to_json();
-            object.extend(changes);
+            patch.apply(&mut object, changes);
             Rule::from_json(object).map_err(Problem::from)
         })
     });
@@ -216,23 +237,19 @@ pub(crate) async fn preview(
     caller: Reader,
 ) -> Result<HttpResponse, Problem> {
     let mut parameters = QueryString::of(&request)?;
-    let times =
-        ["since", "until"].map(|name| (name, parameters.read(name, RFC3339, Timestamp::parse)));
+    let times = ["since", "until"]
+        .map(|name| (name, parameters.read(name, RFC3339_IN_QUERY, Timestamp::parse)));
     parameters.finish()?;
     let mut object = object(&request, &mut payload).await?;
     for (name, time) in times {
         object.extend(time?.map(|time| (name.to_owned(), time.to_string().into())));
     }
     let (app, tenant) = (App::of(&request), caller.tenant());
-    let span = reading::span(&mut object);
-    // The rule's own members may stand in an object of their own.
-    if let Some(Value::Object(rule)) = object.remove("rule") {
-        object.extend(rule);
-    }
+    let ((since, until), mut faults) = reading::span(&mut object);
+    reading::take_in_rule(&mut object, &mut faults);
     // A rule that is only tried needs no name.
     object.entry("name").or_insert_with(|| "preview".into());
-    let rule = reading::rule_with(&app, tenant, object, span.1).await?;
-    let (since, until) = span.0;
+    let rule = reading::rule_with(&app, tenant, object, faults).await?;
     let permit = app.previews.clone().try_acquire_owned();
     let Ok(permit) = permit else {
         return Err(Problem::overloaded("too many previews are running", 5));
@@ -271,11 +288,6 @@ fn answer(app: &App, tenant: TenantId, rule: &StoredRule) -> HttpResponse {
         .insert_header((header::ETAG, shapes::tag(rule)))
         .content_type("application/json")
         .body(json(&answer))
-}
-
-async fn body(request: &HttpRequest, payload: &mut Payload) -> Result<Map<String, Value>, Problem> {
-    QueryString::of(request)?.finish()?;
-    object(request, payload).await
 }
 
 async fn object(

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::http::app::App;
 use crate::http::problem::Problem;
+use crate::log::query::RFC3339;
 
 /// Reads a rule.
 ///
@@ -58,10 +59,8 @@ pub(super) fn span(object: &mut Map<String, Value>) -> ((Timestamp, Timestamp), 
             None | Some(Value::Null) => {
                 Err(fault("missing", "this member is required", FaultKind::Shape))
             }
-            Some(Value::String(text)) => Timestamp::parse(&text).ok_or_else(|| {
-                let expected = "an RFC 3339 date-time with an offset";
-                fault("invalid_timestamp", expected, FaultKind::Value)
-            }),
+            Some(Value::String(text)) => Timestamp::parse(&text)
+                .ok_or_else(|| fault("invalid_timestamp", RFC3339, FaultKind::Value)),
             Some(_) => Err(fault("wrong_type", "this member is a JSON string", FaultKind::Shape)),
         };
         found.map_err(|fault| faults.push(fault)).ok()
@@ -78,6 +77,21 @@ pub(super) fn span(object: &mut Map<String, Value>) -> ((Timestamp, Timestamp), 
         });
     }
     ((since.unwrap_or(Timestamp::EPOCH), until.unwrap_or(Timestamp::EPOCH)), faults)
+}
+
+/// Takes the members of `rule` in: in the body of a preview the rule's own members may stand in an
+/// object of their own. A null counts as not given.
+pub(super) fn take_in_rule(object: &mut Map<String, Value>, faults: &mut Vec<RuleFault>) {
+    match object.remove("rule") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(rule)) => object.extend(rule),
+        Some(_) => faults.push(RuleFault {
+            pointer: "/rule".to_owned(),
+            code: "wrong_type",
+            detail: "this member is a JSON object".to_owned(),
+            kind: FaultKind::Shape,
+        }),
+    }
 }
 
 /// Types and statuses that no event can have: they are typing errors.

@@ -17,8 +17,7 @@ pub(super) fn body(message: &Message<'_>) -> String {
         message.group().into_iter().map(|(name, value)| (name, plain(&value).into())).collect();
     let group: Vec<String> = message.group().into_iter().map(|(_, value)| value).collect();
     let source = if group.is_empty() { "conn-log".to_owned() } else { plain(&group.join(", ")) };
-    json!({
-        "routing_key": message.routing_key,
+    let mut body = json!({
         "event_action": action,
         // Of a test too, so that tests are one incident.
         "dedup_key": message.text("id"),
@@ -37,8 +36,12 @@ pub(super) fn body(message: &Message<'_>) -> String {
                 "event_ids": message.alert["event_ids"],
             },
         },
-    })
-    .to_string()
+    });
+    // Without one, the gateway at the URL adds it.
+    if let Some(key) = message.routing_key {
+        body["routing_key"] = key.into();
+    }
+    body.to_string()
 }
 
 #[cfg(test)]
@@ -63,5 +66,12 @@ mod tests {
             assert_eq!(body["payload"]["severity"], "critical");
             assert!(!body["payload"]["source"].as_str().unwrap().contains('\n'));
         }
+    }
+
+    #[test]
+    fn a_message_without_a_key_has_no_such_member() {
+        let message = super::super::Message { routing_key: None, ..example("opened") };
+        let body: Value = serde_json::from_str(&body(&message)).unwrap();
+        assert_eq!(body.get("routing_key"), None);
     }
 }

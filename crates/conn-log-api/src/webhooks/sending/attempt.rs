@@ -76,19 +76,22 @@ impl Client {
     ) -> Attempted {
         let begun = Instant::now();
         let answer = self.send(&message(store, delivery, at), delivery, at);
-        let ended_at = at.plus(passed(begun));
+        let attempted = Attempted {
+            at,
+            ended_at: at.plus(passed(begun)),
+            status: None,
+            error: None,
+            answer: None,
+            is_end: delivery.change.as_ref().is_some_and(|change| change.kind.is_end()),
+            retry_after: None,
+        };
         match answer {
-            Ok(Answer { status, excerpt, retry_after }) => Attempted {
-                at,
-                ended_at,
-                status: Some(status),
-                error: None,
-                answer: Some(excerpt),
-                retry_after,
-            },
+            Ok(Answer { status, excerpt, retry_after }) => {
+                Attempted { status: Some(status), answer: Some(excerpt), retry_after, ..attempted }
+            }
             Err(error) => {
-                let error = Some(error.chars().take(ERROR_CHARS_MAX).collect());
-                Attempted { at, ended_at, status: None, error, answer: None, retry_after: None }
+                let error = error.chars().take(ERROR_CHARS_MAX).collect();
+                Attempted { error: Some(error), ..attempted }
             }
         }
     }

@@ -93,51 +93,46 @@ impl TryFrom<Row> for StoredRule {
     }
 }
 
-/// Creates rules, in one transaction. A rule whose name the tenant has already is left out if
-/// `is_missing_only`. Fails with [`StoreError::Full`] at the limit.
-pub(crate) fn create(
-    engine: &Engine,
+/// Creates rules, under the lock for control. A rule whose name the tenant has already is left out
+/// if `is_missing_only`. Fails with [`StoreError::Full`] at the limit.
+pub(crate) fn create_in_txn(
+    connection: &mut AnyConnection,
     tenant: TenantId,
     rules: Vec<Rule>,
     is_missing_only: bool,
 ) -> Result<Vec<StoredRule>, StoreError> {
-    engine.write_of(tenant, move |connection| {
-        connection.in_txn(|connection| {
-            connection.lock_control_of_in_txn(tenant)?;
-            let known = all_in(connection, tenant)?;
-            let size = log_heads::bounds(connection, tenant)?.size;
-            let head = heads::get_in_txn(connection, tenant)?;
-            let mut last = head.rules;
-            let mut created = Vec::new();
-            for rule in rules {
-                if is_missing_only && known.iter().any(|other| other.rule.name() == rule.name()) {
-                    continue;
-                }
-                if known.len() + created.len() >= usize::try_from(RULES_MAX).unwrap_or(usize::MAX) {
-                    return Err(StoreError::Full("rule"));
-                }
-                last += 1;
-                let now = now();
-                let stored = StoredRule {
-                    id: last,
-                    version: 1,
-                    rule,
-                    after_id: size,
-                    started_at: now,
-                    created_at: now,
-                    updated_at: now,
-                };
-                diesel::insert_into(alert_rules::table)
-                    .values(Row::new(tenant, &stored))
-                    .execute(connection)?;
-                created.push(stored);
-            }
-            if !created.is_empty() {
-                heads::change_in_txn(connection, tenant, last)?;
-            }
-            Ok(created)
-        })
-    })
+    let known = all_in(connection, tenant)?;
+    let size = log_heads::bounds(connection, tenant)?.size;
+    let head = heads::get_in_txn(connection, tenant)?;
+    let mut last = head.rules;
+    let mut created = Vec::new();
+    for rule in rules {
+        if is_missing_only && known.iter().any(|other| other.rule.name() == rule.name()) {
+            continue;
+        }
+        if known.len() + created.len() >= usize::try_from(RULES_MAX).unwrap_or(usize::MAX) {
+            return Err(StoreError::Full("rule"));
+        }
+        last += 1;
+        let now = now();
+        let stored = StoredRule {
+            id: last,
+            version: 1,
+            rule,
+            after_id: size,
+            started_at: now,
+            created_at: now,
+            updated_at: now,
+        };
+        diesel::insert_into(alert_rules::table)
+            .values(Row::new(tenant, &stored))
+            .execute(connection)?;
+        created.push(stored);
+    }
+    if !created.is_empty() {
+        heads::change_in_txn(connection, tenant, last)?;
+    }
+    Ok(created)
 }
 
 /// Replaces a rule by what `change` makes of it. If its version is evaluated no more, its alerts that

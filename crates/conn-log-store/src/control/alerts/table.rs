@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use conn_log_core::Timestamp;
 use conn_log_core::alert::Episode;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use serde_json::Value;
 
 use super::alert::{Alert, AlertQuery, AlertState};
@@ -135,6 +136,11 @@ pub(crate) fn find_in(
     row.map(Alert::try_from).transpose()
 }
 
+diesel::define_sql_function! {
+    /// A text in which all of another text is replaced, byte by byte on both databases.
+    fn replace(text: Text, replaced: Text, by: Text) -> Text;
+}
+
 /// A page of the alerts, newest first.
 pub(crate) fn page(
     engine: &Engine,
@@ -168,14 +174,10 @@ pub(crate) fn page(
             }
             _ => {
                 let value = Value::from(group.as_str()).to_string();
-                let escaped: String = value
-                    .chars()
-                    .flat_map(|c| {
-                        matches!(c, '%' | '_' | '!').then_some('!').into_iter().chain([c])
-                    })
-                    .collect();
-                select =
-                    select.filter(alerts::group_json.like(format!("%:{escaped}%")).escape('!'));
+                // Without the text it is another one. Unlike LIKE this heeds the case on both
+                // databases, and takes a text of any length.
+                let without = replace(alerts::group_json, format!(":{value}"), "");
+                select = select.filter(without.ne(alerts::group_json));
             }
         }
     }

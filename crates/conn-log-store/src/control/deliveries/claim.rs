@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::table::find_in;
 use super::{ClaimedDelivery, DeliveryKey, DeliveryState};
 use crate::clock::delta;
-use crate::control::alerts::changes;
+use crate::control::alerts::{AlertChange, AlertState, ChangeKind, changes, table as alerts};
 use crate::control::schema::deliveries;
-use crate::control::webhooks::{self, WebhookFormat};
+use crate::control::webhooks::{self, Webhook, WebhookFormat};
 use crate::engine::{AnyConnection, Engine, Guid, Micros};
 use crate::error::StoreError;
 use crate::tenant_id::TenantId;
@@ -96,7 +96,7 @@ fn claim_one_in_txn(
         stop_in_txn(connection, key)?;
         return Ok(None);
     }
-    let change = match row.change_id {
+    let mut change = match row.change_id {
         Some(id) => changes::get(connection, key.tenant, id)?,
         None => None,
     };
@@ -104,8 +104,32 @@ fn claim_one_in_txn(
         give_up_in_txn(connection, key, now)?;
         return Ok(None);
     }
+    if is_repeat && let Some(told) = &change {
+        let end = untold_end(connection, &webhook, told, now)?;
+        change = end.or(change);
+    }
     let message_id = row.message_id();
     Ok(Some(ClaimedDelivery { key, claim, webhook, message_id, change }))
+}
+
+/// The end of an alert that is to be repeated, if the alert has ended and the webhook is not told of
+/// such ends otherwise: the last repetition tells it, so that Alertmanager resolves the alert.
+fn untold_end(
+    connection: &mut AnyConnection,
+    webhook: &Webhook,
+    told: &AlertChange,
+    now: Timestamp,
+) -> Result<Option<AlertChange>, StoreError> {
+    let Some(id) = told.alert["id"].as_i64() else { return Ok(None) };
+    let Some(alert) = alerts::find_in(connection, webhook.tenant, id)? else { return Ok(None) };
+    let kind = match alert.state {
+        AlertState::Open | AlertState::Acknowledged => return Ok(None),
+        AlertState::Resolved => ChangeKind::Resolved,
+        AlertState::Withdrawn => ChangeKind::Withdrawn,
+    };
+    let is_told = webhook.changes.contains(&kind);
+    let end = || AlertChange { id: told.id, kind, at: now, alert: alert.to_json() };
+    Ok((!is_told).then(end))
 }
 
 /// Sends a delivery no more.

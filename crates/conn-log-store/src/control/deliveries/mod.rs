@@ -143,6 +143,8 @@ pub struct Attempted {
     pub error: Option<String>,
     /// The begin of the answer's body.
     pub answer: Option<String>,
+    /// Whether the receiver was told the end of the alert: then it is not repeated.
+    pub is_end: bool,
     /// The time that the receiver asked to wait.
     pub retry_after: Option<std::time::Duration>,
 }

@@ -122,7 +122,9 @@ fn repeat(row: &mut Row, attempted: &Attempted) -> Recorded {
     } else {
         (REFRESH_RETRY, Recorded::Retried)
     };
-    row.next_attempt_at = Some(Micros(attempted.ended_at.plus(delta(wait))));
+    let is_over = attempted.is_end && attempted.is_success();
+    let next = (!is_over).then(|| attempted.ended_at.plus(delta(wait)));
+    row.next_attempt_at = next.map(Micros);
     recorded
 }
 

@@ -18,7 +18,7 @@ pub(crate) use failing::raise_in_txn;
 pub use filter::AlertFilter;
 pub use secret::WebhookSecret;
 pub(crate) use table::{
-    Disable, all_enabled, create, delete, disable_in_txn, find_in, list, lock_in_txn,
+    Disable, all_enabled, create_in_txn, delete, disable_in_txn, find_in, list, lock_in_txn,
     move_position_in_txn, rotate_secret, update,
 };
 

@@ -52,49 +52,44 @@ struct Row {
     created_at: Micros,
 }
 
-/// Creates a webhook. It is told of the changes that come after. Fails with [`StoreError::Full`]
-/// if the tenant has the most webhooks that it may have.
-pub(crate) fn create(
-    engine: &Engine,
+/// Creates a webhook, under the lock for control. It is told of the changes that come after. Fails
+/// with [`StoreError::Full`] if the tenant has the most webhooks that it may have.
+pub(crate) fn create_in_txn(
+    connection: &mut AnyConnection,
     tenant: TenantId,
     new: NewWebhook,
+    secret: WebhookSecret,
 ) -> Result<Webhook, StoreError> {
-    let secret = WebhookSecret::generate().map_err(StoreError::internal)?;
-    engine.write_of(tenant, move |connection| {
-        connection.in_txn(|connection| {
-            connection.lock_control_of_in_txn(tenant)?;
-            let owner: Option<i32> =
-                tenants::table.find(tenant.0).select(tenants::id).first(connection).optional()?;
-            if owner.is_none() {
-                return Err(StoreError::NotFound("tenant"));
-            }
-            let of_tenant = webhooks::table.filter(webhooks::tenant_id.eq(tenant.0));
-            let count: i64 = of_tenant.count().get_result(connection)?;
-            if count >= WEBHOOKS_MAX {
-                return Err(StoreError::Full("webhook"));
-            }
-            let created_at = now();
-            let webhook = Webhook {
-                tenant,
-                id: Uuid::new_v4(),
-                url: new.url,
-                format: new.format,
-                changes: new.changes,
-                filter: new.filter,
-                routing_key: new.routing_key,
-                secret,
-                secret_before: None,
-                disabled: (!new.enabled).then_some((created_at, DisabledReason::Request)),
-                failing_since: None,
-                failed_at: None,
-                position: changes::last_id(connection, tenant)?,
-                delivery_last: 0,
-                created_at,
-            };
-            diesel::insert_into(webhooks::table).values(Row::from(&webhook)).execute(connection)?;
-            Ok(webhook)
-        })
-    })
+    let owner: Option<i32> =
+        tenants::table.find(tenant.0).select(tenants::id).first(connection).optional()?;
+    if owner.is_none() {
+        return Err(StoreError::NotFound("tenant"));
+    }
+    let of_tenant = webhooks::table.filter(webhooks::tenant_id.eq(tenant.0));
+    let count: i64 = of_tenant.count().get_result(connection)?;
+    if count >= WEBHOOKS_MAX {
+        return Err(StoreError::Full("webhook"));
+    }
+    let created_at = now();
+    let webhook = Webhook {
+        tenant,
+        id: Uuid::new_v4(),
+        url: new.url,
+        format: new.format,
+        changes: new.changes,
+        filter: new.filter,
+        routing_key: new.routing_key,
+        secret,
+        secret_before: None,
+        disabled: (!new.enabled).then_some((created_at, DisabledReason::Request)),
+        failing_since: None,
+        failed_at: None,
+        position: changes::last_id(connection, tenant)?,
+        delivery_last: 0,
+        created_at,
+    };
+    diesel::insert_into(webhooks::table).values(Row::from(&webhook)).execute(connection)?;
+    Ok(webhook)
 }
 
 /// A page of a tenant's webhooks, newest first.
