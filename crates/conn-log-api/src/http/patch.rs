@@ -59,7 +59,7 @@ fn merge(target: &mut Value, change: Value) {
 ///
 /// # Errors
 /// 415 with `Accept-Patch` (RFC 5789) for a body that is neither JSON nor a merge patch, and the
-/// errors of [`body::read`].
+/// errors of [`read_bytes`].
 pub(crate) async fn read(
     request: &HttpRequest,
     payload: &mut Payload,
