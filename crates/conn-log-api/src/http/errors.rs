@@ -6,6 +6,7 @@ use conn_log_core::alert::RuleFault;
 use conn_log_core::{FaultKind, Faults, FilterError};
 use conn_log_store::{AppendError, StatisticsError, StoreError};
 
+use super::json_object::{self, Fault};
 use super::problem::{Problem, ProblemKind};
 use super::request_id;
 
@@ -34,23 +35,14 @@ impl From<FaultKind> for ProblemKind {
 
 /// The faults of a rule.
 impl From<Vec<RuleFault>> for Problem {
-    fn from(mut faults: Vec<RuleFault>) -> Self {
-        faults.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-        let is_of_shape = faults.iter().any(|fault| fault.kind == FaultKind::Shape);
-        let kind = if is_of_shape { ProblemKind::InvalidObject } else { ProblemKind::InvalidValue };
-        let detail = match faults.len() {
-            1 => "one fault".to_owned(),
-            many => format!("{many} faults"),
+    fn from(faults: Vec<RuleFault>) -> Self {
+        let fault = |RuleFault { pointer, code, detail, kind }| Fault {
+            pointer,
+            code,
+            detail: detail.into(),
+            kind,
         };
-        let errors: Vec<_> = faults
-            .iter()
-            .map(|fault| {
-                serde_json::json!({
-                    "pointer": fault.pointer, "code": fault.code, "detail": fault.detail,
-                })
-            })
-            .collect();
-        Problem::new(kind, detail).with_member("errors", &errors)
+        json_object::problem(faults.into_iter().map(fault).collect())
     }
 }
 

@@ -50,8 +50,8 @@ struct Pulse {
     connections: usize,
 }
 
-/// Scores the connections of the groups of a rule before `until`, and forgets what is older than a
-/// day. `clock` and `floor` are those of the context.
+/// Scores each group's connections of the day before `until`, and forgets older connections.
+/// `clock` and `floor` are those of the context.
 pub(super) fn score(
     groups: &mut Groups,
     watched: &WatchedRule,

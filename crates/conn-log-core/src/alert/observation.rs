@@ -99,8 +99,9 @@ impl Detail {
         })
     }
 
-    /// The digest of an event, with its rank among those of one instant in the highest two bits: in a
-    /// sequence the first events come before those that are the second, too, and before these alone.
+    /// The sort key among events with the same timestamp: a rank in the highest two bits, then the
+    /// digest. In a sequence an event that passes only `first` has rank 0, one that passes both
+    /// filters rank 2, and one that passes only `then` rank 3.
     fn ranked(self, digest: u64) -> u64 {
         match self {
             Detail::Role { is_first, is_then } => {

@@ -1,8 +1,8 @@
 //! Objects that are created once, however often their request is sent: the object and the request's
 //! idempotency key are stored in one transaction.
 //!
-//! The keys of these requests are of a kind of their own, [`Kind::Object`]: only who holds the
-//! tenant's lock for control reads and writes them.
+//! These keys are rows of [`Kind::Object`]. A transaction that decides by them holds the tenant's
+//! control lock.
 
 use std::time::Duration;
 

@@ -11,12 +11,12 @@ const FAULTS_MAX: usize = 32;
 
 /// One fault of the object.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(in crate::http) struct Fault {
     /// A JSON Pointer (RFC 6901).
-    pub(super) pointer: String,
-    pub(super) code: &'static str,
-    pub(super) detail: Cow<'static, str>,
-    pub(super) kind: FaultKind,
+    pub(in crate::http) pointer: String,
+    pub(in crate::http) code: &'static str,
+    pub(in crate::http) detail: Cow<'static, str>,
+    pub(in crate::http) kind: FaultKind,
 }
 
 /// 422 for a value that only the store can tell to be wrong.
@@ -30,7 +30,7 @@ pub(super) fn not_an_object(code: &'static str, detail: String) -> Problem {
 }
 
 /// 400 if at least one fault is of shape, else 422.
-pub(super) fn problem(mut faults: Vec<Fault>) -> Problem {
+pub(in crate::http) fn problem(mut faults: Vec<Fault>) -> Problem {
     faults.sort_by(|a, b| a.pointer.cmp(&b.pointer));
     let is_of_shape = faults.iter().any(|fault| fault.kind == FaultKind::Shape);
     let kind = if is_of_shape { ProblemKind::InvalidObject } else { ProblemKind::InvalidValue };

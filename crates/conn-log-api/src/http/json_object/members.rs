@@ -1,4 +1,4 @@
-//! The members of an object: which are taken, which are left, and what is wrong with them.
+//! The members of a JSON object: a reader takes them one by one, and the faults are noted.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

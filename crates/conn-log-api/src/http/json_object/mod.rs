@@ -13,7 +13,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Payload;
 
 pub(crate) use self::faults::invalid_value;
-pub(super) use self::faults::pointer;
+pub(super) use self::faults::{Fault, pointer, problem};
 pub(crate) use self::members::Members;
 use super::app::App;
 use super::body::{self, Body, ReadError};

@@ -27,8 +27,8 @@ use crate::tenant_id::TenantId;
 /// Events of one step: with a hundred rules some milliseconds of work.
 const STEP_EVENTS: i64 = 1_000;
 
-/// While rules are far behind, what is told is gathered for at most that long, or up to that many
-/// changes: a transaction for each step would hold up the writer.
+/// While rules are far behind, changes of alerts are gathered before they are written: for at most
+/// this time, and at most this many. A transaction for each step would hold up the writer.
 const GATHERED_TIME_MAX: Duration = Duration::from_millis(100);
 const GATHERED_CHANGES_MAX: usize = 1_000;
 
@@ -191,7 +191,8 @@ impl Evaluation {
         let span = Span { first: from + 1, last: size.min(from + STEP_EVENTS) };
         let records = recall::read(tools.reader, tools.tenant, span)?;
         let wants = self.main.watch.wants(&records);
-        // What is read again is read together with the alerts in the table.
+        // A late event's neighbourhood is read with its alerts from the table, so the gathered changes
+        // must be there first.
         if !wants.is_empty() && !self.write_gathered(tools)? {
             return Ok(Stepped::Lost);
         }
